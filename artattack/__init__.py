@@ -1,0 +1,33 @@
+"""artattack: how robust is an image classifier to art?
+
+Public names load on first use, so that importing the package stays fast and does not load TensorFlow.
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+# larq needs Keras 2; TensorFlow reads this once, when it is first imported.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from artattack.attacks.style import StyleTransferAttack as StyleTransferAttack
+    from artattack.benchmark import run_benchmark as run_benchmark
+    from artattack.datasets import load_images as load_images
+    from artattack.errors import ArtattackError as ArtattackError
+    from artattack.models import load_model as load_model
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "attacks.style": ["StyleTransferAttack"],
+        "benchmark": ["run_benchmark"],
+        "datasets": ["load_images"],
+        "errors": ["ArtattackError"],
+        "models": ["load_model"],
+    },
+)
