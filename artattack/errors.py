@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from rapidfuzz import fuzz, process
 
 
-class ArtattackError(Exception):
+class ArtattackError(ValueError):
     """Something the user can put right: one line that says what is wrong, where, and what to do."""
 
 

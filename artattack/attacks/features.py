@@ -1,0 +1,119 @@
+"""Feature networks: a backbone cut at the deepest layer used, frozen for reading and for gradients to pixels.
+
+Nothing here is trained, so what training needs is taken out of the hot loop: kernels are binarized once
+instead of at every step, and batch normalization takes the gradient of the affine map it is at inference.
+Forward outputs stay the same to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from artattack.attacks.surrogate import surrogate, with_gradient
+from artattack.models.model import Model
+from artattack.models.network import Layer, layer_names, rebuild
+
+_KERNELS = {
+    "kernel_quantizer": "kernel",
+    "depthwise_quantizer": "depthwise_kernel",
+    "pointwise_quantizer": "pointwise_kernel",
+}
+
+
+class InferenceBatchNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
+    """Batch normalization at inference: the same forward operation, the gradient of the affine map it is.
+
+    TensorFlow's own gradient also sums those of mean, variance, scale and offset, which nobody reads here.
+    """
+
+    def __init__(self, original: Layer) -> None:
+        super().__init__(name=original.name)
+        mean, variance = original.moving_mean.numpy(), original.moving_variance.numpy()
+        gamma = original.gamma.numpy() if original.scale else np.ones_like(mean)
+        beta = original.beta.numpy() if original.center else np.zeros_like(mean)
+        slope = gamma / np.sqrt(variance + original.epsilon)
+
+        @tf.custom_gradient
+        def normalize(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
+            y = tf.raw_ops.FusedBatchNormV3(
+                x=x,
+                scale=gamma,
+                offset=beta,
+                mean=mean,
+                variance=variance,
+                epsilon=original.epsilon,
+                is_training=False,
+            ).y
+            return y, lambda upstream: upstream * tf.cast(slope, upstream.dtype)
+
+        self._normalize = normalize
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """Normalize (N, H, W, C)."""
+        return self._normalize(x)
+
+
+class Features:
+    """A frozen copy of a backbone, from images of any size to the outputs of some layers.
+
+    Args:
+        model: the backbone; it stays as it is.
+        layers: specifications, see `artattack.models.network.layer_names`.
+        gradient: name of a surrogate gradient for the quantizers of activations, or None for the model's own.
+        average_pooling: whether to put average pooling in the place of max pooling.
+
+    Raises:
+        ArtattackError: no such layer or surrogate, or the network cannot take other sizes up to there.
+    """
+
+    def __init__(
+        self, model: Model, layers: Sequence[str], *, gradient: str | None = None, average_pooling: bool = False
+    ) -> None:
+        derivative = surrogate(gradient) if gradient else None
+
+        def replace(layer: Layer) -> Any:
+            if average_pooling and type(layer).__name__ == "MaxPooling2D":
+                return _averaged(layer)
+            if isinstance(layer, tf_keras.layers.BatchNormalization) and list(np.ravel(layer.axis)) in ([3], [-1]):
+                return InferenceBatchNormalization(layer)
+            if any(getattr(layer, key, None) is not None for key in ("input_quantizer", *_KERNELS)):
+                return _frozen(layer, derivative)
+            return None
+
+        names = layer_names(model.network, layers)
+        self._preprocessing = model.preprocessing
+        self.network = rebuild(model.network, names, input_shape=(None, None, 3), replace=replace)
+
+    def __call__(self, x: tf.Tensor) -> list[tf.Tensor]:
+        """Return the layers' outputs, each (N, h, w, C), of images (N, H, W, 3) in [0, 1]."""
+        outputs = self.network(self._preprocessing(x), training=False)
+        return outputs if isinstance(outputs, list) else [outputs]
+
+
+def _averaged(layer: Layer) -> Layer:
+    keys = ("name", "pool_size", "strides", "padding", "data_format")
+    return tf_keras.layers.AveragePooling2D(**{key: layer.get_config()[key] for key in keys})
+
+
+def _frozen(
+    layer: Layer, derivative: Callable[[tf.Tensor], tf.Tensor] | None
+) -> tuple[Layer, list[np.ndarray]]:
+    config = layer.get_config()
+    quantizers = {attribute: getattr(layer, key, None) for key, attribute in _KERNELS.items()}
+    config.update({key: None for key in _KERNELS if key in config})
+    config.update({key: None for key in config if key.endswith("_constraint")})
+    if derivative and config.get("input_quantizer") is not None:
+        config["input_quantizer"] = with_gradient(layer.input_quantizer, derivative)
+    binarize = {
+        id(getattr(layer, attribute)): quantizer for attribute, quantizer in quantizers.items() if quantizer
+    }
+    weights = [
+        np.asarray(binarize[id(variable)](tf.constant(value)) if id(variable) in binarize else value)
+        for variable, value in zip(layer.weights, layer.get_weights(), strict=True)
+    ]
+    return type(layer).from_config(config), weights

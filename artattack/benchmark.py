@@ -1,0 +1,291 @@
+"""Run a benchmark: cells -> adversarial images -> records, in a run folder that can be resumed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from artattack.config import (
+    BaselineEntry,
+    Benchmark,
+    ControlEntry,
+    StyleEntry,
+    load_benchmark,
+    parse_benchmark,
+)
+from artattack.datasets import Sample, read_sample
+from artattack.distances import distance_columns, l2
+from artattack.errors import ArtattackError
+from artattack.images import read_image, save_png, to_float, to_uint8
+from artattack.labels import class_name
+from artattack.plan import Cell, Plan, Variant, make_plan, seed_of
+from artattack.results import RunFolder, sha256_file, versions
+from artattack.scoring import score_batch
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from artattack.models.model import Model
+
+Progress = Callable[[str, int, int], None]  # what is under way, units done, units in all
+
+
+def run_benchmark(
+    benchmark: Benchmark | dict[str, Any] | str | Path | None = None,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    on_progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Run a benchmark and return its records, a row for each image x attack x classifier.
+
+    Args:
+        benchmark: a benchmark file, its contents as a dict, or None for the default benchmark.
+        out: the run folder; by default `results/NAME-DATE-TIME`.
+        resume: whether to go on with a run that stopped, in `out`, instead of starting a new one.
+        on_progress: called with what is under way, the cells done and the cells in all.
+
+    Returns:
+        The records, with the columns that results/README.md describes.
+
+    Raises:
+        ArtattackError: the benchmark, an image set or a model is not usable. A cell that fails later raises
+            nothing: its records say why.
+    """
+    if isinstance(benchmark, dict):
+        benchmark = parse_benchmark(benchmark)
+    elif not isinstance(benchmark, Benchmark):
+        benchmark = load_benchmark(None if benchmark is None else Path(benchmark))
+    run = Run(make_plan(benchmark), run_path(benchmark, out), resume=resume, on_progress=on_progress)
+    return run()[0]
+
+
+def run_path(benchmark: Benchmark, out: str | Path | None) -> Path:
+    """Return the folder a run goes to."""
+    return Path(out) if out else Path("results") / f"{benchmark.name}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+class Run:
+    """One execution of a plan, into one run folder."""
+
+    def __init__(
+        self, plan: Plan, path: Path, *, resume: bool = False, on_progress: Progress | None = None
+    ) -> None:
+        self._plan = plan
+        self._benchmark = plan.benchmark
+        self._path = path
+        self._resume = resume
+        self._on_progress = on_progress or (lambda what, done, total: None)
+
+    def __call__(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Do the cells that are not done yet; return records and summary."""
+        cells = self._plan.cells
+        self._read_images()
+        self._load_models()
+        self._folder = RunFolder.create(self._path, self._info(), resume=self._resume)
+        for sample in self._readable:
+            save_png(self._folder.images / "original" / f"{sample.id}.png", self._pixels[sample.id])
+        self._folder.write_cell(
+            "images", [self._unreadable(sample) for sample in self._plan.samples if sample.id in self._failed]
+        )
+        self._clean = {name: self._clean_logits(model) for name, model in self._models.items()}
+        self._attacks: dict[str, Any] = {}
+        done = self._folder.done()
+        for number, cell in enumerate(cells):
+            self._on_progress(cell.variant.label, number, len(cells))
+            if cell.key not in done:
+                self._folder.write_cell(cell.key, self._records(cell))
+        self._on_progress("done", len(cells), len(cells))
+        return self._folder.finish(["images", *(cell.key for cell in cells)])
+
+    def _read_images(self) -> None:
+        images = self._benchmark.images
+        self._pixels: dict[str, np.ndarray] = {}
+        self._hashes: dict[str, str] = {}
+        self._failed: dict[str, str] = {}
+        for sample in self._plan.samples:
+            try:
+                self._pixels[sample.id] = read_sample(sample, images.size, images.crop)
+                self._hashes[sample.id] = sample.sha256 or sha256_file(sample.path)
+            except ArtattackError as error:
+                self._failed[sample.id] = str(error)
+        self._readable = [sample for sample in self._plan.samples if sample.id in self._pixels]
+        if not self._readable:
+            first = next(iter(self._failed.values()), "it is empty")
+            raise ArtattackError(f"image set '{images.set}': no image can be read: {first}")
+
+    def _load_models(self) -> None:
+        from artattack.models import load_model  # loads TensorFlow
+
+        self._models: dict[str, Model] = {}
+        for name in self._benchmark.model_names():
+            self._on_progress(f"loading {name}", 0, len(self._plan.cells))
+            self._models[name] = load_model(
+                **self._benchmark.spec(name).arguments(), seed=self._benchmark.seed
+            )
+
+    def _info(self) -> dict[str, Any]:
+        models = {
+            name: {"weights": model.weights, "sha256": model.weights_sha256, "binary": model.binary}
+            for name, model in self._models.items()
+        }
+        return {
+            # All that decides the results: a run is resumed only where none of it has changed.
+            "config": {
+                "benchmark": self._benchmark.model_dump(mode="json"),
+                "images": self._hashes,
+                "models": models,
+            },
+            "image_set": {"name": self._plan.image_set.name, "note": self._plan.image_set.note},
+            "versions": versions(),
+        }
+
+    def _clean_logits(self, model: Model) -> dict[str, np.ndarray]:
+        x = to_float(np.stack([self._pixels[sample.id] for sample in self._readable]))
+        return dict(zip((sample.id for sample in self._readable), model.predict(x), strict=True))
+
+    def _unreadable(self, sample: Sample) -> dict[str, Any]:
+        return self._image_columns(sample) | {"error": self._failed[sample.id]}
+
+    def _records(self, cell: Cell) -> list[dict[str, Any]]:
+        """Attack and score the images of a cell; what goes wrong becomes records that say so."""
+        samples = [sample for sample in cell.samples if sample.id in self._pixels]
+        if not samples:
+            return []
+        x = to_float(np.stack([self._pixels[sample.id] for sample in samples]))
+        started = time.perf_counter()
+        try:
+            adversarial = to_uint8(self._attacked(cell, samples, x))
+            seconds = (time.perf_counter() - started) / len(samples)
+            return self._scored(cell, samples, x, adversarial, seconds)
+        except Exception as error:  # whatever an attack raises: the run goes on, the records tell
+            message = str(error) if isinstance(error, ArtattackError) else f"{type(error).__name__}: {error}"
+            columns = self._attack_columns(cell) | {"error": " ".join(message.split())}
+            return [
+                self._image_columns(sample) | columns | self._classifier_columns(name)
+                for sample in samples
+                for name in self._benchmark.classifiers
+            ]
+
+    def _attacked(self, cell: Cell, samples: Sequence[Sample], x: np.ndarray) -> np.ndarray:
+        variant = cell.variant
+        entry = variant.entry
+        if isinstance(entry, ControlEntry):
+            return self._controlled(cell, entry, samples, x)
+        from artattack.attacks.baselines import seeded
+
+        with seeded(self._seed(cell)):
+            attack = self._attack(variant)
+            return np.asarray(attack.generate(x, y=self._labels(variant.source, samples)))
+
+    def _controlled(
+        self, cell: Cell, entry: ControlEntry, samples: Sequence[Sample], x: np.ndarray
+    ) -> np.ndarray:
+        from artattack.attacks.controls import control
+
+        assert cell.variant.matched is not None
+        try:
+            others = [
+                read_image(self._folder.path / self._file(cell.variant.matched, sample)) for sample in samples
+            ]
+        except ArtattackError as error:
+            raise ArtattackError(
+                f"'{cell.variant.matched.label}', whose distance this copies, failed"
+            ) from error
+        seeds = [seed_of(self._benchmark.seed, cell.variant.key, sample.id) for sample in samples]
+        return control(entry.attack, x, l2(x, to_float(np.stack(others))), seeds)
+
+    def _attack(self, variant: Variant) -> Any:
+        """Return the attack of a variant; only the last is kept, with what it has compiled."""
+        if variant.key not in self._attacks:
+            self._attacks = {variant.key: self._made(variant)}
+        return self._attacks[variant.key]
+
+    def _made(self, variant: Variant) -> Any:
+        from artattack.attacks.baselines import make_baseline
+        from artattack.attacks.style import StyleTransferAttack
+        from artattack.models.estimator import to_estimator
+
+        size, entry = self._benchmark.images.size, variant.entry
+        estimator = to_estimator(self._models[variant.source], input_shape=(size, size, 3))
+        if isinstance(entry, StyleEntry):
+            options = entry.options.model_dump()
+            return StyleTransferAttack(
+                estimator, styles=variant.style, batch_size=self._benchmark.batch_size, **options
+            )
+        assert isinstance(entry, BaselineEntry)
+        return make_baseline(entry.attack, estimator, entry.parameters)
+
+    def _labels(self, source: str, samples: Sequence[Sample]) -> np.ndarray:
+        """Return what the source should stop seeing, (N,) indices of its outputs: the true class where it is
+        among the source's, else what the source sees in the clean image."""
+        space = self._models[source].label_space or ()
+        outputs = {index: output for output, index in enumerate(space)}
+        seen = [int(self._clean[source][sample.id].argmax()) for sample in samples]
+        return np.array([outputs.get(s.label, top) for s, top in zip(samples, seen, strict=True)])  # type: ignore[arg-type]
+
+    def _scored(
+        self, cell: Cell, samples: Sequence[Sample], x: np.ndarray, adversarial: np.ndarray, seconds: float
+    ) -> list[dict[str, Any]]:
+        """Write the adversarial images, and score the files as a user would receive them."""
+        for sample, image in zip(samples, adversarial, strict=True):
+            save_png(self._folder.path / self._file(cell.variant, sample), image)
+        received = to_float(adversarial)
+        distances = distance_columns(x, received)
+        attack = self._attack_columns(cell) | {"seconds": seconds}
+        by_image: list[list[dict[str, Any]]] = [[] for _ in samples]
+        for name in self._benchmark.classifiers:
+            columns = attack | self._classifier_columns(name)
+            for i, (sample, row) in enumerate(zip(samples, self._views(name, samples, received), strict=True)):
+                distance = {column: values[i] for column, values in distances.items()}
+                file = {"file": self._file(cell.variant, sample).as_posix()}
+                by_image[i].append(self._image_columns(sample) | columns | distance | file | row)
+        return [row for rows in by_image for row in rows]
+
+    def _views(self, name: str, samples: Sequence[Sample], received: np.ndarray) -> list[dict[str, Any]]:
+        """Return what one classifier makes of each image; one that fails fails alone."""
+        model = self._models[name]
+        clean = np.stack([self._clean[name][sample.id] for sample in samples])
+        truth = np.array([-1 if sample.label is None else sample.label for sample in samples])
+        try:
+            return score_batch(clean, model.predict(received), truth, model.label_space)
+        except ArtattackError as error:
+            return [{"error": str(error)} for _ in samples]
+
+    def _image_columns(self, sample: Sample) -> dict[str, Any]:
+        name = None if sample.label is None else class_name(sample.label)
+        return {
+            "image": sample.id,
+            "image_sha256": self._hashes.get(sample.id),
+            "true_class": sample.label,
+            "true_name": name,
+        }
+
+    def _attack_columns(self, cell: Cell) -> dict[str, Any]:
+        variant = cell.variant
+        return {
+            "attack": variant.entry.name,
+            "parameters": json.dumps(variant.entry.parameters, sort_keys=True),
+            "backbone": variant.source if isinstance(variant.entry, StyleEntry) else None,
+            "style": variant.style or None,
+            "source": variant.source or None,
+            "source_weights": self._models[variant.source].weights if variant.source else None,
+            "matched_to": variant.matched.label if variant.matched else None,
+            "seed": self._seed(cell),
+        }
+
+    def _classifier_columns(self, name: str) -> dict[str, Any]:
+        return {"classifier": name, "classifier_weights": self._models[name].weights}
+
+    def _file(self, variant: Variant, sample: Sample) -> Path:
+        """Return where an adversarial image lies in the run folder."""
+        return Path("images") / variant.key / f"{sample.id}.png"
+
+    def _seed(self, cell: Cell) -> int:
+        return seed_of(self._benchmark.seed, cell.key)

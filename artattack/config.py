@@ -1,0 +1,294 @@
+"""The benchmark file, typed and validated. Every default of the product stands here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from artattack.errors import ArtattackError, nearest
+from artattack.numbers import parse_number
+
+CONTROLS = ("noise",)
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+Number = Annotated[
+    float, BeforeValidator(lambda value: parse_number(value) if isinstance(value, str) else value)
+]
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
+
+
+class Strict(BaseModel):
+    """Base of every section: unknown keys are errors, values cannot change afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Images(Strict):
+    """Which images, and the square they are cut to."""
+
+    set: str = Field("samples", description="image set: a name, a folder or a CSV manifest")
+    size: PositiveInt = Field(224, description="side of the square images attacked and scored, in pixels")
+    crop: float = Field(0.875, gt=0, le=1, description="side of the central square kept, over the short side")
+    limit: PositiveInt | None = Field(None, description="at most so many images, evenly spread over the set")
+
+
+class ModelSpec(Strict):
+    """A model under a name of the user's own: a registry name or a local file, and how to use it."""
+
+    model: str = Field(description="a registry name, or the path of a .keras, .h5 or SavedModel file")
+    weights: str | None = Field(
+        None, description="imagenet, bundled, random, or a path; default: the model's own"
+    )
+    preprocessing: str | dict[str, Any] | None = Field(None, description="for a local file: what it expects")
+    label_space: str | list[str | int] | None = Field(
+        None, description="for a local file: its classes in order"
+    )
+    input_size: PositiveInt | None = Field(None, description="side of the images it classifies, in pixels")
+
+    def arguments(self) -> dict[str, Any]:
+        """What `artattack.load_model` takes."""
+        return {"spec": self.model, **self.model_dump(exclude={"model"})}
+
+
+class StyleOptions(Strict):
+    """Options of the style attack; the same names in Python, benchmark files and on the command line."""
+
+    style_layers: Names | None = Field(None, description="layers for style: names, binary:K, conv:K")
+    content_layers: Names | None = Field(None, description="layers for content, likewise")
+    style_weight: float = Field(1.0, ge=0, description="weight of the style loss")
+    content_weight: float = Field(1.0, ge=0, description="weight of the content loss")
+    tv_weight: float = Field(0.3, ge=0, description="weight of the anisotropic total variation")
+    steps: PositiveInt = Field(60, description="optimiser steps")
+    learning_rate: PositiveFloat = Field(0.02, description="Adam's step size, in image units")
+
+
+class Entry(Strict):
+    """What every attack entry has."""
+
+    attack: str = Field(description="style, a control, or an ART attack by short name or class name")
+    name: str = Field("", description="what the tables call it; default: the attack's name")
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if not self.name:
+            object.__setattr__(self, "name", self.attack)
+        return self
+
+
+class StyleEntry(Entry, StyleOptions):
+    """Style transfer: one variant for each backbone and style. `a+b` blends two styles."""
+
+    backbone: Names = Field(("quicknet_tiny",), description="models whose features say what style is")
+    style: Names = Field(("stained-glass", "waves"), description="styles: names or image files")
+
+    @property
+    def options(self) -> StyleOptions:
+        """The options of the attack, without the entry's other keys."""
+        return StyleOptions(**{name: getattr(self, name) for name in StyleOptions.model_fields})
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What the records say of the attack."""
+        return self.options.model_dump()
+
+
+class BaselineEntry(Entry):
+    """One of ART's evasion attacks, with ART's own parameter names: one variant for each source."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    source: Names = Field(description="models whose gradients or outputs the attack reads")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """ART's parameters, with numbers such as `8/255` read."""
+        return {key: _number_or_word(value) for key, value in (self.__pydantic_extra__ or {}).items()}
+
+
+class ControlEntry(Entry):
+    """A perturbation with no adversary in it, at the distance of another entry's perturbation, image by image."""
+
+    like: str = Field(description="name of the entry whose l2 distance it copies")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What the records say of the control."""
+        return {"like": self.like, "distance": "l2"}
+
+
+def _number_or_word(value: Any) -> Any:
+    if isinstance(value, str) and value[:1].isdigit():
+        return parse_number(value)
+    return value
+
+
+def _kind(value: Any) -> str:
+    attack = value.get("attack") if isinstance(value, dict) else getattr(value, "attack", None)
+    return "style" if attack == "style" else "control" if attack in CONTROLS else "baseline"
+
+
+AttackEntry = Annotated[
+    Annotated[StyleEntry, Tag("style")]
+    | Annotated[ControlEntry, Tag("control")]
+    | Annotated[BaselineEntry, Tag("baseline")],
+    Discriminator(_kind),
+]
+
+_DEFAULT_SOURCES = ("quicknet_tiny", "efficientnet_lite0")
+_DEFAULT_ATTACKS: tuple[Any, ...] = (
+    StyleEntry(attack="style"),
+    ControlEntry(attack="noise", like="style"),
+    BaselineEntry(attack="fgsm", source=_DEFAULT_SOURCES, eps="8/255"),  # type: ignore[call-arg]
+    BaselineEntry(attack="pgd", source=_DEFAULT_SOURCES, eps="8/255", eps_step="2/255", max_iter=10),  # type: ignore[call-arg]
+)
+
+
+class Benchmark(Strict):
+    """A whole benchmark: images, classifiers, attacks. With no file, the default one."""
+
+    name: str = Field("default", pattern=r"^[\w.-]+$", description="names the run folder")
+    seed: int = Field(0, ge=0, lt=2**32, description="every random choice follows from it")
+    batch_size: PositiveInt = Field(10, description="images attacked at once")
+    images: Images = Images()
+    models: dict[str, ModelSpec] = Field({}, description="models of one's own, by the name used below")
+    classifiers: Names = Field(_DEFAULT_SOURCES, description="models that are scored")
+    attacks: tuple[AttackEntry, ...] = Field(_DEFAULT_ATTACKS, min_length=1)
+
+    @field_validator("attacks")
+    @classmethod
+    def _distinct(cls, attacks: tuple[Entry, ...]) -> tuple[Entry, ...]:
+        names = [entry.name for entry in attacks]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two entries are called '{name}': give each a `name` of its own")
+        for entry in attacks:
+            if isinstance(entry, ControlEntry):
+                others = [e.name for e in attacks if not isinstance(e, ControlEntry)]
+                if entry.like not in others:
+                    raise ValueError(
+                        f"'{entry.name}' is like '{entry.like}', which is none of {', '.join(others)}"
+                    )
+        return attacks
+
+    def spec(self, name: str) -> ModelSpec:
+        """Return the specification behind a model's name: the user's own, or the registry's."""
+        return self.models.get(name) or ModelSpec(model=name)
+
+    def model_names(self) -> tuple[str, ...]:
+        """Return every model the benchmark uses, each once, in order of appearance."""
+        used = list(self.classifiers)
+        for entry in self.attacks:
+            used += getattr(entry, "backbone", ()) + getattr(entry, "source", ())
+        return tuple(dict.fromkeys(used))
+
+
+def load_benchmark(path: Path | None) -> Benchmark:
+    """Read a benchmark file, or return the default benchmark for None.
+
+    Paths in the file may be relative to it.
+
+    Raises:
+        ArtattackError: the file cannot be read or something in it is wrong; one line for the first mistakes.
+    """
+    if path is None:
+        return Benchmark()
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ArtattackError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ArtattackError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise ArtattackError(
+            f"{path}: a benchmark file is a mapping with keys {', '.join(Benchmark.model_fields)}"
+        )
+    data.setdefault("name", path.stem)
+    return parse_benchmark(data, where=str(path), base=path.parent)
+
+
+def parse_benchmark(data: dict[str, Any], *, where: str = "benchmark", base: Path = Path()) -> Benchmark:
+    """Validate a benchmark given as plain data, with paths relative to `base`; errors as in `load_benchmark`."""
+    try:
+        benchmark = Benchmark.model_validate(data)
+    except ValidationError as error:
+        raise ArtattackError(f"{where}: " + "; ".join(explain(error))) from error
+    return _resolved(benchmark, base)
+
+
+def parse_options(values: dict[str, Any]) -> StyleOptions:
+    """Validate options of the style attack given as plain data; errors as in `load_benchmark`."""
+    try:
+        return StyleOptions.model_validate(values)
+    except ValidationError as error:
+        raise ArtattackError("; ".join(explain(error))) from error
+
+
+def explain(error: ValidationError) -> Iterator[str]:
+    """Yield one phrase for each mistake pydantic found: where, what, and the nearest valid word."""
+    for mistake in error.errors():
+        tags = {"style", "control", "baseline"}
+        at = [str(part) for i, part in enumerate(mistake["loc"]) if not (part in tags and i == 2)]
+        where = ".".join(at) or "file"
+        if mistake["type"] == "extra_forbidden":
+            valid = _keys(mistake["loc"])
+            yield f"unknown key '{where}'{nearest(at[-1], valid)} (valid: {', '.join(valid)})"
+        else:
+            message = mistake["msg"].removeprefix("Value error, ")
+            given = "" if mistake["type"] in {"missing", "value_error"} else f", not {mistake['input']!r}"
+            yield f"{where}: {message[0].lower()}{message[1:]}{given}"
+
+
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "images": Images,
+    "models": ModelSpec,
+    "style": StyleEntry,
+    "control": ControlEntry,
+}
+
+
+def _keys(location: Iterable[Any]) -> list[str]:
+    parts = [part for part in location if isinstance(part, str)]
+    section = next((_SECTIONS[part] for part in reversed(parts[:-1]) if part in _SECTIONS), Benchmark)
+    return list(section.model_fields)
+
+
+def _resolved(benchmark: Benchmark, base: Path) -> Benchmark:
+    def near(text: str | None) -> Any:
+        return str(base / text) if text and (base / text).exists() and not Path(text).is_absolute() else text
+
+    images = benchmark.images.model_copy(update={"set": near(benchmark.images.set)})
+    models = {
+        name: spec.model_copy(
+            update={"model": near(spec.model), "weights": near(spec.weights)}
+            | ({"label_space": near(spec.label_space)} if isinstance(spec.label_space, str) else {})
+        )
+        for name, spec in benchmark.models.items()
+    }
+    attacks = tuple(
+        entry.model_copy(
+            update={"style": tuple("+".join(near(part) for part in s.split("+")) for s in entry.style)}
+        )
+        if isinstance(entry, StyleEntry)
+        else entry
+        for entry in benchmark.attacks
+    )
+    return benchmark.model_copy(update={"images": images, "models": models, "attacks": attacks})

@@ -1,0 +1,247 @@
+"""How far apart two batches of images are: pure functions, one number for each image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from skimage.color import deltaE_ciede2000, rgb2lab
+from skimage.metrics import structural_similarity
+
+from artattack.errors import ArtattackError
+
+Images = npt.NDArray[np.floating[Any]]
+Floats = npt.NDArray[np.float64]
+
+_SSIM_SIGMA = 1.5
+_SSIM_WINDOW = 11  # px; the Gaussian window of Wang et al., cut at 3.5 sigma
+_LUMA = np.array([0.2126, 0.7152, 0.0722])  # ITU-R BT.709
+_EIGHT_BIT_NOISE = 1.0 / 12.0 / 255.0**2  # variance of the rounding error of 8-bit values
+_RING = 8  # bins: neighbours farther from a grid frequency say little about it
+_MIN_REPEATS = 4  # periods along a side, below which harmonics of the grid have no neighbours of their own
+
+
+def _batch(x: Images) -> Floats:
+    if x.ndim != 4 or x.shape[-1] != 3:
+        raise ArtattackError(f"expected a batch of images of shape (N, H, W, 3), got {x.shape}")
+    return np.asarray(x, np.float64)
+
+
+def _pair(x: Images, y: Images) -> tuple[Floats, Floats]:
+    if x.shape != y.shape:
+        raise ArtattackError(f"images to compare must have the same shape, got {x.shape} and {y.shape}")
+    return _batch(x), _batch(y)
+
+
+def _difference(x: Images, y: Images) -> Floats:
+    """Return y - x with the values of each image in a row, (N, H * W * 3)."""
+    x, y = _pair(x, y)
+    return (y - x).reshape(len(x), math.prod(x.shape[1:]))
+
+
+def l0(x: Images, y: Images) -> Floats:
+    """Count the values (of H * W * 3) that differ: two batches (N, H, W, 3) -> (N,) float64."""
+    return np.asarray(np.count_nonzero(_difference(x, y), axis=1), np.float64)
+
+
+def l1(x: Images, y: Images) -> Floats:
+    """Sum the absolute differences, in image units: two batches (N, H, W, 3) -> (N,) float64."""
+    return np.asarray(np.abs(_difference(x, y)).sum(axis=1))
+
+
+def l2(x: Images, y: Images) -> Floats:
+    """Return the Euclidean distance, in image units: two batches (N, H, W, 3) -> (N,) float64."""
+    return np.asarray(np.sqrt(np.square(_difference(x, y)).sum(axis=1)))
+
+
+def linf(x: Images, y: Images) -> Floats:
+    """Return the largest absolute difference, in image units: two batches (N, H, W, 3) -> (N,) float64."""
+    return np.asarray(np.abs(_difference(x, y)).max(axis=1))
+
+
+def psnr(x: Images, y: Images) -> Floats:
+    """Return the peak signal-to-noise ratio, -10 log10(mean squared difference), peak 1.
+
+    Args:
+        x, y: two batches (N, H, W, 3) in [0, 1].
+
+    Returns:
+        (N,) float64 in dB; larger is nearer, inf for identical images.
+    """
+    with np.errstate(divide="ignore"):
+        return np.asarray(-10.0 * np.log10(np.square(_difference(x, y)).mean(axis=1)))
+
+
+def ssim(x: Images, y: Images) -> Floats:
+    """Return the structural similarity, mean over pixels and channels.
+
+    Z. Wang, A. C. Bovik, H. R. Sheikh, E. P. Simoncelli, "Image quality assessment: from error visibility to
+    structural similarity", IEEE Trans. Image Processing 13(4), 2004, with that paper's constants: an 11 x 11
+    Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03; here on each of R, G and B.
+
+    Args:
+        x, y: two batches (N, H, W, 3) in [0, 1].
+
+    Returns:
+        (N,) float64 in [-1, 1]; 1 for identical images.
+
+    Raises:
+        ArtattackError: the shapes differ, or a side is shorter than the window.
+    """
+    x, y = _pair(x, y)
+    if min(x.shape[1:3]) < _SSIM_WINDOW:
+        raise ArtattackError(
+            f"ssim looks through a window of {_SSIM_WINDOW} x {_SSIM_WINDOW} px, the images are only "
+            f"{x.shape[1]} x {x.shape[2]}: use larger images"
+        )
+    return np.array(
+        [
+            structural_similarity(
+                a,
+                b,
+                data_range=1.0,
+                channel_axis=-1,
+                gaussian_weights=True,
+                sigma=_SSIM_SIGMA,
+                use_sample_covariance=False,
+            )
+            for a, b in zip(x, y, strict=True)
+        ],
+        np.float64,
+    )
+
+
+def delta_e(x: Images, y: Images) -> Floats:
+    """Return the colour difference CIEDE2000 (CIE 142-2001), mean over pixels.
+
+    Args:
+        x, y: two batches (N, H, W, 3), sRGB in [0, 1], taken under D65.
+
+    Returns:
+        (N,) float64, 0 for identical images; about 1 is a difference the eye just notices.
+    """
+    x, y = _pair(x, y)
+    return np.asarray(deltaE_ciede2000(rgb2lab(x), rgb2lab(y)).mean(axis=(1, 2)), np.float64)
+
+
+DISTANCES: dict[str, Callable[[Images, Images], Floats]] = {
+    "l0": l0,
+    "l1": l1,
+    "l2": l2,
+    "linf": linf,
+    "psnr": psnr,
+    "ssim": ssim,
+    "delta_e": delta_e,
+}
+
+
+def total_variation(x: Images) -> Floats:
+    """Return the anisotropic total variation: how much neighbouring values differ.
+
+    The absolute differences of vertical and of horizontal neighbours, all summed and divided by the number of
+    values H * W * 3. L. I. Rudin, S. Osher, E. Fatemi, Physica D 60, 1992, in the anisotropic form.
+
+    Args:
+        x: one batch (N, H, W, 3), of images or of perturbations.
+
+    Returns:
+        (N,) float64 in image units per value.
+    """
+    x = _batch(x)
+    down, across = np.abs(np.diff(x, axis=1)), np.abs(np.diff(x, axis=2))
+    return np.asarray((down.sum(axis=(1, 2, 3)) + across.sum(axis=(1, 2, 3))) / math.prod(x.shape[1:]))
+
+
+def distance_columns(clean: Images, adversarial: Images) -> dict[str, Floats]:
+    """Measure perturbations for the distance columns of records.csv.
+
+    Args:
+        clean, adversarial: two batches (N, H, W, 3) in [0, 1].
+
+    Returns:
+        By column, (N,) float64 each: l0, l1, l2, linf, psnr, ssim, and total_variation, which is that of the
+        perturbation `adversarial - clean`.
+
+    Raises:
+        ArtattackError: the shapes differ or the images are too small for SSIM.
+    """
+    names = ("l0", "l1", "l2", "linf", "psnr", "ssim")
+    columns = {name: DISTANCES[name](clean, adversarial) for name in names}
+    clean, adversarial = _pair(clean, adversarial)
+    return columns | {"total_variation": total_variation(adversarial - clean)}
+
+
+def checkerboard(x: Images, period: int | tuple[int, ...]) -> Floats:
+    """Score grid artefacts: energy at the frequencies of a grid over what the neighbouring frequencies have.
+
+    The luma is cut at its centre to whole repeats of the periods, so that every harmonic (i / period,
+    j / period) of the grid falls on a bin of the Fourier transform, and Hann-windowed, so that the picture's
+    edges leak nowhere. At each harmonic but zero, the power is divided by the power expected there: the
+    median of a ring of neighbouring bins (for a harmonic on an axis, neighbours on that axis, where pictures
+    have more energy), over ln 2, since noise has exponentially distributed power. The score is the mean of
+    these ratios. The power of 8-bit rounding is added to both: no grid fainter than that counts.
+
+    The score does not depend on the grid's position, nor on a constant added to the image. It sees a grid
+    that is the same everywhere; of a pattern whose sign changes from place to place, such as noise that is
+    strong at every fourth pixel, score the absolute value.
+
+    Args:
+        x: one batch (N, H, W, 3), of images or of perturbations, in image units.
+        period: of the grid in px, such as a network's stride. Several are scored together, each harmonic
+            once: those of 2, 4 and 8 are among those of 16.
+
+    Returns:
+        (N,) float64: near 1 without a grid, growing with the square of a grid's amplitude. The fewer
+        harmonics, the wider the scatter around 1: about 0.1 for period 16, 0.7 for period 2.
+
+    Raises:
+        ArtattackError: a period is below 2, or a side is shorter than 4 repeats of all the periods.
+    """
+    x = _batch(x)
+    periods = (period,) if isinstance(period, int) else period
+    if not periods or min(periods) < 2:
+        raise ArtattackError(f"the period of a grid is at least 2 px, got {period}")
+    repeat = math.lcm(*periods)
+    rows, columns = (side // repeat for side in x.shape[1:3])
+    if min(rows, columns) < _MIN_REPEATS:
+        raise ArtattackError(
+            f"a grid of period {period} needs images of at least {_MIN_REPEATS * repeat} px a side, "
+            f"these are {x.shape[1]} x {x.shape[2]}: use larger images or fewer periods"
+        )
+    power = _power(x @ _LUMA, rows * repeat, columns * repeat)
+    harmonics = {(i * repeat // p, j * repeat // p) for p in periods for i in range(p) for j in range(p)}
+    ratios = [_over_ring(power, i, j, rows, columns) for i, j in sorted(harmonics - {(0, 0)})]
+    return np.asarray(np.mean(ratios, axis=0), np.float64)
+
+
+def _power(luma: Floats, height: int, width: int) -> Floats:
+    """Return the periodogram (N, height, width) of the centre; white noise of variance v has power v."""
+    top, left = (luma.shape[1] - height) // 2, (luma.shape[2] - width) // 2
+    centre = luma[:, top : top + height, left : left + width]
+    window = np.outer(_hann(height), _hann(width))
+    spectrum = np.fft.fft2((centre - centre.mean(axis=(1, 2), keepdims=True)) * window)
+    return np.asarray(np.square(np.abs(spectrum)) / np.square(window).sum())
+
+
+def _hann(n: int) -> Floats:
+    """Return the periodic Hann window, which spreads a frequency on a bin to just the bins beside it."""
+    return np.asarray(np.square(np.sin(np.pi * np.arange(n) / n)))
+
+
+def _over_ring(power: Floats, i: int, j: int, rows: int, columns: int) -> Floats:
+    """Return the power at harmonic (i, j) of a grid repeated (rows, columns) times over its neighbours'."""
+    reach_y, reach_x = min(_RING, rows // 2), min(_RING, columns // 2)
+    y, x = np.mgrid[-reach_y : reach_y + 1, -reach_x : reach_x + 1]
+    ring = np.maximum(np.abs(y), np.abs(x)) > 1  # the window spreads the harmonic itself over one bin around
+    if i == 0:
+        ring &= y == 0
+    if j == 0:
+        ring &= x == 0
+    height, width = power.shape[1:]
+    at_y, at_x = i * rows, j * columns
+    neighbours = power[:, (at_y + y[ring]) % height, (at_x + x[ring]) % width]
+    expected = np.median(neighbours, axis=1) / math.log(2)
+    return np.asarray((power[:, at_y, at_x] + _EIGHT_BIT_NOISE) / (expected + _EIGHT_BIT_NOISE))

@@ -1,0 +1,160 @@
+"""A model: a network with its preprocessing, input size and label space."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from artattack.errors import ArtattackError, unknown
+from artattack.labels import LabelSpace
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a network expects of an image, as an affine map of each channel: y = (255 x - mean) / std.
+
+    Attributes:
+        mean: per channel, in 0..255, in the network's channel order.
+        std: per channel, in 0..255.
+        bgr: whether the network expects its channels as blue, green, red.
+    """
+
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (255.0, 255.0, 255.0)
+    bgr: bool = False
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        """Map images (N, H, W, 3) float32 in [0, 1] to the network's input, same shape and dtype."""
+        if self.bgr:
+            x = tf.reverse(x, axis=[-1])
+        std = np.asarray(self.std, np.float32)
+        return x * tf.constant(255.0 / std, x.dtype) - tf.constant(
+            np.asarray(self.mean, np.float32) / std, x.dtype
+        )
+
+
+# By the names Keras gives its modes; `imagenet` is its `torch`, and what every network of larq-zoo expects.
+PREPROCESSING = {
+    "imagenet": Preprocessing((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    "caffe": Preprocessing((103.939, 116.779, 123.68), (1.0, 1.0, 1.0), bgr=True),
+    "tf": Preprocessing((127.5,) * 3, (127.5,) * 3),  # [-1, 1]
+    "lite": Preprocessing((127.0,) * 3, (128.0,) * 3),  # EfficientNet-Lite
+    "unit": Preprocessing(),  # [0, 1]
+    "byte": Preprocessing(std=(1.0, 1.0, 1.0)),  # [0, 255], for networks that preprocess within
+}
+
+
+def parse_preprocessing(value: str | Mapping[str, Any] | Preprocessing) -> Preprocessing:
+    """Return a preprocessing by its name, or from `mean`, `std` (each of 3 numbers in 0..255) and `bgr`."""
+    if isinstance(value, Preprocessing):
+        return value
+    if isinstance(value, str):
+        if value not in PREPROCESSING:
+            raise unknown("preprocessing", value, PREPROCESSING)
+        return PREPROCESSING[value]
+    wrong = set(value) - {"mean", "std", "bgr"}
+    if wrong:
+        raise unknown("preprocessing key", str(min(wrong)), ("mean", "std", "bgr"))
+    default = PREPROCESSING["byte"]
+    mean, std = (tuple(float(v) for v in value.get(key, getattr(default, key))) for key in ("mean", "std"))
+    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+        raise ArtattackError(
+            f"preprocessing: mean and std take 3 numbers each, std above 0, not {mean} and {std}"
+        )
+    return Preprocessing(mean, std, bool(value.get("bgr", False)))
+
+
+@dataclass(eq=False)
+class Model:
+    """A network with its preprocessing, input size and label space, usable as backbone or classifier.
+
+    Attributes:
+        name: registry name, or the file's stem.
+        weights: `imagenet`, `bundled`, `random` or `file`.
+        weights_sha256: hash of the weights' values.
+        binary: whether the network has binarized layers.
+        network: functional Keras network from preprocessed images (N, h, w, 3) to logits (N, K).
+        input_size: (h, w) in pixels at which the network classifies.
+        preprocessing: applied to images in [0, 1] before the network.
+        label_space: ImageNet class of each logit, or None where the classes are not ImageNet's.
+        style_layers: default layers for style, as specifications (`binary:3` or a name).
+        content_layers: default layers for content, likewise.
+    """
+
+    name: str
+    weights: str
+    weights_sha256: str
+    binary: bool
+    network: Any
+    input_size: tuple[int, int]
+    preprocessing: Preprocessing
+    label_space: LabelSpace | None
+    style_layers: tuple[str, ...]
+    content_layers: tuple[str, ...]
+    _compiled: dict[tuple[int, int], Callable[[tf.Tensor], tf.Tensor]] = field(
+        default_factory=dict, repr=False
+    )
+
+    def logits(self, x: tf.Tensor) -> tf.Tensor:
+        """Return logits (N, K) float32 of images (N, H, W, 3) float32 in [0, 1]; differentiable.
+
+        Images of another size are resized to `input_size` by antialiased bilinear interpolation.
+        """
+        return tf.cast(
+            self.network(self.preprocessing(resize(x, self.input_size)), training=False), tf.float32
+        )
+
+    def predict(self, x: NDArray[Any], batch_size: int = 32) -> NDArray[Any]:
+        """Return logits (N, K) float32 of images (N, H, W, 3) in [0, 1], compiled, in batches."""
+        if x.ndim != 4 or x.shape[-1] != 3:
+            raise ArtattackError(f"model '{self.name}' takes images of shape (N, H, W, 3), not {x.shape}")
+        height, width = x.shape[1:3]
+        if (height, width) not in self._compiled:
+            spec = tf.TensorSpec((None, height, width, 3), tf.float32)
+            self._compiled[height, width] = tf.function(self.logits, input_signature=[spec])
+        compiled = self._compiled[height, width]
+        batches = [
+            compiled(tf.constant(x[i : i + batch_size], tf.float32)).numpy()
+            for i in range(0, len(x), batch_size)
+        ]
+        return (
+            np.concatenate(batches) if batches else np.zeros((0, self.network.output_shape[-1]), np.float32)
+        )
+
+
+def weights_sha256(network: Any) -> str:
+    """Return the hash of a network's weights: their values as float32, in order."""
+    digest = hashlib.sha256()
+    for values in network.get_weights():
+        digest.update(np.ascontiguousarray(values, "<f4").tobytes())
+    return digest.hexdigest()
+
+
+def resize(x: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """Resize images (N, H, W, C) to (N, h, w, C) by antialiased bilinear interpolation.
+
+    Written as two matrix products, so that it differentiates and runs fast on every device and precision.
+    H and W must be known when traced.
+    """
+    height, width = x.shape[1:3]
+    if (height, width) == tuple(size):
+        return x
+    rows = tf.constant(_interpolation(height, size[0]), x.dtype)
+    columns = tf.constant(_interpolation(width, size[1]), x.dtype)
+    return tf.einsum("ih,nhwc,jw->nijc", rows, x, columns)
+
+
+@lru_cache(maxsize=64)
+def _interpolation(length: int, target: int) -> NDArray[Any]:
+    """Matrix (target, length) of 1-D antialiased bilinear interpolation, read off TensorFlow's own."""
+    with tf.init_scope():
+        basis = tf.eye(length)[tf.newaxis, :, :, tf.newaxis]
+        matrix = tf.image.resize(basis, (target, length), method="bilinear", antialias=True)
+        return np.asarray(matrix[0, :, :, 0].numpy(), np.float32)

@@ -1,0 +1,188 @@
+"""Surgery on functional Keras networks: cut, resize, replace layers, always on a copy.
+
+One mechanism, cloning, serves every caller: logits instead of softmax, features at any resolution,
+surrogate gradients, average pooling, other precisions.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import larq as lq
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from artattack.errors import ArtattackError, unknown
+
+Network = Any  # a functional Model of tf_keras (Keras 2) or of keras (Keras 3)
+Layer = Any
+# Given a layer, returns its stand-in, unbuilt, or None to keep a plain copy. A stand-in takes the
+# weights of the layer it stands for, unless it comes with a list of its own.
+Replace = Callable[[Layer], "Layer | tuple[Layer, list[NDArray[Any]]] | None"]
+
+_BINARY_CONVOLUTIONS = (lq.layers.QuantConv2D, lq.layers.QuantDepthwiseConv2D, lq.layers.QuantSeparableConv2D)
+
+
+def keras_of(network: Network) -> Any:
+    """Return the Keras package, 2 (`tf_keras`) or 3 (`keras`), that a network belongs to."""
+    import tf_keras
+
+    return tf_keras if isinstance(network, tf_keras.Model) else sys.modules["keras"]
+
+
+def rebuild(
+    network: Network,
+    outputs: Sequence[str] | None = None,
+    *,
+    input_shape: tuple[int | None, int | None, int] | None = None,
+    replace: Replace | None = None,
+) -> Network:
+    """Copy a functional network, cut at some layers, for another input shape, with layers replaced.
+
+    Args:
+        network: a functional Keras model with one input (N, H, W, 3).
+        outputs: names of the layers whose outputs the copy returns, as a list; by default the network's own.
+        input_shape: (H, W, 3) of the copy, None for any; by default the network's own.
+        replace: what to put in a layer's place; see `Replace`.
+
+    Returns:
+        A network with weights of its own. Weights are copied by layer name.
+
+    Raises:
+        ArtattackError: the copy cannot be built, for example because a layer before the cut fixes the size.
+    """
+    keras = keras_of(network)
+    if outputs is not None:
+        tensors = [network.get_layer(name).output for name in outputs]
+        network = keras.Model(network.input, tensors, name=network.name)
+    own_weights: dict[str, list[NDArray[Any]]] = {}
+
+    def clone(layer: Layer) -> Layer:
+        stand_in = replace(layer) if replace else None
+        if isinstance(stand_in, tuple):
+            stand_in, own_weights[layer.name] = stand_in
+        if stand_in is None and shape != own_shape and _pools_everything(layer):
+            return keras.layers.GlobalAveragePooling2D(keepdims=True, name=layer.name)
+        return _copy(layer) if stand_in is None else stand_in
+
+    own_shape = tuple(network.input_shape[1:])
+    shape = own_shape if input_shape is None else input_shape
+    try:
+        copy = keras.models.clone_model(network, input_tensors=keras.Input(shape), clone_function=clone)
+        for layer in copy.layers:
+            if layer.weights:  # a stand-in may have done without them
+                weights = own_weights.get(layer.name)
+                layer.set_weights(network.get_layer(layer.name).get_weights() if weights is None else weights)
+            if hasattr(
+                layer, "finalize_state"
+            ):  # Normalization computes with values derived from its weights
+                layer.finalize_state()
+    except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+        raise ArtattackError(
+            f"network '{network.name}' cannot be rebuilt for input {shape}: {reason(error)}"
+        ) from error
+    copy.trainable = False
+    return copy
+
+
+def reason(error: Exception) -> str:
+    """Return the one line of an exception that says most: Keras puts the layer first and the cause below."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("Exception encountered")] or lines
+    return lines[0][:200] if lines else type(error).__name__
+
+
+def _copy(layer: Layer) -> Layer:
+    """Copy a layer, unbuilt. A nested Sequential is taken apart, since its configuration fixes its shape."""
+    if type(layer).__name__ == "Sequential":
+        return type(layer)([_copy(inner) for inner in layer.layers], name=layer.name)
+    return type(layer).from_config(layer.get_config()) if hasattr(layer, "weights") else layer
+
+
+def _pools_everything(layer: Layer) -> bool:
+    """Whether a layer averages over its whole input, a global pool in networks built for one size."""
+    if type(layer).__name__ != "AveragePooling2D":
+        return False
+    size = tuple(layer.input.shape[1:3])
+    return size == tuple(layer.pool_size) and size != (1, 1)
+
+
+def with_logits(network: Network) -> Network:
+    """Return the network without its final softmax, if it has one: outputs (N, K) are logits."""
+    last = network.output._keras_history[0]
+    config = last.get_config()
+    names = (type(last).__name__, config.get("activation"), config.get("function"))
+    if not {"Softmax", "softmax", "nn.softmax"}.intersection(name for name in names if isinstance(name, str)):
+        return network
+    if not getattr(last, "weights", None):  # a softmax layer of its own
+        return keras_of(network).Model(network.input, last.input, name=network.name)
+
+    def linear(layer: Layer) -> Layer | None:
+        return (
+            type(layer).from_config({**layer.get_config(), "activation": "linear"}) if layer is last else None
+        )
+
+    return rebuild(network, replace=linear)
+
+
+def is_binary_convolution(layer: Layer) -> bool:
+    """Whether a layer convolves binarized activations with binarized kernels."""
+    return isinstance(layer, _BINARY_CONVOLUTIONS) and layer.input_quantizer is not None
+
+
+def is_convolution(layer: Layer) -> bool:
+    """Whether a layer is any two-dimensional convolution."""
+    return "Conv2D" in type(layer).__name__
+
+
+_KINDS: dict[str, Callable[[Layer], bool]] = {"binary": is_binary_convolution, "conv": is_convolution}
+
+
+def layer_names(network: Network, specs: Sequence[str]) -> tuple[str, ...]:
+    """Resolve layer specifications to layer names.
+
+    Args:
+        network: the network whose layers are meant.
+        specs: a layer's name, or `binary:K` / `conv:K`, the K-th binarized (any) convolution counted
+            from 0 at the input, or from -1 at the output.
+
+    Raises:
+        ArtattackError: no such layer; the message names what there is.
+    """
+    return tuple(_layer_name(network, spec) for spec in specs)
+
+
+def _layer_name(network: Network, spec: str) -> str:
+    kind, _, count = spec.partition(":")
+    if not count:
+        names = [layer.name for layer in network.layers]
+        if spec not in names:
+            raise unknown("layer", spec, names)
+        return spec
+    if kind not in _KINDS:
+        raise ArtattackError(
+            f"layer '{spec}': a counted layer is one of {', '.join(f'{k}:0' for k in _KINDS)}"
+        )
+    names = [layer.name for layer in network.layers if _KINDS[kind](layer)]
+    try:
+        return str(names[int(count)])
+    except (ValueError, IndexError):
+        what = {"binary": "binarized convolutions", "conv": "convolutions"}[kind]
+        raise ArtattackError(
+            f"layer '{spec}': network '{network.name}' has {len(names)} {what}"
+            + (f", {kind}:0 to {kind}:{len(names) - 1}" if names else "; use conv:K or a layer's name")
+        ) from None
+
+
+def default_layers(network: Network) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return layer specifications for style and content in a network nobody has chosen any for.
+
+    Style takes the middle convolution of each quarter of the depth, content the middle one of all; binarized
+    convolutions if there are any. A network without convolutions gets none.
+    """
+    binary = sum(map(is_binary_convolution, network.layers))
+    kind, count = ("binary", binary) if binary else ("conv", sum(map(is_convolution, network.layers)))
+    quarters = dict.fromkeys((2 * quarter + 1) * count // 8 for quarter in range(4))
+    return tuple(f"{kind}:{k}" for k in quarters if count), (f"{kind}:{count // 2}",) if count else ()

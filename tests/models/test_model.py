@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from artattack.errors import ArtattackError
+from artattack.models.model import PREPROCESSING, Model, Preprocessing, parse_preprocessing, resize, weights_sha256
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    inputs = tf.keras.Input((6, 5, 3))
+    x = tf.keras.layers.Flatten()(inputs)
+    network = tf.keras.Model(inputs, tf.keras.layers.Dense(4)(x))
+    return Model("dense", "random", "", False, network, (6, 5), Preprocessing(), None, (), ())
+
+
+def images(n: int, height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(size=(n, height, width, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("bgr", [False, True])
+def test_preprocessing_is_the_affine_map_it_says(bgr: bool) -> None:
+    mean, std = (10.0, 20.0, 30.0), (2.0, 4.0, 5.0)
+    x = images(2, 3, 4)
+    expected = (255 * (x[..., ::-1] if bgr else x) - mean) / std
+    np.testing.assert_allclose(Preprocessing(mean, std, bgr)(tf.constant(x)), expected, atol=2e-4)
+
+
+def test_preprocessing_of_one_pixel_by_hand() -> None:
+    orange = tf.constant([[[[1.0, 0.4, 0.0]]]])
+    np.testing.assert_allclose(
+        PREPROCESSING["caffe"](orange)[0, 0, 0], [0 - 103.939, 102 - 116.779, 255 - 123.68], atol=1e-4
+    )
+    np.testing.assert_allclose(PREPROCESSING["tf"](orange)[0, 0, 0], [1, -0.2, -1], atol=1e-6)
+    np.testing.assert_allclose(PREPROCESSING["byte"](orange)[0, 0, 0], [255, 102, 0], atol=1e-4)
+    np.testing.assert_allclose(PREPROCESSING["unit"](orange)[0, 0, 0], [1, 0.4, 0], atol=1e-6)
+    np.testing.assert_allclose(PREPROCESSING["lite"](orange)[0, 0, 0], [1, -25 / 128, -127 / 128], atol=1e-6)
+
+
+def test_parse_preprocessing() -> None:
+    assert parse_preprocessing("tf") is PREPROCESSING["tf"]
+    assert parse_preprocessing(Preprocessing(bgr=True)).bgr
+    assert parse_preprocessing({"mean": [1, 2, 3], "bgr": True}) == Preprocessing((1, 2, 3), (1, 1, 1), True)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("caffee", "did you mean 'caffe'"),
+        ({"means": [0, 0, 0]}, "did you mean 'mean'"),
+        ({"mean": [0, 0]}, "3 numbers"),
+        ({"std": [1, 0, 1]}, "above 0"),
+    ],
+)
+def test_wrong_preprocessing_is_named(value: object, message: str) -> None:
+    with pytest.raises(ArtattackError, match=message):
+        parse_preprocessing(value)  # type: ignore[arg-type]
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    height=st.integers(2, 40), width=st.integers(2, 40), target=st.tuples(st.integers(1, 40), st.integers(1, 40))
+)
+def test_resize_is_tensorflows_antialiased_bilinear(height: int, width: int, target: tuple[int, int]) -> None:
+    x = tf.constant(images(2, height, width))
+    expected = tf.image.resize(x, target, method="bilinear", antialias=True)
+    np.testing.assert_allclose(resize(x, target), expected, atol=1e-5)
+
+
+def test_resize_leaves_the_right_size_alone_and_halves_by_averaging() -> None:
+    x = tf.constant(images(1, 8, 6))
+    assert resize(x, (8, 6)) is x
+    flat = tf.fill((1, 8, 6, 3), 0.25)
+    np.testing.assert_allclose(resize(flat, (3, 2)), np.full((1, 3, 2, 3), 0.25), atol=1e-6)
+
+
+def test_predict_gives_the_logits_in_any_batching(model: Model) -> None:
+    x = images(5, 6, 5)
+    kernel, bias = model.network.get_weights()
+    expected = x.reshape(5, -1) @ kernel + bias
+    for batch_size in (1, 2, 5, 32):
+        logits = model.predict(x, batch_size=batch_size)
+        assert logits.dtype == np.float32
+        np.testing.assert_allclose(logits, expected, atol=1e-5)
+    np.testing.assert_allclose(model.logits(tf.constant(x)), expected, atol=1e-5)
+    assert model.predict(x[:0]).shape == (0, 4)
+
+
+def test_predict_resizes_other_sizes(model: Model) -> None:
+    x = images(2, 9, 11)
+    resized = tf.image.resize(x, (6, 5), antialias=True).numpy()
+    np.testing.assert_allclose(model.predict(x), model.predict(resized), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 3), (1, 6, 5, 1), (1, 3, 6, 5)])
+def test_predict_refuses_what_is_no_batch_of_images(model: Model, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ArtattackError, match=r"\(N, H, W, 3\)"):
+        model.predict(np.zeros(shape, np.float32))
+
+
+def test_logits_have_the_gradient_of_preprocessing_and_resizing(model: Model) -> None:
+    x = tf.constant(images(1, 12, 10))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        first = model.logits(x)[0, 0]
+    gradient = tape.gradient(first, x).numpy()
+    # The network is linear and so is resizing: the gradient's inner product with the image is logit minus bias.
+    bias = model.network.get_weights()[1][0]
+    assert float((gradient * x.numpy()).sum()) == pytest.approx(float(first) - bias, abs=1e-4)
+    assert np.abs(gradient).max() > 0
+
+
+def test_weights_sha256_follows_the_values(model: Model) -> None:
+    before = weights_sha256(model.network)
+    assert len(before) == 64
+    copy = tf.keras.models.clone_model(model.network)
+    copy.set_weights(model.network.get_weights())
+    assert weights_sha256(copy) == before
+    copy.set_weights([w + 1e-3 for w in model.network.get_weights()])
+    assert weights_sha256(copy) != before
