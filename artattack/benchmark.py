@@ -180,8 +180,10 @@ class Run:
             return self._controlled(cell, entry, samples, x)
         from artattack.attacks.baselines import seeded
 
+        attack = self._attack(variant)
+        if isinstance(entry, StyleEntry):
+            attack.set_params(seed=self._seed(cell))
         with seeded(self._seed(cell)):
-            attack = self._attack(variant)
             return np.asarray(attack.generate(x, y=self._labels(variant.source, samples)))
 
     def _controlled(
@@ -242,7 +244,9 @@ class Run:
         by_image: list[list[dict[str, Any]]] = [[] for _ in samples]
         for name in self._benchmark.classifiers:
             columns = attack | self._classifier_columns(name)
-            for i, (sample, row) in enumerate(zip(samples, self._views(name, samples, received), strict=True)):
+            for i, (sample, row) in enumerate(
+                zip(samples, self._views(name, samples, received), strict=True)
+            ):
                 distance = {column: values[i] for column, values in distances.items()}
                 file = {"file": self._file(cell.variant, sample).as_posix()}
                 by_image[i].append(self._image_columns(sample) | columns | distance | file | row)

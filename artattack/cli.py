@@ -22,11 +22,14 @@ from rich.progress import (
 from rich.table import Table
 
 from artattack import __version__
-from artattack.config import Benchmark, StyleOptions, load_benchmark, parse_options
+from artattack.config import Benchmark, StyleEntry, StyleOptions, load_benchmark, parse_options
 from artattack.errors import ArtattackError, unknown
 
 if TYPE_CHECKING:
-    from artattack.benchmark import Plan
+    from artattack.plan import Plan
+
+_DEFAULT = Benchmark()
+_DEFAULT_BACKBONE = next(entry.backbone[0] for entry in _DEFAULT.attacks if isinstance(entry, StyleEntry))
 
 app = typer.Typer(
     name="artattack",
@@ -92,7 +95,8 @@ def run(
 
     Exit code 0: all done. 1: done, but some cells or images failed (see the column `error`). 2: bad input.
     """
-    from artattack.benchmark import Run, make_plan, run_path
+    from artattack.benchmark import Run, run_path
+    from artattack.plan import make_plan
 
     benchmark = _overridden(load_benchmark(file), seed, limit)
     if resume and out is None:
@@ -102,7 +106,9 @@ def run(
         _print_plan(plan)
         return
     from artattack.results import print_summary
+    from artattack.runtime import load_tensorflow
 
+    load_tensorflow()
     path = run_path(benchmark, out)
     with _progress() as on_progress:
         records, summary = Run(plan, path, resume=resume, on_progress=on_progress)()
@@ -179,7 +185,7 @@ def _with_style_options(command: Callable[..., None]) -> Callable[..., None]:
         )
         for name, field in StyleOptions.model_fields.items()
     ]
-    command.__signature__ = signature.replace(parameters=[*kept, *added])  # type: ignore[attr-defined]
+    command.__signature__ = signature.replace(parameters=[*kept, *added])
     return command
 
 
@@ -210,14 +216,17 @@ def attack(
     ] = None,
     size: Annotated[
         int, typer.Option(help="Side of the square cut from the photo, in pixels.", min=32)
-    ] = 224,
-    seed: Annotated[int, typer.Option(help="Every random choice follows from it.", min=0)] = 0,
+    ] = _DEFAULT.images.size,
+    seed: Annotated[int, typer.Option(help="Every random choice follows from it.", min=0)] = _DEFAULT.seed,
     **options: Any,
 ) -> None:
     """Paint one photo in a style, and print what each classifier sees before and after."""
+    from artattack.runtime import load_tensorflow
+
+    load_tensorflow()
     from artattack.photo import attack_photo
 
-    classifiers = tuple(classifier or Benchmark().classifiers)
+    classifiers = tuple(classifier or _DEFAULT.classifiers)
     given = {key: value for key, value in options.items() if value not in (None, [])}
     with console.status("painting"):
         views = attack_photo(
@@ -227,7 +236,7 @@ def attack(
             backbone=backbone,
             classifiers=classifiers,
             size=size,
-            crop=Benchmark().images.crop,
+            crop=_DEFAULT.images.crop,
             seed=seed,
             options=parse_options(given),
         )
@@ -253,7 +262,7 @@ def models_command() -> None:
             m.name,
             m.family,
             "binary" if m.binary else "float",
-            str(m.input_size),
+            str(m.input_size[0]),
             ", ".join(m.weights),
             m.needs,
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -80,6 +80,7 @@ class StyleOptions(Strict):
     tv_weight: float = Field(0.3, ge=0, description="weight of the anisotropic total variation")
     steps: PositiveInt = Field(60, description="optimiser steps")
     learning_rate: PositiveFloat = Field(0.02, description="Adam's step size, in image units")
+    init: Literal["content", "noise"] = Field("content", description="what the descent starts from")
 
 
 class Entry(Strict):
@@ -99,7 +100,7 @@ class StyleEntry(Entry, StyleOptions):
     """Style transfer: one variant for each backbone and style. `a+b` blends two styles."""
 
     backbone: Names = Field(("quicknet_tiny",), description="models whose features say what style is")
-    style: Names = Field(("stained-glass", "waves"), description="styles: names or image files")
+    style: Names = Field(("stained-glass", "waves"), description="styles: names or files")
 
     @property
     def options(self) -> StyleOptions:
@@ -157,8 +158,8 @@ _DEFAULT_SOURCES = ("quicknet_tiny", "efficientnet_lite0")
 _DEFAULT_ATTACKS: tuple[Any, ...] = (
     StyleEntry(attack="style"),
     ControlEntry(attack="noise", like="style"),
-    BaselineEntry(attack="fgsm", source=_DEFAULT_SOURCES, eps="8/255"),  # type: ignore[call-arg]
-    BaselineEntry(attack="pgd", source=_DEFAULT_SOURCES, eps="8/255", eps_step="2/255", max_iter=10),  # type: ignore[call-arg]
+    BaselineEntry(attack="fgsm", source=_DEFAULT_SOURCES, eps="8/255"),
+    BaselineEntry(attack="pgd", source=_DEFAULT_SOURCES, eps="8/255", eps_step="2/255", max_iter=10),
 )
 
 
@@ -230,7 +231,7 @@ def parse_benchmark(data: dict[str, Any], *, where: str = "benchmark", base: Pat
     try:
         benchmark = Benchmark.model_validate(data)
     except ValidationError as error:
-        raise ArtattackError(f"{where}: " + "; ".join(explain(error))) from error
+        raise ArtattackError(f"{where}: " + "; ".join(explain(error, Benchmark))) from error
     return _resolved(benchmark, base)
 
 
@@ -239,36 +240,37 @@ def parse_options(values: dict[str, Any]) -> StyleOptions:
     try:
         return StyleOptions.model_validate(values)
     except ValidationError as error:
-        raise ArtattackError("; ".join(explain(error))) from error
+        raise ArtattackError("; ".join(explain(error, StyleOptions))) from error
 
 
-def explain(error: ValidationError) -> Iterator[str]:
-    """Yield one phrase for each mistake pydantic found: where, what, and the nearest valid word."""
+def explain(error: ValidationError, root: type[BaseModel]) -> Iterator[str]:
+    """Yield one phrase for each mistake pydantic found in a `root`: where, what, and the nearest valid word."""
     for mistake in error.errors():
-        tags = {"style", "control", "baseline"}
-        at = [str(part) for i, part in enumerate(mistake["loc"]) if not (part in tags and i == 2)]
-        where = ".".join(at) or "file"
+        path = mistake["loc"]
+        where = ".".join(str(part) for i, part in enumerate(path) if path[0] != "attacks" or i != 2) or "file"
         if mistake["type"] == "extra_forbidden":
-            valid = _keys(mistake["loc"])
-            yield f"unknown key '{where}'{nearest(at[-1], valid)} (valid: {', '.join(valid)})"
+            valid = _section(path[:-1], root).model_fields
+            yield f"unknown key '{where}'{nearest(str(path[-1]), valid)} (valid: {', '.join(valid)})"
         else:
             message = mistake["msg"].removeprefix("Value error, ")
             given = "" if mistake["type"] in {"missing", "value_error"} else f", not {mistake['input']!r}"
             yield f"{where}: {message[0].lower()}{message[1:]}{given}"
 
 
-_SECTIONS: dict[str, type[BaseModel]] = {
-    "images": Images,
-    "models": ModelSpec,
-    "style": StyleEntry,
-    "control": ControlEntry,
-}
+_TAGS: dict[Any, type[BaseModel]] = {"style": StyleEntry, "control": ControlEntry, "baseline": BaselineEntry}
 
 
-def _keys(location: Iterable[Any]) -> list[str]:
-    parts = [part for part in location if isinstance(part, str)]
-    section = next((_SECTIONS[part] for part in reversed(parts[:-1]) if part in _SECTIONS), Benchmark)
-    return list(section.model_fields)
+def _section(path: tuple[Any, ...], root: type[BaseModel]) -> type[BaseModel]:
+    """Return the section of the file that a path of keys leads to."""
+    match path:
+        case ():
+            return root
+        case ("images", *_):
+            return Images
+        case ("models", *_):
+            return ModelSpec
+        case _:
+            return _TAGS[path[-1]]
 
 
 def _resolved(benchmark: Benchmark, base: Path) -> Benchmark:

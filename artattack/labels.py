@@ -16,7 +16,7 @@ IMAGENET: LabelSpace = tuple(range(1000))
 class ImageNetClass(NamedTuple):
     """One of the 1000 classes: its index in wnid order, its WordNet id, its name."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls here
     wnid: str
     name: str
 
@@ -25,7 +25,9 @@ class ImageNetClass(NamedTuple):
 def imagenet_classes() -> tuple[ImageNetClass, ...]:
     """Return the 1000 classes in wnid order."""
     with (data_dir() / "imagenet_classes.csv").open(encoding="utf-8", newline="") as file:
-        return tuple(ImageNetClass(int(row["index"]), row["wnid"], row["name"]) for row in csv.DictReader(file))
+        return tuple(
+            ImageNetClass(int(row["index"]), row["wnid"], row["name"]) for row in csv.DictReader(file)
+        )
 
 
 def class_name(index: int) -> str:
@@ -44,7 +46,9 @@ def class_index(text: str) -> int:
     word = _plain(text)
     if word in (table := _indices()):
         return table[word]
-    raise ArtattackError(f"no ImageNet class '{text}'{nearest(word, table)} (give an index 0 to 999, a wnid or a name)")
+    raise ArtattackError(
+        f"no ImageNet class '{text}'{nearest(word, table)} (give an index 0 to 999, a wnid or a name)"
+    )
 
 
 @cache

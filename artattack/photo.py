@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from artattack.config import ModelSpec, StyleOptions
+from artattack.config import StyleOptions
 from artattack.images import fit, read_image, save_png, to_float, to_uint8
 from artattack.models import load_model
 from artattack.models.estimator import to_estimator
@@ -63,7 +63,7 @@ def attack_photo(
         for name in dict.fromkeys((backbone, *classifiers))
     }
     attack = StyleTransferAttack(
-        to_estimator(models[backbone], input_shape=before.shape),
+        to_estimator(models[backbone], input_shape=(size, size, 3)),
         styles=style,
         seed=seed,
         **options.model_dump(),

@@ -7,8 +7,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from artattack.attacks.baselines import baseline_info
 from artattack.config import BaselineEntry, Benchmark, ControlEntry, StyleEntry
-from artattack.datasets import ImageSet, Sample, open_image_set
+from artattack.datasets import ImageSet, Sample, open_image_set, spread
+from artattack.models.registry import check_model
+from artattack.styles import load_styles
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,11 @@ def make_plan(benchmark: Benchmark) -> Plan:
     """Work out the cells of a benchmark. Controls come after the perturbations whose distance they copy.
 
     Raises:
-        ArtattackError: the image set cannot be opened.
+        ArtattackError: the image set cannot be opened, or there is no such model, style or attack.
     """
+    _check_names(benchmark)
     image_set = open_image_set(benchmark.images.set)
-    samples = _spread(image_set.samples, benchmark.images.limit)
+    samples = spread(image_set.samples, benchmark.images.limit)
     batches = _batches(samples, benchmark.batch_size)
     cells = tuple(
         Cell(variant, number, batch)
@@ -78,14 +82,20 @@ def make_plan(benchmark: Benchmark) -> Plan:
     return Plan(benchmark, image_set, samples, cells)
 
 
+def _check_names(benchmark: Benchmark) -> None:
+    """Find mistyped names before any work is done, without loading TensorFlow."""
+    for name in benchmark.model_names():
+        check_model(benchmark.spec(name).model)
+    for entry in benchmark.attacks:
+        if isinstance(entry, StyleEntry):
+            for style in entry.style:
+                load_styles(style, (8, 8))
+        elif isinstance(entry, BaselineEntry):
+            baseline_info(entry.attack)
+
+
 def _batches(samples: Sequence[Sample], size: int) -> list[tuple[Sample, ...]]:
     return [tuple(samples[start : start + size]) for start in range(0, len(samples), size)]
-
-
-def _spread(samples: tuple[Sample, ...], limit: int | None) -> tuple[Sample, ...]:
-    if limit is None or limit >= len(samples):
-        return samples
-    return tuple(samples[i * len(samples) // limit] for i in range(limit))
 
 
 def _variants(benchmark: Benchmark) -> Iterator[Variant]:

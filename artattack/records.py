@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from artattack.errors import ArtattackError
+from artattack.statistics import bootstrap_mean, variant_labels, wilson
 
 # Column -> pandas dtype, in the order of the files; results/README.md says what each column means.
 RECORD_COLUMNS: dict[str, str] = {
@@ -71,12 +72,20 @@ SUMMARY_COLUMNS: dict[str, str] = {
     "errors": "Int64",
     "n_labelled": "Int64",
     "clean_accuracy": "float64",
+    "clean_accuracy_low": "float64",
+    "clean_accuracy_high": "float64",
     "n_correct": "Int64",
     "flips": "Int64",
     "flip_rate": "float64",
+    "flip_rate_low": "float64",
+    "flip_rate_high": "float64",
     "successes": "Int64",
     "success_rate": "float64",
+    "success_rate_low": "float64",
+    "success_rate_high": "float64",
     "mean_confidence_shift": "float64",
+    "mean_confidence_shift_low": "float64",
+    "mean_confidence_shift_high": "float64",
     "median_confidence_shift": "float64",
     "mean_true_confidence_shift": "float64",
     "median_true_confidence_shift": "float64",
@@ -86,6 +95,12 @@ SUMMARY_COLUMNS: dict[str, str] = {
     "seconds_per_image": "float64",
 }
 _GROUP = ["attack", "style", "source", "matched_to", "classifier"]
+_RATES = {  # rate -> what it counts, of what
+    "clean_accuracy": ("n_correct", "n_labelled"),
+    "flip_rate": ("flips", "n"),
+    "success_rate": ("successes", "n_correct"),
+}
+_SEED = 0  # of the bootstrap: the same records always have the same summary
 RANDOM = "RANDOM WEIGHTS"
 
 
@@ -175,7 +190,8 @@ def _read(path: Path, columns: dict[str, str]) -> pd.DataFrame:
 def summarise(records: pd.DataFrame) -> pd.DataFrame:
     """Sum up records: a row for each attack x style x source x matched_to x classifier, as they first appear.
 
-    What each number counts is defined in results/README.md. A rate of nothing is missing, not 0.
+    What each number counts is defined in results/README.md. A rate of nothing is missing, not 0. Rates have
+    Wilson intervals, the mean confidence shift a bootstrap interval, all of 95 %.
 
     Args:
         records: with the columns of `RECORD_COLUMNS`.
@@ -214,25 +230,27 @@ def summarise(records: pd.DataFrame) -> pd.DataFrame:
             groups[counts].sum(),
             groups[list(means)].mean().rename(columns=means),
             groups[shifts].median().add_prefix("median_"),
+            groups["confidence_shift"].agg(list).rename("shifts"),
         ],
         axis=1,
     ).reset_index()
-    summary["clean_accuracy"] = _rate(summary["n_correct"], summary["n_labelled"])
-    summary["flip_rate"] = _rate(summary["flips"], summary["n"])
-    summary["success_rate"] = _rate(summary["successes"], summary["n_correct"])
+    for rate, (part, whole) in _RATES.items():
+        summary[rate] = summary[part] / summary[whole].where(summary[whole] > 0)
+        summary[f"{rate}_low"], summary[f"{rate}_high"] = wilson(summary[part], summary[whole])
+    bounds = [bootstrap_mean(values, seed=_SEED) for values in summary["shifts"]]
+    for i, side in enumerate(("low", "high")):
+        summary[f"mean_confidence_shift_{side}"] = [bound[i] for bound in bounds]
     return summary[list(SUMMARY_COLUMNS)].astype(SUMMARY_COLUMNS)
-
-
-def _rate(part: pd.Series[Any], whole: pd.Series[Any]) -> pd.Series[Any]:
-    return part / whole.where(whole > 0)
 
 
 def print_summary(summary: pd.DataFrame, console: Console) -> None:
     """Print a summary as a table, the classifiers under each attack; untrained networks say RANDOM WEIGHTS.
 
+    Rates stand with their intervals: `62% [31, 86]`.
+
     Args:
         summary: as `summarise` returns it.
-        console: where to; 100 columns are enough.
+        console: where to; 120 columns are enough.
     """
     with_errors = bool((summary["errors"] > 0).any())
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
@@ -250,30 +268,25 @@ def print_summary(summary: pd.DataFrame, console: Console) -> None:
     ):
         table.add_column(name, justify="right", no_wrap=True)
     above = ""
-    for row in summary.fillna({n: "" for n, d in SUMMARY_COLUMNS.items() if d == "string"}).to_dict(
-        "records"
-    ):
-        if (attack := _attack_label(row)) != above:
+    texts = {name: "" for name, dtype in SUMMARY_COLUMNS.items() if dtype == "string"}
+    for label, row in zip(variant_labels(summary), summary.fillna(texts).to_dict("records"), strict=True):
+        attack = label or "(images not read)"
+        if attack != above:
             table.add_row(_marked(attack, row["source_weights"], style="bold"))
         above = attack
         table.add_row(
             _marked(f"  {row['classifier']}", row["classifier_weights"]),
             str(row["n"]),
             *([str(row["errors"])] if with_errors else []),
-            *(_number(row[name], ".1%") for name in ("clean_accuracy", "flip_rate", "success_rate")),
-            _number(row["mean_confidence_shift"], "+.3f"),
+            *(_interval(row, name) for name in _RATES),
+            _number(row["mean_confidence_shift"], "+.2f"),
             _number(row["mean_l2"], ".2f"),
-            _number(row["mean_ssim"], ".3f"),
+            _number(row["mean_ssim"], ".2f"),
             _number(row["seconds_per_image"], ".2f"),
         )
     console.print(table)
     if (summary[["source_weights", "classifier_weights"]] == "random").any(axis=None):
         console.print(Text(f"{RANDOM}: networks never trained; their numbers say nothing.", style="bold red"))
-
-
-def _attack_label(row: Mapping[Any, Any]) -> str:
-    label = "/".join(part for part in (row["attack"], row["style"], row["source"]) if part)
-    return f"{label} as {row['matched_to']}" if row["matched_to"] else label or "(images not read)"
 
 
 def _marked(name: str, weights: str, style: str = "") -> Text:
@@ -283,3 +296,9 @@ def _marked(name: str, weights: str, style: str = "") -> Text:
 
 def _number(value: float, form: str) -> str:
     return "" if pd.isna(value) else format(value, form)
+
+
+def _interval(row: Mapping[Any, Any], rate: str) -> str:
+    if pd.isna(row[rate]):
+        return ""
+    return f"{row[rate]:.0%} [{100 * row[f'{rate}_low']:.0f}, {100 * row[f'{rate}_high']:.0f}]"

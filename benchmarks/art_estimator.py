@@ -10,8 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
-import artattack  # noqa: F401  (chooses Keras 2 before TensorFlow loads)
 from common import measure, parser, report
 
 EPS, EPS_STEP, STEPS = 8 / 255, 2 / 255, 20

@@ -29,6 +29,7 @@ from artattack.results import (
     summarise,
     versions,
 )
+from artattack.statistics import bootstrap_mean
 
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "string": st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
@@ -165,10 +166,16 @@ def test_summary_worked_out_by_hand() -> None:
         "n_labelled": 3,
         "n_correct": 2,
         "clean_accuracy": 2 / 3,
+        "clean_accuracy_low": 0.207655,  # (2 + z²/2 -+ z sqrt(3 * 2/3 * 1/3 + z²/4)) / (3 + z²), z = 1.959964
+        "clean_accuracy_high": 0.938511,
         "flips": 4,
         "flip_rate": 0.8,
+        "flip_rate_low": 0.375534,  # (4 + z²/2 -+ z sqrt(5 * 0.8 * 0.2 + z²/4)) / (5 + z²)
+        "flip_rate_high": 0.963776,
         "successes": 1,
         "success_rate": 0.5,
+        "success_rate_low": 0.094531,  # 1/2 -+ z sqrt(2 * 0.5 * 0.5 + z²/4) / (2 + z²)
+        "success_rate_high": 0.905469,
         "mean_confidence_shift": (-0.5 - 0.1 - 0.3 - 0.5 - 0.5) / 5,
         "median_confidence_shift": -0.5,
         "mean_true_confidence_shift": (-0.5 - 0.1 + 0.2) / 3,
@@ -178,7 +185,10 @@ def test_summary_worked_out_by_hand() -> None:
         "mean_ssim": 4.2 / 5,
         "seconds_per_image": 0.35,
     }
-    assert {name: row[name] for name in expected} == pytest.approx(expected)
+    assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-5)
+    bounds = row["mean_confidence_shift_low"], row["mean_confidence_shift_high"]
+    assert bounds == bootstrap_mean([-0.5, -0.1, -0.3, -0.5, -0.5], seed=0)
+    assert -0.5 <= bounds[0] < row["mean_confidence_shift"] < bounds[1] <= -0.1
     assert row["parameters"] == '{"eps": 0.03}'
     assert row["classifier_weights"] == "imagenet"
     assert pd.isna(row["style"])
@@ -209,9 +219,12 @@ def test_rates_of_nothing_are_missing() -> None:
     ):
         summary = summarise(records_frame(rows))
         assert {name: str(dtype) for name, dtype in summary.dtypes.items()} == SUMMARY_COLUMNS
-        assert summary[["clean_accuracy", "success_rate"]].isna().all(axis=None)
+        nothing = [name for name in SUMMARY_COLUMNS if name.startswith(("clean_accuracy", "success_rate"))]
+        assert len(nothing) == 6
+        assert summary[nothing].isna().all(axis=None)
     failed = summarise(records_frame([record(error="broken")]))
-    assert failed[["flip_rate", "mean_l2", "seconds_per_image"]].isna().all(axis=None)
+    missing = ["flip_rate", "flip_rate_low", "flip_rate_high", "mean_confidence_shift_low", "mean_l2"]
+    assert failed[[*missing, "seconds_per_image"]].isna().all(axis=None)
     assert failed[["n", "errors", "flips", "successes"]].to_numpy().tolist() == [[0, 1, 0, 0]]
 
 
@@ -222,9 +235,12 @@ def test_counts_hold_each_other(rows: list[dict[str, Any]]) -> None:
     assert summary["n"].sum() + summary["errors"].sum() == len(rows)
     for smaller, larger in [("n_labelled", "n"), ("n_correct", "n_labelled"), ("flips", "n")]:
         assert (summary[smaller] <= summary[larger]).all()
+    for rate in ("clean_accuracy", "flip_rate", "success_rate"):
+        known = summary[summary[rate].notna()]
+        assert known[rate].between(known[f"{rate}_low"], known[f"{rate}_high"]).all()
 
 
-def printed(rows: list[dict[str, Any]], width: int = 100) -> str:
+def printed(rows: list[dict[str, Any]], width: int = 120) -> str:
     console = Console(file=io.StringIO(), width=width)
     print_summary(summarise(records_frame(rows)), console)
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
@@ -251,11 +267,28 @@ def test_printed_summary() -> None:
     assert rows == [
         "attack, classifier n clean flips success shift L2 SSIM s/img",
         "style/stained-glass/quicknet_tiny",
-        "lite0 1 100.0% 100.0% 100.0% -0.500 2.00 0.900 0.25",
-        "efficientnet_lite0 1 100.0% 100.0% 100.0% -0.500 2.00 0.900 0.25",
+        "lite0 1 100% [21, 100] 100% [21, 100] 100% [21, 100] -0.50 2.00 0.90 0.25",
+        "efficientnet_lite0 1 100% [21, 100] 100% [21, 100] 100% [21, 100] -0.50 2.00 0.90 0.25",
         "noise as style/stained-glass/quicknet_tiny",
-        "lite0 1 0.0% 0.0% -0.500 2.00 0.900 0.25",
+        "lite0 1 0% [0, 79] 0% [0, 79] -0.50 2.00 0.90 0.25",
     ]
+
+
+def test_printed_rates_have_their_intervals() -> None:
+    text = printed([record(image=str(i), flip=i < 5, success=None, correct_before=False) for i in range(8)])
+    assert "62% [31, 86]" in text  # 5 of 8
+
+
+def test_the_longest_names_of_the_default_run_are_not_broken() -> None:
+    usual = {"classifier": "efficientnet_lite0", "source": "efficientnet_lite0", "l2": 12.34, "seconds": 12.3}
+    style = "style/stained-glass/efficientnet_lite0"
+    attacks = [{"attack": "style", "style": "stained-glass"}, {"attack": "noise", "source": None}]
+    rows = [
+        record(image=str(i), **usual | attack, matched_to=style if attack["attack"] == "noise" else None)
+        for attack in attacks
+        for i in range(100)
+    ]
+    assert [line.strip() for line in printed(rows).splitlines()].count(style) == 2  # `noise as` stands above
 
 
 @pytest.mark.parametrize("role", ["source_weights", "classifier_weights"])

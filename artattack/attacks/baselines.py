@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from artattack.errors import ArtattackError, nearest, unknown
 from artattack.numbers import parse_number
@@ -35,6 +36,7 @@ class BaselineInfo:
         always_targeted: whether it aims at classes although ART's class has no parameter `targeted`.
         remembers: attributes in which ART's class keeps what it found for the next call.
         parameters: set unless the user sets any of them.
+        fixed: set, and not for the user to change.
     """
 
     name: str
@@ -47,6 +49,7 @@ class BaselineInfo:
     always_targeted: bool = False
     remembers: tuple[str, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def needs(self) -> str:
@@ -57,9 +60,11 @@ class BaselineInfo:
         return f"{words}; package {self.package}" if self.package else words
 
 
-# The attacks that universal perturbations start for each image: without progress bars, and aiming where they should.
+# What universal perturbations start for each image: without progress bars, and aiming where it should.
 _QUIET_DEEPFOOL = {"attacker": "deepfool", "attacker_params": {"verbose": False}}
 _TARGETED_FGSM = {"attacker": "fgsm", "attacker_params": {"targeted": True}}
+# Differential evolution; the other choice, CMA-ES, takes its seed from the clock.
+_REPRODUCIBLE = {"es": 1}
 
 _BASELINES = (
     BaselineInfo("fgsm", "FastGradientMethod", "gradients"),
@@ -99,8 +104,8 @@ _BASELINES = (
         "logits",
         remembers=("attack_trans_x", "attack_trans_y", "attack_rot", "fooling_rate"),
     ),
-    BaselineInfo("pixel", "PixelAttack", "logits"),
-    BaselineInfo("threshold", "ThresholdAttack", "logits", package="cma"),
+    BaselineInfo("pixel", "PixelAttack", "logits", fixed=_REPRODUCIBLE),
+    BaselineInfo("threshold", "ThresholdAttack", "logits", fixed=_REPRODUCIBLE),
     BaselineInfo("boundary", "BoundaryAttack", "decisions", minimum_norm=True),
     BaselineInfo("hopskipjump", "HopSkipJump", "decisions", minimum_norm=True),
     BaselineInfo("geoda", "GeoDA", "decisions", minimum_norm=True),
@@ -197,7 +202,7 @@ def make_baseline(name: str, estimator: Any, parameters: Mapping[str, Any], seed
     values = _values(info, art_class, parameters)
     try:
         attack = art_class(_readable(info, estimator), **values)
-    except (ValueError, TypeError, AssertionError, NotImplementedError) as error:
+    except (ValueError, TypeError, AssertionError, LookupError, NotImplementedError) as error:
         what = " ".join(str(error).split()) or type(error).__name__
         raise ArtattackError(f"attack '{info.name}' does not accept {dict(parameters)}: {what}") from error
     for inner in getattr(attack, "attacks", ()):  # AutoAttack makes attacks of its own
@@ -242,7 +247,7 @@ class _Generate:
         self._generate = attack.generate
         self._seed = seed
 
-    def __call__(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
+    def __call__(self, x: NDArray[Any], y: NDArray[Any] | None = None, **kwargs: Any) -> NDArray[Any]:
         x = np.asarray(x, np.float32)
         labels = None if y is None else self._one_hot(np.asarray(y))
         if labels is None and self._attack.targeted:
@@ -258,9 +263,9 @@ class _Generate:
                 self._generate(x[i : i + 1], None if labels is None else labels[i : i + 1], **kwargs)
                 for i in range(len(x))
             ]
-            return np.concatenate(adversarial).astype(np.float32)
+            return np.asarray(np.concatenate(adversarial), np.float32)
 
-    def _one_hot(self, y: np.ndarray) -> np.ndarray:
+    def _one_hot(self, y: NDArray[Any]) -> NDArray[Any]:
         if y.ndim == 2 and y.shape[1] > 1:
             return y
         classes = self._attack.estimator.nb_classes
@@ -269,7 +274,7 @@ class _Generate:
             raise ArtattackError(
                 f"attack '{self._info.name}': labels must be in 0..{classes - 1}, the source's outputs"
             )
-        return np.eye(classes, dtype=np.float32)[y.astype(int)]
+        return np.asarray(np.eye(classes, dtype=np.float32)[y.astype(int)])
 
 
 def _art_class(info: BaselineInfo) -> Any:
@@ -300,13 +305,11 @@ def _values(info: BaselineInfo, art_class: Any, parameters: Mapping[str, Any]) -
     # The signature, not `attack_params`: that names a few parameters which the class does not take.
     _, _, *known = inspect.signature(art_class.__init__).parameters.values()  # without self and the estimator
     # Summary writers write files; worker processes cannot receive a compiled estimator.
-    valid = {
-        p.name: p.default
-        for p in known
-        if p.name not in ("summary_writer", "tensor_board", "parallel_pool_size")
-    }
-    values = {} if set(info.parameters) & set(parameters) else dict(info.parameters)
-    values |= {name: False for name in ("verbose", "targeted") if name in valid}
+    closed = {"summary_writer", "tensor_board", "parallel_pool_size", *info.fixed}
+    valid = {parameter.name: parameter.default for parameter in known if parameter.name not in closed}
+    values = {name: False for name in ("verbose", "targeted") if name in valid} | dict(info.fixed)
+    if not set(info.parameters) & set(parameters):
+        values |= info.parameters
     for key, value in parameters.items():
         if key not in valid:
             raise unknown(f"parameter of attack '{info.name}'", key, valid)
@@ -327,6 +330,6 @@ def _like(default: Any, value: Any, what: str) -> Any:
         return value
     if isinstance(default, float):
         return float(value)
-    if value != int(value):
+    if not float(value).is_integer():
         raise ArtattackError(f"{what}: {value} is not a whole number")
     return int(value)

@@ -1,9 +1,9 @@
-"""The hot loop: gradient descent on the pixels of a batch, compiled, without a look at the host in between."""
+"""The hot loop: gradient descent on the pixels of a batch, compiled."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -39,27 +39,44 @@ class Descent:
         self._options = options
         self._advance = tf.function(self._steps)
         self._finish = tf.function(self._keep_best)
+        self._compiled: dict[tuple[int, ...], tuple[Any, Any]] = {}
 
     def __call__(
-        self, x: np.ndarray, styles: Sequence[tf.Tensor], on_steps: Callable[[int], None] = lambda steps: None
+        self,
+        x: np.ndarray,
+        start: np.ndarray,
+        styles: Sequence[tf.Tensor],
+        on_steps: Callable[[int], None] = lambda steps: None,
     ) -> np.ndarray:
-        """Return the iterates of least loss, (N, H, W, 3) float32, of originals (N, H, W, 3) in [0, 1].
+        """Return the iterates of least loss, (N, H, W, 3) float32.
 
         Args:
-            x: originals.
+            x: originals (N, H, W, 3) in [0, 1], which say what content is.
+            start: where the descent starts, of the same shape.
             styles: targets from `Objective.style_targets`, for this height and width.
             on_steps: called now and then with the steps done since, summed over images.
         """
-        start = tf.constant(x, tf.float32)
-        contents = self._objective.content_targets(start)
-        zeros = tf.zeros_like(start)
-        worst = tf.fill((len(x),), np.float32(np.inf))
-        state = State(tf.constant(0), start, zeros, zeros, start, worst)
+        targets = (list(styles), self._objective.content_targets(tf.constant(x, tf.float32)))
+        first = tf.constant(start, tf.float32)
+        zeros = tf.zeros_like(first)
+        state = State(tf.constant(0), first, zeros, zeros, first, tf.fill((len(x),), np.float32(np.inf)))
+        advance, finish = self._compiled_for(state, *targets)
         for done in range(0, self._options.steps, _STEPS_PER_CALL):
             steps = min(_STEPS_PER_CALL, self._options.steps - done)
-            state = self._advance(state, tf.constant(steps), list(styles), contents)
+            state = advance(state, tf.constant(steps), *targets)
             on_steps(steps * len(x))
-        return self._finish(state, list(styles), contents).best.numpy()  # type: ignore[no-any-return]
+        return finish(state, *targets).best.numpy()  # type: ignore[no-any-return]
+
+    def _compiled_for(self, state: State, *targets: list[tf.Tensor]) -> tuple[Any, Any]:
+        """Return the two compiled functions for the images' height and width, traced once for all batches."""
+        size = tuple(state.x.shape[1:3])
+        if size not in self._compiled:
+            state_spec, *target_specs = tf.nest.map_structure(_of_any_batch, (state, *targets))
+            self._compiled[size] = (
+                self._advance.get_concrete_function(state_spec, tf.TensorSpec((), tf.int32), *target_specs),
+                self._finish.get_concrete_function(state_spec, *target_specs),
+            )
+        return self._compiled[size]
 
     def _loss(self, x: tf.Tensor, styles: list[tf.Tensor], contents: list[tf.Tensor]) -> tf.Tensor:
         losses, options = self._objective(x, styles, contents), self._options
@@ -81,6 +98,10 @@ class Descent:
 
     def _keep_best(self, state: State, styles: list[tf.Tensor], contents: list[tf.Tensor]) -> State:
         return _better(state, self._loss(state.x, styles, contents))
+
+
+def _of_any_batch(tensor: tf.Tensor) -> tf.TensorSpec:
+    return tf.TensorSpec((None, *tensor.shape[1:]) if tensor.shape.rank else (), tensor.dtype)
 
 
 def _better(state: State, loss: tf.Tensor) -> State:

@@ -38,7 +38,7 @@ class InferenceBatchNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
         beta = original.beta.numpy() if original.center else np.zeros_like(mean)
         slope = gamma / np.sqrt(variance + original.epsilon)
 
-        @tf.custom_gradient
+        @tf.custom_gradient  # type: ignore[untyped-decorator]
         def normalize(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
             y = tf.raw_ops.FusedBatchNormV3(
                 x=x,
@@ -72,14 +72,22 @@ class Features:
     """
 
     def __init__(
-        self, model: Model, layers: Sequence[str], *, gradient: str | None = None, average_pooling: bool = False
+        self,
+        model: Model,
+        layers: Sequence[str],
+        *,
+        gradient: str | None = None,
+        average_pooling: bool = False,
     ) -> None:
         derivative = surrogate(gradient) if gradient else None
 
         def replace(layer: Layer) -> Any:
             if average_pooling and type(layer).__name__ == "MaxPooling2D":
                 return _averaged(layer)
-            if isinstance(layer, tf_keras.layers.BatchNormalization) and list(np.ravel(layer.axis)) in ([3], [-1]):
+            if isinstance(layer, tf_keras.layers.BatchNormalization) and list(np.ravel(layer.axis)) in (
+                [3],
+                [-1],
+            ):
                 return InferenceBatchNormalization(layer)
             if any(getattr(layer, key, None) is not None for key in ("input_quantizer", *_KERNELS)):
                 return _frozen(layer, derivative)

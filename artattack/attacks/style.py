@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from art.attacks import EvasionAttack
 from art.estimators import BaseEstimator
-from tqdm.auto import tqdm
+from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
 from artattack.attacks.descent import Descent
 from artattack.attacks.objective import Objective
@@ -18,7 +18,7 @@ from artattack.config import StyleOptions, parse_options
 from artattack.errors import ArtattackError
 from artattack.models.model import Model, Preprocessing
 from artattack.models.network import default_layers
-from artattack.styles import load_style
+from artattack.styles import load_styles
 
 _DEFAULTS = StyleOptions().model_dump()
 
@@ -41,9 +41,10 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
     Args:
         estimator: what `artattack.models.estimator.to_estimator` gives, or any ART TensorFlow classifier around
             a functional Keras model.
-        styles: one or more styles, each a name, an image file, or an array (H, W, 3) in [0, 1] of the images'
-            size. Several are blended; so are those of a name `a+b`.
+        styles: one or more styles, each a name, an image file, or an array (H, W, 3) in [0, 1], H and W being
+            the images'. Several are blended; so are those of a name `a+b`.
         batch_size: images painted at once.
+        seed: of the noise that `init="noise"` starts from.
         verbose: whether to show a progress bar.
         options: the fields of `artattack.config.StyleOptions`, where each is described.
 
@@ -55,6 +56,7 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         *EvasionAttack.attack_params,
         "styles",
         "batch_size",
+        "seed",
         "verbose",
         *StyleOptions.model_fields,
     ]
@@ -66,6 +68,7 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         *,
         styles: Style | Sequence[Style] = "stained-glass",
         batch_size: int = 10,
+        seed: int = 0,
         verbose: bool = False,
         **options: Any,
     ) -> None:
@@ -73,10 +76,12 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         parse_options(options)  # names an unknown option, before it is taken for an attribute
         self.styles = styles
         self.batch_size = batch_size
+        self.seed = seed
         self.verbose = verbose
         for name, value in (_DEFAULTS | options).items():
             setattr(self, name, value)
         self._model = _model_of(estimator)
+        self._built_for: StyleOptions | None = None
         self._check_params()
 
     @property
@@ -89,6 +94,9 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         if not isinstance(self.batch_size, int) or self.batch_size < 1:
             raise ArtattackError(f"batch_size: a whole number above 0, not {self.batch_size!r}")
         options = self.options
+        if options == self._built_for:
+            return
+        self._built_for = options
         style_layers = self._model.style_layers if options.style_layers is None else options.style_layers
         content_layers = (
             self._model.content_layers if options.content_layers is None else options.content_layers
@@ -110,7 +118,7 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         Raises:
             ArtattackError: the images have another shape, or values outside the clip values.
         """
-        low, high = (np.float32(value) for value in self.estimator.clip_values or (0.0, 1.0))
+        low, high = _clip_values(self.estimator)
         images = (np.asarray(x, np.float32) - low) / (high - low)
         if images.ndim != 4 or images.shape[-1] != 3:
             raise ArtattackError(f"images have shape (N, H, W, 3), not {images.shape}")
@@ -118,42 +126,55 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
             return images
         if not (images.min() >= -1e-4 and images.max() <= 1 + 1e-4):  # also where there is a NaN
             raise ArtattackError(f"images lie within the clip values, {low:g} to {high:g}; these do not")
-        styles = self._objective.style_targets(tf.constant(self._style_images(images.shape[1:3])))
+        starts = self._starts(images)
+        styles = self._objective.style_targets(tf.constant(self._style_images(*images.shape[1:3])))
         with tqdm(total=len(images) * self.steps, desc="style", unit="step", disable=not self.verbose) as bar:
             painted = [
-                self._descent(batch, styles, on_steps=bar.update)
-                for batch in np.split(images, range(self.batch_size, len(images), self.batch_size))
+                self._descent(images[batch], starts[batch], styles, on_steps=bar.update)
+                for batch in (slice(i, i + self.batch_size) for i in range(0, len(images), self.batch_size))
             ]
         return np.concatenate(painted) * (high - low) + low  # type: ignore[no-any-return]
 
-    def _style_images(self, size: tuple[int, int]) -> np.ndarray:
+    def _starts(self, images: np.ndarray) -> np.ndarray:
+        if self.init == "content":
+            return images
+        return np.random.default_rng(self.seed).random(images.shape, np.float32)
+
+    def _style_images(self, height: int, width: int) -> np.ndarray:
         styles = [self.styles] if isinstance(self.styles, Style) else self.styles
         images: list[np.ndarray] = []
         for style in styles:
             if isinstance(style, np.ndarray):
-                if style.shape != (*size, 3):
+                if style.shape != (height, width, 3):
                     raise ArtattackError(
-                        f"a style given as an array has shape {(*size, 3)}, not {style.shape}"
+                        f"a style given as an array has shape {(height, width, 3)}, not {style.shape}"
                     )
                 images.append(style.astype(np.float32))
             else:
-                images += [load_style(name, size) for name in str(style).split("+")]
+                images += list(load_styles(style, (height, width)))
         return np.stack(images)
+
+
+def _clip_values(estimator: Any) -> tuple[np.float32, np.float32]:
+    values = (0.0, 1.0) if estimator.clip_values is None else estimator.clip_values
+    return np.float32(values[0]), np.float32(values[1])
 
 
 def _model_of(estimator: Any) -> Model:
     """Return the model behind an ART classifier: ours, or one made of a stock classifier's Keras network."""
     if isinstance(model := getattr(estimator, "artattack_model", None), Model):
         return model
-    network = getattr(estimator, "model", None)
+    network: Any = getattr(estimator, "model", None)
     if not hasattr(network, "get_layer") or not isinstance(getattr(network, "output_shape", None), tuple):
         raise ArtattackError(
-            f"StyleTransferAttack needs a classifier around a functional Keras model, not {type(estimator).__name__}; "
-            "artattack.load_model(...) gives one by name or from a file"
+            f"StyleTransferAttack needs a classifier around a functional Keras model, not {type(estimator).__name__}: "
+            "artattack.load_model gives one by name or from a file"
         )
     if estimator.preprocessing_defences:
-        raise ArtattackError("StyleTransferAttack does not see through preprocessing defences; leave them out")
-    low, high = estimator.clip_values or (0.0, 1.0)
+        raise ArtattackError(
+            "StyleTransferAttack does not see through preprocessing defences; leave them out"
+        )
+    low, high = _clip_values(estimator)
     mean, std = (
         (estimator.preprocessing.mean, estimator.preprocessing.std) if estimator.preprocessing else (0.0, 1.0)
     )
@@ -165,5 +186,13 @@ def _model_of(estimator: Any) -> Model:
     )
     layers = default_layers(network)
     return Model(
-        network.name, "file", "", False, network, tuple(estimator.input_shape[:2]), preprocessing, None, *layers
+        network.name,
+        "file",
+        "",
+        False,
+        network,
+        tuple(estimator.input_shape[:2]),
+        preprocessing,
+        None,
+        *layers,
     )

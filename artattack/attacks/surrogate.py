@@ -66,7 +66,7 @@ def surrogate(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
 def with_gradient(quantizer: Quantizer, derivative: Callable[[tf.Tensor], tf.Tensor]) -> Quantizer:
     """Return a quantizer with the same output, to the last bit, and another derivative."""
 
-    @tf.custom_gradient
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
     def quantize(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
         return quantizer(x), lambda upstream: upstream * derivative(x)
 

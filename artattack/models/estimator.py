@@ -6,17 +6,21 @@ for class gradients. Here each quantity an attack asks for is one compiled funct
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from art.estimators.classification import TensorFlowV2Classifier
+from numpy.typing import NDArray
 
 from artattack.errors import ArtattackError
 from artattack.models.model import Model
 
+Array = NDArray[Any]
+
 _ROWS = 32  # (image, class) pairs differentiated at once: bounds the memory of class_gradient
-_REDUCTIONS = {"none": lambda losses: losses, "mean": np.mean, "sum": np.sum}
+_REDUCTIONS: dict[str, Callable[[Array], Any]] = {"none": np.asarray, "mean": np.mean, "sum": np.sum}
 
 
 class ArtEstimator(TensorFlowV2Classifier):  # type: ignore[misc]
@@ -72,8 +76,8 @@ class ArtEstimator(TensorFlowV2Classifier):  # type: ignore[misc]
         )
 
     def predict(
-        self, x: np.ndarray | tf.Tensor, batch_size: int = 128, training_mode: bool = False, **kwargs: Any
-    ) -> np.ndarray:
+        self, x: Array | tf.Tensor, batch_size: int = 128, training_mode: bool = False, **kwargs: Any
+    ) -> Array:
         """Return logits (N, K) float32 (see `probabilities`), computed `batch_size` images at a time."""
         logits = self.artattack_model.predict(np.asarray(self._images(x)), batch_size)
         if self.temperature != 1:
@@ -81,30 +85,30 @@ class ArtEstimator(TensorFlowV2Classifier):  # type: ignore[misc]
         return tf.nn.softmax(logits).numpy() if self.probabilities else logits
 
     def loss_gradient(
-        self, x: np.ndarray | tf.Tensor, y: np.ndarray | tf.Tensor, training_mode: bool = False, **kwargs: Any
-    ) -> np.ndarray | tf.Tensor:
-        """Return the gradient of each image's loss, (N, H, W, 3) float32: a tensor for a tensor `x`, else an array."""
+        self, x: Array | tf.Tensor, y: Array | tf.Tensor, training_mode: bool = False, **kwargs: Any
+    ) -> Array | tf.Tensor:
+        """Return each image's loss gradient (N, H, W, 3) float32, a tensor if `x` is one, else an array."""
         gradients = self._loss_gradients(self._images(x), self._targets(y))
         return gradients if tf.is_tensor(x) else gradients.numpy()
 
     def compute_loss(
         self,
-        x: np.ndarray | tf.Tensor,
-        y: np.ndarray | tf.Tensor,
+        x: Array | tf.Tensor,
+        y: Array | tf.Tensor,
         reduction: str = "none",
         training_mode: bool = False,
         **kwargs: Any,
-    ) -> np.ndarray:
-        """Return each image's loss (N,) float32, or their mean or sum, for reduction "none", "mean" or "sum"."""
+    ) -> Array:
+        """Return each image's loss (N,) float32, or for reduction "mean" or "sum" that of all."""
         return np.asarray(_REDUCTIONS[reduction](self._losses(self._images(x), self._targets(y)).numpy()))
 
     def class_gradient(
         self,
-        x: np.ndarray | tf.Tensor,
-        label: int | list[int] | np.ndarray | None = None,
+        x: Array | tf.Tensor,
+        label: int | list[int] | Array | None = None,
         training_mode: bool = False,
         **kwargs: Any,
-    ) -> np.ndarray:
+    ) -> Array:
         """Return gradients of logits (see `probabilities`).
 
         Args:
@@ -135,7 +139,7 @@ class ArtEstimator(TensorFlowV2Classifier):  # type: ignore[misc]
                 "give its `.model` to ART's own TensorFlowV2Classifier together with them"
             )
 
-    def _images(self, x: np.ndarray | tf.Tensor) -> tf.Tensor:
+    def _images(self, x: Array | tf.Tensor) -> tf.Tensor:
         if tuple(x.shape[1:]) != self.input_shape:
             height, width, _ = self.input_shape
             raise ArtattackError(
@@ -144,7 +148,7 @@ class ArtEstimator(TensorFlowV2Classifier):  # type: ignore[misc]
             )
         return tf.cast(x, tf.float32)
 
-    def _targets(self, y: np.ndarray | tf.Tensor) -> tf.Tensor:
+    def _targets(self, y: Array | tf.Tensor) -> tf.Tensor:
         if len(y.shape) == 1 or y.shape[1] == 1:
             return tf.one_hot(tf.reshape(y, [-1]), self.nb_classes)
         return tf.cast(y, tf.float32)
@@ -173,16 +177,16 @@ class ArtEstimator(TensorFlowV2Classifier):  # type: ignore[misc]
 
 
 class _Outputs:
-    """What an estimator gives as its `model`: images in [0, 1] to predictions, resizing and preprocessing inside.
+    """What an estimator gives as its `model`: from images in [0, 1] to predictions.
 
-    ART calls it with `training=`, and rebuilds a plain classifier around it for AutoPGD with a `loss_type`;
-    it is compiled, and so are its gradients.
+    ART calls it with `training=`, and builds a plain classifier around it for AutoPGD with a `loss_type`.
+    Resizing and preprocessing are inside; it is compiled, and so are its gradients.
     """
 
     def __init__(self, compiled: Any) -> None:
         self._compiled = compiled
 
-    def __call__(self, x: np.ndarray | tf.Tensor, training: bool = False) -> tf.Tensor:
+    def __call__(self, x: Array | tf.Tensor, training: bool = False) -> tf.Tensor:
         return self._compiled(tf.cast(x, tf.float32))
 
 

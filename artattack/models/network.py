@@ -57,28 +57,40 @@ def rebuild(
     if outputs is not None:
         tensors = [network.get_layer(name).output for name in outputs]
         network = keras.Model(network.input, tensors, name=network.name)
+    own_shape = tuple(network.input_shape[1:])
+    shape = own_shape if input_shape is None else input_shape
     own_weights: dict[str, list[NDArray[Any]]] = {}
 
     def clone(layer: Layer) -> Layer:
         stand_in = replace(layer) if replace else None
         if isinstance(stand_in, tuple):
             stand_in, own_weights[layer.name] = stand_in
-        if stand_in is None and shape != own_shape and _pools_everything(layer):
+        if stand_in is not None:
+            return stand_in
+        if _is_network(layer):
+            fixed = layer.input_shape[1:]
+            inner_shape = fixed if shape == own_shape else (*[None] * (len(fixed) - 1), fixed[-1])
+            return keras.models.clone_model(layer, keras.Input(inner_shape), clone_function=clone)
+        if shape != own_shape and _pools_everything(layer):
             return keras.layers.GlobalAveragePooling2D(keepdims=True, name=layer.name)
-        return _copy(layer) if stand_in is None else stand_in
+        # Keras 3 counts operations among the layers; they hold nothing and serve the copy as well.
+        return type(layer).from_config(layer.get_config()) if hasattr(layer, "weights") else layer
 
-    own_shape = tuple(network.input_shape[1:])
-    shape = own_shape if input_shape is None else input_shape
-    try:
-        copy = keras.models.clone_model(network, input_tensors=keras.Input(shape), clone_function=clone)
+    def give_weights(original: Network, copy: Network) -> None:
         for layer in copy.layers:
-            if layer.weights:  # a stand-in may have done without them
+            if _is_network(layer):
+                give_weights(original.get_layer(layer.name), layer)
+            elif layer.weights:  # a stand-in may have done without them
                 weights = own_weights.get(layer.name)
-                layer.set_weights(network.get_layer(layer.name).get_weights() if weights is None else weights)
-            if hasattr(
-                layer, "finalize_state"
-            ):  # Normalization computes with values derived from its weights
+                layer.set_weights(
+                    original.get_layer(layer.name).get_weights() if weights is None else weights
+                )
+            if hasattr(layer, "finalize_state"):  # Normalization computes with what follows from its weights
                 layer.finalize_state()
+
+    try:
+        copy = keras.models.clone_model(network, keras.Input(shape), clone_function=clone)
+        give_weights(network, copy)
     except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
         raise ArtattackError(
             f"network '{network.name}' cannot be rebuilt for input {shape}: {reason(error)}"
@@ -94,11 +106,8 @@ def reason(error: Exception) -> str:
     return lines[0][:200] if lines else type(error).__name__
 
 
-def _copy(layer: Layer) -> Layer:
-    """Copy a layer, unbuilt. A nested Sequential is taken apart, since its configuration fixes its shape."""
-    if type(layer).__name__ == "Sequential":
-        return type(layer)([_copy(inner) for inner in layer.layers], name=layer.name)
-    return type(layer).from_config(layer.get_config()) if hasattr(layer, "weights") else layer
+def _is_network(layer: Layer) -> bool:
+    return hasattr(layer, "layers")
 
 
 def _pools_everything(layer: Layer) -> bool:

@@ -81,15 +81,21 @@ def load_model(
     """
     size = (input_size, input_size) if isinstance(input_size, int) else input_size
     space = None if label_space is None else parse_label_space(label_space)
+    check_model(spec)
     info = _INFOS.get(str(spec))
     if info is not None:
         return _load_registered(info, weights, size, preprocessing, space, seed)
-    if Path(spec).exists():
-        if weights is not None:
-            raise ArtattackError(f"model '{spec}': a file holds its weights; leave out weights={weights}")
-        from artattack.models import local
+    if weights is not None:
+        raise ArtattackError(f"model '{spec}': a file holds its weights; leave out weights={weights}")
+    from artattack.models import local
 
-        return local.load(Path(spec), preprocessing, space, size)
+    return local.load(Path(spec), preprocessing, space, size)
+
+
+def check_model(spec: str | Path) -> None:
+    """Raise ArtattackError unless `load_model` knows the name or finds the file; loads nothing."""
+    if str(spec) in _INFOS or Path(spec).exists():
+        return
     if Path(spec).suffix or len(Path(spec).parts) > 1:
         raise ArtattackError(f"model '{spec}': no such file")
     raise unknown("model", str(spec), _INFOS)

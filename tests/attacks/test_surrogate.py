@@ -14,7 +14,9 @@ POINTS = np.array([-3.0, -1.0, -0.6, -1e-8, 0.0, 0.3, 1.0, 1.2, 40.0], np.float3
 def swish_sign_slope(x: np.ndarray) -> np.ndarray:
     b = 5.0
     with np.errstate(over="ignore"):
-        return np.where(np.abs(x) > 10, 0.0, b * (2 - b * x * np.tanh(b * x / 2)) / (1 + np.cosh(b * np.clip(x, -10, 10))))
+        return np.where(
+            np.abs(x) > 10, 0.0, b * (2 - b * x * np.tanh(b * x / 2)) / (1 + np.cosh(b * np.clip(x, -10, 10)))
+        )
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artattack.errors import ArtattackError
-from artattack.models.model import PREPROCESSING, Model, Preprocessing, parse_preprocessing, resize, weights_sha256
+from artattack.models.model import (
+    PREPROCESSING,
+    Model,
+    Preprocessing,
+    parse_preprocessing,
+    resize,
+    weights_sha256,
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +68,9 @@ def test_wrong_preprocessing_is_named(value: object, message: str) -> None:
 
 @settings(deadline=None, max_examples=20)
 @given(
-    height=st.integers(2, 40), width=st.integers(2, 40), target=st.tuples(st.integers(1, 40), st.integers(1, 40))
+    height=st.integers(2, 40),
+    width=st.integers(2, 40),
+    target=st.tuples(st.integers(1, 40), st.integers(1, 40)),
 )
 def test_resize_is_tensorflows_antialiased_bilinear(height: int, width: int, target: tuple[int, int]) -> None:
     x = tf.constant(images(2, height, width))
@@ -106,7 +115,7 @@ def test_logits_have_the_gradient_of_preprocessing_and_resizing(model: Model) ->
         tape.watch(x)
         first = model.logits(x)[0, 0]
     gradient = tape.gradient(first, x).numpy()
-    # The network is linear and so is resizing: the gradient's inner product with the image is logit minus bias.
+    # Network and resizing are linear: the gradient's inner product with the image is logit minus bias.
     bias = model.network.get_weights()[1][0]
     assert float((gradient * x.numpy()).sum()) == pytest.approx(float(first) - bias, abs=1e-4)
     assert np.abs(gradient).max() > 0

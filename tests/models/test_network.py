@@ -103,13 +103,17 @@ def test_rebuild_replaces_layers_with_their_weights_or_others(network: Any, x: t
     np.testing.assert_allclose(
         rebuild(network, ["stem"], replace=no_padding)(x), np.maximum(original, 0), atol=1e-6
     )
-    np.testing.assert_allclose(rebuild(network, ["stem"], replace=doubled)(x), 2 * np.array(original), atol=1e-5)
+    np.testing.assert_allclose(
+        rebuild(network, ["stem"], replace=doubled)(x), 2 * np.array(original), atol=1e-5
+    )
 
 
 def test_rebuild_says_in_one_line_what_fixes_the_size() -> None:
     inputs = tf.keras.Input((8, 8, 3))
     network = tf.keras.Model(inputs, layers.Dense(2)(layers.Flatten()(inputs)), name="fixed")
-    with pytest.raises(ArtattackError, match=r"network 'fixed' cannot be rebuilt for input \(4, 4, 3\)") as caught:
+    with pytest.raises(
+        ArtattackError, match=r"network 'fixed' cannot be rebuilt for input \(4, 4, 3\)"
+    ) as caught:
         rebuild(network, input_shape=(4, 4, 3))
     assert "\n" not in str(caught.value)
 

@@ -1,0 +1,46 @@
+"""Loading TensorFlow once, quietly, the way the product needs it."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from artattack.errors import ArtattackError
+
+
+def load_tensorflow() -> None:
+    """Import TensorFlow, larq and ART with Keras 2, quietly; GPU memory grows as needed.
+
+    Raises:
+        ArtattackError: Keras 3 is in use already.
+    """
+    with _quiet():
+        import tensorflow as tf
+
+        try:
+            import larq  # noqa: F401
+        except AttributeError as error:  # larq looks for layers that Keras 3 has dropped
+            raise ArtattackError(
+                "TensorFlow runs with Keras 3, larq needs Keras 2: import artattack before tensorflow, "
+                "or set TF_USE_LEGACY_KERAS=1"
+            ) from error
+        import art.attacks.evasion  # noqa: F401
+    for device in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(device, True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the C++ side's notes on absent GPUs off the terminal; Python's own errors still come through."""
+    with warnings.catch_warnings(), Path(os.devnull).open("w") as nowhere:
+        warnings.simplefilter("ignore")
+        terminal = os.dup(2)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)

@@ -1,0 +1,365 @@
+"""How sure the numbers are: intervals of rates and means, and paired comparisons of attacks.
+
+Plain statistics come first, comparisons of the attacks in a frame of records after them. statsmodels and
+SciPy take about a second to import, so each is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from artattack.errors import ArtattackError, unknown
+
+Floats = npt.NDArray[np.float64]
+Interval = tuple[float, float]
+
+_RESAMPLES = 2000  # Monte Carlo error of a 95 % bound: about 0.06 standard errors of the mean
+_BATCH = 2**22  # resampled values held in memory at once
+
+# Column -> pandas dtype of `compare_to_controls`; results/README.md says what each column means.
+COMPARISON_COLUMNS: dict[str, str] = {
+    "variant": "string",
+    "classifier": "string",
+    "n": "Int64",
+    "flip_rate": "float64",
+    "control": "string",
+    "control_flip_rate": "float64",
+    "difference": "float64",
+    "difference_low": "float64",
+    "difference_high": "float64",
+    "only_variant": "Int64",
+    "only_control": "Int64",
+    "p": "float64",
+    "p_holm": "float64",
+    "verdict": "string",
+}
+
+
+def wilson(successes: npt.ArrayLike, n: npt.ArrayLike, confidence: float = 0.95) -> tuple[Floats, Floats]:
+    """Return the score interval of a proportion (E. B. Wilson, J. American Statistical Association 22, 1927).
+
+    Args:
+        successes, n: counts, scalars or arrays that broadcast.
+        confidence: the share of such intervals that hold the true proportion.
+
+    Returns:
+        Lower and upper bounds in [0, 1], float64 of the broadcast shape; NaN where n is 0.
+
+    Raises:
+        ValueError: a count is negative, or there are more successes than n.
+    """
+    from statsmodels.stats.proportion import proportion_confint
+
+    count, total = np.broadcast_arrays(np.asarray(successes, np.float64), np.asarray(n, np.float64))
+    if not ((count >= 0) & (count <= total)).all():
+        raise ValueError("successes must lie between 0 and n")
+    some = total > 0
+    nobs = np.where(some, total, 1.0)
+    bounds = proportion_confint(np.where(some, count, 0.0), nobs, alpha=1 - confidence, method="wilson")
+    rate = count / nobs  # rounding must not put it outside its own interval
+    low, high = np.clip(np.minimum(bounds[0], rate), 0, 1), np.clip(np.maximum(bounds[1], rate), 0, 1)
+    return np.where(some, low, np.nan), np.where(some, high, np.nan)
+
+
+class McNemar(NamedTuple):
+    """Result of `mcnemar`: the two-sided p value, and the discordant pairs it rests on."""
+
+    p_value: float
+    only_a: int
+    only_b: int
+
+
+def mcnemar(a: Any, b: Any) -> McNemar:
+    """Test whether two yes/no outcomes of the same images have the same rate: the exact McNemar test.
+
+    Under equal rates each discordant pair falls either way with probability 1/2: a two-sided binomial test
+    (Q. McNemar, Psychometrika 12, 1947).
+
+    Args:
+        a, b: (N,) True, False or missing (None, NaN, NA); pairs with a missing part are left out.
+
+    Returns:
+        The p value, NaN if no pair is known, 1 if none is discordant; the pairs with only a, only b True.
+    """
+    from statsmodels.stats.contingency_tables import mcnemar as exact
+
+    both, only_a, only_b, neither = _pair_counts(a, b)
+    if both + only_a + only_b + neither == 0:
+        return McNemar(math.nan, 0, 0)
+    return McNemar(float(exact([[both, only_a], [only_b, neither]], exact=True).pvalue), only_a, only_b)
+
+
+def newcombe(a: Any, b: Any, confidence: float = 0.95) -> Interval:
+    """Return the interval of rate(a) - rate(b), two yes/no outcomes of the same images.
+
+    The Wilson intervals of the two rates, put together as squares with the pairs' correlation: method 10 of
+    R. G. Newcombe, "Improved confidence intervals for the difference between binomial proportions based on
+    paired data", Statistics in Medicine 17, 1998. It holds for few images and for rates of 0 and 1.
+
+    Args:
+        a, b: as in `mcnemar`.
+        confidence: as in `wilson`.
+
+    Returns:
+        Lower and upper bound in [-1, 1]; NaN if no pair is known.
+    """
+    both, only_a, only_b, neither = _pair_counts(a, b)
+    n = both + only_a + only_b + neither
+    if n == 0:
+        return math.nan, math.nan
+    rates = np.array([both + only_a, both + only_b]) / n
+    low, high = wilson(rates * n, [n, n], confidence)
+    below, above = rates - low, high - rates
+    association: float = both * neither - only_a * only_b
+    if association > 0:
+        association = max(association - n / 2, 0)  # the continuity correction that makes it method 10
+    margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
+    phi = association / math.sqrt(margins) if margins else 0.0
+
+    def side(x: float, y: float) -> float:
+        return math.sqrt(max(x * x - 2 * phi * x * y + y * y, 0.0))
+
+    difference = (only_a - only_b) / n
+    return difference - side(below[0], above[1]), difference + side(above[0], below[1])
+
+
+def bootstrap_mean(
+    values: npt.ArrayLike, *, seed: int, confidence: float = 0.95, resamples: int = _RESAMPLES
+) -> Interval:
+    """Return the bootstrap interval of a mean.
+
+    Bias-corrected and accelerated (BCa; B. Efron, J. American Statistical Association 82, 1987), since shifts
+    of confidence are skewed; where that is not defined (values equal up to rounding) plain percentiles.
+
+    Args:
+        values: (N,) numbers in any order, which does not matter; NaN is missing and left out.
+        seed: the same values with the same seed give the same interval.
+        confidence: as in `wilson`.
+        resamples: how many times N values are drawn.
+
+    Returns:
+        Lower and upper bound; NaN for fewer than two values or infinite ones; equal values are their own.
+    """
+    return _bootstrap(values, np.mean, ("BCa", "percentile"), seed, confidence, resamples)
+
+
+def bootstrap_median(
+    values: npt.ArrayLike, *, seed: int, confidence: float = 0.95, resamples: int = _RESAMPLES
+) -> Interval:
+    """Return the percentile bootstrap interval of a median; arguments and result as in `bootstrap_mean`.
+
+    Percentiles, since BCa's acceleration rests on the jackknife, which is not consistent for a median.
+    """
+    return _bootstrap(values, np.median, ("percentile",), seed, confidence, resamples)
+
+
+def _bootstrap(
+    values: npt.ArrayLike,
+    statistic: Callable[..., Any],
+    methods: tuple[str, ...],
+    seed: int,
+    confidence: float,
+    resamples: int,
+) -> Interval:
+    from scipy.stats import bootstrap
+
+    x = np.sort(np.asarray(values, np.float64))
+    x = x[~np.isnan(x)]
+    if len(x) < 2 or not np.isfinite(x).all():
+        return math.nan, math.nan
+    if x[0] == x[-1]:
+        return float(x[0]), float(x[0])
+    for method in methods:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # that BCa is not defined
+            low, high = bootstrap(
+                (x,),
+                statistic,
+                n_resamples=resamples,
+                batch=max(1, _BATCH // len(x)),
+                confidence_level=confidence,
+                method=method,
+                rng=np.random.default_rng(seed),
+            ).confidence_interval
+        if low <= high:
+            break
+    return float(low), float(high)
+
+
+def holm(p_values: npt.ArrayLike) -> Floats:
+    """Adjust p values for their number: step-down (S. Holm, Scandinavian J. of Statistics 6, 1979).
+
+    Args:
+        p_values: (N,); NaN is no test and does not count.
+
+    Returns:
+        (N,) float64, each at least its p value and at most 1; NaN where it was NaN.
+    """
+    from statsmodels.stats.multitest import multipletests
+
+    adjusted: Floats = np.array(p_values, np.float64)
+    tests = ~np.isnan(adjusted)
+    if tests.any():
+        adjusted[tests] = multipletests(adjusted[tests], method="holm")[1]
+    return adjusted
+
+
+def variant_labels(table: pd.DataFrame) -> pd.Series[str]:
+    """Name the attack of each row of records or of a summary.
+
+    Returns:
+        ATTACK/STYLE/SOURCE without the missing parts, for controls followed by " as " and whose distance they
+        copy; empty for an image that no attack reached.
+    """
+    parts = [("/" + table[name]).fillna("") for name in ("attack", "style", "source")]
+    label: pd.Series[str] = (parts[0] + parts[1] + parts[2]).str.removeprefix("/")
+    return label + (" as " + table["matched_to"]).fillna("")
+
+
+class PairedDifference(NamedTuple):
+    """Result of `paired_difference`: rates of a and b over the n images known under both."""
+
+    n: int
+    rate_a: float
+    rate_b: float
+    difference: float
+    low: float
+    high: float
+    only_a: int
+    only_b: int
+    p_value: float
+
+
+def paired_difference(
+    records: pd.DataFrame,
+    a: str,
+    b: str,
+    *,
+    classifier: str,
+    what: Literal["flip", "success"] = "flip",
+    confidence: float = 0.95,
+) -> PairedDifference:
+    """Compare two attacks on the images they share, as one classifier sees them.
+
+    Args:
+        records: the records of one run.
+        a, b: attacks by their names in `variant_labels`, which are those of the printed summary.
+        classifier: its name.
+        what: the outcome whose rate is compared.
+        confidence: of the interval.
+
+    Returns:
+        n images with a known outcome under both; the two rates over them (NaN if there are none); their
+        difference a - b with its `newcombe` interval; discordant images and the p value of `mcnemar`.
+
+    Raises:
+        ArtattackError: an attack or the classifier is not in the records, or an image is there twice.
+    """
+    labels = variant_labels(records)
+    for label in (a, b):
+        if not (labels == label).any():
+            raise unknown("attack", label, set(labels) - {""})
+    seen = records["classifier"] == classifier
+    if not seen.any():
+        raise unknown("classifier", classifier, set(records["classifier"].dropna()))
+    outcome_a, outcome_b = (_outcomes(records[seen & (labels == label)], what) for label in (a, b))
+    return _compared(outcome_a, outcome_b, confidence)
+
+
+def compare_to_controls(records: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
+    """Ask of each attack whether it flips more images than the best control at the same distance.
+
+    The best control is the one that flips most, so that having several makes an attack's case harder, never
+    easier; of equals, the first. The p values of all comparisons in the table are adjusted together.
+
+    Args:
+        records: the records of one run.
+        confidence: of the intervals; an adjusted p value below 1 - confidence is a verdict.
+
+    Returns:
+        A row for each attack that is no control x classifier, in order of appearance, with the columns and
+        dtypes of `COMPARISON_COLUMNS`. The verdict is "beats", "worse", "no better" (no difference shown) or
+        "no control": none copies this attack's distance, or none has an image in common with it.
+
+    Raises:
+        ArtattackError: an image is there twice.
+    """
+    rows: list[dict[str, Any]] = []
+    attacked = records[records["attack"].notna()]
+    names = [variant_labels(attacked).rename("variant"), attacked["matched_to"].fillna(""), "classifier"]
+    groups = attacked.groupby(names, sort=False)
+    outcomes: dict[Any, pd.Series[Any]] = {key: _outcomes(group, "flip") for key, group in groups}
+    for (variant, matched_to, classifier), flips in outcomes.items():
+        if matched_to:
+            continue
+        comparisons = {
+            control: _compared(flips, others, confidence)
+            for (control, matched, seen_by), others in outcomes.items()
+            if matched == variant and seen_by == classifier
+        }
+        rows.append({"variant": variant, "classifier": classifier, **_against_best(flips, comparisons)})
+    table = pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS)).astype(COMPARISON_COLUMNS)
+    table["p_holm"] = holm(table["p"])
+    shown = table["p_holm"] < 1 - confidence
+    table.loc[table["control"].notna(), "verdict"] = "no better"
+    table.loc[shown & (table["difference"] > 0), "verdict"] = "beats"
+    table.loc[shown & (table["difference"] < 0), "verdict"] = "worse"
+    return table
+
+
+def _against_best(flips: pd.Series[Any], comparisons: dict[str, PairedDifference]) -> dict[str, Any]:
+    """Return the columns of `compare_to_controls` that one attack's comparisons decide."""
+    comparisons = {control: found for control, found in comparisons.items() if found.n}
+    if not comparisons:
+        known = flips.dropna().astype(bool)
+        return {"n": len(known), "flip_rate": known.mean(), "verdict": "no control"}
+    control = max(comparisons, key=lambda name: comparisons[name].rate_b)
+    best = comparisons[control]
+    return {
+        "n": best.n,
+        "flip_rate": best.rate_a,
+        "control": control,
+        "control_flip_rate": best.rate_b,
+        "difference": best.difference,
+        "difference_low": best.low,
+        "difference_high": best.high,
+        "only_variant": best.only_a,
+        "only_control": best.only_b,
+        "p": best.p_value,
+    }
+
+
+def _outcomes(rows: pd.DataFrame, what: str) -> pd.Series[Any]:
+    """Return an outcome by image, missing where it is not known, of one attack and one classifier."""
+    if (twice := rows["image"].duplicated()).any():
+        raise ArtattackError(
+            f"image '{rows['image'][twice].iloc[0]}' is there twice under '{variant_labels(rows).iloc[0]}', "
+            f"classifier '{rows['classifier'].iloc[0]}': compare the records of one run at a time"
+        )
+    return rows[what].where(rows["error"].isna()).set_axis(rows["image"])
+
+
+def _compared(a: pd.Series[Any], b: pd.Series[Any], confidence: float) -> PairedDifference:
+    pairs = pd.concat([a, b], axis=1, join="inner", keys=["a", "b"]).dropna().astype(bool)
+    rate_a, rate_b = float(pairs["a"].mean()), float(pairs["b"].mean())
+    low, high = newcombe(pairs["a"], pairs["b"], confidence)
+    p_value, only_a, only_b = mcnemar(pairs["a"], pairs["b"])
+    difference = (only_a - only_b) / len(pairs) if len(pairs) else math.nan
+    return PairedDifference(len(pairs), rate_a, rate_b, difference, low, high, only_a, only_b, p_value)
+
+
+def _pair_counts(a: Any, b: Any) -> tuple[int, int, int, int]:
+    """Count the pairs known on both sides: True in both, in a alone, in b alone, in neither."""
+    x, y = pd.array(np.asarray(a, object), "boolean"), pd.array(np.asarray(b, object), "boolean")
+    if x.shape != y.shape:
+        raise ValueError(f"a and b must be of the same images, got shapes {x.shape} and {y.shape}")
+    known = ~(x.isna() | y.isna())
+    p, q = x[known].to_numpy(bool), y[known].to_numpy(bool)
+    return int((p & q).sum()), int((p & ~q).sum()), int((~p & q).sum()), int((~p & ~q).sum())
