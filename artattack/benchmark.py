@@ -74,9 +74,7 @@ def run_path(benchmark: Benchmark, out: str | Path | None) -> Path:
 class Run:
     """One execution of a plan, into one run folder."""
 
-    def __init__(
-        self, plan: Plan, path: Path, *, resume: bool = False, on_progress: Progress | None = None
-    ) -> None:
+    def __init__(self, plan: Plan, path: Path, *, resume: bool = False, on_progress: Progress | None = None) -> None:
         self._plan = plan
         self._benchmark = plan.benchmark
         self._path = path
@@ -126,9 +124,7 @@ class Run:
         self._models: dict[str, Model] = {}
         for name in self._benchmark.model_names():
             self._on_progress(f"loading {name}", 0, len(self._plan.cells))
-            self._models[name] = load_model(
-                **self._benchmark.spec(name).arguments(), seed=self._benchmark.seed
-            )
+            self._models[name] = load_model(**self._benchmark.spec(name).arguments(), seed=self._benchmark.seed)
 
     def _info(self) -> dict[str, Any]:
         models = {
@@ -186,20 +182,14 @@ class Run:
         with seeded(self._seed(cell)):
             return np.asarray(attack.generate(x, y=self._labels(variant.source, samples)))
 
-    def _controlled(
-        self, cell: Cell, entry: ControlEntry, samples: Sequence[Sample], x: np.ndarray
-    ) -> np.ndarray:
+    def _controlled(self, cell: Cell, entry: ControlEntry, samples: Sequence[Sample], x: np.ndarray) -> np.ndarray:
         from artattack.attacks.controls import control
 
         assert cell.variant.matched is not None
         try:
-            others = [
-                read_image(self._folder.path / self._file(cell.variant.matched, sample)) for sample in samples
-            ]
+            others = [read_image(self._folder.path / self._file(cell.variant.matched, sample)) for sample in samples]
         except ArtattackError as error:
-            raise ArtattackError(
-                f"'{cell.variant.matched.label}', whose distance this copies, failed"
-            ) from error
+            raise ArtattackError(f"'{cell.variant.matched.label}', whose distance this copies, failed") from error
         seeds = [seed_of(self._benchmark.seed, cell.variant.key, sample.id) for sample in samples]
         return control(entry.attack, x, l2(x, to_float(np.stack(others))), seeds)
 
@@ -244,9 +234,7 @@ class Run:
         by_image: list[list[dict[str, Any]]] = [[] for _ in samples]
         for name in self._benchmark.classifiers:
             columns = attack | self._classifier_columns(name)
-            for i, (sample, row) in enumerate(
-                zip(samples, self._views(name, samples, received), strict=True)
-            ):
+            for i, (sample, row) in enumerate(zip(samples, self._views(name, samples, received), strict=True)):
                 distance = {column: values[i] for column, values in distances.items()}
                 file = {"file": self._file(cell.variant, sample).as_posix()}
                 by_image[i].append(self._image_columns(sample) | columns | distance | file | row)

@@ -50,9 +50,7 @@ def main() -> None:
     try:
         app()
     except ArtattackError as error:
-        Console(stderr=True).print(
-            f"artattack: {error}", style="red", markup=False, highlight=False, soft_wrap=True
-        )
+        Console(stderr=True).print(f"artattack: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         Console(stderr=True).print("artattack: interrupted", style="red")
@@ -74,20 +72,14 @@ def _root(
     pass
 
 
-@app.command(
-    epilog="Examples:  artattack run  ·  artattack run mine.yaml --dry-run  ·  artattack run --limit 4 -o out"
-)
+@app.command(epilog="Examples:  artattack run  ·  artattack run mine.yaml --dry-run  ·  artattack run --limit 4 -o out")
 def run(
-    file: Annotated[
-        Path | None, typer.Argument(help="Benchmark file (YAML). Default: the built-in benchmark.")
-    ] = None,
+    file: Annotated[Path | None, typer.Argument(help="Benchmark file (YAML). Default: the built-in benchmark.")] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Run folder. Default: results/NAME-DATE-TIME.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run in --out.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan and its size, do nothing.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its size, do nothing.")] = False,
     seed: Annotated[int | None, typer.Option(help="Replace the file's seed.")] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many images.", min=1)] = None,
 ) -> None:
@@ -116,9 +108,7 @@ def run(
     console.print(f"Run folder: {path}  (records.csv, summary.csv, run.json, images/)", highlight=False)
     failed = int(records["error"].notna().sum())
     if failed:
-        console.print(
-            f"{failed} of {len(records)} records failed; see the column `error` of records.csv", style="red"
-        )
+        console.print(f"{failed} of {len(records)} records failed; see the column `error` of records.csv", style="red")
         raise typer.Exit(1)
 
 
@@ -191,11 +181,7 @@ def _with_style_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def _plain(annotation: Any) -> Any:
     """Return the type the command line reads for a field: a list of words for a tuple, else the type itself."""
-    words = [
-        a
-        for a in get_args(annotation) or (annotation,)
-        if get_origin(a) is Annotated or get_origin(a) is tuple
-    ]
+    words = [a for a in get_args(annotation) or (annotation,) if get_origin(a) is Annotated or get_origin(a) is tuple]
     return list[str] | None if words else annotation
 
 
@@ -203,13 +189,9 @@ def _plain(annotation: Any) -> Any:
 @_with_style_options
 def attack(
     photo: Annotated[Path, typer.Argument(help="The image to paint.")],
-    style: Annotated[
-        str, typer.Option("--style", "-s", help="A style's name or an image file; a+b blends two.")
-    ],
+    style: Annotated[str, typer.Option("--style", "-s", help="A style's name or an image file; a+b blends two.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="PNG to write.")],
-    backbone: Annotated[
-        str, typer.Option(help="Model whose features say what style is.")
-    ] = _DEFAULT_BACKBONE,
+    backbone: Annotated[str, typer.Option(help="Model whose features say what style is.")] = _DEFAULT_BACKBONE,
     classifier: Annotated[
         list[str] | None,
         typer.Option("-c", "--classifier", help="Model to ask; repeat for more. Default: both built in."),
@@ -244,9 +226,7 @@ def attack(
         marked = f"{view.classifier} (RANDOM WEIGHTS)" if view.weights == "random" else view.classifier
         rows = [
             [f"{name}", f"{confidence:.1%}", f"{name_after}", f"{confidence_after:.1%}"]
-            for (_, name, confidence), (_, name_after, confidence_after) in zip(
-                view.before, view.after, strict=True
-            )
+            for (_, name, confidence), (_, name_after, confidence_after) in zip(view.before, view.after, strict=True)
         ]
         _table(marked, ["before", "", "after", ""], rows)
     console.print(f"Written: {out}", highlight=False)
@@ -269,9 +249,7 @@ def models_command() -> None:
         for m in model_infos()
     ]
     _table("Models", ["name", "family", "kind", "px", "weights", "needs"], rows)
-    console.print(
-        "A local .keras, .h5 or SavedModel file works too: see `models:` in the README.", highlight=False
-    )
+    console.print("A local .keras, .h5 or SavedModel file works too: see `models:` in the README.", highlight=False)
 
 
 @app.command("attacks")
@@ -312,9 +290,7 @@ def datasets_command(context: typer.Context) -> None:
         console.print("Any folder of images or CSV manifest works too.", highlight=False)
 
 
-@datasets_app.command(
-    epilog="Example:  artattack datasets fetch imagenet-sample --from ~/imagenet-sample-images"
-)
+@datasets_app.command(epilog="Example:  artattack datasets fetch imagenet-sample --from ~/imagenet-sample-images")
 def fetch(
     name: Annotated[str, typer.Argument(help="Image set to fetch: imagenet-sample.")],
     source: Annotated[Path | None, typer.Option("--from", help="Take the files from a local copy.")] = None,

@@ -31,9 +31,7 @@ def _as_list(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
 
 
-Number = Annotated[
-    float, BeforeValidator(lambda value: parse_number(value) if isinstance(value, str) else value)
-]
+Number = Annotated[float, BeforeValidator(lambda value: parse_number(value) if isinstance(value, str) else value)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
 
 
@@ -56,13 +54,9 @@ class ModelSpec(Strict):
     """A model under a name of the user's own: a registry name or a local file, and how to use it."""
 
     model: str = Field(description="a registry name, or the path of a .keras, .h5 or SavedModel file")
-    weights: str | None = Field(
-        None, description="imagenet, bundled, random, or a path; default: the model's own"
-    )
+    weights: str | None = Field(None, description="imagenet, bundled, random, or a path; default: the model's own")
     preprocessing: str | dict[str, Any] | None = Field(None, description="for a local file: what it expects")
-    label_space: str | list[str | int] | None = Field(
-        None, description="for a local file: its classes in order"
-    )
+    label_space: str | list[str | int] | None = Field(None, description="for a local file: its classes in order")
     input_size: PositiveInt | None = Field(None, description="side of the images it classifies, in pixels")
 
     def arguments(self) -> dict[str, Any]:
@@ -185,9 +179,7 @@ class Benchmark(Strict):
             if isinstance(entry, ControlEntry):
                 others = [e.name for e in attacks if not isinstance(e, ControlEntry)]
                 if entry.like not in others:
-                    raise ValueError(
-                        f"'{entry.name}' is like '{entry.like}', which is none of {', '.join(others)}"
-                    )
+                    raise ValueError(f"'{entry.name}' is like '{entry.like}', which is none of {', '.join(others)}")
         return attacks
 
     def spec(self, name: str) -> ModelSpec:
@@ -219,9 +211,7 @@ def load_benchmark(path: Path | None) -> Benchmark:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ArtattackError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
-        raise ArtattackError(
-            f"{path}: a benchmark file is a mapping with keys {', '.join(Benchmark.model_fields)}"
-        )
+        raise ArtattackError(f"{path}: a benchmark file is a mapping with keys {', '.join(Benchmark.model_fields)}")
     data.setdefault("name", path.stem)
     return parse_benchmark(data, where=str(path), base=path.parent)
 
@@ -286,9 +276,7 @@ def _resolved(benchmark: Benchmark, base: Path) -> Benchmark:
         for name, spec in benchmark.models.items()
     }
     attacks = tuple(
-        entry.model_copy(
-            update={"style": tuple("+".join(near(part) for part in s.split("+")) for s in entry.style)}
-        )
+        entry.model_copy(update={"style": tuple("+".join(near(part) for part in s.split("+")) for s in entry.style)})
         if isinstance(entry, StyleEntry)
         else entry
         for entry in benchmark.attacks

@@ -193,16 +193,12 @@ def _manifest(path: Path, home: Path) -> list[Sample]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ArtattackError(f"{path}: cannot be read as CSV: {error}") from error
     if "file" not in (reader.fieldnames or ()):
-        raise ArtattackError(
-            f"{path}: a manifest has a column 'file'; this has {', '.join(reader.fieldnames or ())}"
-        )
+        raise ArtattackError(f"{path}: a manifest has a column 'file'; this has {', '.join(reader.fieldnames or ())}")
     if not rows:
         raise ArtattackError(f"{path}: no images are listed")
     samples = []
     for line, row in rows:
-        given = {
-            key: row[key].strip() for key in ("class_index", "wnid", "name") if (row.get(key) or "").strip()
-        }
+        given = {key: row[key].strip() for key in ("class_index", "wnid", "name") if (row.get(key) or "").strip()}
         if not row["file"]:
             raise ArtattackError(f"{path}, line {line}: no file is named")
         try:
@@ -211,13 +207,9 @@ def _manifest(path: Path, home: Path) -> list[Sample]:
         except ArtattackError as error:
             raise ArtattackError(f"{path}, line {line}: {error}") from error
         if len(labels) > 1:
-            raise ArtattackError(
-                f"{path}, line {line}: class_index {given['class_index']} is not {given['wnid']}"
-            )
+            raise ArtattackError(f"{path}, line {line}: class_index {given['class_index']} is not {given['wnid']}")
         file = home / row["file"]
-        samples.append(
-            Sample(_safe(file.stem), file, *labels or (None,), (row.get("sha256") or "").lower() or None)
-        )
+        samples.append(Sample(_safe(file.stem), file, *labels or (None,), (row.get("sha256") or "").lower() or None))
     return samples
 
 
@@ -305,14 +297,8 @@ def fetch_imagenet_sample(source: Path | None = None, *, base_url: str = _SOURCE
     done = len(samples) - sum(not sample.path.is_file() for sample in samples)
     here = f"{done} of {len(samples)} images in {home}, {len(samples) - len(absent)} of them from before"
     if failed:
-        again = (
-            "take them from a fuller copy"
-            if source
-            else "run again to resume, or take a local copy with --from"
-        )
-        raise ArtattackError(
-            f"{here}; {len(samples) - done} could not be had: {again}. The first: {failed[0]}"
-        )
+        again = "take them from a fuller copy" if source else "run again to resume, or take a local copy with --from"
+        raise ArtattackError(f"{here}; {len(samples) - done} could not be had: {again}. The first: {failed[0]}")
     return here
 
 

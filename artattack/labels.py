@@ -25,9 +25,7 @@ class ImageNetClass(NamedTuple):
 def imagenet_classes() -> tuple[ImageNetClass, ...]:
     """Return the 1000 classes in wnid order."""
     with (data_dir() / "imagenet_classes.csv").open(encoding="utf-8", newline="") as file:
-        return tuple(
-            ImageNetClass(int(row["index"]), row["wnid"], row["name"]) for row in csv.DictReader(file)
-        )
+        return tuple(ImageNetClass(int(row["index"]), row["wnid"], row["name"]) for row in csv.DictReader(file))
 
 
 def class_name(index: int) -> str:
@@ -46,9 +44,7 @@ def class_index(text: str) -> int:
     word = _plain(text)
     if word in (table := _indices()):
         return table[word]
-    raise ArtattackError(
-        f"no ImageNet class '{text}'{nearest(word, table)} (give an index 0 to 999, a wnid or a name)"
-    )
+    raise ArtattackError(f"no ImageNet class '{text}'{nearest(word, table)} (give an index 0 to 999, a wnid or a name)")
 
 
 @cache

@@ -59,8 +59,7 @@ def attack_photo(
 
     before = fit(read_image(photo), size, crop)
     models = {
-        name: load_model(name, weights=(weights or {}).get(name))
-        for name in dict.fromkeys((backbone, *classifiers))
+        name: load_model(name, weights=(weights or {}).get(name)) for name in dict.fromkeys((backbone, *classifiers))
     }
     attack = StyleTransferAttack(
         to_estimator(models[backbone], input_shape=(size, size, 3)),

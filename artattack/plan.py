@@ -75,9 +75,7 @@ def make_plan(benchmark: Benchmark) -> Plan:
     samples = spread(image_set.samples, benchmark.images.limit)
     batches = _batches(samples, benchmark.batch_size)
     cells = tuple(
-        Cell(variant, number, batch)
-        for variant in _variants(benchmark)
-        for number, batch in enumerate(batches)
+        Cell(variant, number, batch) for variant in _variants(benchmark) for number, batch in enumerate(batches)
     )
     return Plan(benchmark, image_set, samples, cells)
 
@@ -102,9 +100,7 @@ def _variants(benchmark: Benchmark) -> Iterator[Variant]:
     direct: list[Variant] = []
     for entry in benchmark.attacks:
         if isinstance(entry, StyleEntry):
-            direct += [
-                Variant(entry, style, backbone) for style in entry.style for backbone in entry.backbone
-            ]
+            direct += [Variant(entry, style, backbone) for style in entry.style for backbone in entry.backbone]
         elif isinstance(entry, BaselineEntry):
             direct += [Variant(entry, source=source) for source in entry.source]
     yield from direct

@@ -201,13 +201,14 @@ def summarise(records: pd.DataFrame) -> pd.DataFrame:
     """
     scored = records["error"].isna()
     labelled = scored & records["in_label_space"].fillna(False)
+    correct = labelled & records["correct_before"].fillna(False)
     facts = records[_GROUP].assign(
         n=scored,
         errors=~scored,
         n_labelled=labelled,
-        n_correct=labelled & records["correct_before"].fillna(False),
+        n_correct=correct,
         flips=scored & records["flip"].fillna(False),
-        successes=scored & records["success"].fillna(False),
+        successes=correct & records["success"].fillna(False),
     )
     counts = ["n", "errors", "n_labelled", "n_correct", "flips", "successes"]
     means = {

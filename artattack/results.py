@@ -229,11 +229,7 @@ class RunFolder:
         if not isinstance(cell, dict) or cell.get("key") != key or not isinstance(cell.get("rows"), list):
             return None
         rows: list[dict[str, Any]] = cell["rows"]
-        return (
-            rows
-            if all(isinstance(row, dict) and row.keys() <= RECORD_COLUMNS.keys() for row in rows)
-            else None
-        )
+        return rows if all(isinstance(row, dict) and row.keys() <= RECORD_COLUMNS.keys() for row in rows) else None
 
     def _must_be_finished(self) -> None:
         if self.info["status"] != "finished":
@@ -319,9 +315,7 @@ def _dumps(data: Any, **options: Any) -> str:
 
 
 def _loads(content: bytes) -> Any:
-    return json.loads(
-        content, object_hook=lambda d: float(d[_NON_FINITE]) if d.keys() == {_NON_FINITE} else d
-    )
+    return json.loads(content, object_hook=lambda d: float(d[_NON_FINITE]) if d.keys() == {_NON_FINITE} else d)
 
 
 def _plain(value: Any) -> Any:

@@ -21,9 +21,7 @@ Row = Mapping[str, Any]
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     """Return a parser of the options every benchmark has: `--repeats` and `--json`."""
-    options = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    options = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     options.add_argument("--repeats", type=int, default=5, help="timed runs of each case; the median counts")
     options.add_argument("--json", type=Path, metavar="FILE", help="also write machine and rows to this file")
     return options
@@ -43,10 +41,7 @@ def machine() -> dict[str, Any]:
         ],
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        **{
-            name: version(name)
-            for name in ("tensorflow", "larq", "adversarial-robustness-toolbox", "foolbox")
-        },
+        **{name: version(name) for name in ("tensorflow", "larq", "adversarial-robustness-toolbox", "foolbox")},
     }
 
 
@@ -55,9 +50,7 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return next(
-        (line.split(": ", 1)[1] for line in lines if line.startswith("model name")), platform.machine()
-    )
+    return next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), platform.machine())
 
 
 def measure(cases: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
@@ -89,6 +82,4 @@ def report(title: str, rows: Sequence[Row], json_file: Path | None) -> None:
         table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()))
     console.print(table)
     if json_file:
-        json_file.write_text(
-            json.dumps({"title": title, "machine": here, "rows": list(rows)}, indent=2) + "\n"
-        )
+        json_file.write_text(json.dumps({"title": title, "machine": here, "rows": list(rows)}, indent=2) + "\n")

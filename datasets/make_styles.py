@@ -224,7 +224,9 @@ def stippling(rng: np.random.Generator) -> Image.Image:
 
     picture = Image.new("RGB", (CANVAS, CANVAS), (240, 232, 212))
     draw = ImageDraw.Draw(picture)
-    accents = np.array([(255, 128, 40), (64, 64, 200), (232, 72, 108), (30, 150, 140), (250, 214, 60)], dtype=np.float64)
+    accents = np.array(
+        [(255, 128, 40), (64, 64, 200), (232, 72, 108), (30, 150, 140), (250, 214, 60)], dtype=np.float64
+    )
     for spacing, radius, strength in ((14.0, 9.0, 0.10), (15.5, 7.0, 0.22), (20.0, 6.0, 0.42)):
         at = np.stack(np.meshgrid(np.arange(0, CANVAS + spacing, spacing), np.arange(0, CANVAS + spacing, spacing)), -1)
         at = at.reshape(-1, 2) + rng.uniform(-0.5, 0.5, (at.size // 2, 2)) * spacing

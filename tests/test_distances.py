@@ -67,9 +67,7 @@ def gaussian_ssim(a: np.ndarray, b: np.ndarray) -> float:
             mp, mq = (window * p).sum(), (window * q).sum()
             vp, vq = (window * (p - mp) ** 2).sum(), (window * (q - mq) ** 2).sum()
             cov = (window * (p - mp) * (q - mq)).sum()
-            values.append(
-                (2 * mp * mq + 1e-4) * (2 * cov + 9e-4) / ((mp**2 + mq**2 + 1e-4) * (vp + vq + 9e-4))
-            )
+            values.append((2 * mp * mq + 1e-4) * (2 * cov + 9e-4) / ((mp**2 + mq**2 + 1e-4) * (vp + vq + 9e-4)))
     return float(np.mean(values))
 
 
@@ -77,9 +75,7 @@ def test_ssim_is_the_papers() -> None:
     rng = np.random.default_rng(0)
     x = rng.random((2, 16, 19, 3))
     y = np.clip(x + rng.normal(0, 0.2, x.shape), 0, 1)
-    expected = [
-        np.mean([gaussian_ssim(a[..., c], b[..., c]) for c in range(3)]) for a, b in zip(x, y, strict=True)
-    ]
+    expected = [np.mean([gaussian_ssim(a[..., c], b[..., c]) for c in range(3)]) for a, b in zip(x, y, strict=True)]
     np.testing.assert_allclose(ssim(x, y), expected, rtol=1e-9)
     np.testing.assert_allclose(ssim(x, x), 1, rtol=1e-12)
 

@@ -140,9 +140,7 @@ def test_top_k_ends_with_the_classes_and_ties_go_to_the_first() -> None:
     st.lists(st.lists(st.floats(-30, 30, width=32), min_size=4, max_size=4), min_size=2, max_size=2),
     st.integers(-1, 4),
 )
-def test_nothing_shifts_where_nothing_changes_and_shifts_are_differences(
-    rows: list[list[float]], true: int
-) -> None:
+def test_nothing_shifts_where_nothing_changes_and_shifts_are_differences(rows: list[list[float]], true: int) -> None:
     clean, adversarial = np.array(rows, np.float32)[:, None]
     space, truth = (0, 1, 2, 3), np.array([true])
     (same,) = score_batch(clean, clean, truth, space)

@@ -171,9 +171,7 @@ def baseline_info(name: str) -> BaselineInfo:
         raise ArtattackError(f"unknown attack '{name}'{nearest(name, _NAMES)} (valid: {valid})")
     info = _BY_NAME[key]
     if info.package and find_spec(info.package) is None:
-        raise ArtattackError(
-            f"attack '{info.name}' needs the package '{info.package}': pip install {info.package}"
-        )
+        raise ArtattackError(f"attack '{info.name}' needs the package '{info.package}': pip install {info.package}")
     return info
 
 
@@ -251,9 +249,7 @@ class _Generate:
         x = np.asarray(x, np.float32)
         labels = None if y is None else self._one_hot(np.asarray(y))
         if labels is None and self._attack.targeted:
-            raise ArtattackError(
-                f"attack '{self._info.name}' is targeted: give generate the classes y to aim at"
-            )
+            raise ArtattackError(f"attack '{self._info.name}' is targeted: give generate the classes y to aim at")
         for found in self._info.remembers:
             setattr(self._attack, found, None)
         with nullcontext() if self._seed is None else seeded(self._seed):

@@ -18,9 +18,7 @@ def noise(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 CONTROLS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {"noise": noise}
 
 
-def control(
-    name: str, x: np.ndarray, target: np.ndarray, seeds: Sequence[int], distance: str = "l2"
-) -> np.ndarray:
+def control(name: str, x: np.ndarray, target: np.ndarray, seeds: Sequence[int], distance: str = "l2") -> np.ndarray:
     """Perturb each image by a control until it stands at its target distance.
 
     Args:
@@ -38,7 +36,5 @@ def control(
     """
     if name not in CONTROLS:
         raise unknown("control", name, CONTROLS)
-    moved = np.stack(
-        [CONTROLS[name](image, np.random.default_rng(seed)) for image, seed in zip(x, seeds, strict=True)]
-    )
+    moved = np.stack([CONTROLS[name](image, np.random.default_rng(seed)) for image, seed in zip(x, seeds, strict=True)])
     return match(x, moved, target, distance, beyond=True)

@@ -86,9 +86,7 @@ class Descent:
             + options.tv_weight * losses.total_variation
         )
 
-    def _steps(
-        self, state: State, steps: tf.Tensor, styles: list[tf.Tensor], contents: list[tf.Tensor]
-    ) -> State:
+    def _steps(self, state: State, steps: tf.Tensor, styles: list[tf.Tensor], contents: list[tf.Tensor]) -> State:
         for _ in tf.range(steps):
             with tf.GradientTape() as tape:
                 tape.watch(state.x)

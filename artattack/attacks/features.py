@@ -108,18 +108,14 @@ def _averaged(layer: Layer) -> Layer:
     return tf_keras.layers.AveragePooling2D(**{key: layer.get_config()[key] for key in keys})
 
 
-def _frozen(
-    layer: Layer, derivative: Callable[[tf.Tensor], tf.Tensor] | None
-) -> tuple[Layer, list[np.ndarray]]:
+def _frozen(layer: Layer, derivative: Callable[[tf.Tensor], tf.Tensor] | None) -> tuple[Layer, list[np.ndarray]]:
     config = layer.get_config()
     quantizers = {attribute: getattr(layer, key, None) for key, attribute in _KERNELS.items()}
     config.update({key: None for key in _KERNELS if key in config})
     config.update({key: None for key in config if key.endswith("_constraint")})
     if derivative and config.get("input_quantizer") is not None:
         config["input_quantizer"] = with_gradient(layer.input_quantizer, derivative)
-    binarize = {
-        id(getattr(layer, attribute)): quantizer for attribute, quantizer in quantizers.items() if quantizer
-    }
+    binarize = {id(getattr(layer, attribute)): quantizer for attribute, quantizer in quantizers.items() if quantizer}
     weights = [
         np.asarray(binarize[id(variable)](tf.constant(value)) if id(variable) in binarize else value)
         for variable, value in zip(layer.weights, layer.get_weights(), strict=True)

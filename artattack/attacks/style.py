@@ -98,9 +98,7 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
             return
         self._built_for = options
         style_layers = self._model.style_layers if options.style_layers is None else options.style_layers
-        content_layers = (
-            self._model.content_layers if options.content_layers is None else options.content_layers
-        )
+        content_layers = self._model.content_layers if options.content_layers is None else options.content_layers
         self._objective = Objective(self._model, style_layers, content_layers)
         self._descent = Descent(self._objective, options)
 
@@ -146,9 +144,7 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         for style in styles:
             if isinstance(style, np.ndarray):
                 if style.shape != (height, width, 3):
-                    raise ArtattackError(
-                        f"a style given as an array has shape {(height, width, 3)}, not {style.shape}"
-                    )
+                    raise ArtattackError(f"a style given as an array has shape {(height, width, 3)}, not {style.shape}")
                 images.append(style.astype(np.float32))
             else:
                 images += list(load_styles(style, (height, width)))
@@ -171,13 +167,9 @@ def _model_of(estimator: Any) -> Model:
             "artattack.load_model gives one by name or from a file"
         )
     if estimator.preprocessing_defences:
-        raise ArtattackError(
-            "StyleTransferAttack does not see through preprocessing defences; leave them out"
-        )
+        raise ArtattackError("StyleTransferAttack does not see through preprocessing defences; leave them out")
     low, high = _clip_values(estimator)
-    mean, std = (
-        (estimator.preprocessing.mean, estimator.preprocessing.std) if estimator.preprocessing else (0.0, 1.0)
-    )
+    mean, std = (estimator.preprocessing.mean, estimator.preprocessing.std) if estimator.preprocessing else (0.0, 1.0)
     # The network sees (low + (high - low) x - mean) / std of our x in [0, 1].
     span = 255.0 / (high - low)
     preprocessing = Preprocessing(

@@ -197,9 +197,7 @@ def _load(network: Any, variant: str, path: Path) -> None:
         if isinstance(layer, layers.BatchNormalization):
             state.pop(f"{prefix}.num_batches_tracked", None)  # matters to training only
     if state:
-        raise ArtattackError(
-            f"weights file '{path}' has a tensor too many for {network.name}: {next(iter(state))!r}"
-        )
+        raise ArtattackError(f"weights file '{path}' has a tensor too many for {network.name}: {next(iter(state))!r}")
 
 
 def _take(

@@ -67,17 +67,13 @@ class ArtEstimator(TensorFlowV2Classifier):  # type: ignore[misc]
             model=_Outputs(tf.function(self._trace_outputs, input_signature=[images])),
             nb_classes=classes,
             input_shape=shape,
-            loss_object=tf.keras.losses.CategoricalCrossentropy(
-                from_logits=not probabilities, reduction="sum"
-            ),
+            loss_object=tf.keras.losses.CategoricalCrossentropy(from_logits=not probabilities, reduction="sum"),
             clip_values=(0.0, 1.0),
             channels_first=False,
             preprocessing=None,  # anything else costs a round trip through NumPy at each call
         )
 
-    def predict(
-        self, x: Array | tf.Tensor, batch_size: int = 128, training_mode: bool = False, **kwargs: Any
-    ) -> Array:
+    def predict(self, x: Array | tf.Tensor, batch_size: int = 128, training_mode: bool = False, **kwargs: Any) -> Array:
         """Return logits (N, K) float32 (see `probabilities`), computed `batch_size` images at a time."""
         logits = self.artattack_model.predict(np.asarray(self._images(x)), batch_size)
         if self.temperature != 1:

@@ -30,9 +30,7 @@ def _network(name: str, source: str, download: str, style: tuple[int, ...], cont
 NETWORKS = (
     _network("quicknet", "sota.QuickNet", "quicknet/quicknet_weights.h5", (2, 5, 8, 13), 8),
     _network("quicknet_small", "sota.QuickNetSmall", "quicknet/quicknet_small_weights.h5", (2, 5, 8, 13), 8),
-    _network(
-        "quicknet_large", "sota.QuickNetLarge", "quicknet/quicknet_large_weights.h5", (3, 9, 16, 28), 14
-    ),
+    _network("quicknet_large", "sota.QuickNetLarge", "quicknet/quicknet_large_weights.h5", (3, 9, 16, 28), 14),
     _network(
         "binary_alexnet",
         "literature.BinaryAlexNet",
@@ -71,13 +69,9 @@ NETWORKS = (
         18,
     ),
     _network("dorefanet", "literature.DoReFaNet", "dorefanet/dorefanet_weights.h5", (0, 1, 2, 3), 2),
-    _network(
-        "meliusnet22", "literature.MeliusNet22", "meliusnet22/meliusnet22_weights.h5", (4, 11, 20, 29), 18
-    ),
+    _network("meliusnet22", "literature.MeliusNet22", "meliusnet22/meliusnet22_weights.h5", (4, 11, 20, 29), 18),
     _network("r2b", "literature.RealToBinaryNet", "r2b/r2b_weights.h5", (2, 5, 8, 13), 8),
-    _network(
-        "strong_baseline", "literature.real_to_bin_nets.StrongBaselineNetBNNFactory", "", (2, 5, 8, 13), 8
-    ),
+    _network("strong_baseline", "literature.real_to_bin_nets.StrongBaselineNetBNNFactory", "", (2, 5, 8, 13), 8),
     _network("xnornet", "literature.XNORNet", "xnornet/xnornet_weights.h5", (0, 1, 2, 3), 2),
 )
 

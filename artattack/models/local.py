@@ -93,9 +93,7 @@ def load(
         )
     outputs = logits.output_shape[-1]
     if label_space is not None and len(label_space) != outputs:
-        raise ArtattackError(
-            f"model '{path}': a label space of {len(label_space)} classes for {outputs} outputs"
-        )
+        raise ArtattackError(f"model '{path}': a label space of {len(label_space)} classes for {outputs} outputs")
     binary = sum(map(is_binary_convolution, logits.layers))
     kind, count = ("binary", binary) if binary else ("conv", sum(map(is_convolution, logits.layers)))
     return Model(
@@ -167,9 +165,7 @@ def _check(path: Path, architecture: Any) -> None:
     """Refuse an architecture with anything in it that could run code or touch files."""
     for part in _parts(architecture):
         if not _is_harmless(part):
-            what = (
-                part["config"]["function"] if part["class_name"] in _OPERATION_LAYERS else part["class_name"]
-            )
+            what = part["config"]["function"] if part["class_name"] in _OPERATION_LAYERS else part["class_name"]
             raise ArtattackError(
                 f"model '{path}' contains '{what}', which could run code or touch files; save it without, or "
                 "load its weights alone by weights=PATH with a registry name"
@@ -221,13 +217,11 @@ def _functional(path: Path, network: Any) -> Any:
     shapes = [tuple(tensor.shape) for tensor in (*network.inputs, *network.outputs)]
     if len(network.inputs) != 1 or len(network.outputs) != 1:
         raise ArtattackError(
-            f"model '{path}' has {len(network.inputs)} inputs and {len(network.outputs)} outputs; "
-            "one of each is needed"
+            f"model '{path}' has {len(network.inputs)} inputs and {len(network.outputs)} outputs; one of each is needed"
         )
     if len(shapes[0]) != 4 or shapes[0][-1] != 3 or len(shapes[1]) != 2 or shapes[1][-1] is None:
         raise ArtattackError(
-            f"model '{path}' maps {shapes[0]} to {shapes[1]}; "
-            "a classifier maps (None, H, W, 3) to (None, classes)"
+            f"model '{path}' maps {shapes[0]} to {shapes[1]}; a classifier maps (None, H, W, 3) to (None, classes)"
         )
     network.trainable = False
     return network

@@ -35,9 +35,7 @@ class Preprocessing:
         if self.bgr:
             x = tf.reverse(x, axis=[-1])
         std = np.asarray(self.std, np.float32)
-        return x * tf.constant(255.0 / std, x.dtype) - tf.constant(
-            np.asarray(self.mean, np.float32) / std, x.dtype
-        )
+        return x * tf.constant(255.0 / std, x.dtype) - tf.constant(np.asarray(self.mean, np.float32) / std, x.dtype)
 
 
 # By the names Keras gives its modes; `imagenet` is its `torch`, and what every network of larq-zoo expects.
@@ -65,9 +63,7 @@ def parse_preprocessing(value: str | Mapping[str, Any] | Preprocessing) -> Prepr
     default = PREPROCESSING["byte"]
     mean, std = (tuple(float(v) for v in value.get(key, getattr(default, key))) for key in ("mean", "std"))
     if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-        raise ArtattackError(
-            f"preprocessing: mean and std take 3 numbers each, std above 0, not {mean} and {std}"
-        )
+        raise ArtattackError(f"preprocessing: mean and std take 3 numbers each, std above 0, not {mean} and {std}")
     return Preprocessing(mean, std, bool(value.get("bgr", False)))
 
 
@@ -98,18 +94,14 @@ class Model:
     label_space: LabelSpace | None
     style_layers: tuple[str, ...]
     content_layers: tuple[str, ...]
-    _compiled: dict[tuple[int, int], Callable[[tf.Tensor], tf.Tensor]] = field(
-        default_factory=dict, repr=False
-    )
+    _compiled: dict[tuple[int, int], Callable[[tf.Tensor], tf.Tensor]] = field(default_factory=dict, repr=False)
 
     def logits(self, x: tf.Tensor) -> tf.Tensor:
         """Return logits (N, K) float32 of images (N, H, W, 3) float32 in [0, 1]; differentiable.
 
         Images of another size are resized to `input_size` by antialiased bilinear interpolation.
         """
-        return tf.cast(
-            self.network(self.preprocessing(resize(x, self.input_size)), training=False), tf.float32
-        )
+        return tf.cast(self.network(self.preprocessing(resize(x, self.input_size)), training=False), tf.float32)
 
     def predict(self, x: NDArray[Any], batch_size: int = 32) -> NDArray[Any]:
         """Return logits (N, K) float32 of images (N, H, W, 3) in [0, 1], compiled, in batches."""
@@ -121,12 +113,9 @@ class Model:
             self._compiled[height, width] = tf.function(self.logits, input_signature=[spec])
         compiled = self._compiled[height, width]
         batches = [
-            compiled(tf.constant(x[i : i + batch_size], tf.float32)).numpy()
-            for i in range(0, len(x), batch_size)
+            compiled(tf.constant(x[i : i + batch_size], tf.float32)).numpy() for i in range(0, len(x), batch_size)
         ]
-        return (
-            np.concatenate(batches) if batches else np.zeros((0, self.network.output_shape[-1]), np.float32)
-        )
+        return np.concatenate(batches) if batches else np.zeros((0, self.network.output_shape[-1]), np.float32)
 
 
 def weights_sha256(network: Any) -> str:

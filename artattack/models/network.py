@@ -82,9 +82,7 @@ def rebuild(
                 give_weights(original.get_layer(layer.name), layer)
             elif layer.weights:  # a stand-in may have done without them
                 weights = own_weights.get(layer.name)
-                layer.set_weights(
-                    original.get_layer(layer.name).get_weights() if weights is None else weights
-                )
+                layer.set_weights(original.get_layer(layer.name).get_weights() if weights is None else weights)
             if hasattr(layer, "finalize_state"):  # Normalization computes with what follows from its weights
                 layer.finalize_state()
 
@@ -129,9 +127,7 @@ def with_logits(network: Network) -> Network:
         return keras_of(network).Model(network.input, last.input, name=network.name)
 
     def linear(layer: Layer) -> Layer | None:
-        return (
-            type(layer).from_config({**layer.get_config(), "activation": "linear"}) if layer is last else None
-        )
+        return type(layer).from_config({**layer.get_config(), "activation": "linear"}) if layer is last else None
 
     return rebuild(network, replace=linear)
 
@@ -171,9 +167,7 @@ def _layer_name(network: Network, spec: str) -> str:
             raise unknown("layer", spec, names)
         return spec
     if kind not in _KINDS:
-        raise ArtattackError(
-            f"layer '{spec}': a counted layer is one of {', '.join(f'{k}:0' for k in _KINDS)}"
-        )
+        raise ArtattackError(f"layer '{spec}': a counted layer is one of {', '.join(f'{k}:0' for k in _KINDS)}")
     names = [layer.name for layer in network.layers if _KINDS[kind](layer)]
     try:
         return str(names[int(count)])

@@ -107,9 +107,7 @@ def parse_label_space(label_space: str | Path | Sequence[int | str]) -> LabelSpa
         if str(label_space) == "imagenet":
             return IMAGENET
         if not Path(label_space).is_file():
-            raise ArtattackError(
-                f"label space '{label_space}' is neither 'imagenet', a list, nor a text file"
-            )
+            raise ArtattackError(f"label space '{label_space}' is neither 'imagenet', a list, nor a text file")
         label_space = [line.strip() for line in Path(label_space).read_text().splitlines() if line.strip()]
     indices = tuple(class_index(str(item)) for item in label_space)
     if len(set(indices)) < len(indices):
@@ -134,9 +132,7 @@ def _load_registered(
     space = own_space if space is None else space
     fixed = chosen in ("imagenet", "bundled") or info.family == "efficientnet_lite"
     if fixed and len(space) != len(own_space):
-        raise ArtattackError(
-            f"model '{info.name}': a label space of {len(space)} classes for {len(own_space)} outputs"
-        )
+        raise ArtattackError(f"model '{info.name}': a label space of {len(space)} classes for {len(own_space)} outputs")
     network = with_logits(_build(info, chosen, len(space), seed))
     if size is not None and size != info.input_size:
         network = rebuild(network, input_shape=(*size, 3))
@@ -193,9 +189,7 @@ def _builder(family: str) -> Any:
         from artattack.models import efficientnet_lite  # imports TensorFlow
 
         return lambda info, weights, classes: efficientnet_lite.build(info.source, weights)
-    return {"bundled": quicknet_tiny, "larq_zoo": larq_zoo, "keras_applications": keras_applications}[
-        family
-    ].build
+    return {"bundled": quicknet_tiny, "larq_zoo": larq_zoo, "keras_applications": keras_applications}[family].build
 
 
 def _download(info: ModelInfo, classes: int) -> Any:

@@ -163,9 +163,7 @@ def _view(name: str, tensor: _Tensor, values: Array) -> Array:
     last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
     if last >= len(values):  # as_strided does not check, and would read outside the storage
         raise ArtattackError(f"is damaged: tensor {name!r} reaches beyond its {len(values)} stored values")
-    return as_strided(
-        values[offset:], shape, tuple(step * values.itemsize for step in strides), writeable=False
-    )
+    return as_strided(values[offset:], shape, tuple(step * values.itemsize for step in strides), writeable=False)
 
 
 def _whole_number(value: Any) -> int:

@@ -27,9 +27,7 @@ def estimator():
     y = tf_keras.layers.Conv2D(8, 3, activation="tanh")(image)
     network = tf_keras.Model(image, tf_keras.layers.Dense(CLASSES)(tf_keras.layers.Flatten()(y)))
     preprocessing = Preprocessing((127.5,) * 3, (127.5,) * 3)
-    return to_estimator(
-        Model("small", "random", "", False, network, (SIZE, SIZE), preprocessing, None, (), ())
-    )
+    return to_estimator(Model("small", "random", "", False, network, (SIZE, SIZE), preprocessing, None, (), ()))
 
 
 @pytest.fixture(scope="module")
@@ -134,9 +132,7 @@ def test_fgsm_moves_every_value_by_eps_up_the_loss(estimator, seen):
 
 def test_targeted_pgd_moves_towards_its_targets(estimator, seen):
     targets = (seen + 1) % CLASSES
-    attack = make_baseline(
-        "pgd", estimator, {"eps": 0.5, "eps_step": 0.1, "max_iter": 20, "targeted": True}, seed=0
-    )
+    attack = make_baseline("pgd", estimator, {"eps": 0.5, "eps_step": 0.1, "max_iter": 20, "targeted": True}, seed=0)
     np.testing.assert_array_equal(estimator.predict(attack.generate(X, targets)).argmax(axis=1), targets)
 
 

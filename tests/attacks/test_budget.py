@@ -14,9 +14,7 @@ from artattack.images import quantize
 
 def _images(seed: int, n: int = 2) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
-    return quantize(rng.random((n, 16, 16, 3)).astype(np.float32)), rng.random((n, 16, 16, 3)).astype(
-        np.float32
-    )
+    return quantize(rng.random((n, 16, 16, 3)).astype(np.float32)), rng.random((n, 16, 16, 3)).astype(np.float32)
 
 
 @settings(max_examples=20, deadline=None)

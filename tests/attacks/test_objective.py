@@ -44,9 +44,7 @@ def test_total_variation_against_numpy() -> None:
     np.testing.assert_allclose(total_variation(tf.constant(x)), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "loss", [lambda x: relative_distance(gram(x), tf.ones((1, 3, 3))), lambda x: gram(x)[:, 0, 1]]
-)
+@pytest.mark.parametrize("loss", [lambda x: relative_distance(gram(x), tf.ones((1, 3, 3))), lambda x: gram(x)[:, 0, 1]])
 def test_gradients_against_finite_differences(loss: object) -> None:
     assert callable(loss)
     x = tf.constant(np.random.default_rng(3).normal(size=(1, 2, 2, 3)), tf.float64)

@@ -38,9 +38,7 @@ def model() -> Model:
     x = tf_keras.layers.GlobalAveragePooling2D()(x)
     network = tf_keras.Model(image, tf_keras.layers.Dense(5, name="logits")(x))
     preprocessing = Preprocessing((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
-    return Model(
-        "toy", "random", "", True, network, (SIZE, SIZE), preprocessing, None, ("stem", "binary:0"), ("stem",)
-    )
+    return Model("toy", "random", "", True, network, (SIZE, SIZE), preprocessing, None, ("stem", "binary:0"), ("stem",))
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +76,7 @@ def test_is_an_art_attack(model: Model, images: np.ndarray, stripes: np.ndarray)
     assert set(StyleOptions.model_fields) <= set(subject.attack_params)
 
 
-def test_set_params_takes_effect_and_refuses_strangers(
-    model: Model, images: np.ndarray, stripes: np.ndarray
-) -> None:
+def test_set_params_takes_effect_and_refuses_strangers(model: Model, images: np.ndarray, stripes: np.ndarray) -> None:
     subject = attack(model, stripes)
     before = subject.generate(images)
     subject.set_params(steps=2)
@@ -101,9 +97,7 @@ def test_set_params_takes_effect_and_refuses_strangers(
         ({"batch_size": 0}, "batch_size"),
     ],
 )
-def test_bad_options_are_named(
-    model: Model, stripes: np.ndarray, options: dict[str, Any], message: str
-) -> None:
+def test_bad_options_are_named(model: Model, stripes: np.ndarray, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ArtattackError, match=message):
         attack(model, stripes, **options)
 
@@ -141,9 +135,7 @@ def test_first_step_is_adams_by_hand(model: Model, images: np.ndarray, stripes: 
         total = terms.style + 0.5 * terms.content + 0.25 * terms.total_variation
     gradient = tape.gradient(total, x).numpy()
     expected = np.clip(images - 0.01 * np.sign(gradient), 0, 1)
-    out = attack(model, stripes, steps=1, learning_rate=0.01, content_weight=0.5, tv_weight=0.25).generate(
-        images
-    )
+    out = attack(model, stripes, steps=1, learning_rate=0.01, content_weight=0.5, tv_weight=0.25).generate(images)
     clear = np.abs(gradient) > 1e-4
     assert clear.mean() > 0.5
     np.testing.assert_allclose(out[clear], expected[clear], atol=2e-4)
@@ -161,9 +153,7 @@ def test_first_step_is_adams_by_hand(model: Model, images: np.ndarray, stripes: 
         {"learning_rate": 0.1},
     ],
 )
-def test_every_option_counts(
-    model: Model, images: np.ndarray, stripes: np.ndarray, options: dict[str, Any]
-) -> None:
+def test_every_option_counts(model: Model, images: np.ndarray, stripes: np.ndarray, options: dict[str, Any]) -> None:
     plain = {"steps": options.get("steps", 8)} if "content_layers" in options else {}
     changed = np.abs(
         attack(model, stripes, **options).generate(images) - attack(model, stripes, **plain).generate(images)
@@ -173,9 +163,7 @@ def test_every_option_counts(
 
 def test_total_variation_weight_smooths(model: Model, images: np.ndarray, stripes: np.ndarray) -> None:
     rough, smooth = (
-        losses(
-            model, attack(model, stripes, tv_weight=w, steps=20).generate(images), stripes, images
-        ).total_variation
+        losses(model, attack(model, stripes, tv_weight=w, steps=20).generate(images), stripes, images).total_variation
         for w in (0.0, 3.0)
     )
     assert (smooth.numpy() < 0.8 * rough.numpy()).all()
@@ -183,16 +171,12 @@ def test_total_variation_weight_smooths(model: Model, images: np.ndarray, stripe
 
 def test_images_do_not_depend_on_their_batch(model: Model, images: np.ndarray, stripes: np.ndarray) -> None:
     together = attack(model, stripes).generate(images)
-    alone = np.concatenate(
-        [attack(model, stripes, batch_size=1).generate(images[i : i + 1]) for i in range(3)]
-    )
+    alone = np.concatenate([attack(model, stripes, batch_size=1).generate(images[i : i + 1]) for i in range(3)])
     np.testing.assert_allclose(together, alone, atol=1e-4)
 
 
 def test_two_runs_are_identical(model: Model, images: np.ndarray, stripes: np.ndarray) -> None:
-    np.testing.assert_array_equal(
-        attack(model, stripes).generate(images), attack(model, stripes).generate(images)
-    )
+    np.testing.assert_array_equal(attack(model, stripes).generate(images), attack(model, stripes).generate(images))
 
 
 def test_one_trace_per_shape(model: Model, images: np.ndarray, stripes: np.ndarray) -> None:
@@ -204,9 +188,7 @@ def test_one_trace_per_shape(model: Model, images: np.ndarray, stripes: np.ndarr
 
 def test_blend_lies_between_its_styles(model: Model, images: np.ndarray, stripes: np.ndarray) -> None:
     other = stripes.transpose(1, 0, 2).copy()
-    blend = StyleTransferAttack(
-        to_estimator(model), styles=[stripes, other], steps=30, content_weight=0, tv_weight=0
-    )
+    blend = StyleTransferAttack(to_estimator(model), styles=[stripes, other], steps=30, content_weight=0, tv_weight=0)
     alone = StyleTransferAttack(to_estimator(model), styles=stripes, steps=30, content_weight=0, tv_weight=0)
     far = losses(model, alone.generate(images), other, images).style.numpy()
     assert (losses(model, blend.generate(images), other, images).style.numpy() < far).all()
@@ -256,7 +238,5 @@ def test_no_images_no_work(model: Model, stripes: np.ndarray) -> None:
 
 def test_works_at_other_sizes_than_the_classifiers_own(model: Model) -> None:
     x = np.random.default_rng(0).random((1, 40, 32, 3)).astype(np.float32)
-    out = StyleTransferAttack(to_estimator(model), styles=np.ones((40, 32, 3), np.float32), steps=2).generate(
-        x
-    )
+    out = StyleTransferAttack(to_estimator(model), styles=np.ones((40, 32, 3), np.float32), steps=2).generate(x)
     assert out.shape == x.shape

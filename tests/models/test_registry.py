@@ -154,9 +154,7 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def test_a_failed_download_says_what_to_do(name: str, offline: list[Any]) -> None:
     info = next(info for info in model_infos() if info.name == name)
     assert not info.available
-    with pytest.raises(
-        ArtattackError, match=f"'{name}' needs a download.*no network.*quicknet_tiny"
-    ) as caught:
+    with pytest.raises(ArtattackError, match=f"'{name}' needs a download.*no network.*quicknet_tiny") as caught:
         load_model(name)
     assert "\n" not in str(caught.value)
     ((path, timeout),) = offline

@@ -42,9 +42,7 @@ def name(module: str, attribute: str) -> bytes:
 ORDERED_DICT = name("collections", "OrderedDict") + b")R"
 
 
-def tensor(
-    key: str, kind: str, length: int, offset: int, shape: tuple, strides: tuple, view: bytes = b"N"
-) -> bytes:
+def tensor(key: str, kind: str, length: int, offset: int, shape: tuple, strides: tuple, view: bytes = b"N") -> bytes:
     storage = b"(" + text("storage") + name("torch", kind) + text(key) + text("cpu")
     storage += b"J" + struct.pack("<i", length) + view + b"tQ"
     view = b"J" + struct.pack("<i", offset) + integers(*shape) + integers(*strides)
@@ -57,9 +55,7 @@ def state(tensors: dict[str, bytes]) -> bytes:
     return b"\x80\x02" + ORDERED_DICT + b"(" + items + b"u" + metadata + b"."
 
 
-def legacy(
-    body: bytes, storages: dict[str, np.ndarray], *, protocol: int = 1001, little_endian: bool = True
-) -> bytes:
+def legacy(body: bytes, storages: dict[str, np.ndarray], *, protocol: int = 1001, little_endian: bool = True) -> bytes:
     head = [MAGIC, protocol, {"protocol_version": 1001, "little_endian": little_endian, "type_sizes": {}}]
     content = b"".join(pickle.dumps(part, 2) for part in head) + body + pickle.dumps(sorted(storages), 2)
     for key in sorted(storages):
@@ -117,14 +113,10 @@ def test_reads_every_dtype(folder: Path, dtype: str) -> None:
 
 
 @given(
-    values=hnp.arrays(
-        st.sampled_from(["<f4", "<f8", "<i8", "<u1"]), hnp.array_shapes(max_dims=4, max_side=4)
-    ),
+    values=hnp.arrays(st.sampled_from(["<f4", "<f8", "<i8", "<u1"]), hnp.array_shapes(max_dims=4, max_side=4)),
     data=st.data(),
 )
-def test_reads_a_transposed_slice_as_numpy_does(
-    folder: Path, values: np.ndarray, data: st.DataObject
-) -> None:
+def test_reads_a_transposed_slice_as_numpy_does(folder: Path, values: np.ndarray, data: st.DataObject) -> None:
     first = data.draw(st.integers(0, values.shape[0] - 1))
     view = values[first:].transpose(data.draw(st.permutations(range(values.ndim))))
     offset = first * values.strides[0] // values.itemsize
