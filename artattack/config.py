@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     Tag,
@@ -35,10 +36,26 @@ Number = Annotated[float, BeforeValidator(lambda value: parse_number(value) if i
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
 
 
+Numbers = Annotated[tuple[Number, ...], BeforeValidator(_as_list)]
+
+
 class Strict(BaseModel):
     """Base of every section: unknown keys are errors, values cannot change afterwards."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _distance(value: Any) -> Any:
+    """Read `linf=8/255` as a name and a number."""
+    if isinstance(value, str):
+        name, equals, number = value.partition("=")
+        if not equals:
+            raise ArtattackError(f"'{value}' is no distance; write one such as linf=8/255 or ssim=0.8")
+        return name.strip(), parse_number(number.strip())
+    return value
+
+
+Distance = Annotated[tuple[str, float], BeforeValidator(_distance)]
 
 
 class Images(Strict):
@@ -67,14 +84,33 @@ class ModelSpec(Strict):
 class StyleOptions(Strict):
     """Options of the style attack; the same names in Python, benchmark files and on the command line."""
 
-    style_layers: Names | None = Field(None, description="layers for style: names, binary:K, conv:K")
-    content_layers: Names | None = Field(None, description="layers for content, likewise")
-    style_weight: float = Field(1.0, ge=0, description="weight of the style loss")
-    content_weight: float = Field(1.0, ge=0, description="weight of the content loss")
-    tv_weight: float = Field(0.3, ge=0, description="weight of the anisotropic total variation")
     steps: PositiveInt = Field(60, description="optimiser steps")
-    learning_rate: PositiveFloat = Field(0.02, description="Adam's step size, in image units")
-    init: Literal["content", "noise"] = Field("content", description="what the descent starts from")
+    learning_rate: PositiveFloat = Field(0.02, description="size of a step, in image units")
+    optimizer: Literal["adam", "lbfgs"] = Field("adam", description="adam, or SciPy's L-BFGS-B, one image at a time")
+    init: Literal["content", "noise"] | Path = Field("content", description="start: content, noise or an image file")
+    style_weight: float = Field(1.0, ge=0, description="weight of the style loss")
+    content_weight: float = Field(1.0, ge=0, description="weight of the content loss; 0 is style only")
+    tv_weight: float = Field(0.3, ge=0, description="weight of the anisotropic total variation")
+    style_layers: Names | None = Field(None, description="layers for style: names, binary:K, conv:K, binary:*, conv:*")
+    style_layer_weights: Numbers | None = Field(None, description="weight of each style layer; default: all alike")
+    content_layers: Names | None = Field(None, description="layers for content, named likewise")
+    statistics: Literal["gram", "mean-variance", "histogram"] = Field("gram", description="what style is measured by")
+    pooling: Literal["max", "average"] = Field("max", description="average: in the place of max pooling")
+    surrogate: str | None = Field(None, description="gradient through sign(): identity, approx-sign, swish-sign, tanh:T")
+    parametrization: Literal["pixel", "fourier"] = Field("pixel", description="what is optimised")
+    jitter: NonNegativeInt = Field(0, description="random shift under the network at each step, up to so many pixels")
+    budget: Distance | None = Field(None, description="ball held to at every step: linf=8/255 or l2=5")
+    match: Distance | None = Field(None, description="distance met at the end: l2=5, linf=8/255, ssim=0.8, delta_e=10")
+    mask: Path | None = Field(None, description="image, white where pixels may change")
+    style_mask: Path | None = Field(None, description="image, white where the style image counts")
+    guide_weight: float = Field(1.0, ge=0, description="weight of the loss that leads guides astray")
+    guide_loss: Literal["margin", "cross-entropy"] = Field("margin", description="which loss that is")
+    confidence: float = Field(1.0, ge=0, description="logit margin at which the margin loss is content")
+    temperature: PositiveFloat = Field(1.0, description="what guides' logits are divided by in that loss")
+    views: NonNegativeInt = Field(0, description="random resizes, shifts and noises the guides see at each step")
+    target: str | None = Field(None, description="ImageNet class guides are led to; default: away from what they see")
+    early_stop: bool = Field(False, description="stop an image once every guide is astray; keep the least distant")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the convolutions, on a CPU")
 
 
 class Entry(Strict):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,7 @@ _RATES = {  # rate -> what it counts, of what
     "success_rate": ("successes", "n_correct"),
 }
 _SEED = 0  # of the bootstrap: the same records always have the same summary
+_WIDE = 120  # columns of a terminal that hold a summary with all its columns
 RANDOM = "RANDOM WEIGHTS"
 
 
@@ -251,22 +252,25 @@ def print_summary(summary: pd.DataFrame, console: Console) -> None:
 
     Args:
         summary: as `summarise` returns it.
-        console: where to; 120 columns are enough.
+        console: where to; one of less than 120 columns is not told distances and seconds.
     """
-    with_errors = bool((summary["errors"] > 0).any())
+    columns: dict[str, Callable[[Mapping[Any, Any]], str]] = {
+        "n": lambda row: str(row["n"]),
+        **({"errors": lambda row: str(row["errors"])} if (summary["errors"] > 0).any() else {}),
+        "clean": lambda row: _interval(row, "clean_accuracy"),
+        "flips": lambda row: _interval(row, "flip_rate"),
+        "success": lambda row: _interval(row, "success_rate"),
+        "shift": lambda row: _number(row["mean_confidence_shift"], "+.2f"),
+    }
+    if console.width >= _WIDE:
+        columns |= {
+            "L2": lambda row: _number(row["mean_l2"], ".2f"),
+            "SSIM": lambda row: _number(row["mean_ssim"], ".2f"),
+            "s/img": lambda row: _number(row["seconds_per_image"], ".2f"),
+        }
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("attack, classifier", overflow="fold")
-    for name in (
-        "n",
-        *(["errors"] if with_errors else []),
-        "clean",
-        "flips",
-        "success",
-        "shift",
-        "L2",
-        "SSIM",
-        "s/img",
-    ):
+    for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     above = ""
     texts = {name: "" for name, dtype in SUMMARY_COLUMNS.items() if dtype == "string"}
@@ -275,16 +279,8 @@ def print_summary(summary: pd.DataFrame, console: Console) -> None:
         if attack != above:
             table.add_row(_marked(attack, row["source_weights"], style="bold"))
         above = attack
-        table.add_row(
-            _marked(f"  {row['classifier']}", row["classifier_weights"]),
-            str(row["n"]),
-            *([str(row["errors"])] if with_errors else []),
-            *(_interval(row, name) for name in _RATES),
-            _number(row["mean_confidence_shift"], "+.2f"),
-            _number(row["mean_l2"], ".2f"),
-            _number(row["mean_ssim"], ".2f"),
-            _number(row["seconds_per_image"], ".2f"),
-        )
+        classifier = _marked(f"  {row['classifier']}", row["classifier_weights"])
+        table.add_row(classifier, *(cell(row) for cell in columns.values()))
     console.print(table)
     if (summary[["source_weights", "classifier_weights"]] == "random").any(axis=None):
         console.print(Text(f"{RANDOM}: networks never trained; their numbers say nothing.", style="bold red"))

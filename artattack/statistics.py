@@ -114,8 +114,9 @@ def newcombe(a: Any, b: Any, confidence: float = 0.95) -> Interval:
     n = both + only_a + only_b + neither
     if n == 0:
         return math.nan, math.nan
-    rates = np.array([both + only_a, both + only_b]) / n
-    low, high = wilson(rates * n, [n, n], confidence)
+    counts = np.array([both + only_a, both + only_b])
+    low, high = wilson(counts, n, confidence)
+    rates = counts / n
     below, above = rates - low, high - rates
     association: float = both * neither - only_a * only_b
     if association > 0:

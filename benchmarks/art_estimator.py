@@ -6,6 +6,7 @@ The same network, images, labels, eps and steps in all three. Run as `python ben
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def cases(model: Any, x: np.ndarray, y: np.ndarray) -> dict[str, dict[str, Calla
 
     one_hot = np.eye(model.network.output_shape[-1], dtype=np.float32)[y]
     estimators = {
-        "artattack": to_estimator(model, input_shape=x.shape[1:]),
+        "artattack": to_estimator(model),
         "ART": TensorFlowV2Classifier(
             model=lambda x, training=False: model.logits(x),
             nb_classes=one_hot.shape[1],
@@ -43,8 +44,8 @@ def cases(model: Any, x: np.ndarray, y: np.ndarray) -> dict[str, dict[str, Calla
             estimator, eps=EPS, eps_step=EPS_STEP, max_iter=STEPS, batch_size=len(x), verbose=False
         )
         fgsm_attack = FastGradientMethod(estimator, eps=EPS, batch_size=len(x))
-        pgd[name] = lambda attack=pgd_attack: attack.generate(x, one_hot)
-        fgsm[name] = lambda attack=fgsm_attack: attack.generate(x, one_hot)
+        pgd[name] = partial(pgd_attack.generate, x, one_hot)
+        fgsm[name] = partial(fgsm_attack.generate, x, one_hot)
 
     subject = foolbox.TensorFlowModel(model.logits, bounds=(0, 1))
     images, labels = tf.constant(x), tf.constant(y)

@@ -278,7 +278,16 @@ def test_the_longest_names_of_the_default_run_are_not_broken() -> None:
         for attack in attacks
         for i in range(100)
     ]
-    assert [line.strip() for line in printed(rows).splitlines()].count(style) == 2  # `noise as` stands above
+    for width in (120, 100):
+        text = printed(rows, width)
+        assert sum(line.rstrip().endswith(style) for line in text.splitlines()) == 2
+        assert text.count("100% [96, 100]") == 6
+
+
+def test_a_narrow_terminal_keeps_the_intervals_and_drops_distances() -> None:
+    text = printed([record()], 80)
+    assert text.splitlines()[0].split() == ["attack,", "classifier", "n", "clean", "flips", "success", "shift"]
+    assert text.count("100% [21, 100]") == 3
 
 
 @pytest.mark.parametrize("role", ["source_weights", "classifier_weights"])

@@ -1,122 +1,246 @@
-"""The hot loop: gradient descent on the pixels of a batch, compiled."""
+"""The hot loop: gradient descent on a batch of images of one size, compiled."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from scipy.optimize import minimize
 
-from artattack.attacks.objective import Objective
+from artattack.attacks.budget import project
+from artattack.attacks.guidance import Guidance
+from artattack.attacks.objective import Objective, Targets, total_variation
+from artattack.attacks.parametrization import Fourier, Pixel
 from artattack.config import StyleOptions
 
 _STEPS_PER_CALL = 20  # between two looks at the host: often enough for a progress bar and an interrupt
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's own (Kingma & Ba, ICLR 2015)
+_FAILED = 1e6  # added to the score of an image that does not lead every guide astray: any success is better
+
+
+class Work(NamedTuple):
+    """What a batch is about: originals and first images (N, H, W, 3), targets, guides' outputs, a seed (2,)."""
+
+    original: tf.Tensor
+    first: tf.Tensor
+    targets: Targets
+    references: list[tf.Tensor]
+    seed: tf.Tensor
 
 
 class State(NamedTuple):
-    """Where the descent of a batch stands: `step` (), `best_loss` (N,), the others (N, H, W, 3)."""
+    """Where the descent stands: the step (), parameters with Adam's moments, and the best of each image so far.
+
+    `best` is (N, H, W, 3); `score` and `done` are (N,). An image that is done does not move any more.
+    """
 
     step: tf.Tensor
-    x: tf.Tensor
+    parameters: tf.Tensor
     momentum: tf.Tensor
     variance: tf.Tensor
     best: tf.Tensor
-    best_loss: tf.Tensor
+    score: tf.Tensor
+    done: tf.Tensor
 
 
 class Descent:
-    """Minimises a style objective from the originals on, each image by itself, with Adam.
+    """Minimises an objective over images of one size, each image by itself.
 
     Args:
         objective: style and content in a backbone's features.
+        guidance: classifiers to lead astray, or None.
         options: of the style attack.
+        mask: (1, H, W, 1) in [0, 1], where images may change, or None for everywhere.
+        size: (H, W) of the images.
     """
 
-    def __init__(self, objective: Objective, options: StyleOptions) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        guidance: Guidance | None,
+        options: StyleOptions,
+        mask: tf.Tensor | None,
+        size: tuple[int, int],
+    ) -> None:
         self._objective = objective
+        self._guidance = guidance
         self._options = options
+        self._mask = mask
+        self._form = Fourier(*size) if options.parametrization == "fourier" else Pixel()
         self._advance = tf.function(self._steps)
-        self._finish = tf.function(self._keep_best)
-        self._compiled: dict[tuple[int, ...], tuple[Any, Any]] = {}
+        self._finish = tf.function(self._last_look)
+        self._compiled: tuple[Any, Any] | None = None
+        self._slope = tf.function(self._loss_and_gradient)
 
     def __call__(
         self,
-        x: np.ndarray,
-        start: np.ndarray,
-        styles: Sequence[tf.Tensor],
+        original: np.ndarray,
+        first: np.ndarray,
+        styles: list[tf.Tensor],
+        seed: int,
         on_steps: Callable[[int], None] = lambda steps: None,
     ) -> np.ndarray:
-        """Return the iterates of least loss, (N, H, W, 3) float32.
+        """Return the best iterates, (N, H, W, 3) float32: of least loss, those that lead all guides astray first.
 
         Args:
-            x: originals (N, H, W, 3) in [0, 1], which say what content is.
-            start: where the descent starts, of the same shape.
-            styles: targets from `Objective.style_targets`, for this height and width.
+            original: images (N, H, W, 3) in [0, 1].
+            first: where the descent starts, likewise.
+            styles: targets from `Objective.style_targets`.
+            seed: of jitter and random views.
             on_steps: called now and then with the steps done since, summed over images.
         """
-        targets = (list(styles), self._objective.content_targets(tf.constant(x, tf.float32)))
-        first = tf.constant(start, tf.float32)
-        zeros = tf.zeros_like(first)
-        state = State(tf.constant(0), first, zeros, zeros, first, tf.fill((len(x),), np.float32(np.inf)))
-        advance, finish = self._compiled_for(state, *targets)
+        x = tf.constant(original, tf.float32)
+        with _precision(self._options.precision):
+            work = Work(
+                x,
+                tf.constant(first, tf.float32),
+                Targets(styles, self._objective.content_targets(x)),
+                self._guidance.references(original) if self._guidance else [],
+                tf.constant([seed % 2**31, 0], tf.int32),
+            )
+            if self._options.optimizer == "lbfgs":
+                return self._by_lbfgs(work, on_steps)
+            return self._by_adam(work, on_steps)
+
+    def _by_adam(self, work: Work, on_steps: Callable[[int], None]) -> np.ndarray:
+        n = len(work.original)
+        parameters = self._form.start(work.first)
+        zeros = tf.zeros_like(parameters)
+        worst = tf.fill((n,), np.float32(np.inf))
+        state = State(tf.constant(0), parameters, zeros, zeros, work.first, worst, tf.zeros((n,), tf.bool))
+        if self._compiled is None:  # one trace, whatever the size of later batches
+            state_spec, work_spec = tf.nest.map_structure(_of_any_batch, (state, work))
+            self._compiled = (
+                self._advance.get_concrete_function(state_spec, work_spec, tf.TensorSpec((), tf.int32)),
+                self._finish.get_concrete_function(state_spec, work_spec),
+            )
+        advance, finish = self._compiled
         for done in range(0, self._options.steps, _STEPS_PER_CALL):
             steps = min(_STEPS_PER_CALL, self._options.steps - done)
-            state = advance(state, tf.constant(steps), *targets)
-            on_steps(steps * len(x))
-        return finish(state, *targets).best.numpy()  # type: ignore[no-any-return]
+            state = advance(state, work, tf.constant(steps))
+            on_steps(steps * n)
+        return finish(state, work).best.numpy()  # type: ignore[no-any-return]
 
-    def _compiled_for(self, state: State, *targets: list[tf.Tensor]) -> tuple[Any, Any]:
-        """Return the two compiled functions for the images' height and width, traced once for all batches."""
-        size = tuple(state.x.shape[1:3])
-        if size not in self._compiled:
-            state_spec, *target_specs = tf.nest.map_structure(_of_any_batch, (state, *targets))
-            self._compiled[size] = (
-                self._advance.get_concrete_function(state_spec, tf.TensorSpec((), tf.int32), *target_specs),
-                self._finish.get_concrete_function(state_spec, *target_specs),
-            )
-        return self._compiled[size]
-
-    def _loss(self, x: tf.Tensor, styles: list[tf.Tensor], contents: list[tf.Tensor]) -> tf.Tensor:
-        losses, options = self._objective(x, styles, contents), self._options
-        return (
-            options.style_weight * losses.style
-            + options.content_weight * losses.content
-            + options.tv_weight * losses.total_variation
-        )
-
-    def _steps(self, state: State, steps: tf.Tensor, styles: list[tf.Tensor], contents: list[tf.Tensor]) -> State:
+    def _steps(self, state: State, work: Work, steps: tf.Tensor) -> State:
         for _ in tf.range(steps):
+            if tf.reduce_all(state.done):
+                break
             with tf.GradientTape() as tape:
-                tape.watch(state.x)
-                loss = self._loss(state.x, styles, contents)
-            state = _adam(_better(state, loss), tape.gradient(loss, state.x), self._options.learning_rate)
+                tape.watch(state.parameters)
+                x = self._image(state.parameters, work)
+                loss, astray = self._loss(x, work, state.step)
+            gradient = tape.gradient(loss, state.parameters)
+            state = self._adam(self._judged(state, work, x, loss, astray), work, gradient)
         return state
 
-    def _keep_best(self, state: State, styles: list[tf.Tensor], contents: list[tf.Tensor]) -> State:
-        return _better(state, self._loss(state.x, styles, contents))
+    def _last_look(self, state: State, work: Work) -> State:
+        x = self._image(state.parameters, work)
+        return self._judged(state, work, x, *self._loss(x, work, state.step))
+
+    def _image(self, parameters: tf.Tensor, work: Work) -> tf.Tensor:
+        x = self._form.image(parameters, work.first)
+        return x if isinstance(self._form, Pixel) else self._allowed(x, work)  # pixels are kept allowed at each step
+
+    def _allowed(self, x: tf.Tensor, work: Work) -> tf.Tensor:
+        if self._mask is not None:
+            x = work.original + self._mask * (x - work.original)
+        return project(x, work.original, self._options.budget)
+
+    def _loss(self, x: tf.Tensor, work: Work, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the loss (N,) and whether all guides are astray (N,), at a step."""
+        options, seed, targets, mask, seen = self._options, work.seed + [0, step], work.targets, self._mask, x
+        if options.jitter:
+            shift = tf.random.stateless_uniform((2,), seed, -options.jitter, options.jitter + 1, tf.int32)
+            seen = tf.roll(x, shift, (1, 2))
+            mask = None if mask is None else tf.roll(mask, shift, (1, 2))
+            targets = targets._replace(contents=self._objective.content_targets(tf.roll(work.original, shift, (1, 2))))
+        losses = self._objective(seen, targets, mask)
+        loss = (
+            options.style_weight * losses.style
+            + options.content_weight * losses.content
+            + options.tv_weight * total_variation(x)
+        )
+        if self._guidance is None:
+            return loss, tf.zeros_like(loss, tf.bool)
+        guide_loss, astray = self._guidance.loss(x, work.references, seed + [1, 0])
+        return loss + options.guide_weight * guide_loss, astray
+
+    def _judged(self, state: State, work: Work, x: tf.Tensor, loss: tf.Tensor, astray: tf.Tensor) -> State:
+        """Keep the images that score better than before."""
+        score = loss
+        if self._guidance is not None:
+            distance = tf.reduce_sum(tf.square(x - work.original), (1, 2, 3))
+            score = tf.where(astray, distance if self._options.early_stop else loss, _FAILED + loss)
+        better = tf.logical_and(score < state.score, tf.logical_not(state.done))
+        return state._replace(
+            best=tf.where(better[:, None, None, None], x, state.best),
+            score=tf.where(better, score, state.score),
+            done=tf.logical_or(state.done, astray) if self._options.early_stop else state.done,
+        )
+
+    def _adam(self, state: State, work: Work, gradient: tf.Tensor) -> State:
+        """Take one step of Adam (Kingma & Ba, ICLR 2015, algorithm 1)."""
+        step = state.step + 1
+        time = tf.cast(step, tf.float32)
+        momentum = _BETA_1 * state.momentum + (1.0 - _BETA_1) * gradient
+        variance = _BETA_2 * state.variance + (1.0 - _BETA_2) * tf.square(gradient)
+        scale = self._options.learning_rate * tf.sqrt(1.0 - _BETA_2**time) / (1.0 - _BETA_1**time)
+        parameters = state.parameters - scale * momentum / (tf.sqrt(variance) + _EPSILON)
+        if isinstance(self._form, Pixel):
+            parameters = self._allowed(parameters, work)
+        return state._replace(step=step, parameters=parameters, momentum=momentum, variance=variance)
+
+    def _by_lbfgs(self, work: Work, on_steps: Callable[[int], None]) -> np.ndarray:
+        """Minimise with SciPy's L-BFGS-B, one image at a time: its line search is about one loss."""
+        out = []
+        for i in range(len(work.original)):
+            one = tf.nest.map_structure(lambda t, i=i: t[i : i + 1] if len(t) == len(work.original) else t, work)
+            one = one._replace(seed=work.seed)
+            start = self._form.start(one.first).numpy()
+            result = minimize(
+                self._on_host, start.ravel(), (start.shape, one), "L-BFGS-B", True,
+                bounds=self._bounds(one), options={"maxiter": self._options.steps},
+            )  # fmt: skip
+            out.append(self._image(tf.constant(result.x.reshape(start.shape), tf.float32), one).numpy())
+            on_steps(self._options.steps)
+        return np.concatenate(out)
+
+    def _on_host(self, flat: np.ndarray, shape: tuple[int, ...], work: Work) -> tuple[float, np.ndarray]:
+        loss, gradient = self._slope(tf.constant(flat.reshape(shape), tf.float32), work)
+        return float(loss), gradient.numpy().ravel().astype(np.float64)
+
+    def _loss_and_gradient(self, parameters: tf.Tensor, work: Work) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(parameters)
+            loss = tf.reduce_sum(self._loss(self._image(parameters, work), work, tf.constant(0))[0])
+        return loss, tape.gradient(loss, parameters)
+
+    def _bounds(self, work: Work) -> Any:
+        if not isinstance(self._form, Pixel):
+            return None
+        radius = self._options.budget[1] if self._options.budget else np.inf  # linf, as the attack has checked
+        room = radius if self._mask is None else radius * (self._mask.numpy() > 0)
+        room = np.broadcast_to(np.minimum(room, 1.0), work.original.shape)
+        low, high = (np.clip(work.original.numpy() + sign * room, 0, 1).ravel() for sign in (-1, 1))
+        return list(zip(low, high, strict=True))
 
 
 def _of_any_batch(tensor: tf.Tensor) -> tf.TensorSpec:
     return tf.TensorSpec((None, *tensor.shape[1:]) if tensor.shape.rank else (), tensor.dtype)
 
 
-def _better(state: State, loss: tf.Tensor) -> State:
-    """Keep the images whose loss (N,) is their least so far."""
-    better = loss < state.best_loss
-    return state._replace(
-        best=tf.where(better[:, None, None, None], state.x, state.best),
-        best_loss=tf.where(better, loss, state.best_loss),
-    )
-
-
-def _adam(state: State, gradient: tf.Tensor, learning_rate: float) -> State:
-    """Take one step of Adam (Kingma & Ba, ICLR 2015, algorithm 1), then clip to [0, 1]."""
-    step = state.step + 1
-    time = tf.cast(step, tf.float32)
-    momentum = _BETA_1 * state.momentum + (1.0 - _BETA_1) * gradient
-    variance = _BETA_2 * state.variance + (1.0 - _BETA_2) * tf.square(gradient)
-    scale = learning_rate * tf.sqrt(1.0 - _BETA_2**time) / (1.0 - _BETA_1**time)
-    x = tf.clip_by_value(state.x - scale * momentum / (tf.sqrt(variance) + _EPSILON), 0.0, 1.0)
-    return state._replace(step=step, x=x, momentum=momentum, variance=variance)
+@contextmanager
+def _precision(name: str) -> Iterator[None]:
+    """Let TensorFlow run convolutions in bfloat16 with float32 sums, where the processor has instructions for it."""
+    if name == "float32":
+        yield
+        return
+    before = tf.config.optimizer.get_experimental_options().get("auto_mixed_precision_onednn_bfloat16", False)
+    tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": True})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": before})

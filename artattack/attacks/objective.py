@@ -7,24 +7,67 @@ total variation is a mean absolute difference per value.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from artattack.attacks.features import Features
+from artattack.config import StyleOptions
+from artattack.errors import ArtattackError
 from artattack.models.model import Model
+from artattack.models.network import layer_names
 
 
-def gram(features: tf.Tensor) -> tf.Tensor:
+def gram(features: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
     """Gram matrices (N, C, C) float32 of features (N, H, W, C): inner products of channels over positions.
 
-    Gatys, Ecker & Bethge, CVPR 2016, eq. 3, divided by the number of positions H W.
+    Gatys, Ecker & Bethge, CVPR 2016, eq. 3, divided by the number of positions H W; with weights (1, H, W, 1)
+    or (N, H, W, 1), by their sum.
     """
+    weighted = features if weights is None else features * tf.cast(weights, features.dtype)
+    product = tf.matmul(_by_position(weighted), _by_position(features), transpose_a=True)
+    return tf.cast(product, tf.float32) / _positions(features, weights)
+
+
+def mean_variance(features: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
+    """Mean and standard deviation (N, 2, C) float32 of each channel (Huang & Belongie, AdaIN, ICCV 2017)."""
+    features = tf.cast(features, tf.float32)
+    weights = tf.ones_like(features[:1, :, :, :1]) if weights is None else weights
+    total = tf.reduce_sum(weights, (1, 2))
+    mean = tf.reduce_sum(weights * features, (1, 2)) / total
+    deviation = tf.math.squared_difference(features, mean[:, None, None])
+    variance = tf.reduce_sum(weights * deviation, (1, 2)) / total
+    return tf.stack([mean, tf.sqrt(variance + 1e-6)], 1)  # a root has no slope at 0
+
+
+def histogram(features: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
+    """Sorted values (N, H W, C) of each channel: its histogram's quantile function.
+
+    The squared distance of two is the optimal transport of one channel's histogram onto the other's, the
+    histogram loss of Risser, Wilmot & Barnes (2017). Weights are not supported.
+    """
+    return tf.sort(_by_position(tf.cast(features, tf.float32)), 1)
+
+
+STATISTICS: dict[str, Callable[[tf.Tensor, tf.Tensor | None], tf.Tensor]] = {
+    "gram": gram,
+    "mean-variance": mean_variance,
+    "histogram": histogram,
+}
+
+
+def _by_position(features: tf.Tensor) -> tf.Tensor:
     shape = tf.shape(features)
-    flat = tf.reshape(features, (shape[0], shape[1] * shape[2], features.shape[-1]))
-    product = tf.cast(tf.matmul(flat, flat, transpose_a=True), tf.float32)
-    return product / tf.cast(shape[1] * shape[2], tf.float32)
+    return tf.reshape(features, (shape[0], shape[1] * shape[2], features.shape[-1]))
+
+
+def _positions(features: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
+    """Return the number of positions, or the sum of their weights (N or 1, 1, 1)."""
+    if weights is None:
+        return tf.cast(tf.shape(features)[1] * tf.shape(features)[2], tf.float32)
+    return tf.reduce_sum(weights, (1, 2))[:, None]
 
 
 def relative_distance(value: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
@@ -43,11 +86,17 @@ def total_variation(x: tf.Tensor) -> tf.Tensor:
 
 
 class Losses(NamedTuple):
-    """The terms, each (N,) float32, unweighted."""
+    """The terms measured in a backbone's features, each (N,) float32, unweighted."""
 
     style: tf.Tensor
     content: tf.Tensor
-    total_variation: tf.Tensor
+
+
+class Targets(NamedTuple):
+    """What an objective measures against: per layer, style statistics (1, ...) and content features (N, h, w, C)."""
+
+    styles: list[tf.Tensor]
+    contents: list[tf.Tensor]
 
 
 class Objective:
@@ -55,37 +104,73 @@ class Objective:
 
     Args:
         model: the backbone.
-        style_layers: specifications of the layers whose Gram matrices say what style is; averaged over.
-        content_layers: of those whose activations say what content is; averaged over; may be empty.
+        options: of the style attack; layers, their weights, statistics, pooling and surrogate are read.
+
+    Raises:
+        ArtattackError: no such layer or surrogate, or weights for another number of layers.
     """
 
-    def __init__(self, model: Model, style_layers: Sequence[str], content_layers: Sequence[str]) -> None:
-        self._all_features = Features(model, (*style_layers, *content_layers))
-        self._style_count = len(style_layers)
+    def __init__(self, model: Model, options: StyleOptions) -> None:
+        style = model.style_layers if options.style_layers is None else options.style_layers
+        content = model.content_layers if options.content_layers is None else options.content_layers
+        style = layer_names(model.network, style if options.style_weight else ())
+        content = layer_names(model.network, content if options.content_weight else ())
+        if not style and options.style_weight:
+            raise ArtattackError(f"backbone '{model.name}' has no default style layers: name some with style_layers")
+        self._weights = [1.0] * len(style) if options.style_layer_weights is None else options.style_layer_weights
+        if len(self._weights) != len(style):
+            raise ArtattackError(f"style_layer_weights: {len(style)} layers, but {len(self._weights)} weights")
+        freeze = partial(Features, model, gradient=options.surrogate, average_pooling=options.pooling == "average")
+        self._features = freeze((*style, *content)) if style or content else _no_features
+        self._content_features = freeze(content) if content else _no_features
+        self._style_count = len(style)
+        self._statistics = STATISTICS[options.statistics]
+        if options.statistics == "histogram" and (options.mask or options.style_mask):
+            raise ArtattackError("statistics 'histogram' cannot be measured in a mask: use gram or mean-variance")
 
-    def _features(self, x: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        features = self._all_features(x)
-        return features[: self._style_count], features[self._style_count :]
+    def style_targets(self, styles: tf.Tensor, mask: tf.Tensor | None = None) -> list[tf.Tensor]:
+        """Return the mean statistics (1, ...) of some styles, for each style layer.
 
-    def style_targets(self, styles: tf.Tensor) -> list[tf.Tensor]:
-        """Return the mean Gram matrix (1, C, C) of some styles (S, H, W, 3), for each style layer.
+        The mean is where the sum of the squared distances to each style's own statistics is least.
 
-        The mean is where the sum of the squared distances to each style's own Gram matrix is least.
+        Args:
+            styles: images (S, H, W, 3).
+            mask: (1, H, W, 1), 1 where the styles count.
         """
-        return [tf.reduce_mean(gram(f), 0, keepdims=True) for f in self._features(styles)[0]]
+        features = self._features(styles)[: self._style_count]
+        statistics = [self._statistics(f, _shrunk(mask, f)) for f in features]
+        return [tf.reduce_mean(s, 0, keepdims=True) for s in statistics]
 
     def content_targets(self, x: tf.Tensor) -> list[tf.Tensor]:
         """Return the features (N, h, w, C) of originals (N, H, W, 3), for each content layer."""
-        return self._features(x)[1]
+        return self._content_features(x)
 
-    def __call__(self, x: tf.Tensor, styles: Sequence[tf.Tensor], contents: Sequence[tf.Tensor]) -> Losses:
-        """Return the losses of images (N, H, W, 3) against targets from the two methods above."""
-        style_features, content_features = self._features(x)
+    def __call__(self, x: tf.Tensor, targets: Targets, mask: tf.Tensor | None = None) -> Losses:
+        """Return the losses of images (N, H, W, 3) against targets from the two methods above.
+
+        Args:
+            x: the images.
+            targets: of the same height and width.
+            mask: (1, H, W, 1), 1 where style is measured.
+        """
+        features = self._features(x)
+        style_features, content_features = features[: self._style_count], features[self._style_count :]
+        style = [
+            weight * relative_distance(self._statistics(f, _shrunk(mask, f)), target)
+            for weight, f, target in zip(self._weights, style_features, targets.styles, strict=True)
+        ]
+        content = [relative_distance(f, target) for f, target in zip(content_features, targets.contents, strict=True)]
         none = tf.zeros(tf.shape(x)[:1])
-        style = [relative_distance(gram(f), target) for f, target in zip(style_features, styles, strict=True)]
-        content = [relative_distance(f, target) for f, target in zip(content_features, contents, strict=True)]
         return Losses(
-            tf.add_n(style) / len(style) if style else none,
+            tf.add_n(style) / sum(self._weights) if style else none,
             tf.add_n(content) / len(content) if content else none,
-            total_variation(x),
         )
+
+
+def _no_features(x: tf.Tensor) -> list[tf.Tensor]:
+    return []
+
+
+def _shrunk(mask: tf.Tensor | None, features: tf.Tensor) -> tf.Tensor | None:
+    """Return a mask (1, H, W, 1) at the size of features (N, h, w, C)."""
+    return None if mask is None else tf.image.resize(mask, tf.shape(features)[1:3], method="area")

@@ -12,10 +12,14 @@ from art.attacks import EvasionAttack
 from art.estimators import BaseEstimator
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
+from artattack.attacks.budget import check_budget, match
 from artattack.attacks.descent import Descent
+from artattack.attacks.guidance import Guidance
 from artattack.attacks.objective import Objective
 from artattack.config import StyleOptions, parse_options
-from artattack.errors import ArtattackError
+from artattack.distances import DISTANCES
+from artattack.errors import ArtattackError, unknown
+from artattack.images import fit, read_image, to_float
 from artattack.models.model import Model, Preprocessing
 from artattack.models.network import default_layers
 from artattack.styles import load_styles
@@ -30,31 +34,33 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
 
     For each image x by itself, and starting from it, minimises
 
-        style_weight * style + content_weight * content + tv_weight * total variation
+        style_weight * style + content_weight * content + tv_weight * total variation + guide_weight * guides
 
-    with the terms of `artattack.attacks.objective`, by Adam, clipping x to the estimator's clip values after
-    each step. The iterate of least loss is returned.
+    with the terms of `artattack.attacks.objective` and, with guides, `artattack.attacks.guidance`. The best iterate
+    is returned: the one of least loss, but any that leads all guides astray before any that does not.
 
     The estimator is the source: the backbone whose features say what style and content are. Gradients reach
-    the pixels of a binarized network through its own straight-through estimator.
+    the pixels of a binarized network through its own straight-through estimator, or a surrogate.
 
     Args:
         estimator: what `artattack.models.estimator.to_estimator` gives, or any ART TensorFlow classifier around
             a functional Keras model.
         styles: one or more styles, each a name, an image file, or an array (H, W, 3) in [0, 1], H and W being
             the images'. Several are blended; so are those of a name `a+b`.
+        guides: classifiers to lead astray, as estimators like the first.
         batch_size: images painted at once.
-        seed: of the noise that `init="noise"` starts from.
+        seed: of jitter, random views and the noise that `init="noise"` starts from.
         verbose: whether to show a progress bar.
         options: the fields of `artattack.config.StyleOptions`, where each is described.
 
     Raises:
-        ArtattackError: an option is unknown or out of range, or a layer or style is not there.
+        ArtattackError: an option is unknown or out of range, or a layer, style, mask or class is not there.
     """
 
     attack_params: ClassVar[list[str]] = [
         *EvasionAttack.attack_params,
         "styles",
+        "guides",
         "batch_size",
         "seed",
         "verbose",
@@ -67,6 +73,7 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         estimator: Any,
         *,
         styles: Style | Sequence[Style] = "stained-glass",
+        guides: Sequence[Any] = (),
         batch_size: int = 10,
         seed: int = 0,
         verbose: bool = False,
@@ -75,13 +82,14 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         super().__init__(estimator=estimator)
         parse_options(options)  # names an unknown option, before it is taken for an attribute
         self.styles = styles
+        self.guides = guides
         self.batch_size = batch_size
         self.seed = seed
         self.verbose = verbose
         for name, value in (_DEFAULTS | options).items():
             setattr(self, name, value)
         self._model = _model_of(estimator)
-        self._built_for: StyleOptions | None = None
+        self._built_for: Any = None
         self._check_params()
 
     @property
@@ -93,25 +101,27 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         super()._check_params()
         if not isinstance(self.batch_size, int) or self.batch_size < 1:
             raise ArtattackError(f"batch_size: a whole number above 0, not {self.batch_size!r}")
-        options = self.options
-        if options == self._built_for:
-            return
-        self._built_for = options
-        style_layers = self._model.style_layers if options.style_layers is None else options.style_layers
-        content_layers = self._model.content_layers if options.content_layers is None else options.content_layers
-        self._objective = Objective(self._model, style_layers, content_layers)
-        self._descent = Descent(self._objective, options)
+        if not isinstance(self.seed, int) or self.seed < 0:
+            raise ArtattackError(f"seed: a whole number from 0 on, not {self.seed!r}")
+        options, guides = self.options, tuple(self.guides)
+        if (options, guides) == self._built_for:
+            return  # nothing that is compiled depends on the rest
+        _check_together(options, guides)
+        self._objective = Objective(self._model, options)
+        self._guidance = Guidance([_model_of(guide) for guide in guides], options) if guides else None
+        self._descents: dict[tuple[int, int], Descent] = {}
+        self._built_for = (options, guides)
 
     def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
         """Return painted versions of images.
 
         Args:
             x: images (N, H, W, 3) within the estimator's clip values.
-            y: labels, part of ART's contract; style does not read them.
+            y: labels, part of ART's contract; style does not read them, and guides go by what they see.
             kwargs: part of ART's contract; none is read.
 
         Returns:
-            (N, H, W, 3) float32 within the clip values.
+            (N, H, W, 3) float32 within the clip values; with `match`, on the 8-bit grid.
 
         Raises:
             ArtattackError: the images have another shape, or values outside the clip values.
@@ -124,31 +134,70 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
             return images
         if not (images.min() >= -1e-4 and images.max() <= 1 + 1e-4):  # also where there is a NaN
             raise ArtattackError(f"images lie within the clip values, {low:g} to {high:g}; these do not")
-        starts = self._starts(images)
-        styles = self._objective.style_targets(tf.constant(self._style_images(*images.shape[1:3])))
+        size = (images.shape[1], images.shape[2])
+        if size not in self._descents:
+            mask = _mask(self.mask, size)
+            self._descents[size] = Descent(self._objective, self._guidance, self.options, mask, size)
+        descent, firsts = self._descents[size], self._firsts(images)
+        styles = self._objective.style_targets(tf.constant(self._style_images(size)), _mask(self.style_mask, size))
         with tqdm(total=len(images) * self.steps, desc="style", unit="step", disable=not self.verbose) as bar:
-            painted = [
-                self._descent(images[batch], starts[batch], styles, on_steps=bar.update)
-                for batch in (slice(i, i + self.batch_size) for i in range(0, len(images), self.batch_size))
-            ]
-        return np.concatenate(painted) * (high - low) + low  # type: ignore[no-any-return]
+            batches = [slice(i, i + self.batch_size) for i in range(0, len(images), self.batch_size)]
+            painted = np.concatenate(
+                [descent(images[b], firsts[b], styles, self.seed, on_steps=bar.update) for b in batches]
+            )
+        if wanted := self.options.match:
+            painted = match(images, painted, wanted[1], wanted[0])
+        return painted * (high - low) + low  # type: ignore[no-any-return]
 
-    def _starts(self, images: np.ndarray) -> np.ndarray:
+    def _firsts(self, images: np.ndarray) -> np.ndarray:
+        """Return where the descent starts, as `init` says, (N, H, W, 3)."""
         if self.init == "content":
             return images
-        return np.random.default_rng(self.seed).random(images.shape, np.float32)
+        if self.init == "noise":
+            return np.random.default_rng(self.seed).random(images.shape, np.float32)
+        first = to_float(fit(read_image(Path(self.init)), images.shape[1:3], crop=1.0))  # type: ignore[arg-type]
+        return np.broadcast_to(first, images.shape)
 
-    def _style_images(self, height: int, width: int) -> np.ndarray:
+    def _style_images(self, size: tuple[int, int]) -> np.ndarray:
         styles = [self.styles] if isinstance(self.styles, Style) else self.styles
         images: list[np.ndarray] = []
         for style in styles:
             if isinstance(style, np.ndarray):
-                if style.shape != (height, width, 3):
-                    raise ArtattackError(f"a style given as an array has shape {(height, width, 3)}, not {style.shape}")
+                if style.shape != (*size, 3):
+                    raise ArtattackError(f"a style given as an array has shape {(*size, 3)}, not {style.shape}")
                 images.append(style.astype(np.float32))
             else:
-                images += list(load_styles(style, (height, width)))
+                images += list(load_styles(style, size))
         return np.stack(images)
+
+
+def _check_together(options: StyleOptions, guides: Sequence[Any]) -> None:
+    """Find options that do not go together."""
+    check_budget(options.budget)
+    if options.match and options.match[0] not in DISTANCES:
+        raise unknown("distance in match", options.match[0], DISTANCES)
+    if not (options.style_weight or options.content_weight or guides):
+        raise ArtattackError("nothing to do: style_weight and content_weight are 0, and there is no guide")
+    if not guides:
+        for name in ("target", "early_stop", "views"):
+            if getattr(options, name):
+                raise ArtattackError(f"{name}: says what guides do, but there is no guide")
+    if options.optimizer == "lbfgs":
+        for name in ("jitter", "views", "early_stop"):
+            if getattr(options, name):
+                raise ArtattackError(f"{name}: not with optimizer lbfgs, whose line search needs the same loss twice")
+        if options.budget and options.budget[0] == "l2" and options.parametrization == "pixel":
+            raise ArtattackError("budget l2: not with optimizer lbfgs on pixels; use adam, or match afterwards")
+
+
+def _mask(path: Path | str | None, size: tuple[int, int]) -> tf.Tensor | None:
+    """Return a mask file as (1, H, W, 1) in [0, 1], its centre cut to the shape of the images."""
+    if path is None:
+        return None
+    mask = to_float(fit(read_image(Path(path)), size, crop=1.0)).mean(-1)[None, :, :, None]
+    if not mask.any():
+        raise ArtattackError(f"{path}: a mask is white where it counts; this one is all black")
+    return tf.constant(mask)
 
 
 def _clip_values(estimator: Any) -> tuple[np.float32, np.float32]:

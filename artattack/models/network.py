@@ -151,26 +151,28 @@ def layer_names(network: Network, specs: Sequence[str]) -> tuple[str, ...]:
     Args:
         network: the network whose layers are meant.
         specs: a layer's name, or `binary:K` / `conv:K`, the K-th binarized (any) convolution counted
-            from 0 at the input, or from -1 at the output.
+            from 0 at the input, or from -1 at the output, or `binary:*` / `conv:*`, all of them.
 
     Raises:
         ArtattackError: no such layer; the message names what there is.
     """
-    return tuple(_layer_name(network, spec) for spec in specs)
+    return tuple(name for spec in specs for name in _layer_names(network, spec))
 
 
-def _layer_name(network: Network, spec: str) -> str:
+def _layer_names(network: Network, spec: str) -> list[str]:
     kind, _, count = spec.partition(":")
     if not count:
         names = [layer.name for layer in network.layers]
         if spec not in names:
             raise unknown("layer", spec, names)
-        return spec
+        return [spec]
     if kind not in _KINDS:
         raise ArtattackError(f"layer '{spec}': a counted layer is one of {', '.join(f'{k}:0' for k in _KINDS)}")
     names = [layer.name for layer in network.layers if _KINDS[kind](layer)]
+    if count == "*" and names:
+        return names
     try:
-        return str(names[int(count)])
+        return [names[int(count)]]
     except (ValueError, IndexError):
         what = {"binary": "binarized convolutions", "conv": "convolutions"}[kind]
         raise ArtattackError(

@@ -10,7 +10,7 @@ import tf_keras
 from art.attacks import EvasionAttack
 from art.estimators.classification import TensorFlowV2Classifier
 
-from artattack.attacks.objective import Objective
+from artattack.attacks.objective import Objective, Targets, total_variation
 from artattack.attacks.style import StyleTransferAttack
 from artattack.config import StyleOptions
 from artattack.errors import ArtattackError
@@ -57,12 +57,11 @@ def attack(model: Model, stripes: np.ndarray, **options: Any) -> StyleTransferAt
 
 
 def losses(model: Model, x: np.ndarray, style: np.ndarray, original: np.ndarray) -> Any:
-    objective = Objective(model, model.style_layers, model.content_layers)
-    return objective(
-        tf.constant(x),
-        objective.style_targets(tf.constant(style[None])),
-        objective.content_targets(tf.constant(original)),
+    objective = Objective(model, StyleOptions())
+    targets = Targets(
+        objective.style_targets(tf.constant(style[None])), objective.content_targets(tf.constant(original))
     )
+    return objective(tf.constant(x), targets)
 
 
 def test_is_an_art_attack(model: Model, images: np.ndarray, stripes: np.ndarray) -> None:
@@ -127,12 +126,12 @@ def test_returns_the_iterate_of_least_loss(model: Model, images: np.ndarray, str
 def test_first_step_is_adams_by_hand(model: Model, images: np.ndarray, stripes: np.ndarray) -> None:
     # Adam's first step is learning_rate * g / (|g| + tiny), whatever the gradient's size.
     x = tf.constant(images)
-    objective = Objective(model, model.style_layers, model.content_layers)
-    styles, contents = objective.style_targets(tf.constant(stripes[None])), objective.content_targets(x)
+    objective = Objective(model, StyleOptions())
+    targets = Targets(objective.style_targets(tf.constant(stripes[None])), objective.content_targets(x))
     with tf.GradientTape() as tape:
         tape.watch(x)
-        terms = objective(x, styles, contents)
-        total = terms.style + 0.5 * terms.content + 0.25 * terms.total_variation
+        terms = objective(x, targets)
+        total = terms.style + 0.5 * terms.content + 0.25 * total_variation(x)
     gradient = tape.gradient(total, x).numpy()
     expected = np.clip(images - 0.01 * np.sign(gradient), 0, 1)
     out = attack(model, stripes, steps=1, learning_rate=0.01, content_weight=0.5, tv_weight=0.25).generate(images)
@@ -163,8 +162,7 @@ def test_every_option_counts(model: Model, images: np.ndarray, stripes: np.ndarr
 
 def test_total_variation_weight_smooths(model: Model, images: np.ndarray, stripes: np.ndarray) -> None:
     rough, smooth = (
-        losses(model, attack(model, stripes, tv_weight=w, steps=20).generate(images), stripes, images).total_variation
-        for w in (0.0, 3.0)
+        total_variation(tf.constant(attack(model, stripes, tv_weight=w, steps=20).generate(images))) for w in (0.0, 3.0)
     )
     assert (smooth.numpy() < 0.8 * rough.numpy()).all()
 
@@ -183,7 +181,7 @@ def test_one_trace_per_shape(model: Model, images: np.ndarray, stripes: np.ndarr
     subject = attack(model, stripes, batch_size=2)
     subject.generate(images)  # batches of two and of one
     subject.generate(images[:1])
-    assert subject._descent._advance.experimental_get_tracing_count() == 1
+    assert subject._descents[SIZE, SIZE]._advance.experimental_get_tracing_count() == 1
 
 
 def test_blend_lies_between_its_styles(model: Model, images: np.ndarray, stripes: np.ndarray) -> None:

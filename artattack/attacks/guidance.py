@@ -1,0 +1,119 @@
+"""Adversarial guidance: a loss that leads classifiers astray while style is transferred.
+
+Style and misclassification optimised together, as AdvCam (Duan et al., CVPR 2020) and tAdv (Bhattad et al.,
+ICLR 2020) do. Guides give logits, never probabilities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from artattack.config import StyleOptions
+from artattack.errors import ArtattackError
+from artattack.labels import class_index, class_name
+from artattack.models.model import Model
+
+_SHRINK = 0.75  # of the image's side, the least that random views are resized to
+_SHIFT = 0.1  # of the image's side, the most that random views are shifted by
+_NOISE = 0.05  # standard deviation of random views' noise
+
+
+class Guidance:
+    """Leads one or more classifiers away from what they see in the originals, or to a target class.
+
+    Args:
+        models: the guides; their losses are averaged.
+        options: of the style attack; loss, confidence, temperature, views and target are read.
+
+    Raises:
+        ArtattackError: a guide cannot see the target class.
+    """
+
+    def __init__(self, models: Sequence[Model], options: StyleOptions) -> None:
+        self._models = models
+        self._options = options
+        self._targets = [_output(model, options.target) for model in models] if options.target else None
+
+    def references(self, x: np.ndarray) -> list[tf.Tensor]:
+        """Return for each guide the outputs (N,) int32 that count: the target, or what it sees in originals x."""
+        if self._targets is not None:
+            return [tf.fill((len(x),), target) for target in self._targets]
+        return [tf.constant(model.predict(x).argmax(1), tf.int32) for model in self._models]
+
+    def loss(self, x: tf.Tensor, references: list[tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the loss (N,) of images x (N, H, W, 3), and whether every guide is astray, (N,) bool.
+
+        Args:
+            x: the images.
+            references: from the method above.
+            seed: (2,) int32, of this step's random views.
+        """
+        logits = [model.logits(x) for model in self._models]
+        astray = [self._is_astray(values, outputs) for values, outputs in zip(logits, references, strict=True)]
+        if self._options.views:
+            seen = [random_view(x, seed + [0, view]) for view in range(self._options.views)]
+            losses = [
+                self._loss(model.logits(view), outputs)
+                for model, outputs in zip(self._models, references, strict=True)
+                for view in seen
+            ]
+        else:
+            losses = [self._loss(values, outputs) for values, outputs in zip(logits, references, strict=True)]
+        return tf.add_n(losses) / float(len(losses)), tf.reduce_all(tf.stack(astray), 0)
+
+    def _loss(self, logits: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        logits = logits / self._options.temperature
+        sign = -1.0 if self._targets is None else 1.0
+        if self._options.guide_loss == "cross-entropy":
+            return sign * tf.nn.sparse_softmax_cross_entropy_with_logits(outputs, logits)
+        return tf.nn.relu(sign * -margin(logits, outputs) + self._options.confidence)
+
+    def _is_astray(self, logits: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        seen = tf.argmax(logits, 1, tf.int32)
+        return seen != outputs if self._targets is None else seen == outputs
+
+
+def margin(logits: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+    """Logit of an output over the greatest of the others, (N,): positive where it wins (Carlini & Wagner 2017).
+
+    Args:
+        logits: (N, K).
+        outputs: (N,) int32.
+    """
+    chosen = tf.one_hot(outputs, logits.shape[-1], on_value=True, off_value=False, dtype=tf.bool)
+    others = tf.where(chosen, tf.fill((), np.float32(-np.inf)), logits)
+    return tf.gather(logits, outputs, batch_dims=1) - tf.reduce_max(others, 1)
+
+
+def random_view(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Return images (N, H, W, 3) shrunk, shifted and with noise at random, the same for all, of the same shape.
+
+    Expectation over transformations (Athalye et al., ICML 2018). What is shrunk lies on grey.
+    """
+    height, width = x.shape[1:3]
+    choice = tf.random.stateless_uniform((3,), seed)
+    side = 1.0 - (1.0 - _SHRINK) * choice[0]
+    offset = (2.0 * choice[1:] - 1.0) * _SHIFT + (1.0 - side) / 2.0
+    # One row of a projective transform: output pixel (i, j) shows input pixel (i, j) / side - offset.
+    right, down = -offset[1] * width / side, -offset[0] * height / side
+    transform = tf.stack([1.0 / side, 0.0, right, 0.0, 1.0 / side, down, 0.0, 0.0])
+    shrunk = tf.raw_ops.ImageProjectiveTransformV3(
+        images=x - 0.5,
+        transforms=tf.broadcast_to(transform, (1, 8)),
+        output_shape=(height, width),
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="CONSTANT",
+    )
+    noise = tf.random.stateless_normal(tf.shape(x), seed, stddev=_NOISE)
+    return tf.clip_by_value(shrunk + 0.5 + noise, 0.0, 1.0)
+
+
+def _output(model: Model, target: str) -> int:
+    index = class_index(target)
+    if model.label_space is None or index not in model.label_space:
+        raise ArtattackError(f"guide '{model.name}' does not know the target class '{class_name(index)}'")
+    return model.label_space.index(index)

@@ -1,0 +1,59 @@
+"""What a style attack optimises: the pixels themselves, or a spectrum that makes them."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+# How ImageNet's colours vary together: a matrix square root of their covariance, as Lucid measured it (Olah,
+# Mordvintsev & Schubert, Feature Visualization, Distill 2017). Columns are the decorrelated colours.
+_COLOUR = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]], np.float32)
+
+
+class Pixel:
+    """The image is what is optimised."""
+
+    def start(self, first: tf.Tensor) -> tf.Tensor:
+        """Return the parameters that make the first images (N, H, W, 3)."""
+        return first
+
+    def image(self, parameters: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
+        """Return the images (N, H, W, 3) that parameters make, not clipped yet."""
+        return parameters
+
+
+class Fourier:
+    """The image is the first one plus a perturbation with a decorrelated-colour Fourier spectrum.
+
+    Each frequency is scaled by 1 / max(frequency, 1 / max(H, W)), so that a step of equal size everywhere moves
+    low frequencies most, as they vary in natural images; colours go through ImageNet's correlation (Olah,
+    Mordvintsev & Schubert 2017). The scale is such that a step of size s in every parameter moves pixels by s,
+    root mean square, as it does with `Pixel`.
+
+    Args:
+        height, width: of the images.
+    """
+
+    def __init__(self, height: int, width: int) -> None:
+        self._size = (height, width)
+        down, right = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :]
+        scale = 1.0 / np.maximum(np.hypot(down, right), 1.0 / max(height, width))
+        # By Parseval: columns of the half spectrum count twice, but for the first and the Nyquist column.
+        twice = np.full(right.shape[1], 2.0)
+        twice[0] = 1.0
+        if width % 2 == 0:
+            twice[-1] = 1.0
+        power = 2.0 * (twice * scale**2).sum()  # real and imaginary parts
+        colour = _COLOUR / np.sqrt((_COLOUR**2).sum() / 3.0)
+        self._colour = tf.constant(colour.T)
+        self._scale = tf.constant(scale * height * width / np.sqrt(power), tf.float32)
+
+    def start(self, first: tf.Tensor) -> tf.Tensor:
+        """Return parameters (N, 2, 3, H, W // 2 + 1), all zero: no perturbation of the first images yet."""
+        return tf.zeros((tf.shape(first)[0], 2, 3, *self._scale.shape))
+
+    def image(self, parameters: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
+        """Return the first images (N, H, W, 3) plus the perturbation that parameters make, not clipped yet."""
+        spectrum = tf.complex(parameters[:, 0], parameters[:, 1]) * tf.cast(self._scale, tf.complex64)
+        channels = tf.signal.irfft2d(spectrum, self._size)
+        return first + tf.einsum("nchw,cd->nhwd", channels, self._colour)
