@@ -174,13 +174,18 @@ class Run:
         entry = variant.entry
         if isinstance(entry, ControlEntry):
             return self._controlled(cell, entry, samples, x)
+        from art.utils import random_targets
+
         from artattack.attacks.baselines import seeded
 
         attack = self._attack(variant)
         if isinstance(entry, StyleEntry):
             attack.set_params(seed=self._seed(cell))
         with seeded(self._seed(cell)):
-            return np.asarray(attack.generate(x, y=self._labels(variant.source, samples)))
+            labels = self._labels(variant.source, samples)
+            if attack.targeted:  # away from what is seen is elsewhere than at it
+                labels = random_targets(labels, attack.estimator.nb_classes)
+            return np.asarray(attack.generate(x, y=labels))
 
     def _controlled(self, cell: Cell, entry: ControlEntry, samples: Sequence[Sample], x: np.ndarray) -> np.ndarray:
         from artattack.attacks.controls import control
@@ -205,11 +210,15 @@ class Run:
         from artattack.models.estimator import to_estimator
 
         size, entry = self._benchmark.images.size, variant.entry
-        estimator = to_estimator(self._models[variant.source], input_shape=(size, size, 3))
+        shape = (size, size, 3)
+        estimator = to_estimator(self._models[variant.source], input_shape=shape)
         if isinstance(entry, StyleEntry):
-            options = entry.options.model_dump()
             return StyleTransferAttack(
-                estimator, styles=variant.style, batch_size=self._benchmark.batch_size, **options
+                estimator,
+                styles=variant.style,
+                guides=[to_estimator(self._models[name], input_shape=shape) for name in entry.guide or ()],
+                batch_size=self._benchmark.batch_size,
+                **entry.options.model_dump(),
             )
         assert isinstance(entry, BaselineEntry)
         return make_baseline(entry.attack, estimator, entry.parameters)

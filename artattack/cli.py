@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from rich.console import Console
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _DEFAULT = Benchmark()
 _DEFAULT_BACKBONE = next(entry.backbone[0] for entry in _DEFAULT.attacks if isinstance(entry, StyleEntry))
+
+_LEAST_SIZE = 32
 
 app = typer.Typer(
     name="artattack",
@@ -180,9 +182,13 @@ def _with_style_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _plain(annotation: Any) -> Any:
-    """Return the type the command line reads for a field: a list of words for a tuple, else the type itself."""
-    words = [a for a in get_args(annotation) or (annotation,) if get_origin(a) is Annotated or get_origin(a) is tuple]
-    return list[str] | None if words else annotation
+    """Return what the command line reads for a field: words for a tuple of names, one word for what is no plain type."""
+    kinds = [kind for kind in get_args(annotation) if kind is not type(None)] or [annotation]
+    first = get_args(kinds[0])[0] if get_origin(kinds[0]) is Annotated else kinds[0]
+    if get_origin(annotation) is Literal or first in (int, float, bool, Path):
+        return annotation if len(kinds) == 1 or get_origin(annotation) is Literal else first | None
+    several = get_origin(first) is tuple and get_args(first)[-1] is Ellipsis
+    return list[str] | None if several else str | None
 
 
 @app.command(epilog="Example:  artattack attack turtle.jpg --style waves -o turtle-waves.png")
@@ -196,9 +202,15 @@ def attack(
         list[str] | None,
         typer.Option("-c", "--classifier", help="Model to ask; repeat for more. Default: both built in."),
     ] = None,
+    guide: Annotated[
+        list[str] | None, typer.Option("--guide", help="Classifier to lead astray meanwhile; repeat for more.")
+    ] = None,
     size: Annotated[
-        int, typer.Option(help="Side of the square cut from the photo, in pixels.", min=32)
-    ] = _DEFAULT.images.size,
+        str, typer.Option(help="Side in pixels of the square cut from the photo, or `original` to keep all of it.")
+    ] = str(_DEFAULT.images.size),
+    tile: Annotated[
+        int | None, typer.Option(help="Paint in tiles of so many pixels a side, for photos too large at once.", min=32)
+    ] = None,
     seed: Annotated[int, typer.Option(help="Every random choice follows from it.", min=0)] = _DEFAULT.seed,
     **options: Any,
 ) -> None:
@@ -208,20 +220,21 @@ def attack(
     load_tensorflow()
     from artattack.photo import attack_photo
 
-    classifiers = tuple(classifier or _DEFAULT.classifiers)
-    given = {key: value for key, value in options.items() if value not in (None, [])}
-    with console.status("painting"):
-        views = attack_photo(
-            photo,
-            out,
-            style=style,
-            backbone=backbone,
-            classifiers=classifiers,
-            size=size,
-            crop=_DEFAULT.images.crop,
-            seed=seed,
-            options=parse_options(given),
-        )
+    if size != "original" and not (size.isdigit() and int(size) >= _LEAST_SIZE):
+        raise ArtattackError(f"--size: a number of pixels from {_LEAST_SIZE} on, or original, not '{size}'")
+    views = attack_photo(
+        photo,
+        out,
+        style=style,
+        backbone=backbone,
+        guides=guide or [],
+        classifiers=classifier or _DEFAULT.classifiers,
+        size=None if size == "original" else int(size),
+        tile=tile,
+        images=_DEFAULT.images,
+        seed=seed,
+        options=parse_options({key: value for key, value in options.items() if value not in (None, [])}),
+    )
     for view in views:
         marked = f"{view.classifier} (RANDOM WEIGHTS)" if view.weights == "random" else view.classifier
         rows = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -109,7 +109,7 @@ class StyleOptions(Strict):
     temperature: PositiveFloat = Field(1.0, description="what guides' logits are divided by in that loss")
     views: NonNegativeInt = Field(0, description="random resizes, shifts and noises the guides see at each step")
     target: str | None = Field(None, description="ImageNet class guides are led to; default: away from what they see")
-    early_stop: bool = Field(False, description="stop an image once every guide is astray; keep the least distant")
+    early_stop: bool = Field(False, description="stop an image once every guide is astray, at the least distance")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the convolutions, on a CPU")
 
 
@@ -131,6 +131,7 @@ class StyleEntry(Entry, StyleOptions):
 
     backbone: Names = Field(("quicknet_tiny",), description="models whose features say what style is")
     style: Names = Field(("stained-glass", "waves"), description="styles: names or files")
+    guide: Names | None = Field(None, description="classifiers led astray while style is transferred, all at once")
 
     @property
     def options(self) -> StyleOptions:
@@ -140,7 +141,7 @@ class StyleEntry(Entry, StyleOptions):
     @property
     def parameters(self) -> dict[str, Any]:
         """What the records say of the attack."""
-        return self.options.model_dump()
+        return {"guide": self.guide, **self.options.model_dump(mode="json")}
 
 
 class BaselineEntry(Entry):
@@ -226,7 +227,8 @@ class Benchmark(Strict):
         """Return every model the benchmark uses, each once, in order of appearance."""
         used = list(self.classifiers)
         for entry in self.attacks:
-            used += getattr(entry, "backbone", ()) + getattr(entry, "source", ())
+            for role in ("backbone", "guide", "source"):
+                used += getattr(entry, role, None) or ()
         return tuple(dict.fromkeys(used))
 
 
@@ -300,8 +302,8 @@ def _section(path: tuple[Any, ...], root: type[BaseModel]) -> type[BaseModel]:
 
 
 def _resolved(benchmark: Benchmark, base: Path) -> Benchmark:
-    def near(text: str | None) -> Any:
-        return str(base / text) if text and (base / text).exists() and not Path(text).is_absolute() else text
+    def near(path: Any) -> Any:
+        return type(path)(base / path) if path and (base / path).exists() and not Path(path).is_absolute() else path
 
     images = benchmark.images.model_copy(update={"set": near(benchmark.images.set)})
     models = {
@@ -311,10 +313,14 @@ def _resolved(benchmark: Benchmark, base: Path) -> Benchmark:
         )
         for name, spec in benchmark.models.items()
     }
-    attacks = tuple(
-        entry.model_copy(update={"style": tuple("+".join(near(part) for part in s.split("+")) for s in entry.style)})
-        if isinstance(entry, StyleEntry)
-        else entry
-        for entry in benchmark.attacks
-    )
+    attacks = tuple(_entry_near(entry, near) for entry in benchmark.attacks)
     return benchmark.model_copy(update={"images": images, "models": models, "attacks": attacks})
+
+
+def _entry_near(entry: Any, near: Callable[[Any], Any]) -> Any:
+    if not isinstance(entry, StyleEntry):
+        return entry
+    style = tuple(near(style) if near(style) != style else "+".join(map(near, style.split("+"))) for style in entry.style)
+    return entry.model_copy(
+        update={"style": style} | {name: near(getattr(entry, name)) for name in ("init", "mask", "style_mask")}
+    )

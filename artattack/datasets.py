@@ -11,8 +11,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 import platformdirs
@@ -24,10 +26,10 @@ from artattack.images import fit, read_image, to_float
 from artattack.labels import class_index
 
 _SOURCE = "https://raw.githubusercontent.com/EliSchwartz/imagenet-sample-images/master/"
-_TEXT = frozenset({".csv", ".txt", ".md", ".json"})
+_TEXT = frozenset({".csv", ".txt", ".md", ".json"})  # what lies beside images and is none
 _PATIENCE = 5  # downloads that fail in a row before the rest is given up
 _NAMED = {
-    "samples": ("20 labelled ImageNet images, 512 x 512", "nothing: they come with foolbox"),
+    "samples": ("20 labelled ImageNet images", "foolbox, which is installed with artattack"),
     "imagenet-sample": (
         "1000 public images, one of each ImageNet class",
         "artattack datasets fetch imagenet-sample",
@@ -92,15 +94,16 @@ def open_image_set(name: str | Path) -> ImageSet:
 
     Args:
         name: `samples`, `imagenet-sample`, a CSV manifest or a folder. A manifest has a column `file`, relative
-            to it, and may have `class_index`, `wnid` or `name`, and `sha256`. In a folder, sub-folders are
-            classes by wnid, index or name; without any, files named `WNID_*` are labelled so and others not.
+            to it, and may have `class_index`, `wnid` or `name` (read only where the others are missing), and
+            `sha256`. In a folder, sub-folders are classes by wnid, index or name, one level deep; without any,
+            files named `WNID_*` are labelled so (a wnid that is no class is an error) and others not.
 
     Raises:
         ArtattackError: there is no such set, or a manifest or a folder's names make no sense.
     """
     if str(name) in _NAMED:
         return _named(str(name))
-    path = Path(name)
+    path = Path(name).expanduser()
     if path.is_dir():
         return _folder(path)
     if path.is_file() and path.suffix.lower() == ".csv":
@@ -118,10 +121,14 @@ def read_sample(sample: Sample, size: int | tuple[int, int], crop: float = 0.875
     Raises:
         ArtattackError: the file is missing, is no image, or is not the one the manifest means.
     """
+    return fit(_read(sample), size, crop)
+
+
+def _read(sample: Sample) -> np.ndarray:
     image = read_image(sample.path)
     if sample.sha256 and _sha256(sample.path) != sample.sha256:
         raise ArtattackError(f"{sample.path}: not the file its manifest means (sha256 differs)")
-    return fit(image, size, crop)
+    return image
 
 
 def load_images(
@@ -143,14 +150,16 @@ def load_images(
         Images that could be read, and messages for those that could not, by id.
 
     Raises:
-        ArtattackError: the set cannot be opened.
+        ArtattackError: the set cannot be opened, or a size, crop or limit makes no sense.
     """
     read, errors = [], {}
     for sample in spread(open_image_set(name).samples, limit):
         try:
-            read.append((sample, read_sample(sample, size, crop)))
+            image = _read(sample)
         except ArtattackError as error:
             errors[sample.id] = str(error)
+        else:
+            read.append((sample, fit(image, size, crop)))
     height, width = (size, size) if isinstance(size, int) else size
     x = np.stack([image for _, image in read]) if read else np.zeros((0, height, width, 3), np.uint8)
     y = np.array([-1 if sample.label is None else sample.label for sample, _ in read], np.int64)
@@ -158,7 +167,9 @@ def load_images(
 
 
 def spread(samples: Sequence[Sample], limit: int | None) -> tuple[Sample, ...]:
-    """Return at most `limit` samples, evenly spread over the whole."""
+    """Return at most `limit` samples (one or more; None: all), evenly spread over the whole."""
+    if limit is not None and limit < 1:
+        raise ArtattackError(f"a limit of {limit} images: it is 1 or more")
     if limit is None or limit >= len(samples):
         return tuple(samples)
     return tuple(samples[i * len(samples) // limit] for i in range(limit))
@@ -168,7 +179,7 @@ def _named(name: str) -> ImageSet:
     samples = _distinct(_manifest(data_dir() / f"{name}.csv", _home(name)))
     present = tuple(sample for sample in samples if sample.path.is_file())
     if not present:
-        raise ArtattackError(f"image set '{name}' is not on this machine: {_NAMED[name][1]}")
+        raise ArtattackError(f"image set '{name}' is not on this machine; it needs: {_NAMED[name][1]}")
     missing = len(samples) - len(present)
     return ImageSet(name, present, f"{len(present)} of {len(samples)} images present" if missing else "")
 
@@ -189,52 +200,63 @@ def _manifest(path: Path, home: Path) -> list[Sample]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
+            columns = reader.fieldnames or ()
             rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ArtattackError(f"{path}: cannot be read as CSV: {error}") from error
-    if "file" not in (reader.fieldnames or ()):
-        raise ArtattackError(f"{path}: a manifest has a column 'file'; this has {', '.join(reader.fieldnames or ())}")
+    if "file" not in columns:
+        raise ArtattackError(f"{path}: a manifest has a column 'file'; this has: {', '.join(columns) or 'nothing'}")
     if not rows:
         raise ArtattackError(f"{path}: no images are listed")
     samples = []
     for line, row in rows:
-        given = {key: row[key].strip() for key in ("class_index", "wnid", "name") if (row.get(key) or "").strip()}
-        if not row["file"]:
+        cells = {key: (row.get(key) or "").strip() for key in ("file", "class_index", "wnid", "name", "sha256")}
+        if not cells["file"]:
             raise ArtattackError(f"{path}, line {line}: no file is named")
         try:
-            # A name serves only where nothing surer is given: some classes share one.
-            labels = {class_index(text) for key, text in given.items() if key != "name" or len(given) == 1}
+            label = _label(cells["class_index"], cells["wnid"], cells["name"])
         except ArtattackError as error:
             raise ArtattackError(f"{path}, line {line}: {error}") from error
-        if len(labels) > 1:
-            raise ArtattackError(f"{path}, line {line}: class_index {given['class_index']} is not {given['wnid']}")
-        file = home / row["file"]
-        samples.append(Sample(_safe(file.stem), file, *labels or (None,), (row.get("sha256") or "").lower() or None))
+        image = home / cells["file"]
+        samples.append(Sample(_safe(image.stem), image, label, cells["sha256"].lower() or None))
     return samples
+
+
+def _label(index: str, wnid: str, name: str) -> int | None:
+    """Return the class that a manifest's row means; the name serves only where nothing surer is given."""
+    labels = {class_index(text) for text in (index, wnid) if text}
+    if len(labels) > 1:
+        raise ArtattackError(f"class_index {index} is not {wnid}")
+    if labels:
+        return labels.pop()
+    return class_index(name) if name else None
 
 
 def _folder(path: Path) -> ImageSet:
     classes = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    if classes:
-        try:
+    files = _files(path)
+    note = ""
+    try:
+        if classes:
             samples = [Sample(_safe(f.stem), f, class_index(c.name)) for c in classes for f in _files(c)]
-        except ArtattackError as error:
-            raise ArtattackError(f"image set '{path}': sub-folders are classes, but {error}") from error
-    else:
-        samples = [Sample(_safe(file.stem), file, _wnid_of(file)) for file in _files(path)]
+            note = f"{len(files)} files beside the class folders left out" if files else ""
+        else:
+            samples = [Sample(_safe(file.stem), file, _wnid_of(file)) for file in files]
+    except ArtattackError as error:
+        names = "sub-folders are classes" if classes else "files named WNID_* are labelled so"
+        raise ArtattackError(f"image set '{path}': {names}, but {error}") from error
     if not samples:
-        raise ArtattackError(f"image set '{path}': no files")
-    return ImageSet(path.resolve().name, _distinct(samples))
+        where = " in its class folders" if classes else ""
+        raise ArtattackError(f"image set '{path}': no images{where}")
+    return ImageSet(path.resolve().name, _distinct(samples), note)
 
 
 def _files(folder: Path) -> list[Path]:
     """Return every file of a folder but hidden ones and tables: one that is no image is for the records to tell."""
     return sorted(
-        file
-        for file in folder.iterdir()
-        if file.is_file()
-        and not file.name.startswith(".")
-        and file.suffix.lower() not in {".csv", ".txt", ".md", ".json"}
+        entry
+        for entry in folder.iterdir()
+        if entry.is_file() and not entry.name.startswith(".") and entry.suffix.lower() not in _TEXT
     )
 
 
@@ -244,22 +266,22 @@ def _wnid_of(file: Path) -> int | None:
 
 
 def _safe(stem: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", stem) or "_"
+    return re.sub(r"[^\w.-]+", "_", stem).lstrip(".") or "_"
 
 
 def _distinct(samples: Iterable[Sample]) -> tuple[Sample, ...]:
     """Give samples that share an id, on a file system that ignores case too, one of their own."""
     samples = list(samples)
-    count = Counter(sample.id.lower() for sample in samples)
-    taken = {sample.id.lower() for sample in samples if count[sample.id.lower()] == 1}
+    times = Counter(sample.id.casefold() for sample in samples)
+    taken = {key for key, n in times.items() if n == 1}
     distinct = []
     for sample in samples:
         name = sample.id
-        if count[name.lower()] > 1:
+        if times[name.casefold()] > 1:
             stem = _safe(f"{sample.path.parent.name}_{name}")
-            options = (stem, *(f"{stem}_{number}" for number in range(2, len(samples) + 2)))
-            name = next(option for option in options if option.lower() not in taken)
-            taken.add(name.lower())
+            options = (stem if n == 1 else f"{stem}_{n}" for n in count(1))
+            name = next(option for option in options if option.casefold() not in taken)
+            taken.add(name.casefold())
         distinct.append(replace(sample, id=name))
     return tuple(distinct)
 
@@ -280,26 +302,46 @@ def fetch_imagenet_sample(source: Path | None = None, *, base_url: str = _SOURCE
     from rich.progress import track
 
     home = _home("imagenet-sample")
-    home.mkdir(parents=True, exist_ok=True)
+    if source and not source.is_dir():
+        raise ArtattackError(f"{source}: no such folder to take the images from")
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtattackError(
+            f"{home}: cannot be made: {error.strerror}; set ARTATTACK_DATA to another folder"
+        ) from error
     samples = _manifest(data_dir() / "imagenet-sample.csv", home)
     absent = [sample for sample in samples if not _is_right(sample, sample.path)]
+    before = done = len(samples) - len(absent)
     failed: list[str] = []
     in_a_row = 0
     for sample in track(absent, description="imagenet-sample", console=Console(stderr=True)):
         try:
             _copy(source / sample.path.name, sample) if source else _download(base_url, sample)
+            done += 1
             in_a_row = 0
         except (OSError, ValueError) as error:
-            failed.append(f"{sample.path.name}: {' '.join(str(error).split())}")
+            failed.append(f"{sample.path.name}: {_reason(error)}")
             in_a_row += 1
         if in_a_row == _PATIENCE and not source:
             break
-    done = len(samples) - sum(not sample.path.is_file() for sample in samples)
-    here = f"{done} of {len(samples)} images in {home}, {len(samples) - len(absent)} of them from before"
+    here = f"{done} of {len(samples)} images in {home}, {before} of them from before"
     if failed:
         again = "take them from a fuller copy" if source else "run again to resume, or take a local copy with --from"
         raise ArtattackError(f"{here}; {len(samples) - done} could not be had: {again}. The first: {failed[0]}")
     return here
+
+
+def _reason(error: OSError | ValueError) -> str:
+    """Say in few words why a file did not come: what requests and pooch raise holds addresses and objects."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"the server says {response.status_code} {response.reason}"
+    if isinstance(error, ArtattackError):
+        return str(error)
+    if isinstance(error, OSError):
+        return error.strerror or f"the connection failed ({type(error).__name__})"
+    return "it came damaged (sha256 differs)"
 
 
 def _download(base_url: str, sample: Sample) -> None:
@@ -307,8 +349,7 @@ def _download(base_url: str, sample: Sample) -> None:
 
     pooch.get_logger().setLevel("ERROR")
     name = sample.path.name
-    sample.path.unlink(missing_ok=True)  # a wrong file, which pooch would fetch again only by another name
-    pooch.retrieve(base_url + name, f"sha256:{sample.sha256}", fname=name, path=sample.path.parent)
+    pooch.retrieve(base_url + quote(name), f"sha256:{sample.sha256}", fname=name, path=sample.path.parent)
 
 
 def _copy(file: Path, sample: Sample) -> None:

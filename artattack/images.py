@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,12 @@ def read_image(path: Path) -> np.ndarray:
     scaled to 8 bits; of an animation, the first frame is read.
 
     Raises:
-        ArtattackError: the file is missing, is no image, is cut short, or is too large to be meant.
+        ArtattackError: the file is missing, is no image, is cut short, is too large to be meant, or has values
+            of unknown scale.
     """
+    path = Path(path)
+    if path.is_dir():
+        raise ArtattackError(f"{path}: a folder, not an image")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -30,11 +35,12 @@ def read_image(path: Path) -> np.ndarray:
     except FileNotFoundError:
         raise ArtattackError(f"{path}: no such file") from None
     except UnidentifiedImageError:
-        raise ArtattackError(f"{path}: not an image") from None
+        raise ArtattackError(f"{path}: not an image of a known format") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ArtattackError(f"{path}: too many pixels for a photo; scale it down first") from None
-    except (OSError, ValueError, SyntaxError, MemoryError) as error:
-        raise ArtattackError(f"{path}: cannot be read as an image: {' '.join(str(error).split())}") from error
+    except Exception as error:  # decoders meet damage with whatever they trip over: struct.error, IndexError...
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        raise ArtattackError(f"{path}: cannot be read as an image: {reason}") from error
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -56,9 +62,10 @@ def _rgb(image: Image.Image) -> Image.Image:
 def _eight_bit(image: Image.Image) -> Image.Image:
     """Scale greyscale of more than 8 bits: 0..65535 for integers, 0..1 for floats."""
     values = np.asarray(image, np.float64)
-    top = 1.0 if image.mode == "F" else 65535.0
-    grey = np.clip(np.floor(values / top * 255 + 0.5), 0, 255).astype(np.uint8)
-    return Image.fromarray(grey).convert("RGB")
+    top = 1 if image.mode == "F" else 65535
+    if not ((values >= 0) & (values <= top)).all():
+        raise ValueError(f"it has values outside 0..{top}; save it with 8 or 16 bits a channel")
+    return Image.fromarray(to_uint8(values / top)).convert("RGB")
 
 
 def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
@@ -84,11 +91,19 @@ def fit(image: np.ndarray, size: int | tuple[int, int], crop: float = 0.875) -> 
 
     Returns:
         uint8 (height, width, 3).
+
+    Raises:
+        ArtattackError: the size or the crop makes no sense.
     """
     height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1 or not 0 < crop <= 1:
+        raise ArtattackError(
+            f"cannot fit an image to {height} x {width} with crop {crop}: sizes from 1, crop in (0, 1]"
+        )
     scale = crop * min(image.shape[0] / height, image.shape[1] / width)
-    top, left = (image.shape[0] - scale * height) / 2, (image.shape[1] - scale * width) / 2
-    box = (left, top, left + scale * width, top + scale * height)
+    # Rounding may put a corner of the box a hair outside the image, which Pillow refuses.
+    top, left = max(0.0, (image.shape[0] - scale * height) / 2), max(0.0, (image.shape[1] - scale * width) / 2)
+    box = (left, top, image.shape[1] - left, image.shape[0] - top)
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC, box=box))
 
 
@@ -125,4 +140,6 @@ def save_png(path: Path, image: np.ndarray) -> None:
         Image.fromarray(image).save(part, format="PNG")
         part.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
         raise ArtattackError(f"{path}: cannot be written: {error.strerror or error}") from error

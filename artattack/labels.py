@@ -29,28 +29,41 @@ def imagenet_classes() -> tuple[ImageNetClass, ...]:
 
 
 def class_name(index: int) -> str:
-    """Return the name of a class by its index, 0 to 999."""
+    """Return the name of a class by its index.
+
+    Raises:
+        ArtattackError: the index is not in 0..999.
+    """
+    if not 0 <= index < len(IMAGENET):
+        raise ArtattackError(f"no ImageNet class {index} (0 to 999)")
     return imagenet_classes()[index].name
 
 
 def class_index(text: str) -> int:
     """Return the index of a class given as index, wnid or name (case, spaces and underscores do not matter).
 
-    Of two classes with one name, the first is meant.
-
     Raises:
-        ArtattackError: there is no such class.
+        ArtattackError: there is no such class, or the name is that of two.
     """
     word = _plain(text)
-    if word in (table := _indices()):
-        return table[word]
-    raise ArtattackError(f"no ImageNet class '{text}'{nearest(word, table)} (give an index 0 to 999, a wnid or a name)")
+    found = _indices().get(word, ())
+    if len(found) == 1:
+        return found[0]
+    if found:
+        both = " and ".join(f"{index} ({imagenet_classes()[index].wnid})" for index in found)
+        raise ArtattackError(f"'{text}' is the name of ImageNet classes {both}: give the index or the wnid")
+    hint = nearest(word, _indices())
+    raise ArtattackError(f"no ImageNet class '{text}'{hint} (give an index 0 to 999, a wnid or a name)")
 
 
 @cache
-def _indices() -> dict[str, int]:
-    classes = reversed(imagenet_classes())
-    return {key: c.index for c in classes for key in (str(c.index), c.wnid, _plain(c.name))}
+def _indices() -> dict[str, tuple[int, ...]]:
+    """Return the classes that each index, wnid and name stands for: two for the few names given twice."""
+    table: dict[str, tuple[int, ...]] = {}
+    for c in imagenet_classes():
+        for key in (str(c.index), c.wnid, _plain(c.name)):
+            table[key] = (*table.get(key, ()), c.index)
+    return table
 
 
 def _plain(text: str) -> str:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from artattack.config import StyleOptions
+from artattack.attacks.style import StyleTransferAttack
+from artattack.config import Images, StyleOptions
 from artattack.images import fit, read_image, save_png, to_float, to_uint8
-from artattack.models import load_model
+from artattack.models import Model, load_model
 from artattack.models.estimator import to_estimator
-from artattack.scoring import top_k
-
-TOP = 5
+from artattack.scoring import TOP, top_k
+from artattack.tiles import paint_tiles
 
 
 class View(NamedTuple):
@@ -32,12 +32,13 @@ def attack_photo(
     *,
     style: str,
     backbone: str,
+    guides: Sequence[str],
     classifiers: Sequence[str],
-    size: int,
-    crop: float,
+    size: int | None,
+    tile: int | None,
+    images: Images,
     seed: int,
     options: StyleOptions,
-    weights: dict[str, str] | None = None,
 ) -> list[View]:
     """Paint one photo, write it as PNG, and return each classifier's view of the file written.
 
@@ -46,34 +47,38 @@ def attack_photo(
         out: the PNG to write.
         style: a style's name or an image file; `a+b` blends two.
         backbone: model whose features say what style is.
+        guides: models led astray while style is transferred.
         classifiers: models asked what they see.
-        size, crop: the square cut from the photo, as in a benchmark's `images`.
+        size: side of the square cut from the photo, or None to keep the photo's own shape and resolution.
+        tile: side of the tiles that the photo is painted in, or None to paint it whole.
+        images: how classifiers are shown a photo kept at its own resolution, as a benchmark would cut it.
         seed: every random choice follows from it.
         options: of the style attack.
-        weights: weights of a model other than its default, by model name.
 
     Raises:
         ArtattackError: the photo, the style or a model is not usable.
     """
-    from artattack.attacks.style import StyleTransferAttack
-
-    before = fit(read_image(photo), size, crop)
-    models = {
-        name: load_model(name, weights=(weights or {}).get(name)) for name in dict.fromkeys((backbone, *classifiers))
-    }
+    before = read_image(photo)
+    if size is not None:
+        before = fit(before, size, images.crop)
+    names = dict.fromkeys((backbone, *guides, *classifiers))
+    models = {name: load_model(name, seed=seed) for name in names}
+    shape = (tile, tile, 3) if tile else before.shape
     attack = StyleTransferAttack(
-        to_estimator(models[backbone], input_shape=(size, size, 3)),
+        to_estimator(models[backbone], input_shape=shape),  # type: ignore[arg-type]
         styles=style,
+        guides=[to_estimator(models[name], input_shape=shape) for name in guides],  # type: ignore[arg-type]
         seed=seed,
+        verbose=True,
         **options.model_dump(),
     )
-    after = to_uint8(attack.generate(to_float(before)[np.newaxis])[0])
+    x = to_float(before)
+    after = to_uint8(paint_tiles(x, tile, attack.generate) if tile else attack.generate(x[np.newaxis])[0])
     save_png(out, after)
-    pair = to_float(np.stack([before, after]))
-    views = []
-    for name in classifiers:
-        model = models[name]
-        logits: Any = model.predict(pair)
-        first, second = (top_k(logits[i : i + 1], model.label_space, TOP)[0] for i in (0, 1))
-        views.append(View(name, model.weights, first, second))
-    return views
+    shown = [image if size is not None else fit(image, images.size, images.crop) for image in (before, after)]
+    return [_view(name, models[name], to_float(np.stack(shown))) for name in classifiers]
+
+
+def _view(name: str, model: Model, pair: np.ndarray) -> View:
+    before, after = top_k(model.predict(pair), model.label_space, TOP)
+    return View(name, model.weights, before, after)

@@ -20,7 +20,7 @@ def load_styles(name: str | Path, size: int | tuple[int, int]) -> np.ndarray:
     """Return the style images that a name stands for: one, or those joined by `+`.
 
     Args:
-        name: a style's name, an image file, or several joined by `+`.
+        name: a style's name, an image file, or several joined by `+`. A file with `+` in its own name stands alone.
         size: side, or (height, width), in pixels; the centre is cut to that shape.
 
     Returns:
@@ -29,18 +29,16 @@ def load_styles(name: str | Path, size: int | tuple[int, int]) -> np.ndarray:
     Raises:
         ArtattackError: no such style or file.
     """
-    whole = Path(name)
-    parts = [whole] if whole.is_file() else [Path(part) for part in str(name).split("+")]
-    return np.stack([to_float(fit(read_image(_file(part)), size, crop=1.0)) for part in parts])
+    whole = str(name)
+    parts = [whole] if Path(whole).expanduser().is_file() else whole.split("+")
+    return np.stack([to_float(fit(read_image(_file(part.strip())), size, crop=1.0)) for part in parts])
 
 
-def _file(name: Path) -> Path:
-    bundled = data_dir() / "styles" / f"{name}.png"
-    if bundled.parent == data_dir() / "styles" and bundled.is_file():
-        return bundled
-    if name.suffix or len(name.parts) > 1 or name.exists():
-        return name  # reading it says what is wrong with it
+def _file(name: str) -> Path:
     names = style_names()
-    raise ArtattackError(
-        f"unknown style '{name}'{nearest(str(name), names)} (valid: {', '.join(names)}, or an image file)"
-    )
+    if name in names:
+        return data_dir() / "styles" / f"{name}.png"
+    path = Path(name).expanduser()
+    if name and (path.suffix or len(path.parts) > 1 or path.exists()):
+        return path  # reading it says what is wrong with it
+    raise ArtattackError(f"unknown style '{name}'{nearest(name, names)} (valid: {', '.join(names)}, or an image file)")

@@ -22,7 +22,7 @@ _FAILED = 1e6  # added to the score of an image that does not lead every guide a
 
 
 class Work(NamedTuple):
-    """What a batch is about: originals and first images (N, H, W, 3), targets, guides' outputs, a seed (2,)."""
+    """What a batch is about: originals and first images (N, H, W, 3), targets, guides' outputs, a seed ()."""
 
     original: tf.Tensor
     first: tf.Tensor
@@ -99,7 +99,7 @@ class Descent:
                 tf.constant(first, tf.float32),
                 Targets(styles, self._objective.content_targets(x)),
                 self._guidance.references(original) if self._guidance else [],
-                tf.constant([seed % 2**31, 0], tf.int32),
+                tf.constant(seed % 2**31, tf.int32),
             )
             if self._options.optimizer == "lbfgs":
                 return self._by_lbfgs(work, on_steps)
@@ -151,7 +151,7 @@ class Descent:
 
     def _loss(self, x: tf.Tensor, work: Work, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the loss (N,) and whether all guides are astray (N,), at a step."""
-        options, seed, targets, mask, seen = self._options, work.seed + [0, step], work.targets, self._mask, x
+        options, seed, targets, mask, seen = self._options, tf.stack([work.seed, step]), work.targets, self._mask, x
         if options.jitter:
             shift = tf.random.stateless_uniform((2,), seed, -options.jitter, options.jitter + 1, tf.int32)
             seen = tf.roll(x, shift, (1, 2))
@@ -165,7 +165,7 @@ class Descent:
         )
         if self._guidance is None:
             return loss, tf.zeros_like(loss, tf.bool)
-        guide_loss, astray = self._guidance.loss(x, work.references, seed + [1, 0])
+        guide_loss, astray = self._guidance.loss(x, work.references, tf.bitwise.invert(seed))
         return loss + options.guide_weight * guide_loss, astray
 
     def _judged(self, state: State, work: Work, x: tf.Tensor, loss: tf.Tensor, astray: tf.Tensor) -> State:
@@ -197,8 +197,7 @@ class Descent:
         """Minimise with SciPy's L-BFGS-B, one image at a time: its line search is about one loss."""
         out = []
         for i in range(len(work.original)):
-            one = tf.nest.map_structure(lambda t, i=i: t[i : i + 1] if len(t) == len(work.original) else t, work)
-            one = one._replace(seed=work.seed)
+            one = _nth(work, i)
             start = self._form.start(one.first).numpy()
             result = minimize(
                 self._on_host, start.ravel(), (start.shape, one), "L-BFGS-B", True,
@@ -226,6 +225,18 @@ class Descent:
         room = np.broadcast_to(np.minimum(room, 1.0), work.original.shape)
         low, high = (np.clip(work.original.numpy() + sign * room, 0, 1).ravel() for sign in (-1, 1))
         return list(zip(low, high, strict=True))
+
+
+def _nth(work: Work, i: int) -> Work:
+    """Return the work of one image of a batch."""
+    row = slice(i, i + 1)
+    return Work(
+        work.original[row],
+        work.first[row],
+        Targets(work.targets.styles, [features[row] for features in work.targets.contents]),
+        [outputs[row] for outputs in work.references],
+        work.seed,
+    )
 
 
 def _of_any_batch(tensor: tf.Tensor) -> tf.TensorSpec:

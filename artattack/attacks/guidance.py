@@ -54,7 +54,7 @@ class Guidance:
         logits = [model.logits(x) for model in self._models]
         astray = [self._is_astray(values, outputs) for values, outputs in zip(logits, references, strict=True)]
         if self._options.views:
-            seen = [random_view(x, seed + [0, view]) for view in range(self._options.views)]
+            seen = [random_view(x, seed + tf.constant([view, 0])) for view in range(self._options.views)]
             losses = [
                 self._loss(model.logits(view), outputs)
                 for model, outputs in zip(self._models, references, strict=True)

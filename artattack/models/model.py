@@ -99,7 +99,7 @@ class Model:
     def logits(self, x: tf.Tensor) -> tf.Tensor:
         """Return logits (N, K) float32 of images (N, H, W, 3) float32 in [0, 1]; differentiable.
 
-        Images of another size are resized to `input_size` by antialiased bilinear interpolation.
+        Images of another size are resized to `input_size`, see `resize`.
         """
         return tf.cast(self.network(self.preprocessing(resize(x, self.input_size)), training=False), tf.float32)
 
@@ -127,8 +127,9 @@ def weights_sha256(network: Any) -> str:
 
 
 def resize(x: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """Resize images (N, H, W, C) to (N, h, w, C) by antialiased bilinear interpolation.
+    """Resize images (N, H, W, C) to (N, h, w, C): a side that shrinks by antialiased Lanczos, one that grows bilinearly.
 
+    Antialiased bilinear, the other choice for shrinking, blurs more: `quicknet_tiny` loses a fifth of its accuracy.
     Written as two matrix products, so that it differentiates and runs fast on every device and precision.
     H and W must be known when traced.
     """
@@ -142,8 +143,9 @@ def resize(x: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
 
 @lru_cache(maxsize=64)
 def _interpolation(length: int, target: int) -> NDArray[Any]:
-    """Matrix (target, length) of 1-D antialiased bilinear interpolation, read off TensorFlow's own."""
+    """Matrix (target, length) of 1-D antialiased interpolation, read off TensorFlow's own."""
     with tf.init_scope():
         basis = tf.eye(length)[tf.newaxis, :, :, tf.newaxis]
-        matrix = tf.image.resize(basis, (target, length), method="bilinear", antialias=True)
+        method = "lanczos3" if target < length else "bilinear"
+        matrix = tf.image.resize(basis, (target, length), method=method, antialias=True)
         return np.asarray(matrix[0, :, :, 0].numpy(), np.float32)
