@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
+from traceback import format_exception
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,14 +26,18 @@ from artattack.distances import distance_columns, l2
 from artattack.errors import ArtattackError
 from artattack.images import read_image, save_png, to_float, to_uint8
 from artattack.labels import class_name
-from artattack.plan import Cell, Plan, Variant, make_plan, seed_of
+from artattack.plan import Cell, Plan, Variant, make_plan
 from artattack.results import RunFolder, sha256_file, versions
 from artattack.scoring import score_batch
+from artattack.styles import style_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from artattack.models.model import Model
+
+_CHUNK = 100  # images held as floats at once
+_LONGEST_ERROR = 500  # characters of an error in the records
 
 Progress = Callable[[str, int, int], None]  # what is under way, units done, units in all
 
@@ -86,6 +92,7 @@ class Run:
         cells = self._plan.cells
         self._read_images()
         self._load_models()
+        self._check_attacks()
         self._folder = RunFolder.create(self._path, self._info(), resume=self._resume)
         for sample in self._readable:
             save_png(self._folder.images / "original" / f"{sample.id}.png", self._pixels[sample.id])
@@ -93,10 +100,10 @@ class Run:
             "images", [self._unreadable(sample) for sample in self._plan.samples if sample.id in self._failed]
         )
         self._clean = {name: self._clean_logits(model) for name, model in self._models.items()}
-        self._attacks: dict[str, Any] = {}
+        self._attacks: dict[tuple[str, str], Any] = {}
         done = self._folder.done()
         for number, cell in enumerate(cells):
-            self._on_progress(cell.variant.label, number, len(cells))
+            self._on_progress(cell.variant.title, number, len(cells))
             if cell.key not in done:
                 self._folder.write_cell(cell.key, self._records(cell))
         self._on_progress("done", len(cells), len(cells))
@@ -119,12 +126,22 @@ class Run:
             raise ArtattackError(f"image set '{images.set}': no image can be read: {first}")
 
     def _load_models(self) -> None:
-        from artattack.models import load_model  # loads TensorFlow
+        from artattack.models import load_model
+        from artattack.runtime import load_tensorflow
 
+        load_tensorflow()
         self._models: dict[str, Model] = {}
         for name in self._benchmark.model_names():
             self._on_progress(f"loading {name}", 0, len(self._plan.cells))
             self._models[name] = load_model(**self._benchmark.spec(name).arguments(), seed=self._benchmark.seed)
+
+    def _check_attacks(self) -> None:
+        """Make each attack once, so that what no cell could do ends the run before any work is done."""
+        for variant in {(v.entry.name, v.source): v for v in self._plan.variants if v.source}.values():
+            try:
+                self._made(variant)
+            except ArtattackError as error:
+                raise ArtattackError(f"attack '{variant.entry.name}' of '{variant.source}': {error}") from error
 
     def _info(self) -> dict[str, Any]:
         models = {
@@ -136,15 +153,29 @@ class Run:
             "config": {
                 "benchmark": self._benchmark.model_dump(mode="json"),
                 "images": self._hashes,
+                "files": self._file_hashes(),
                 "models": models,
             },
             "image_set": {"name": self._plan.image_set.name, "note": self._plan.image_set.note},
             "versions": versions(),
         }
 
+    def _file_hashes(self) -> dict[str, str]:
+        """Return the hashes of the files that style entries name: styles, masks and first images."""
+        words: set[str | Path] = set()
+        for entry in self._benchmark.attacks:
+            if isinstance(entry, StyleEntry):
+                words |= {part for style in entry.style for part in (style, *style.split("+"))} - set(style_names())
+                words |= {path for path in (entry.init, entry.mask, entry.style_mask) if path}
+        files = {str(word): Path(word).expanduser() for word in words}
+        return {word: sha256_file(path) for word, path in sorted(files.items()) if path.is_file()}
+
     def _clean_logits(self, model: Model) -> dict[str, np.ndarray]:
-        x = to_float(np.stack([self._pixels[sample.id] for sample in self._readable]))
-        return dict(zip((sample.id for sample in self._readable), model.predict(x), strict=True))
+        logits: dict[str, np.ndarray] = {}
+        for start in range(0, len(self._readable), _CHUNK):
+            ids = [sample.id for sample in self._readable[start : start + _CHUNK]]
+            logits |= zip(ids, model.predict(to_float(np.stack([self._pixels[id_] for id_ in ids]))), strict=True)
+        return logits
 
     def _unreadable(self, sample: Sample) -> dict[str, Any]:
         return self._image_columns(sample) | {"error": self._failed[sample.id]}
@@ -161,13 +192,19 @@ class Run:
             seconds = (time.perf_counter() - started) / len(samples)
             return self._scored(cell, samples, x, adversarial, seconds)
         except Exception as error:  # whatever an attack raises: the run goes on, the records tell
-            message = str(error) if isinstance(error, ArtattackError) else f"{type(error).__name__}: {error}"
-            columns = self._attack_columns(cell) | {"error": " ".join(message.split())}
+            self._attacks.clear()
+            self._log(cell, error)
+            columns = self._attack_columns(cell) | {"error": _in_one_line(error)}
             return [
                 self._image_columns(sample) | columns | self._classifier_columns(name)
                 for sample in samples
                 for name in self._benchmark.classifiers
             ]
+
+    def _log(self, cell: Cell, error: Exception) -> None:
+        """Keep the traceback, for whoever looks for the cause of a failed cell."""
+        with (self._folder.path / "errors.log").open("a", encoding="utf-8") as file:
+            file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {cell.key}\n{''.join(format_exception(error))}\n")
 
     def _attacked(self, cell: Cell, samples: Sequence[Sample], x: np.ndarray) -> np.ndarray:
         variant = cell.variant
@@ -178,10 +215,10 @@ class Run:
 
         from artattack.attacks.baselines import seeded
 
-        attack = self._attack(variant)
+        attack, seed = self._attack(variant), cell.seed(self._benchmark.seed)
         if isinstance(entry, StyleEntry):
-            attack.set_params(seed=self._seed(cell))
-        with seeded(self._seed(cell)):
+            attack.set_params(styles=variant.style, seed=seed)
+        with seeded(seed):
             labels = self._labels(variant.source, samples)
             if attack.targeted:  # away from what is seen is elsewhere than at it
                 labels = random_targets(labels, attack.estimator.nb_classes)
@@ -195,14 +232,15 @@ class Run:
             others = [read_image(self._folder.path / self._file(cell.variant.matched, sample)) for sample in samples]
         except ArtattackError as error:
             raise ArtattackError(f"'{cell.variant.matched.label}', whose distance this copies, failed") from error
-        seeds = [seed_of(self._benchmark.seed, cell.variant.key, sample.id) for sample in samples]
+        seeds = [cell.variant.seed(self._benchmark.seed, sample.id) for sample in samples]
         return control(entry.attack, x, l2(x, to_float(np.stack(others))), seeds)
 
     def _attack(self, variant: Variant) -> Any:
-        """Return the attack of a variant; only the last is kept, with what it has compiled."""
-        if variant.key not in self._attacks:
-            self._attacks = {variant.key: self._made(variant)}
-        return self._attacks[variant.key]
+        """Return the attack of a variant; only the last is kept, with what it has compiled, for all its styles."""
+        key = variant.entry.name, variant.source
+        if key not in self._attacks:
+            self._attacks = {key: self._made(variant)}
+        return self._attacks[key]
 
     def _made(self, variant: Variant) -> Any:
         from artattack.attacks.baselines import make_baseline
@@ -272,13 +310,13 @@ class Run:
         variant = cell.variant
         return {
             "attack": variant.entry.name,
-            "parameters": json.dumps(variant.entry.parameters, sort_keys=True),
+            "parameters": _json(variant.entry.parameters),
             "backbone": variant.source if isinstance(variant.entry, StyleEntry) else None,
             "style": variant.style or None,
             "source": variant.source or None,
             "source_weights": self._models[variant.source].weights if variant.source else None,
             "matched_to": variant.matched.label if variant.matched else None,
-            "seed": self._seed(cell),
+            "seed": cell.seed(self._benchmark.seed),
         }
 
     def _classifier_columns(self, name: str) -> dict[str, Any]:
@@ -288,5 +326,18 @@ class Run:
         """Return where an adversarial image lies in the run folder."""
         return Path("images") / variant.key / f"{sample.id}.png"
 
-    def _seed(self, cell: Cell) -> int:
-        return seed_of(self._benchmark.seed, cell.key)
+
+def _in_one_line(error: Exception) -> str:
+    """Return an error's message, with its kind unless it is one of ours; TensorFlow's may be pages long."""
+    message = str(error) if isinstance(error, ArtattackError) else f"{type(error).__name__}: {error}"
+    message = " ".join(message.split())
+    return message if len(message) <= _LONGEST_ERROR else f"{message[:_LONGEST_ERROR]}..."
+
+
+def _json(parameters: dict[str, Any]) -> str:
+    """Return parameters as JSON, which has no infinity: ART's `norm: inf` is the word."""
+    known = {
+        key: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in parameters.items()
+    }
+    return json.dumps(known, sort_keys=True, allow_nan=False)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
-import sys
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,48 +21,85 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 from rich.table import Table
+from rich.text import Text
+from typer.core import TyperGroup
 
 from artattack import __version__
-from artattack.config import Benchmark, StyleEntry, StyleOptions, load_benchmark, parse_options
+from artattack.config import CONTROLS, Benchmark, StyleEntry, StyleOptions, load_benchmark, parse_options
 from artattack.errors import ArtattackError, unknown
+from artattack.runtime import silence_libraries
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from artattack.photo import View
     from artattack.plan import Plan
 
 _DEFAULT = Benchmark()
 _DEFAULT_BACKBONE = next(entry.backbone[0] for entry in _DEFAULT.attacks if isinstance(entry, StyleEntry))
 
 _LEAST_SIZE = 32
+_NAME_WIDTH = 30  # of a class in a list of guesses, so that the lists of all classifiers stand alike
+_LARGEST_SEED = 2**32 - 1
+_REASONS = 3  # reasons of failure printed; the records have them all
+
+
+class _Commands(TyperGroup):
+    """The commands; a user's mistake ends in one line and exit code 2, an interruption in 130."""
+
+    def invoke(self, ctx: Any) -> Any:
+        silence_libraries()
+        try:
+            return super().invoke(ctx)
+        except ArtattackError as error:
+            _complain(str(error))
+            raise typer.Exit(2) from error
+        except KeyboardInterrupt as error:
+            _complain("interrupted")
+            raise typer.Exit(130) from error
+
+
+def _examples(*commands: str) -> str:
+    return "\n\n".join(["Examples:", *(f"  [bold]{command}[/]" for command in commands)])
+
 
 app = typer.Typer(
     name="artattack",
     help="Measure how robust image classifiers are to art: style-transfer perturbations made with "
     "binarized neural networks, beside ART's baseline attacks.",
+    epilog=_examples("artattack run", "artattack attack photo.jpg --style waves -o painted.png"),
+    cls=_Commands,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-datasets_app = typer.Typer(help="List image sets, or fetch one.", invoke_without_command=True)
+datasets_app = typer.Typer(
+    help="List image sets, or fetch one.",
+    epilog=_examples("artattack datasets", "artattack datasets fetch imagenet-sample"),
+    invoke_without_command=True,
+)
 app.add_typer(datasets_app, name="datasets")
 console = Console()
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends in one line and exit code 2."""
-    try:
-        app()
-    except ArtattackError as error:
-        Console(stderr=True).print(f"artattack: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("artattack: interrupted", style="red")
-        sys.exit(130)
+    """Run the command line."""
+    app(prog_name="artattack")
+
+
+def _complain(message: str) -> None:
+    Console(stderr=True).print(f"artattack: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def _say(text: str, style: str | None = None) -> None:
+    """Print a line as it is: nothing in it is markup, and paths are not cut."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        console.print(f"artattack {__version__}", highlight=False)
+        _say(f"artattack {__version__}")
         raise typer.Exit
 
 
@@ -74,7 +112,14 @@ def _root(
     pass
 
 
-@app.command(epilog="Examples:  artattack run  ·  artattack run mine.yaml --dry-run  ·  artattack run --limit 4 -o out")
+@app.command(
+    epilog=_examples(
+        "artattack run",
+        "artattack run mine.yaml --dry-run",
+        "artattack run mine.yaml --limit 4 -o out",
+        "artattack run mine.yaml --limit 4 -o out --resume",
+    )
+)
 def run(
     file: Annotated[Path | None, typer.Argument(help="Benchmark file (YAML). Default: the built-in benchmark.")] = None,
     out: Annotated[
@@ -82,12 +127,12 @@ def run(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run in --out.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its size, do nothing.")] = False,
-    seed: Annotated[int | None, typer.Option(help="Replace the file's seed.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Replace the file's seed.", min=0, max=_LARGEST_SEED)] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many images.", min=1)] = None,
 ) -> None:
     """Run a benchmark: perturb images, score classifiers, write records, summary and pictures.
 
-    Exit code 0: all done. 1: done, but some cells or images failed (see the column `error`). 2: bad input.
+    Exit codes: 0 all done; 1 done, but some cells or images failed (column `error`); 2 bad input; 130 interrupted.
     """
     from artattack.benchmark import Run, run_path
     from artattack.plan import make_plan
@@ -99,18 +144,25 @@ def run(
     if dry_run:
         _print_plan(plan)
         return
-    from artattack.results import print_summary
-    from artattack.runtime import load_tensorflow
-
-    load_tensorflow()
     path = run_path(benchmark, out)
-    with _progress() as on_progress:
-        records, summary = Run(plan, path, resume=resume, on_progress=on_progress)()
+    try:
+        with _progress() as on_progress:
+            records, summary = Run(plan, path, resume=resume, on_progress=on_progress)()
+    except KeyboardInterrupt as error:
+        same = [str(file)] if file else []
+        same += [f"--{name}={value}" for name, value in (("seed", seed), ("limit", limit)) if value is not None]
+        again = shlex.join(["artattack", "run", *same, "--resume", "--out", str(path)])
+        _complain(f"interrupted; to go on: {again}" if (path / "run.json").exists() else "interrupted")
+        raise typer.Exit(130) from error
+    from artattack.results import print_summary
+
     print_summary(summary, console)
-    console.print(f"Run folder: {path}  (records.csv, summary.csv, run.json, images/)", highlight=False)
-    failed = int(records["error"].notna().sum())
-    if failed:
-        console.print(f"{failed} of {len(records)} records failed; see the column `error` of records.csv", style="red")
+    _say(f"Run folder: {path}  (records.csv, summary.csv, run.json, images/)")
+    errors = records["error"].dropna()
+    if len(errors):
+        _say(f"{len(errors)} of {len(records)} records failed; see the column `error` of records.csv:", "red")
+        for reason, count in errors.value_counts().head(_REASONS).items():
+            _say(f"  {count} x {reason}", "red")
         raise typer.Exit(1)
 
 
@@ -120,69 +172,76 @@ def _overridden(benchmark: Benchmark, seed: int | None, limit: int | None) -> Be
 
 
 @contextmanager
-def _progress() -> Iterator:  # type: ignore[type-arg]
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=None),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=Console(stderr=True), expand=True) as progress:
         task = progress.add_task("starting", total=None)
 
         def on_progress(what: str, done: int, total: int) -> None:
-            progress.update(task, description=what, completed=done, total=total)
+            progress.update(task, description=escape(what), completed=done, total=total)
 
         yield on_progress
 
 
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, prose: int = 1) -> Table:
+    """Lay out rows in columns; words of the last `prose` columns may go on the next line, others stay whole."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for i, column in enumerate(columns):
+        wraps = i >= len(columns) - prose
+        longest = max(len(cell) for cell in (column, *(row[i] for row in rows)))
+        table.add_column(column, min_width=None if wraps else longest, no_wrap=not wraps, overflow="fold")
     for row in rows:
-        table.add_row(*row)
-    console.print(table)
+        table.add_row(*map(Text, row))
+    return table
 
 
 def _print_plan(plan: Plan) -> None:
-    benchmark = plan.benchmark
-    rows = [
-        [v.entry.name, v.style, v.source, v.matched.label if v.matched else "", str(len(plan.samples))]
-        for v in plan.variants
-    ]
-    _table(f"Plan of '{benchmark.name}'", ["attack", "style", "source", "distance of", "images"], rows)
-    images = len(plan.samples)
-    console.print(
-        f"{images} images of '{plan.image_set.name}' at {benchmark.images.size} x {benchmark.images.size}, "
-        f"{len(plan.variants)} attack variants in {len(plan.cells)} cells of up to {benchmark.batch_size} images, "
-        f"{images * len(plan.variants)} adversarial images, {len(benchmark.classifiers)} classifiers "
-        f"({', '.join(benchmark.classifiers)}): {images * len(plan.variants) * len(benchmark.classifiers)} records. "
-        f"Seed {benchmark.seed}.",
-        highlight=False,
-    )
+    benchmark, images, variants = plan.benchmark, len(plan.samples), len(plan.variants)
+    classifiers = len(benchmark.classifiers)
+    for line in (
+        *(variant.title for variant in plan.variants),
+        "",
+        f"name         {benchmark.name}, seed {benchmark.seed}",
+        f"images       {images} of {plan.image_set.name}, {benchmark.images.size} x {benchmark.images.size} px",
+        f"classifiers  {', '.join(benchmark.classifiers)}",
+        f"cells        {len(plan.cells)}, of up to {benchmark.batch_size} images",
+        f"to paint     {images * variants} images ({images} images x {variants} attacks)",
+        f"records      {images * variants * classifiers} ({classifiers} classifiers)",
+    ):
+        _say(line)
 
 
 def _with_style_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command an option for each field of `StyleOptions`, with its type, default and description."""
     signature = inspect.signature(command, eval_str=True)
     kept = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    added = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=field.default,
-            annotation=Annotated[_plain(field.annotation), typer.Option(help=field.description)],
-        )
-        for name, field in StyleOptions.model_fields.items()
-    ]
-    command.__signature__ = signature.replace(parameters=[*kept, *added])
+    added = [_option(name, field) for name, field in StyleOptions.model_fields.items()]
+    vars(command)["__signature__"] = signature.replace(parameters=[*kept, *added])
     return command
 
 
+def _option(name: str, field: FieldInfo) -> inspect.Parameter:
+    kind, description = _plain(field.annotation), field.description or ""
+    choices = get_args(kind) if get_origin(kind) is Literal else ()
+    option = typer.Option(
+        f"--{name.replace('_', '-')}",  # without a --no- form beside it
+        help=f"{description} ({', '.join(choices)})" if choices else description,
+        metavar="<word>" if choices else None,  # the words themselves would take half the screen
+        rich_help_panel="Style",
+    )
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=Annotated[kind, option]
+    )
+
+
 def _plain(annotation: Any) -> Any:
-    """Return what the command line reads for a field: words for a tuple of names, one word for what is no plain type."""
+    """Return what the command line reads for a field: words for a tuple, one word for what is no plain type."""
     kinds = [kind for kind in get_args(annotation) if kind is not type(None)] or [annotation]
     first = get_args(kinds[0])[0] if get_origin(kinds[0]) is Annotated else kinds[0]
     if get_origin(annotation) is Literal or first in (int, float, bool, Path):
@@ -191,7 +250,13 @@ def _plain(annotation: Any) -> Any:
     return list[str] | None if several else str | None
 
 
-@app.command(epilog="Example:  artattack attack turtle.jpg --style waves -o turtle-waves.png")
+@app.command(
+    epilog=_examples(
+        "artattack attack turtle.jpg --style waves -o turtle-waves.png",
+        "artattack attack turtle.jpg -s marble --guide efficientnet_lite0 -o fooled.png",
+        "artattack attack poster.jpg -s woodcut --size original --tile 512 -o large.png",
+    )
+)
 @_with_style_options
 def attack(
     photo: Annotated[Path, typer.Argument(help="The image to paint.")],
@@ -211,13 +276,12 @@ def attack(
     tile: Annotated[
         int | None, typer.Option(help="Paint in tiles of so many pixels a side, for photos too large at once.", min=32)
     ] = None,
-    seed: Annotated[int, typer.Option(help="Every random choice follows from it.", min=0)] = _DEFAULT.seed,
+    seed: Annotated[
+        int, typer.Option(help="Every random choice follows from it.", min=0, max=_LARGEST_SEED)
+    ] = _DEFAULT.seed,
     **options: Any,
 ) -> None:
     """Paint one photo in a style, and print what each classifier sees before and after."""
-    from artattack.runtime import load_tensorflow
-
-    load_tensorflow()
     from artattack.photo import attack_photo
 
     if size != "original" and not (size.isdigit() and int(size) >= _LEAST_SIZE):
@@ -236,60 +300,66 @@ def attack(
         options=parse_options({key: value for key, value in options.items() if value not in (None, [])}),
     )
     for view in views:
-        marked = f"{view.classifier} (RANDOM WEIGHTS)" if view.weights == "random" else view.classifier
-        rows = [
-            [f"{name}", f"{confidence:.1%}", f"{name_after}", f"{confidence_after:.1%}"]
-            for (_, name, confidence), (_, name_after, confidence_after) in zip(view.before, view.after, strict=True)
-        ]
-        _table(marked, ["before", "", "after", ""], rows)
-    console.print(f"Written: {out}", highlight=False)
+        console.print(_views_table(view))
+    _say(f"Written: {out}")
 
 
-@app.command("models")
+def _views_table(view: View) -> Group:
+    """Lay out a classifier's best classes before and after; of an untrained one, loudly."""
+    title = Text(view.classifier, style="bold")
+    if view.weights == "random":
+        title.append(" RANDOM WEIGHTS", style="bold red")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("before", "after"):
+        table.add_column("", justify="right", no_wrap=True)
+        table.add_column(heading, min_width=_NAME_WIDTH)
+    for (_, before, p), (_, after, q) in zip(view.before, view.after, strict=True):
+        table.add_row(f"{p:.1%}", Text(before), f"{q:.1%}", Text(after))
+    return Group(title, table, "")
+
+
+@app.command("models", epilog=_examples("artattack models | grep binary"))
 def models_command() -> None:
     """List the models: each can be backbone or classifier."""
     from artattack.models import model_infos
 
     rows = [
-        [
-            m.name,
-            m.family,
-            "binary" if m.binary else "float",
-            str(m.input_size[0]),
-            ", ".join(m.weights),
-            m.needs,
-        ]
+        [m.name, "binary" if m.binary else "float", str(m.input_size[0]), m.default_weights, m.needs]
         for m in model_infos()
     ]
-    _table("Models", ["name", "family", "kind", "px", "weights", "needs"], rows)
-    console.print("A local .keras, .h5 or SavedModel file works too: see `models:` in the README.", highlight=False)
+    console.print(_table(["name", "kind", "px", "weights", "needs"], rows))
+    _say("")
+    _say("In a benchmark file's `models`, each takes weights: random or a path as well;")
+    _say("so does a network of one's own: a .keras, .h5 or SavedModel file.")
 
 
-@app.command("attacks")
+@app.command("attacks", epilog=_examples("artattack attacks | grep decisions"))
 def attacks_command() -> None:
     """List the attacks and controls a benchmark file can name."""
     from artattack.attacks.baselines import baseline_infos
-    from artattack.attacks.controls import CONTROLS
 
-    rows = [
-        [
-            "style",
-            "StyleTransferAttack",
-            "a backbone and a style; options: " + ", ".join(StyleOptions.model_fields),
-        ]
+    rows = [["style", "StyleTransferAttack", "features, gradients"]]
+    rows += [[name, "control", "only a distance"] for name in CONTROLS]
+    rows += [
+        [b.name, b.art_class, b.reads + "*" * b.minimum_norm + (f", package {b.package}" if b.package else "")]
+        for b in baseline_infos()
     ]
-    rows += [[name, "control", "another attack, whose distance it copies"] for name in CONTROLS]
-    rows += [[b.name, b.art_class, b.needs] for b in baseline_infos()]
-    _table("Attacks", ["name", "class", "needs"], rows)
+    console.print(_table(["name", "class", "reads"], rows))
+    _say("")
+    _say("*  seeks the smallest change that flips, where others stay within eps")
+    _say("Attacks of ART take ART's parameters by ART's names.")
+    _say("The options of style: artattack attack --help")
 
 
-@app.command("styles")
+@app.command("styles", epilog=_examples("artattack styles"))
 def styles_command() -> None:
     """List the styles that come with the package."""
     from artattack.styles import style_names
 
-    _table("Styles", ["name"], [[name] for name in style_names()])
-    console.print("Any image file works too; a+b blends two styles.", highlight=False)
+    for name in style_names():
+        _say(name)
+    _say("")
+    _say("Any image file works too; a+b blends two styles.")
 
 
 @datasets_app.callback()
@@ -298,12 +368,18 @@ def datasets_command(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         from artattack.datasets import image_set_infos
 
-        rows = [[i.name, i.description, i.needs, "yes" if i.available else "no"] for i in image_set_infos()]
-        _table("Image sets", ["name", "what", "needs", "here"], rows)
-        console.print("Any folder of images or CSV manifest works too.", highlight=False)
+        rows = [[i.name, "yes" if i.available else "no", i.description, i.needs] for i in image_set_infos()]
+        console.print(_table(["name", "here", "what", "needs"], rows, prose=2))
+        _say("")
+        _say("Any folder of images or CSV manifest works too.")
 
 
-@datasets_app.command(epilog="Example:  artattack datasets fetch imagenet-sample --from ~/imagenet-sample-images")
+@datasets_app.command(
+    epilog=_examples(
+        "artattack datasets fetch imagenet-sample",
+        "artattack datasets fetch imagenet-sample --from ~/imagenet-sample-images",
+    )
+)
 def fetch(
     name: Annotated[str, typer.Argument(help="Image set to fetch: imagenet-sample.")],
     source: Annotated[Path | None, typer.Option("--from", help="Take the files from a local copy.")] = None,
@@ -313,4 +389,4 @@ def fetch(
 
     if name != "imagenet-sample":
         raise unknown("image set to fetch", name, ["imagenet-sample"])
-    console.print(fetch_imagenet_sample(source), highlight=False)
+    _say(fetch_imagenet_sample(source))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -22,10 +24,12 @@ from pydantic import (
     model_validator,
 )
 
+from artattack.attacks.baselines import baseline_info
 from artattack.errors import ArtattackError, nearest
 from artattack.numbers import parse_number
 
 CONTROLS = ("noise",)
+OWN_ATTACKS = ("style", *CONTROLS)
 
 
 def _as_list(value: Any) -> Any:
@@ -33,8 +37,16 @@ def _as_list(value: Any) -> Any:
 
 
 Number = Annotated[float, BeforeValidator(lambda value: parse_number(value) if isinstance(value, str) else value)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
 
+
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"'{name}' is there twice")
+    return names
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1), AfterValidator(_each_once)]
 
 Numbers = Annotated[tuple[Number, ...], BeforeValidator(_as_list)]
 
@@ -62,7 +74,7 @@ class Images(Strict):
     """Which images, and the square they are cut to."""
 
     set: str = Field("samples", description="image set: a name, a folder or a CSV manifest")
-    size: PositiveInt = Field(224, description="side of the square images attacked and scored, in pixels")
+    size: int = Field(224, ge=32, description="side of the square images attacked and scored, in pixels")
     crop: float = Field(0.875, gt=0, le=1, description="side of the central square kept, over the short side")
     limit: PositiveInt | None = Field(None, description="at most so many images, evenly spread over the set")
 
@@ -96,7 +108,9 @@ class StyleOptions(Strict):
     content_layers: Names | None = Field(None, description="layers for content, named likewise")
     statistics: Literal["gram", "mean-variance", "histogram"] = Field("gram", description="what style is measured by")
     pooling: Literal["max", "average"] = Field("max", description="average: in the place of max pooling")
-    surrogate: str | None = Field(None, description="gradient through sign(): identity, approx-sign, swish-sign, tanh:T")
+    surrogate: str | None = Field(
+        None, description="gradient through sign(): identity, approx-sign, swish-sign, tanh:T"
+    )
     parametrization: Literal["pixel", "fourier"] = Field("pixel", description="what is optimised")
     jitter: NonNegativeInt = Field(0, description="random shift under the network at each step, up to so many pixels")
     budget: Distance | None = Field(None, description="ball held to at every step: linf=8/255 or l2=5")
@@ -149,6 +163,16 @@ class BaselineEntry(Entry):
 
     model_config = ConfigDict(extra="allow", frozen=True)
     source: Names = Field(description="models whose gradients or outputs the attack reads")
+
+    @field_validator("attack")
+    @classmethod
+    def _known(cls, attack: str) -> str:
+        try:
+            baseline_info(attack)
+        except ArtattackError as error:
+            hint = nearest(attack, OWN_ATTACKS)
+            raise ValueError(f"unknown attack '{attack}'{hint}" if hint else str(error)) from error
+        return attack
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -243,15 +267,34 @@ def load_benchmark(path: Path | None) -> Benchmark:
     if path is None:
         return Benchmark()
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise ArtattackError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ArtattackError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ArtattackError(f"{path}{_yaml_mistake(error)}") from error
     if not isinstance(data, dict):
         raise ArtattackError(f"{path}: a benchmark file is a mapping with keys {', '.join(Benchmark.model_fields)}")
-    data.setdefault("name", path.stem)
+    data.setdefault("name", re.sub(r"[^\w.-]+", "-", path.stem))
     return parse_benchmark(data, where=str(path), base=path.parent)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key that is there twice is a mistake, not silently the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key.value}' is there twice", key.start_mark)
+            if isinstance(key, yaml.ScalarNode):
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _yaml_mistake(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f", line {error.problem_mark.line + 1}: not valid YAML: {error.problem}"
+    return f": not valid YAML: {' '.join(str(error).split())}"
 
 
 def parse_benchmark(data: dict[str, Any], *, where: str = "benchmark", base: Path = Path()) -> Benchmark:
@@ -259,7 +302,7 @@ def parse_benchmark(data: dict[str, Any], *, where: str = "benchmark", base: Pat
     try:
         benchmark = Benchmark.model_validate(data)
     except ValidationError as error:
-        raise ArtattackError(f"{where}: " + "; ".join(explain(error, Benchmark))) from error
+        raise ArtattackError(f"{where}: {_first(explain(error, Benchmark))}") from error
     return _resolved(benchmark, base)
 
 
@@ -268,20 +311,39 @@ def parse_options(values: dict[str, Any]) -> StyleOptions:
     try:
         return StyleOptions.model_validate(values)
     except ValidationError as error:
-        raise ArtattackError("; ".join(explain(error, StyleOptions))) from error
+        raise ArtattackError(_first(explain(error, StyleOptions))) from error
+
+
+def _first(mistakes: Iterator[str]) -> str:
+    shown = list(mistakes)
+    more = f"; and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+    return "; ".join(shown[:_SHOWN]) + more
+
+
+_SHOWN = 3  # mistakes told at once
+_PLAINLY = {  # pydantic's kinds of mistakes in the words of YAML
+    "tuple_type": "a list is wanted",
+    "dict_type": "a mapping is wanted",
+    "model_type": "a mapping is wanted",
+    "model_attributes_type": "a mapping is wanted",
+    "too_short": "at least one is wanted",
+}
 
 
 def explain(error: ValidationError, root: type[BaseModel]) -> Iterator[str]:
     """Yield one phrase for each mistake pydantic found in a `root`: where, what, and the nearest valid word."""
-    for mistake in error.errors():
-        path = mistake["loc"]
+    mistakes = error.errors()
+    for mistake in mistakes:
+        path, kind = mistake["loc"], mistake["type"]
+        if kind == "too_short" and any(other["loc"][: len(path)] == path != other["loc"] for other in mistakes):
+            continue  # pydantic does not count items that are wrong
         where = ".".join(str(part) for i, part in enumerate(path) if path[0] != "attacks" or i != 2) or "file"
-        if mistake["type"] == "extra_forbidden":
+        if kind == "extra_forbidden":
             valid = _section(path[:-1], root).model_fields
             yield f"unknown key '{where}'{nearest(str(path[-1]), valid)} (valid: {', '.join(valid)})"
         else:
-            message = mistake["msg"].removeprefix("Value error, ")
-            given = "" if mistake["type"] in {"missing", "value_error"} else f", not {mistake['input']!r}"
+            message = _PLAINLY.get(kind) or mistake["msg"].removeprefix("Value error, ")
+            given = "" if kind in {"missing", "value_error"} else f", not {mistake['input']!r}"
             yield f"{where}: {message[0].lower()}{message[1:]}{given}"
 
 
@@ -320,7 +382,9 @@ def _resolved(benchmark: Benchmark, base: Path) -> Benchmark:
 def _entry_near(entry: Any, near: Callable[[Any], Any]) -> Any:
     if not isinstance(entry, StyleEntry):
         return entry
-    style = tuple(near(style) if near(style) != style else "+".join(map(near, style.split("+"))) for style in entry.style)
+    style = tuple(
+        near(style) if near(style) != style else "+".join(map(near, style.split("+"))) for style in entry.style
+    )
     return entry.model_copy(
         update={"style": style} | {name: near(getattr(entry, name)) for name in ("init", "mask", "style_mask")}
     )

@@ -14,7 +14,6 @@ from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote
 
 import numpy as np
 import platformdirs
@@ -349,7 +348,7 @@ def _download(base_url: str, sample: Sample) -> None:
 
     pooch.get_logger().setLevel("ERROR")
     name = sample.path.name
-    pooch.retrieve(base_url + quote(name), f"sha256:{sample.sha256}", fname=name, path=sample.path.parent)
+    pooch.retrieve(base_url + name, f"sha256:{sample.sha256}", fname=name, path=sample.path.parent)
 
 
 def _copy(file: Path, sample: Sample) -> None:

@@ -38,7 +38,7 @@ def read_image(path: Path) -> np.ndarray:
         raise ArtattackError(f"{path}: not an image of a known format") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ArtattackError(f"{path}: too many pixels for a photo; scale it down first") from None
-    except Exception as error:  # decoders meet damage with whatever they trip over: struct.error, IndexError...
+    except Exception as error:  # decoders raise whatever damage makes them trip over: RuntimeError (AVIF)...
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise ArtattackError(f"{path}: cannot be read as an image: {reason}") from error
 

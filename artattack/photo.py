@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from artattack.attacks.style import StyleTransferAttack
 from artattack.config import Images, StyleOptions
+from artattack.errors import ArtattackError
 from artattack.images import fit, read_image, save_png, to_float, to_uint8
-from artattack.models import Model, load_model
-from artattack.models.estimator import to_estimator
+from artattack.models.registry import check_model
+from artattack.runtime import load_tensorflow
 from artattack.scoring import TOP, top_k
+from artattack.styles import load_styles
 from artattack.tiles import paint_tiles
+
+if TYPE_CHECKING:
+    from artattack.models.model import Model
 
 
 class View(NamedTuple):
@@ -61,7 +67,17 @@ def attack_photo(
     before = read_image(photo)
     if size is not None:
         before = fit(before, size, images.crop)
-    names = dict.fromkeys((backbone, *guides, *classifiers))
+    names = tuple(dict.fromkeys((backbone, *guides, *classifiers)))
+    for name in names:
+        check_model(name)
+    load_styles(style, (8, 8))
+    _check_out(out, photo)
+
+    load_tensorflow()  # takes seconds: only now that all names are known to be right
+    from artattack.attacks.style import StyleTransferAttack
+    from artattack.models import load_model
+    from artattack.models.estimator import to_estimator
+
     models = {name: load_model(name, seed=seed) for name in names}
     shape = (tile, tile, 3) if tile else before.shape
     attack = StyleTransferAttack(
@@ -69,7 +85,7 @@ def attack_photo(
         styles=style,
         guides=[to_estimator(models[name], input_shape=shape) for name in guides],  # type: ignore[arg-type]
         seed=seed,
-        verbose=True,
+        verbose=sys.stderr.isatty(),
         **options.model_dump(),
     )
     x = to_float(before)
@@ -77,6 +93,22 @@ def attack_photo(
     save_png(out, after)
     shown = [image if size is not None else fit(image, images.size, images.crop) for image in (before, after)]
     return [_view(name, models[name], to_float(np.stack(shown))) for name in classifiers]
+
+
+def _check_out(out: Path, photo: Path) -> None:
+    """Find out that a PNG cannot be written before a minute of painting, not after."""
+    if out.suffix.lower() != ".png":
+        raise ArtattackError(f"{out}: what is painted is written as PNG; give a name that ends in .png")
+    if out.is_dir():
+        raise ArtattackError(f"{out}: is a folder; give the name of a PNG file")
+    if out.exists() and out.samefile(photo):
+        raise ArtattackError(f"{out}: is the photo itself; give the painted one another name")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise ArtattackError(f"{out}: cannot be written: {error.strerror}") from error
 
 
 def _view(name: str, model: Model, pair: np.ndarray) -> View:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from artattack.attacks.baselines import baseline_info
 from artattack.config import BaselineEntry, Benchmark, ControlEntry, StyleEntry
 from artattack.datasets import ImageSet, Sample, open_image_set, spread
+from artattack.errors import ArtattackError
 from artattack.models.registry import check_model
 from artattack.styles import load_styles
+
+# Words that a key may show as they are: not empty, alike on file systems that ignore case, without the separators
+# `--` and `.` that keys are made with.
+_PLAIN = re.compile(r"[a-z0-9_]+([-+][a-z0-9_]+)*")
+_LONGEST = 120  # of a key, in characters: file systems stop at 255 bytes
 
 
 @dataclass(frozen=True)
@@ -29,10 +38,35 @@ class Variant:
         return "/".join(part for part in (self.entry.name, self.style, self.source) if part)
 
     @property
+    def title(self) -> str:
+        """The label and, for a control, that of the perturbation whose distance it copies."""
+        return f"{self.label} as {self.matched.label}" if self.matched else self.label
+
+    @property
     def key(self) -> str:
-        """Name safe for files."""
-        words = [self.label] + ([self.matched.label] if self.matched else [])
-        return re.sub(r"[^\w.-]+", "-", "-as-".join(words)).strip("-.")
+        """Name of its folder: safe on every file system, and another for every other variant."""
+        words = self._words
+        key = "--".join(re.sub(r"[^A-Za-z0-9_+-]+", "-", _without_folder(word)) for word in words)
+        if all(map(_PLAIN.fullmatch, words)) and len(key) <= _LONGEST:
+            return key
+        digest = hashlib.sha256(json.dumps(words).encode()).hexdigest()
+        return f"{key[:_LONGEST]}.{digest[:8]}"  # what is plain has no dot, so the two kinds never meet
+
+    def seed(self, run_seed: int, part: object) -> int:
+        """Derive the seed of one part of the variant, a batch or an image, from the run's.
+
+        A file counts by its name alone, so that results do not depend on the folder one works in.
+        """
+        return seed_of(run_seed, *map(_without_folder, self._words), part)
+
+    @property
+    def _words(self) -> tuple[str, ...]:
+        own = tuple(word for word in (self.entry.name, self.style, self.source) if word)
+        return (*own, "as", *self.matched._words) if self.matched else own
+
+
+def _without_folder(word: str) -> str:
+    return "+".join(Path(part).name for part in word.split("+"))
 
 
 @dataclass(frozen=True)
@@ -47,6 +81,10 @@ class Cell:
     def key(self) -> str:
         """Name of the checkpoint file."""
         return f"{self.variant.key}-{self.number:04d}"
+
+    def seed(self, run_seed: int) -> int:
+        """Derive the cell's seed from the run's; it does not depend on other cells."""
+        return self.variant.seed(run_seed, self.number)
 
 
 @dataclass(frozen=True)
@@ -82,14 +120,32 @@ def make_plan(benchmark: Benchmark) -> Plan:
 
 def _check_names(benchmark: Benchmark) -> None:
     """Find mistyped names before any work is done, without loading TensorFlow."""
-    for name in benchmark.model_names():
+    with _at("classifiers"):
+        _check_models(benchmark, benchmark.classifiers)
+    for number, entry in enumerate(benchmark.attacks):
+        with _at(f"attacks.{number} ({entry.name})"):
+            if isinstance(entry, StyleEntry):
+                _check_models(benchmark, (*entry.backbone, *(entry.guide or ())))
+                for style in entry.style:
+                    load_styles(style, (8, 8))
+            elif isinstance(entry, BaselineEntry):
+                _check_models(benchmark, entry.source)
+                baseline_info(entry.attack)
+                _ = entry.parameters  # reads numbers such as 8/255
+
+
+def _check_models(benchmark: Benchmark, names: Sequence[str]) -> None:
+    for name in names:
         check_model(benchmark.spec(name).model)
-    for entry in benchmark.attacks:
-        if isinstance(entry, StyleEntry):
-            for style in entry.style:
-                load_styles(style, (8, 8))
-        elif isinstance(entry, BaselineEntry):
-            baseline_info(entry.attack)
+
+
+@contextmanager
+def _at(where: str) -> Iterator[None]:
+    """Say in an error which part of the benchmark it is about."""
+    try:
+        yield
+    except ArtattackError as error:
+        raise ArtattackError(f"{where}: {error}") from error
 
 
 def _batches(samples: Sequence[Sample], size: int) -> list[tuple[Sample, ...]]:
@@ -100,7 +156,8 @@ def _variants(benchmark: Benchmark) -> Iterator[Variant]:
     direct: list[Variant] = []
     for entry in benchmark.attacks:
         if isinstance(entry, StyleEntry):
-            direct += [Variant(entry, style, backbone) for style in entry.style for backbone in entry.backbone]
+            # Styles of one backbone follow one another, so that what is compiled for it serves them all.
+            direct += [Variant(entry, style, backbone) for backbone in entry.backbone for style in entry.style]
         elif isinstance(entry, BaselineEntry):
             direct += [Variant(entry, source=source) for source in entry.source]
     yield from direct

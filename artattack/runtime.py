@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from artattack.errors import ArtattackError
@@ -13,6 +15,8 @@ from artattack.errors import ArtattackError
 
 def load_tensorflow() -> None:
     """Import TensorFlow, larq and ART with Keras 2, quietly; GPU memory grows as needed.
+
+    Safe to call again.
 
     Raises:
         ArtattackError: Keras 3 is in use already.
@@ -29,7 +33,21 @@ def load_tensorflow() -> None:
             ) from error
         import art.attacks.evasion  # noqa: F401
     for device in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(device, True)
+        with suppress(RuntimeError):  # TensorFlow is at work already, as its user has set it up
+            tf.config.experimental.set_memory_growth(device, True)
+
+
+def silence_libraries() -> None:
+    """Keep off the terminal what TensorFlow, Keras, larq and ART warn their developers of.
+
+    Unless Python was asked for warnings (`python -W`). For the command line: a library leaves this to its user.
+    """
+    if sys.warnoptions:
+        return
+    for module in ("tf_keras", "keras", "larq", "art", "tensorflow"):
+        warnings.filterwarnings("ignore", module=rf"{module}(\.|$)")
+    for name in ("art", "tensorflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 @contextmanager

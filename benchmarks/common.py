@@ -8,22 +8,27 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
 
 Row = Mapping[str, Any]
+Key = TypeVar("Key", bound=Hashable)
+
+_VERSIONS = ("tensorflow", "larq", "adversarial-robustness-toolbox", "foolbox", "torch")
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser of the options every benchmark has: `--repeats` and `--json`."""
+def parser(description: str | None, *, repeats: int = 5, quick: str = "") -> argparse.ArgumentParser:
+    """Return a parser of the options every benchmark has: `--repeats`, `--json`, and `--quick` if it says what for."""
     options = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    options.add_argument("--repeats", type=int, default=5, help="timed runs of each case; the median counts")
+    options.add_argument("--repeats", type=int, default=repeats, help="timed runs of each case; the median counts")
     options.add_argument("--json", type=Path, metavar="FILE", help="also write machine and rows to this file")
+    if quick:
+        options.add_argument("--quick", action="store_true", help=f"only see whether it works: {quick}")
     return options
 
 
@@ -41,8 +46,15 @@ def machine() -> dict[str, Any]:
         ],
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        **{name: version(name) for name in ("tensorflow", "larq", "adversarial-robustness-toolbox", "foolbox")},
+        **{name: number for name in _VERSIONS if (number := _version(name))},
     }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:
@@ -53,13 +65,13 @@ def _processor() -> str:
     return next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), platform.machine())
 
 
-def measure(cases: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Return each case's median seconds.
+def times(cases: Mapping[Key, Callable[[], object]], repeats: int) -> dict[Key, list[float]]:
+    """Return each case's seconds, round by round.
 
     Each case runs once first, untimed, so that tracing and allocation are paid; then the cases take turns,
     so that a change in the machine's load meets them all.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    seconds: dict[Key, list[float]] = {name: [] for name in cases}
     for case in cases.values():
         case()
     for _ in range(repeats):
@@ -67,19 +79,43 @@ def measure(cases: Mapping[str, Callable[[], object]], repeats: int) -> dict[str
             start = time.perf_counter()
             case()
             seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(times) for name, times in seconds.items()}
+    return seconds
 
 
-def report(title: str, rows: Sequence[Row], json_file: Path | None) -> None:
-    """Print rows as a table under the machine's description, and write both as JSON if asked."""
-    here = machine()
+def measure(cases: Mapping[Key, Callable[[], object]], repeats: int) -> dict[Key, float]:
+    """Return each case's median seconds, measured as in `times`."""
+    return {name: statistics.median(seconds) for name, seconds in times(cases, repeats).items()}
+
+
+def report(
+    title: str, rows: Sequence[Row], json_file: Path | None, more: Mapping[str, Sequence[Row]] | None = None
+) -> None:
+    """Print rows as a table under the machine's description, and write both as JSON if asked.
+
+    Args:
+        title: of the table.
+        rows: all with the same columns.
+        json_file: where the JSON goes, or None.
+        more: further tables by title.
+    """
+    here, more = machine(), more or {}
     console = Console()
     console.print(", ".join(f"{key}: {value}" for key, value in here.items()), highlight=False)
+    for name, content in {title: rows, **more}.items():
+        console.print(_table(name, content))
+    if json_file:
+        content = {"title": title, "machine": here, "rows": list(rows)} | ({"more": more} if more else {})
+        json_file.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _table(title: str, rows: Sequence[Row]) -> Table:
     table = Table(title=title)
     for column in rows[0]:
         table.add_column(column, justify="left" if isinstance(rows[0][column], str) else "right")
     for row in rows:
-        table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()))
-    console.print(table)
-    if json_file:
-        json_file.write_text(json.dumps({"title": title, "machine": here, "rows": list(rows)}, indent=2) + "\n")
+        table.add_row(*(_cell(value) for value in row.values()))
+    return table
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -334,14 +334,14 @@ class Server(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, str, list[str]]]:
-    """A server on this machine with six images, their manifest in place of the real one, and a home for them.
+    """A server on this machine with seven images, their manifest in place of the real one, and a home for them.
 
     Yields the served folder, its URL and the list of paths asked for.
     """
     served, data = tmp_path / "served", tmp_path / "data"
     data.mkdir()
     lines = ["file,class_index,sha256"]
-    for n, name in enumerate(("a", "b's", "c", "d", "e", "f")):
+    for n, name in enumerate(("a", "b's", "c", "d", "e", "f", "g")):
         path = picture(served / f"{name}.png", seed=n)
         lines.append(f"{path.name},{n},{sha256(path)}")
     (data / "imagenet-sample.csv").write_text("\n".join(lines))
@@ -366,13 +366,13 @@ def files(folder: Path) -> list[str]:
 def test_fetch_downloads_everything_once(shop, tmp_path: Path):
     served, url, asked = shop
     home = tmp_path / "home" / "imagenet-sample"
-    assert fetch_imagenet_sample(base_url=url) == f"6 of 6 images in {home}, 0 of them from before"
+    assert fetch_imagenet_sample(base_url=url) == f"7 of 7 images in {home}, 0 of them from before"
     assert files(home) == files(served)
     assert all(sha256(home / name) == sha256(served / name) for name in files(served))
-    assert fetch_imagenet_sample(base_url=url) == f"6 of 6 images in {home}, 6 of them from before"
-    assert len(asked) == 6
+    assert fetch_imagenet_sample(base_url=url) == f"7 of 7 images in {home}, 7 of them from before"
+    assert len(asked) == 7
     image_set = open_image_set("imagenet-sample")
-    assert ([sample.label for sample in image_set.samples], image_set.note) == ([0, 1, 2, 3, 4, 5], "")
+    assert ([sample.label for sample in image_set.samples], image_set.note) == ([0, 1, 2, 3, 4, 5, 6], "")
 
 
 def test_fetch_tells_what_failed_keeps_the_rest_and_resumes(shop, tmp_path: Path):
@@ -384,21 +384,21 @@ def test_fetch_tells_what_failed_keeps_the_rest_and_resumes(shop, tmp_path: Path
     with pytest.raises(ArtattackError) as caught:
         fetch_imagenet_sample(base_url=url)
     assert str(caught.value) == (
-        f"4 of 6 images in {home}, 0 of them from before; 2 could not be had: run again to resume, or take a local "
+        f"5 of 7 images in {home}, 0 of them from before; 2 could not be had: run again to resume, or take a local "
         "copy with --from. The first: c.png: the server says 404 File not found"
     )
-    assert files(home) == ["a.png", "b's.png", "d.png", "f.png"]
-    assert open_image_set("imagenet-sample").note == "4 of 6 images present"
+    assert files(home) == ["a.png", "b's.png", "d.png", "f.png", "g.png"]
+    assert open_image_set("imagenet-sample").note == "5 of 7 images present"
 
     (tmp_path / "c.png").rename(served / "c.png")
     asked.clear()
-    with pytest.raises(ArtattackError, match=r"5 of 6 .*, 4 of them .*; 1 could .*: e\.png: it came damaged \(sha256"):
+    with pytest.raises(ArtattackError, match=r"6 of 7 .*, 5 of them .*; 1 could .*: e\.png: it came damaged \(sha256"):
         fetch_imagenet_sample(base_url=url)
     assert asked == ["/c.png", "/e.png"]
 
     (served / "e.png").write_bytes(right)
     asked.clear()
-    assert fetch_imagenet_sample(base_url=url).startswith("6 of 6 images")
+    assert fetch_imagenet_sample(base_url=url).startswith("7 of 7 images")
     assert asked == ["/e.png"]
 
 
@@ -408,7 +408,7 @@ def test_fetch_replaces_a_wrong_file(shop, tmp_path: Path):
     home = tmp_path / "home" / "imagenet-sample"
     (home / "d.png").write_bytes(b"cut off")
     asked.clear()
-    assert fetch_imagenet_sample(base_url=url).startswith("6 of 6 images")
+    assert fetch_imagenet_sample(base_url=url).startswith("7 of 7 images")
     assert asked == ["/d.png"]
     assert sha256(home / "d.png") == sha256(served / "d.png")
 
@@ -417,9 +417,19 @@ def test_fetch_gives_up_when_nothing_comes(shop, tmp_path: Path):
     served, url, asked = shop
     for path in served.iterdir():
         path.unlink()
-    with pytest.raises(ArtattackError, match=r"0 of 6 .*; 6 could not be had: run again"):
+    with pytest.raises(ArtattackError, match=r"0 of 7 .*; 7 could not be had: run again"):
         fetch_imagenet_sample(base_url=url)
     assert len(asked) == 5
+
+
+def test_fetch_goes_on_as_long_as_something_comes(shop):
+    served, url, asked = shop
+    for path in served.iterdir():
+        if path.name != "e.png":
+            path.unlink()
+    with pytest.raises(ArtattackError, match=r"1 of 7 .*; 6 could not be had"):
+        fetch_imagenet_sample(base_url=url)
+    assert len(asked) == 7
 
 
 def test_fetch_without_a_network_is_told_in_few_words(shop):
@@ -430,10 +440,10 @@ def test_fetch_without_a_network_is_told_in_few_words(shop):
 
 
 def test_fetch_survives_a_broken_connection(shop, tmp_path: Path):
-    served, url, asked = shop
+    _, url, _ = shop
     table = datasets.data_dir() / "imagenet-sample.csv"
     table.write_text(table.read_text().replace("c.png", "cut.png"))
-    with pytest.raises(ArtattackError, match=r"5 of 6 .*The first: cut\.png: the connection failed \(\w+\)"):
+    with pytest.raises(ArtattackError, match=r"6 of 7 .*The first: cut\.png: the connection failed \(\w+\)"):
         fetch_imagenet_sample(base_url=url)
     assert "cut.png" not in files(tmp_path / "home" / "imagenet-sample")
 
@@ -448,11 +458,11 @@ def test_fetch_copies_from_a_folder_and_checks(shop, tmp_path: Path):
     with pytest.raises(ArtattackError) as caught:
         fetch_imagenet_sample(copy)
     assert str(caught.value) == (
-        f"4 of 6 images in {home}, 0 of them from before; 2 could not be had: take them from a fuller copy. "
+        f"5 of 7 images in {home}, 0 of them from before; 2 could not be had: take them from a fuller copy. "
         f"The first: b's.png: not in {copy}"
     )
-    assert files(home) == ["a.png", "c.png", "e.png", "f.png"]
-    assert fetch_imagenet_sample(served) == f"6 of 6 images in {home}, 4 of them from before"
+    assert files(home) == ["a.png", "c.png", "e.png", "f.png", "g.png"]
+    assert fetch_imagenet_sample(served) == f"7 of 7 images in {home}, 5 of them from before"
     assert files(home) == files(served)
     assert asked == []
 
