@@ -194,9 +194,9 @@ class Run:
         except Exception as error:  # whatever an attack raises: the run goes on, the records tell
             self._attacks.clear()
             self._log(cell, error)
-            columns = self._attack_columns(cell) | {"error": _in_one_line(error)}
+            why = {"error": _in_one_line(error)}
             return [
-                self._image_columns(sample) | columns | self._classifier_columns(name)
+                self._image_columns(sample) | self._attack_columns(cell, sample) | self._classifier_columns(name) | why
                 for sample in samples
                 for name in self._benchmark.classifiers
             ]
@@ -232,7 +232,7 @@ class Run:
             others = [read_image(self._folder.path / self._file(cell.variant.matched, sample)) for sample in samples]
         except ArtattackError as error:
             raise ArtattackError(f"'{cell.variant.matched.label}', whose distance this copies, failed") from error
-        seeds = [cell.variant.seed(self._benchmark.seed, sample.id) for sample in samples]
+        seeds = [self._seed(cell, sample) for sample in samples]
         return control(entry.attack, x, l2(x, to_float(np.stack(others))), seeds)
 
     def _attack(self, variant: Variant) -> Any:
@@ -255,7 +255,6 @@ class Run:
                 estimator,
                 styles=variant.style,
                 guides=[to_estimator(self._models[name], input_shape=shape) for name in entry.guide or ()],
-                batch_size=self._benchmark.batch_size,
                 **entry.options.model_dump(),
             )
         assert isinstance(entry, BaselineEntry)
@@ -277,15 +276,19 @@ class Run:
             save_png(self._folder.path / self._file(cell.variant, sample), image)
         received = to_float(adversarial)
         distances = distance_columns(x, received)
-        attack = self._attack_columns(cell) | {"seconds": seconds}
-        by_image: list[list[dict[str, Any]]] = [[] for _ in samples]
-        for name in self._benchmark.classifiers:
-            columns = attack | self._classifier_columns(name)
-            for i, (sample, row) in enumerate(zip(samples, self._views(name, samples, received), strict=True)):
-                distance = {column: values[i] for column, values in distances.items()}
-                file = {"file": self._file(cell.variant, sample).as_posix()}
-                by_image[i].append(self._image_columns(sample) | columns | distance | file | row)
-        return [row for rows in by_image for row in rows]
+        starts = [
+            self._image_columns(sample)
+            | self._attack_columns(cell, sample)
+            | {column: values[i] for column, values in distances.items()}
+            | {"file": self._file(cell.variant, sample).as_posix(), "seconds": seconds}
+            for i, sample in enumerate(samples)
+        ]
+        views = {name: self._views(name, samples, received) for name in self._benchmark.classifiers}
+        return [
+            start | self._classifier_columns(name) | views[name][i]
+            for i, start in enumerate(starts)
+            for name in self._benchmark.classifiers
+        ]
 
     def _views(self, name: str, samples: Sequence[Sample], received: np.ndarray) -> list[dict[str, Any]]:
         """Return what one classifier makes of each image; one that fails fails alone."""
@@ -306,7 +309,7 @@ class Run:
             "true_name": name,
         }
 
-    def _attack_columns(self, cell: Cell) -> dict[str, Any]:
+    def _attack_columns(self, cell: Cell, sample: Sample) -> dict[str, Any]:
         variant = cell.variant
         return {
             "attack": variant.entry.name,
@@ -316,7 +319,7 @@ class Run:
             "source": variant.source or None,
             "source_weights": self._models[variant.source].weights if variant.source else None,
             "matched_to": variant.matched.label if variant.matched else None,
-            "seed": cell.seed(self._benchmark.seed),
+            "seed": self._seed(cell, sample),
         }
 
     def _classifier_columns(self, name: str) -> dict[str, Any]:
@@ -325,6 +328,11 @@ class Run:
     def _file(self, variant: Variant, sample: Sample) -> Path:
         """Return where an adversarial image lies in the run folder."""
         return Path("images") / variant.key / f"{sample.id}.png"
+
+    def _seed(self, cell: Cell, sample: Sample) -> int:
+        """Return the seed an image was attacked with: an attack has one for its batch, a control one for each image."""
+        control = isinstance(cell.variant.entry, ControlEntry)
+        return cell.variant.seed(self._benchmark.seed, sample.id) if control else cell.seed(self._benchmark.seed)
 
 
 def _in_one_line(error: Exception) -> str:

@@ -25,8 +25,11 @@ from pydantic import (
 )
 
 from artattack.attacks.baselines import baseline_info
+from artattack.datasets import image_set_infos
 from artattack.errors import ArtattackError, nearest
+from artattack.models.registry import model_infos
 from artattack.numbers import parse_number
+from artattack.styles import style_names
 
 CONTROLS = ("noise",)
 OWN_ATTACKS = ("style", *CONTROLS)
@@ -54,7 +57,7 @@ Numbers = Annotated[tuple[Number, ...], BeforeValidator(_as_list)]
 class Strict(BaseModel):
     """Base of every section: unknown keys are errors, values cannot change afterwards."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
 
 def _distance(value: Any) -> Any:
@@ -315,7 +318,7 @@ def parse_options(values: dict[str, Any]) -> StyleOptions:
 
 
 def _first(mistakes: Iterator[str]) -> str:
-    shown = list(mistakes)
+    shown = [" ".join(mistake.split()) for mistake in mistakes]  # keys and values may have line breaks
     more = f"; and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
     return "; ".join(shown[:_SHOWN]) + more
 
@@ -364,14 +367,23 @@ def _section(path: tuple[Any, ...], root: type[BaseModel]) -> type[BaseModel]:
 
 
 def _resolved(benchmark: Benchmark, base: Path) -> Benchmark:
-    def near(path: Any) -> Any:
-        return type(path)(base / path) if path and (base / path).exists() and not Path(path).is_absolute() else path
+    """Return the benchmark with paths relative to `base` made whole; a name wins over a file called the same."""
 
-    images = benchmark.images.model_copy(update={"set": near(benchmark.images.set)})
+    def near(path: Any, *names: str) -> Any:
+        if not path or path in names or Path(path).is_absolute() or not (base / path).exists():
+            return path
+        return type(path)(base / path)
+
+    images = benchmark.images.model_copy(
+        update={"set": near(benchmark.images.set, *(info.name for info in image_set_infos()))}
+    )
     models = {
         name: spec.model_copy(
-            update={"model": near(spec.model), "weights": near(spec.weights)}
-            | ({"label_space": near(spec.label_space)} if isinstance(spec.label_space, str) else {})
+            update={
+                "model": near(spec.model, *(info.name for info in model_infos())),
+                "weights": near(spec.weights, "imagenet", "bundled", "random"),
+            }
+            | ({"label_space": near(spec.label_space, "imagenet")} if isinstance(spec.label_space, str) else {})
         )
         for name, spec in benchmark.models.items()
     }
@@ -379,12 +391,13 @@ def _resolved(benchmark: Benchmark, base: Path) -> Benchmark:
     return benchmark.model_copy(update={"images": images, "models": models, "attacks": attacks})
 
 
-def _entry_near(entry: Any, near: Callable[[Any], Any]) -> Any:
+def _entry_near(entry: Any, near: Callable[..., Any]) -> Any:
     if not isinstance(entry, StyleEntry):
         return entry
-    style = tuple(
-        near(style) if near(style) != style else "+".join(map(near, style.split("+"))) for style in entry.style
+    known = style_names()
+    styles = tuple(
+        whole if (whole := near(style, *known)) != style else "+".join(near(part, *known) for part in style.split("+"))
+        for style in entry.style
     )
-    return entry.model_copy(
-        update={"style": style} | {name: near(getattr(entry, name)) for name in ("init", "mask", "style_mask")}
-    )
+    files = {name: near(getattr(entry, name), "content", "noise") for name in ("init", "mask", "style_mask")}
+    return entry.model_copy(update={"style": styles} | files)

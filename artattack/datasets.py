@@ -26,6 +26,7 @@ from artattack.labels import class_index
 
 _SOURCE = "https://raw.githubusercontent.com/EliSchwartz/imagenet-sample-images/master/"
 _TEXT = frozenset({".csv", ".txt", ".md", ".json"})  # what lies beside images and is none
+_LONGEST = 60  # characters of an id: 4 bytes each at worst, and file systems stop at 255
 _PATIENCE = 5  # downloads that fail in a row before the rest is given up
 _NAMED = {
     "samples": ("20 labelled ImageNet images", "foolbox, which is installed with artattack"),
@@ -265,7 +266,8 @@ def _wnid_of(file: Path) -> int | None:
 
 
 def _safe(stem: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", stem).lstrip(".") or "_"
+    safe = re.sub(r"[^\w.-]+", "_", stem).lstrip(".") or "_"
+    return safe[:_LONGEST]
 
 
 def _distinct(samples: Iterable[Sample]) -> tuple[Sample, ...]:

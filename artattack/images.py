@@ -29,7 +29,7 @@ def read_image(path: Path) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path, formats=_formats()) as image:
                 image.load()
                 return np.asarray(_rgb(image))
     except FileNotFoundError:
@@ -41,6 +41,12 @@ def read_image(path: Path) -> np.ndarray:
     except Exception as error:  # decoders raise whatever damage makes them trip over: RuntimeError (AVIF)...
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise ArtattackError(f"{path}: cannot be read as an image: {reason}") from error
+
+
+def _formats() -> list[str]:
+    """Return the formats Pillow reads, but the one for which it starts another program."""
+    Image.init()
+    return [name for name in Image.OPEN if name != "EPS"]
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -34,6 +35,9 @@ def parser(description: str | None, *, repeats: int = 5, quick: str = "") -> arg
 
 def machine() -> dict[str, Any]:
     """Describe the machine: processor, usable cores, memory, GPUs, and the versions that decide speed."""
+    from artattack.runtime import load_tensorflow
+
+    load_tensorflow()
     import tensorflow as tf
 
     return {
@@ -99,13 +103,13 @@ def report(
         more: further tables by title.
     """
     here, more = machine(), more or {}
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(", ".join(f"{key}: {value}" for key, value in here.items()), highlight=False)
     for name, content in {title: rows, **more}.items():
         console.print(_table(name, content))
     if json_file:
-        content = {"title": title, "machine": here, "rows": list(rows)} | ({"more": more} if more else {})
-        json_file.write_text(json.dumps(content, indent=2) + "\n")
+        whole = {"title": title, "machine": here, "rows": rows} | ({"more": more} if more else {})
+        json_file.write_text(json.dumps(whole, indent=2) + "\n")
 
 
 def _table(title: str, rows: Sequence[Row]) -> Table:

@@ -49,7 +49,7 @@ class TensorFlowLoop:
         self._step = tf.function(self._plain_step) if compiled else self._plain_step
 
     def __call__(self, steps: int) -> np.ndarray:
-        """Return the images after some steps, (N, H, W, 3)."""
+        """Return the images after some steps, (N, H, W, 3). The optimizer's moments stay from call to call."""
         self._image.assign(self._task.images)
         for _ in range(steps):
             self._step()

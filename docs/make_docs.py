@@ -1,7 +1,7 @@
 """Draw the README's picture, and the gallery and table of docs/style.md, from runs of the tool itself.
 
-    artattack run docs/options.yaml --out results/options
-    python docs/make_docs.py results/options
+artattack run docs/options.yaml --out results/options
+python docs/make_docs.py results/options
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ def gallery(folder: Path, records: pd.DataFrame) -> np.ndarray:
         panels = [caption(fit(original, 160, 1.0), "original\n")]
         for attack in attacks:
             row = records.query("image == @image and attack == @attack and classifier == @CLASSIFIER").iloc[0]
-            panels.append(caption(fit(read_image(folder / row["file"]), 160, 1.0), f"{attack}\n{row['top1_name_after'][:22]}"))
+            panels.append(
+                caption(fit(read_image(folder / row["file"]), 160, 1.0), f"{attack}\n{row['top1_name_after'][:22]}")
+            )
         rows.append(panels)
     half = (len(rows[0]) + 1) // 2
     blank = np.full_like(rows[0][0], 255)

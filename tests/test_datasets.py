@@ -25,7 +25,7 @@ from artattack.datasets import (
     spread,
 )
 from artattack.errors import ArtattackError
-from artattack.images import fit, read_image
+from artattack.images import fit, read_image, save_png
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "datasets"
 
@@ -237,6 +237,17 @@ def test_ids_are_always_safe_and_distinct(stems: list[str]):
 def test_many_images_of_one_name_are_quick(tmp_path: Path):
     samples = [Sample("img", tmp_path / str(n) / "img.png") for n in range(20_000)]
     assert len({sample.id for sample in datasets._distinct(samples)}) == 20_000
+
+
+@pytest.mark.parametrize("letter", ["x", "語", "𝒳"])
+def test_ids_of_the_longest_file_names_can_be_written(tmp_path: Path, letter: str):
+    stem = letter * (250 // len(letter.encode()))
+    for folder in ("0", "1"):
+        picture(tmp_path / folder / f"{stem}.png")
+    samples = open_image_set(tmp_path).samples
+    for sample in samples:
+        save_png(tmp_path / "out" / f"{sample.id}.png", read_sample(sample, 8))
+    assert len(list((tmp_path / "out").iterdir())) == len(samples) == 2
 
 
 # Reading

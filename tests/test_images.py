@@ -399,3 +399,10 @@ def test_a_folder_that_cannot_be(tmp_path: Path):
     with pytest.raises(ArtattackError, match=r"x\.png: cannot be written: ") as caught:
         save_png(tmp_path / "file" / "x.png", photo(2, 2))
     assert "\n" not in str(caught.value)
+
+
+def test_postscript_is_refused_without_starting_ghostscript(tmp_path: Path) -> None:
+    path = tmp_path / "drawing.eps"
+    Image.new("RGB", (8, 8)).save(path)
+    with pytest.raises(ArtattackError, match="image"):
+        read_image(path)

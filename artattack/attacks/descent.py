@@ -88,7 +88,7 @@ class Descent:
         Args:
             original: images (N, H, W, 3) in [0, 1].
             first: where the descent starts, likewise.
-            styles: targets from `Objective.style_targets`.
+            styles: targets from `Objective.style_targets`, one for each image.
             seed: of jitter and random views.
             on_steps: called now and then with the steps done since, summed over images.
         """
@@ -233,7 +233,7 @@ def _nth(work: Work, i: int) -> Work:
     return Work(
         work.original[row],
         work.first[row],
-        Targets(work.targets.styles, [features[row] for features in work.targets.contents]),
+        tf.nest.map_structure(lambda target: target[row], work.targets),
         [outputs[row] for outputs in work.references],
         work.seed,
     )

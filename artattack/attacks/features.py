@@ -97,6 +97,13 @@ class Features:
         self._preprocessing = model.preprocessing
         self.network = rebuild(model.network, names, input_shape=(None, None, 3), replace=replace)
 
+    def bytes_per_image(self, height: int, width: int) -> int:
+        """Return about how much memory one image's activations take, forward and backward, in bytes."""
+        traced = tf.function(self).get_concrete_function(tf.TensorSpec((1, height, width, 3), tf.float32))
+        shapes = [output.shape for op in traced.graph.get_operations() for output in op.outputs]
+        values = sum(shape.num_elements() or 0 for shape in shapes if shape.rank == 4 and shape[0] == 1)
+        return 4 * 2 * values  # float32; a gradient for each activation
+
     def __call__(self, x: tf.Tensor) -> list[tf.Tensor]:
         """Return the layers' outputs, each (N, h, w, C), of images (N, H, W, 3) in [0, 1]."""
         outputs = self.network(self._preprocessing(x), training=False)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from artattack.attacks.features import Features
@@ -18,6 +19,9 @@ from artattack.config import StyleOptions
 from artattack.errors import ArtattackError
 from artattack.models.model import Model
 from artattack.models.network import layer_names
+
+_MEMORY = 2**31  # bytes that a batch's activations may take
+_LARGEST_BATCH = 32  # beyond, batches are no faster
 
 
 def gram(features: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
@@ -93,7 +97,7 @@ class Losses(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """What an objective measures against: per layer, style statistics (1, ...) and content features (N, h, w, C)."""
+    """What an objective measures against, per layer: style statistics (N or 1, ...), content features (N, h, w, C)."""
 
     styles: list[tf.Tensor]
     contents: list[tf.Tensor]
@@ -128,18 +132,24 @@ class Objective:
         if options.statistics == "histogram" and (options.mask or options.style_mask):
             raise ArtattackError("statistics 'histogram' cannot be measured in a mask: use gram or mean-variance")
 
-    def style_targets(self, styles: tf.Tensor, mask: tf.Tensor | None = None) -> list[tf.Tensor]:
-        """Return the mean statistics (1, ...) of some styles, for each style layer.
+    def batch_size(self, height: int, width: int) -> int:
+        """Return how many images of that size to work on at once, so that memory stays within bounds."""
+        needed = self._features.bytes_per_image(height, width) if isinstance(self._features, Features) else 1
+        return int(np.clip(_MEMORY // needed, 1, _LARGEST_BATCH))
+
+    def style_targets(self, styles: tf.Tensor, mask: tf.Tensor | None = None, *, blend: bool = True) -> list[tf.Tensor]:
+        """Return the statistics of some styles, for each style layer: their mean (1, ...), or of each (S, ...).
 
         The mean is where the sum of the squared distances to each style's own statistics is least.
 
         Args:
             styles: images (S, H, W, 3).
             mask: (1, H, W, 1), 1 where the styles count.
+            blend: whether to take the mean.
         """
         features = self._features(styles)[: self._style_count]
         statistics = [self._statistics(f, _shrunk(mask, f)) for f in features]
-        return [tf.reduce_mean(s, 0, keepdims=True) for s in statistics]
+        return [tf.reduce_mean(s, 0, keepdims=True) for s in statistics] if blend else statistics
 
     def content_targets(self, x: tf.Tensor) -> list[tf.Tensor]:
         """Return the features (N, h, w, C) of originals (N, H, W, 3), for each content layer."""

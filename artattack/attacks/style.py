@@ -47,8 +47,9 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
             a functional Keras model.
         styles: one or more styles, each a name, an image file, or an array (H, W, 3) in [0, 1], H and W being
             the images'. Several are blended; so are those of a name `a+b`.
+        blend: whether several styles are blended; otherwise images take them in turn, one each.
         guides: classifiers to lead astray, as estimators like the first.
-        batch_size: images painted at once.
+        batch_size: images painted at once; by default as many as fit in about 2 GiB, 32 at most.
         seed: of jitter, random views and the noise that `init="noise"` starts from.
         verbose: whether to show a progress bar.
         options: the fields of `artattack.config.StyleOptions`, where each is described.
@@ -60,6 +61,7 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
     attack_params: ClassVar[list[str]] = [
         *EvasionAttack.attack_params,
         "styles",
+        "blend",
         "guides",
         "batch_size",
         "seed",
@@ -73,8 +75,9 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         estimator: Any,
         *,
         styles: Style | Sequence[Style] = "stained-glass",
+        blend: bool = True,
         guides: Sequence[Any] = (),
-        batch_size: int = 10,
+        batch_size: int | None = None,
         seed: int = 0,
         verbose: bool = False,
         **options: Any,
@@ -82,6 +85,7 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         super().__init__(estimator=estimator)
         parse_options(options)  # names an unknown option, before it is taken for an attribute
         self.styles = styles
+        self.blend = blend
         self.guides = guides
         self.batch_size = batch_size
         self.seed = seed
@@ -99,7 +103,7 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
 
     def _check_params(self) -> None:
         super()._check_params()
-        if not isinstance(self.batch_size, int) or self.batch_size < 1:
+        if self.batch_size is not None and (not isinstance(self.batch_size, int) or self.batch_size < 1):
             raise ArtattackError(f"batch_size: a whole number above 0, not {self.batch_size!r}")
         if not isinstance(self.seed, int) or self.seed < 0:
             raise ArtattackError(f"seed: a whole number from 0 on, not {self.seed!r}")
@@ -139,11 +143,16 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
             mask = _mask(self.mask, size)
             self._descents[size] = Descent(self._objective, self._guidance, self.options, mask, size)
         descent, firsts = self._descents[size], self._firsts(images)
-        styles = self._objective.style_targets(tf.constant(self._style_images(size)), _mask(self.style_mask, size))
+        painters = tf.constant(self._style_images(size))
+        styles = self._objective.style_targets(painters, _mask(self.style_mask, size), blend=self.blend)
+        turns = np.arange(len(images)) % len(styles[0]) if styles else np.zeros(len(images), int)
+        batch_size = self.batch_size or self._objective.batch_size(*size)
         with tqdm(total=len(images) * self.steps, desc="style", unit="step", disable=not self.verbose) as bar:
-            batches = [slice(i, i + self.batch_size) for i in range(0, len(images), self.batch_size)]
             painted = np.concatenate(
-                [descent(images[b], firsts[b], styles, self.seed, on_steps=bar.update) for b in batches]
+                [
+                    descent(images[b], firsts[b], [tf.gather(s, turns[b]) for s in styles], self.seed, bar.update)
+                    for b in (slice(i, i + batch_size) for i in range(0, len(images), batch_size))
+                ]
             )
         if wanted := self.options.match:
             painted = match(images, painted, wanted[1], wanted[0])

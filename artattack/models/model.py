@@ -127,7 +127,7 @@ def weights_sha256(network: Any) -> str:
 
 
 def resize(x: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """Resize images (N, H, W, C) to (N, h, w, C): a side that shrinks by antialiased Lanczos, one that grows bilinearly.
+    """Resize images (N, H, W, C) to (N, h, w, C): Lanczos (antialiased) where a side shrinks, else bilinear.
 
     Antialiased bilinear, the other choice for shrinking, blurs more: `quicknet_tiny` loses a fifth of its accuracy.
     Written as two matrix products, so that it differentiates and runs fast on every device and precision.

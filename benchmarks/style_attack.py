@@ -1,0 +1,272 @@
+"""Speed of the style attack, against plain loops in TensorFlow and PyTorch and against the machine's own limit.
+
+The same backbone (random weights), layers, images and losses in all. A step's time is the difference between a long
+and a short run, so that no preparation counts. The limit is the fastest of a few matrix products and 3x3
+convolutions, measured in the same rounds. Run as `python benchmarks/style_attack.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from common import Row, parser, report, times
+
+DEFAULT = (("quicknet", 20), ("vgg19", 5))
+PRECISIONS = ("float32", "bfloat16")
+EAGER = "eager loop, one by one"
+
+Cases = dict[tuple[str, ...], Callable[[], object]]
+Seconds = dict[tuple[str, ...], np.ndarray]  # of each round
+
+
+def convolution_macs(network: Any) -> int:
+    """Return the multiplications of one image's forward pass through a network's convolutions, of any kind.
+
+    Each kernel weight counts once for each position of the output.
+    """
+    from artattack.models.network import is_convolution
+
+    return sum(
+        layer.output_shape[1] * layer.output_shape[2] * weights.size
+        for layer in filter(is_convolution, network.layers)
+        for weights in layer.get_weights()
+        if weights.ndim == 4
+    )
+
+
+def limits(quick: bool) -> dict[tuple[str, ...], tuple[float, Callable[[], object]]]:
+    """Return floating-point operations and a way to run them, by precision and name."""
+    import tensorflow as tf
+
+    side, images = (256, 1) if quick else (2048, 8)
+    rng = np.random.default_rng(0)
+    found: dict[tuple[str, ...], tuple[float, Callable[[], object]]] = {}
+    for precision in PRECISIONS:
+        dtype = tf.as_dtype(precision)
+
+        def values(*shape: int, dtype: tf.DType = dtype) -> tf.Tensor:
+            return tf.cast(rng.standard_normal(shape, np.float32), dtype)
+
+        # The second is what a convolution of 256 channels on 56 x 56 pixels amounts to, the others are convolutions.
+        for rows, inner, columns in ((side, side, side), (images * 56 * 56, 9 * 256, 256)):
+            product = partial(tf.function(lambda a, b: a @ b), values(rows, inner), values(inner, columns))
+            found["limit", precision, f"{rows} x {inner} x {columns}"] = 2.0 * rows * inner * columns, product
+        for pixels, channels in ((56, 256), (28, 512)):
+            convolve = tf.function(partial(tf.nn.conv2d, strides=1, padding="SAME"))
+            work = partial(convolve, values(images, pixels, pixels, channels), values(3, 3, channels, channels))
+            flop = 2.0 * images * pixels**2 * 9 * channels**2
+            found["limit", precision, f"3x3 of {channels} channels at {pixels} px"] = flop, work
+    return {key: (flop, partial(_waited, work)) for key, (flop, work) in found.items()}
+
+
+def _waited(work: Callable[[], Any]) -> Any:
+    return work()[0, :1].numpy()  # a GPU is done when something has been read
+
+
+def contenders(model: Any, task: Any, steps: int) -> Cases:
+    """Return a long and a short run of every way to paint, by name."""
+    from style_loops import TensorFlowLoop, TorchLoop
+
+    from artattack.attacks.style import StyleTransferAttack
+    from artattack.models.estimator import to_estimator
+
+    batch = len(task.images)
+    one = task._replace(images=task.images[:1])
+    loops: dict[str, Callable[[int], object]] = {
+        EAGER: TensorFlowLoop(one, compiled=False),
+        f"tf.function, batches of {batch}": TensorFlowLoop(task, compiled=True),
+    }
+    if model.name == "vgg19" and find_spec("torch"):
+        loops["PyTorch, one by one"] = TorchLoop(one)
+        loops[f"PyTorch, batches of {batch}"] = TorchLoop(task)
+    runs: Cases = {(name, length): partial(loop, n) for name, loop in loops.items() for length, n in _lengths(steps)}
+    estimator = to_estimator(model, input_shape=task.images.shape[1:])
+    for precision in PRECISIONS:
+        for length, n in _lengths(steps):
+            attack = StyleTransferAttack(
+                estimator, styles=task.style, batch_size=batch, steps=n, precision=precision,
+            )  # fmt: skip
+            runs[f"artattack, {precision}", length] = partial(attack.generate, task.images)
+    return runs
+
+
+def _lengths(steps: int) -> tuple[tuple[str, int], ...]:
+    return ("long", 1 + steps), ("short", 1)
+
+
+def parts(model: Any, task: Any) -> Cases:
+    """Return the parts of the attack's step, each compiled by itself, by precision and name."""
+    import tensorflow as tf
+
+    from artattack.attacks.descent import Descent, State, Work, _precision
+    from artattack.attacks.features import Features
+    from artattack.attacks.objective import Objective, Targets, gram, relative_distance, total_variation
+    from artattack.config import StyleOptions
+
+    features = Features(model, (*task.style_layers, *task.content_layers))
+    count, options = len(task.style_layers), StyleOptions()
+    descent = Descent(Objective(model, options), None, options, None, task.images.shape[1:3])
+    x = tf.constant(task.images)
+    outputs = features(x)
+    targets = [gram(f) for f in features(tf.constant(task.style[None]))[:count]]
+    contents = [0.9 * f for f in outputs[count:]]
+    upstream = [tf.ones_like(f) for f in outputs]
+    work = Work(x, x, Targets(targets, contents), [], tf.constant(0))
+    worst, zeros = tf.fill((len(x),), np.float32(np.inf)), tf.zeros_like(x)
+    state = State(tf.constant(0), x, zeros, zeros, x, worst, tf.zeros((len(x),), tf.bool))
+
+    def slope(f: Callable[[Any], Any], at: Any, upstream: Any = None) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(at)
+            value = f(at)
+        return tape.gradient(value, at, upstream)
+
+    def loss(outputs: list[tf.Tensor], targets: list[tf.Tensor], contents: list[tf.Tensor]) -> Any:
+        style = [relative_distance(gram(f), t) for f, t in zip(outputs[:count], targets, strict=True)]
+        return tf.add_n(style + [relative_distance(f, t) for f, t in zip(outputs[count:], contents, strict=True)])
+
+    def after(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
+        compiled = tf.function(function)
+        return lambda: tf.nest.map_structure(
+            lambda tensor: tensor[:1].numpy(), tf.nest.flatten(compiled(*arguments))[-1]
+        )
+
+    found: Cases = {}
+    for precision in PRECISIONS:
+        alone = {
+            "network, there and back": after(partial(slope, features), x, upstream),
+            "losses in features": after(lambda o, t, c: slope(lambda o: loss(o, t, c), o), outputs, targets, contents),
+            "total variation": after(lambda x: slope(total_variation, x), x),
+            "Adam": after(lambda s, w, g: descent._adam(s, w, g).parameters, state, work, x),
+            "keeping the best": after(lambda s, w, x, v, a: descent._judged(s, w, x, v, a).best, state, work, x,
+                                      tf.zeros(len(x)), tf.zeros(len(x), tf.bool)),
+        }  # fmt: skip
+
+        def run(case: Callable[[], Any], precision: str = precision) -> Any:
+            with _precision(precision):  # TensorFlow asks at each call
+                return case()
+
+        found |= {("part", precision, name): partial(run, case) for name, case in alone.items()}
+    return found
+
+
+def measured(name: str, steps: int, arguments: argparse.Namespace) -> tuple[list[Row], list[Row], list[Row]]:
+    """Return the rows of all contenders on one backbone, of the machine's limits beside it, and of the parts."""
+    from style_loops import Task
+
+    from artattack.datasets import load_images
+    from artattack.models import load_model
+    from artattack.models.network import layer_names, rebuild
+    from artattack.styles import load_styles
+
+    model = load_model(name, weights="random")
+    styles = layer_names(model.network, model.style_layers)
+    contents = layer_names(model.network, model.content_layers)
+    size, batch = arguments.size, arguments.batch
+    network = rebuild(model.network, (*styles, *contents), input_shape=(size, size, 3))
+    images = np.resize(load_images("samples", size=size, limit=batch).x, (batch, size, size, 3))
+    task = Task(network, model.preprocessing, styles, contents, images, load_styles("stained-glass", size)[0])
+
+    ways, tops = contenders(model, task, steps), limits(arguments.quick)
+    cases: Cases = ways | {key: work for key, (_, work) in tops.items()}
+    if arguments.profile:
+        cases |= parts(model, task)
+    seconds: Seconds = {key: np.array(values) for key, values in times(cases, arguments.repeats).items()}
+
+    flop = 4.0 * convolution_macs(network)  # a multiplication and an addition, there and back
+    limit = {p: np.max([flop / seconds[k] for k, (flop, _) in tops.items() if k[1] == p], 0) for p in PRECISIONS}
+    # Ratios are taken within a round, where all have met the same load.
+    step = {
+        way: (seconds[way, "long"] - seconds[way, "short"]) / steps / (1 if "one by one" in way else batch)
+        for way in dict.fromkeys(key[0] for key in ways)
+    }
+    rows = [
+        {
+            "model": name,
+            "px": size,
+            "with": way,
+            "image-it/s": 1 / np.median(each),
+            "max/min": each.max() / each.min(),
+            "x eager": np.median(step[EAGER] / each),
+            "GFLOP/image-it": flop / 1e9,
+            "GFLOP/s": flop / np.median(each) / 1e9,
+            "of limit": np.median(flop / each / limit[_precision_of(way)]),
+        }
+        for way, each in step.items()
+    ]
+    limit_rows = [
+        {"beside": name, "precision": key[1], "what": key[2], "GFLOP/s": tops[key][0] / np.median(seconds[key]) / 1e9}
+        for key in tops
+    ]
+    part_rows = [row for p in PRECISIONS for row in _profile(name, p, step, seconds, flop / limit[p], batch)]
+    return [_plain(rows), _plain(limit_rows), _plain(part_rows)]  # type: ignore[return-value]
+
+
+def _precision_of(way: str) -> str:
+    return next((precision for precision in PRECISIONS if way.endswith(precision)), "float32")
+
+
+def _profile(
+    name: str, precision: str, step: dict[str, np.ndarray], seconds: Seconds, least: np.ndarray, batch: int
+) -> list[Row]:
+    """Return what each part takes of a step; `least` is what its convolutions would take at the machine's limit."""
+    whole = step[f"artattack, {precision}"]
+    alone = {key[2]: values / batch for key, values in seconds.items() if key[:2] == ("part", precision)}
+    if not alone:
+        return []
+    alone = {"whole step": whole, **alone, "rest": whole - np.sum(list(alone.values()), 0)}
+    return [
+        {
+            "model": name,
+            "precision": precision,
+            "part": part,
+            "ms/image-it": 1e3 * np.median(values),
+            "of step": np.median(values / whole),
+            "of limit": np.median(least / values) if part.startswith(("whole", "network")) else None,
+        }
+        for part, values in alone.items()
+    ]
+
+
+def _plain(rows: Sequence[Row]) -> list[Row]:
+    """Return rows with Python's own numbers, for JSON."""
+    return [{key: float(v) if isinstance(v, np.floating) else v for key, v in row.items()} for row in rows]
+
+
+def main() -> None:
+    """Measure and report."""
+    options = parser(__doc__, quick="64 px, two images, two steps, one round")
+    options.add_argument(
+        "--case", nargs=2, action="append", metavar=("MODEL", "STEPS"), help=f"steps timed; default: {DEFAULT}"
+    )
+    options.add_argument("--size", type=int, default=224, help="side of the images, in pixels")
+    options.add_argument("--batch", type=int, default=8, help="images painted at once")
+    options.add_argument("--profile", action="store_true", help="also time the parts of the attack's step")
+    arguments = options.parse_args()
+    if arguments.quick:
+        arguments.size, arguments.batch, arguments.repeats = 64, 2, 1
+
+    from artattack.runtime import load_tensorflow
+
+    load_tensorflow()
+    rows: list[Row] = []
+    limit_rows: list[Row] = []
+    part_rows: list[Row] = []
+    for name, steps in arguments.case or DEFAULT:
+        for table, more in zip(
+            (rows, limit_rows, part_rows),
+            measured(name, 2 if arguments.quick else int(steps), arguments),
+            strict=True,
+        ):
+            table += more
+    tables = {"The machine's limit": limit_rows} | ({"Where a step goes": part_rows} if part_rows else {})
+    report("Speed of style transfer", rows, arguments.json, tables)
+
+
+if __name__ == "__main__":
+    main()
