@@ -33,11 +33,17 @@ def parser(description: str | None, *, repeats: int = 5, quick: str = "") -> arg
     return options
 
 
-def machine() -> dict[str, Any]:
-    """Describe the machine: processor, usable cores, memory, GPUs, and the versions that decide speed."""
-    from artattack.runtime import load_tensorflow
+def start() -> None:
+    """Load TensorFlow as the product does, without its notes to developers. Before anything else that loads it."""
+    from artattack.runtime import load_tensorflow, silence_libraries
 
     load_tensorflow()
+    silence_libraries()
+
+
+def machine() -> dict[str, Any]:
+    """Describe the machine: processor, usable cores, memory, GPUs, and the versions that decide speed."""
+    start()
     import tensorflow as tf
 
     return {

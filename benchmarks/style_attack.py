@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from common import Row, parser, report, times
+from common import Row, parser, report, start, times
 
 DEFAULT = (("quicknet", 20), ("vgg19", 5))
 PRECISIONS = ("float32", "bfloat16")
@@ -251,9 +251,7 @@ def main() -> None:
     if arguments.quick:
         arguments.size, arguments.batch, arguments.repeats = 64, 2, 1
 
-    from artattack.runtime import load_tensorflow
-
-    load_tensorflow()
+    start()
     rows: list[Row] = []
     limit_rows: list[Row] = []
     part_rows: list[Row] = []

@@ -7,7 +7,6 @@ means, as in the tutorials; how they are scaled changes no amount of work.
 from __future__ import annotations
 
 import importlib
-import os
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -98,7 +97,6 @@ class TorchLoop:
     def __init__(self, task: Task) -> None:
         self._torch: Any = importlib.import_module("torch")  # optional, and so unknown to type checkers
         torch, nn = self._torch, self._torch.nn
-        torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
         self._task = task
         self._layers: list[tuple[str, Any]] = []
         known = {layer.name: layer for layer in task.network.layers}

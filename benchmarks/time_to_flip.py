@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from common import parser, report, times
+from common import parser, report, start, times
 
 WAYS = {"guided": 1.0, "unguided": 0.0}  # weight of the guide's loss
 
@@ -30,13 +30,12 @@ def main() -> None:
     if arguments.quick:
         arguments.size, arguments.limit, arguments.steps, arguments.repeats = 64, 2, 3, 1
 
+    start()
     from artattack import StyleTransferAttack, load_images, load_model
     from artattack.distances import l2
     from artattack.images import quantize
     from artattack.models.estimator import to_estimator
-    from artattack.runtime import load_tensorflow
 
-    load_tensorflow()
     images = load_images("samples", size=arguments.size, limit=arguments.limit)
     guide = load_model(arguments.guide)
     shape = (arguments.size, arguments.size, 3)

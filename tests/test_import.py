@@ -1,0 +1,57 @@
+"""Importing the package, and the commands that only list or plan, do not load TensorFlow."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("tensorflow", "tf_keras", "keras", "larq", "larq_zoo", "art", "foolbox", "torch")
+CODE = """
+import contextlib, io, json, sys
+before = set(sys.modules)
+{code}
+loaded = {{name.partition(".")[0] for name in set(sys.modules) - before}}
+print(json.dumps(sorted(loaded)))
+"""
+
+
+def loaded_by(code: str) -> set[str]:
+    """Return the packages that some code loads in a fresh process."""
+    done = subprocess.run([sys.executable, "-c", CODE.format(code=code)], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_the_package_loads_nothing_heavy() -> None:
+    loaded = loaded_by("import artattack")
+    assert "artattack" in loaded
+    assert not loaded & {*HEAVY, "pandas", "scipy", "numpy", "pydantic", "typer"}
+
+
+def test_public_names_are_listed_and_load_on_first_use() -> None:
+    loaded = loaded_by(
+        "import artattack; assert {'load_model', 'run_benchmark', 'StyleTransferAttack'} <= set(dir(artattack)); "
+        "assert artattack.load_images('samples', limit=1).x.shape == (1, 224, 224, 3)"
+    )
+    assert "numpy" in loaded
+    assert not loaded & {*HEAVY, "pandas"}
+
+
+@pytest.mark.parametrize(
+    "arguments", ["--help", "models", "attacks", "styles", "datasets", "run --dry-run", "attack --help", "--version"]
+)
+def test_commands_that_only_list_or_plan_load_nothing_heavy(arguments: str) -> None:
+    code = f"""
+from artattack.cli import main
+sys.argv = ["artattack", *{arguments.split()!r}]
+said = io.StringIO()
+with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+    main()
+assert said.getvalue()
+"""
+    assert not loaded_by(code) & {*HEAVY, "pandas"}
+
+
+def test_keras_2_is_chosen_before_tensorflow_loads() -> None:
+    code = "import artattack, os; assert os.environ['TF_USE_LEGACY_KERAS'] == '1'"
+    assert "tensorflow" not in loaded_by(code)
