@@ -134,7 +134,6 @@ def run(
 
     Exit codes: 0 all done; 1 done, but some cells or images failed (column `error`); 2 bad input; 130 interrupted.
     """
-    from artattack.benchmark import Run, run_path
     from artattack.plan import make_plan
 
     benchmark = _overridden(load_benchmark(file), seed, limit)
@@ -144,6 +143,9 @@ def run(
     if dry_run:
         _print_plan(plan)
         return
+    from artattack.benchmark import Run, run_path
+    from artattack.results import print_summary
+
     path = run_path(benchmark, out)
     try:
         with _progress() as on_progress:
@@ -154,13 +156,14 @@ def run(
         again = shlex.join(["artattack", "run", *same, "--resume", "--out", str(path)])
         _complain(f"interrupted; to go on: {again}" if (path / "run.json").exists() else "interrupted")
         raise typer.Exit(130) from error
-    from artattack.results import print_summary
-
     print_summary(summary, console)
+    if plan.image_set.note:
+        _say(f"Image set {plan.image_set.name}: {plan.image_set.note}")
     _say(f"Run folder: {path}  (records.csv, summary.csv, run.json, images/)")
     errors = records["error"].dropna()
     if len(errors):
-        _say(f"{len(errors)} of {len(records)} records failed; see the column `error` of records.csv:", "red")
+        log = " and errors.log" if (path / "errors.log").exists() else ""
+        _say(f"{len(errors)} of {len(records)} records failed; see the column `error` of records.csv{log}:", "red")
         for reason, count in errors.value_counts().head(_REASONS).items():
             _say(f"  {count} x {reason}", "red")
         raise typer.Exit(1)
@@ -180,7 +183,8 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), expand=True) as progress:
+    screen = Console(stderr=True)
+    with Progress(*columns, console=screen, expand=True, transient=True, disable=not screen.is_terminal) as progress:
         task = progress.add_task("starting", total=None)
 
         def on_progress(what: str, done: int, total: int) -> None:
@@ -209,6 +213,7 @@ def _print_plan(plan: Plan) -> None:
         "",
         f"name         {benchmark.name}, seed {benchmark.seed}",
         f"images       {images} of {plan.image_set.name}, {benchmark.images.size} x {benchmark.images.size} px",
+        *([f"             {plan.image_set.note}"] if plan.image_set.note else []),
         f"classifiers  {', '.join(benchmark.classifiers)}",
         f"cells        {len(plan.cells)}, of up to {benchmark.batch_size} images",
         f"to paint     {images * variants} images ({images} images x {variants} attacks)",

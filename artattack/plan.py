@@ -53,11 +53,12 @@ class Variant:
         return f"{key[:_LONGEST]}.{digest[:8]}"  # what is plain has no dot, so the two kinds never meet
 
     def seed(self, run_seed: int, part: object) -> int:
-        """Derive the seed of one part of the variant, a batch or an image, from the run's.
+        """Derive the 32-bit seed of one part of the variant, a batch or an image, from the run's.
 
         A file counts by its name alone, so that results do not depend on the folder one works in.
         """
-        return seed_of(run_seed, *map(_without_folder, self._words), part)
+        text = "/".join(map(str, (run_seed, *map(_without_folder, self._words), part)))
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
 
     @property
     def _words(self) -> tuple[str, ...]:
@@ -164,9 +165,3 @@ def _variants(benchmark: Benchmark) -> Iterator[Variant]:
     for entry in benchmark.attacks:
         if isinstance(entry, ControlEntry):
             yield from (Variant(entry, matched=other) for other in direct if other.entry.name == entry.like)
-
-
-def seed_of(run_seed: int, *parts: object) -> int:
-    """Derive a 32-bit seed from the run's and whatever names the choice it is for."""
-    text = "/".join(map(str, (run_seed, *parts)))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 from PIL import Image, ImageDraw, ImageFont
 
+import artattack  # noqa: F401  (chooses Keras 2 before TensorFlow loads)
 from artattack.attacks.objective import Objective, Targets
 from artattack.config import StyleOptions
 from artattack.distances import checkerboard
-from artattack.images import fit, read_image, to_float
+from artattack.images import fit, read_image, to_float, to_uint8
 from artattack.models import load_model
 from artattack.results import load_run
 from artattack.styles import load_styles
@@ -42,18 +43,47 @@ def seen(row: pd.Series, when: str) -> str:
     return f"{row[f'top1_name_{when}'][:24]}\n{row[f'top1_confidence_{when}']:.0%}"
 
 
-def readme_picture(folder: Path, records: pd.DataFrame, image: str) -> np.ndarray:
+def readme_picture(folder: Path, records: pd.DataFrame, image: str, style: str) -> np.ndarray:
     """Return content, style, result in a row, with labels before and after."""
-    row = records.query("image == @image and attack == 'pixel' and classifier == @CLASSIFIER").iloc[0]
+    row = records.query("image == @image and attack == 'style' and style == @style and classifier == @CLASSIFIER").iloc[
+        0
+    ]
     original = read_image(folder / "images" / "original" / f"{image}.png")
-    style = (load_styles(row["style"], 224)[0] * 255).astype(np.uint8)
-    painted = read_image(folder / row["file"])
+    painter = to_uint8(load_styles(style, original.shape[:2])[0])
     panels = [
         caption(original, seen(row, "before")),
-        caption(style, f"style: {row['style']}"),
-        caption(painted, seen(row, "after")),
+        caption(painter, f"style: {style}"),
+        caption(read_image(folder / row["file"]), seen(row, "after")),
     ]
     return np.concatenate(panels, 1)
+
+
+def readme_table(summary: pd.DataFrame) -> str:
+    """Return the summary of a run, as Markdown."""
+    lines = [
+        "| attack | source | classifier | flips | flip rate | success rate | confidence shift | L2 | Linf | SSIM |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in summary.to_dict("records"):
+        copied = "" if pd.isna(row["matched_to"]) else f" at the L2 of {row['matched_to'].split('/')[1]}"
+        style = "" if pd.isna(row["style"]) else f", {row['style']}"
+        source = "" if pd.isna(row["source"]) else row["source"]
+        lines.append(
+            f"| {row['attack']}{style}{copied} | {source} | {row['classifier']} | {row['flips']} of {row['n']} "
+            f"| {rate(row, 'flip_rate')} | {rate(row, 'success_rate')} "
+            f"| {row['mean_confidence_shift']:+.2f} | {row['mean_l2']:.1f} "
+            f"| {row['mean_linf']:.2f} | {row['mean_ssim']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def rate(row: dict[Any, Any], name: str) -> str:
+    """Return a rate with its interval, in percent."""
+    if pd.isna(row[name]):
+        return ""
+    return f"{row[name]:.0%} [{row[f'{name}_low']:.0%}, {row[f'{name}_high']:.0%}]".replace("%,", ",").replace(
+        "%]", "]"
+    )
 
 
 def gallery(folder: Path, records: pd.DataFrame) -> np.ndarray:
@@ -87,28 +117,35 @@ def table(folder: Path, records: pd.DataFrame) -> str:
         ours = rows[rows["classifier"] == CLASSIFIER]
         painted = np.stack([to_float(read_image(folder / file)) for file in ours["file"]])
         originals = [to_float(read_image(folder / "images" / "original" / f"{image}.png")) for image in ours["image"]]
-        left = objective(tf.constant(painted), Targets(styles, objective.content_targets(painted))).style
+        left = objective(painted, Targets(styles, objective.content_targets(painted))).style
         other = rows[rows["classifier"] != CLASSIFIER]
         flips = [f"{part['flip'].sum()} of {len(part)}" for part in (ours, other)]
         lines.append(
-            f"| {attack} | {flips[0]} | {flips[1]} | {float(tf.reduce_mean(left)):.2f} | {ours['l2'].mean():.1f} "
+            f"| {attack} | {flips[0]} | {flips[1]} | {left.numpy().mean():.2f} | {ours['l2'].mean():.1f} "
             f"| {ours['ssim'].mean():.2f} | {np.median(checkerboard(painted - np.stack(originals), STRIDE)):.1f} "
             f"| {ours['seconds'].mean():.1f} |"
         )
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Write the pictures, and put the table between its two marks in docs/style.md."""
-    folder = Path(sys.argv[1])
-    records = load_run(folder).records
-    images = HERE / "images"
-    Image.fromarray(readme_picture(folder, records, "imagenet_01_559")).save(images / "readme.png")
-    Image.fromarray(gallery(folder, records)).save(images / "gallery.png", optimize=True)
-    page = HERE / "style.md"
-    before, mark, rest = page.read_text().partition("<!-- table -->\n")
+def insert(page: Path, text: str) -> None:
+    """Put a text between the two marks of a page."""
+    before, mark, rest = page.read_text(encoding="utf-8").partition("<!-- table -->\n")
     _, end, after = rest.partition("<!-- end of table -->")
-    page.write_text(before + mark + table(folder, records) + "\n" + end + after)
+    page.write_text(before + mark + text + "\n" + end + after, encoding="utf-8")
+
+
+def main() -> None:
+    """Write the pictures and the tables of one page."""
+    page, folder = sys.argv[1], Path(sys.argv[2])
+    run = load_run(folder)
+    if page == "readme":
+        picture = readme_picture(folder, run.records, "imagenet_01_559", "stained-glass")
+        Image.fromarray(picture).save(HERE / "images" / "readme.png", optimize=True)
+        insert(HERE.parent / "README.md", readme_table(run.summary))
+    else:
+        Image.fromarray(gallery(folder, run.records)).save(HERE / "images" / "gallery.png", optimize=True)
+        insert(HERE / "style.md", table(folder, run.records))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -281,6 +281,7 @@ def test_what_a_run_writes_down_reads_back_as_the_same_benchmark(tmp_path: Path)
     assert parse_benchmark(Benchmark().model_dump(mode="json")) == Benchmark()
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from([*Benchmark.model_fields, "x"]),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -130,6 +130,7 @@ def variants_of(names: Sequence[str], styles: Sequence[str], sources: Sequence[s
     return found
 
 
+@settings(deadline=None)
 @given(*(st.lists(WORDS, min_size=2, max_size=4, unique=True) for _ in range(3)))
 def test_keys_are_unique_and_safe_whatever_the_names(names: list[str], styles: list[str], sources: list[str]) -> None:
     variants = variants_of(names, styles, sources)
