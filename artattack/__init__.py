@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from artattack.datasets import load_images as load_images
     from artattack.errors import ArtattackError as ArtattackError
     from artattack.models import load_model as load_model
+    from artattack.results import load_run as load_run
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
@@ -29,5 +30,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "datasets": ["load_images"],
         "errors": ["ArtattackError"],
         "models": ["load_model"],
+        "results": ["load_run"],
     },
 )

@@ -1,3 +1,26 @@
 """Shared by all tests."""
 
-import artattack  # noqa: F401  (chooses Keras 2 before a test imports TensorFlow)
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+
+import artattack
+import artattack.models
+
+_load = artattack.models.load_model
+_loaded = cache(lambda spec, seed: _load(spec, seed=seed))
+
+
+@pytest.fixture(scope="module")
+def models_load_once() -> Iterator[None]:
+    """Give runs a model that was loaded before, where nothing but its name is said: loading is the slowest part."""
+
+    def load_model(spec: str, seed: int = 0, **options: Any) -> Any:
+        given = {name: value for name, value in options.items() if value is not None}
+        return _load(spec, seed=seed, **given) if given else _loaded(spec, seed)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(artattack.models, "load_model", load_model)
+        yield

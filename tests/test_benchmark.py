@@ -6,8 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,8 @@ from artattack.datasets import open_image_set
 from artattack.errors import ArtattackError
 from artattack.labels import class_name
 from artattack.results import RECORD_COLUMNS, RunFolder, config_hash, load_run
+
+pytestmark = pytest.mark.usefixtures("models_load_once")
 
 SIZE = 64  # quicknet_tiny's own: nothing is resized on the way to the network
 BENCHMARK: dict[str, Any] = {
@@ -60,20 +60,6 @@ def write_and_die(folder, key, rows):
 results.RunFolder.write_cell = write_and_die
 benchmark.run_benchmark(json.loads(sys.argv[1]), out=sys.argv[2])
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def models_load_once() -> Iterator[None]:
-    """Loading takes longer than all the rest of a quick run."""
-    load = artattack.models.load_model
-
-    @cache
-    def loaded(spec: str, seed: int) -> Any:
-        return load(spec, seed=seed)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(artattack.models, "load_model", lambda spec, seed=0, **_: loaded(spec, seed))
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -17,15 +17,17 @@ from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-import artattack
+import artattack.models
 from artattack import cli
 from artattack.attacks.baselines import baseline_infos
 from artattack.benchmark import Run
 from artattack.config import StyleOptions
 from artattack.datasets import open_image_set
-from artattack.models import load_model, model_infos
+from artattack.models import model_infos
 from artattack.results import load_run
 from artattack.styles import style_names
+
+pytestmark = pytest.mark.usefixtures("models_load_once")
 
 QUICK = {
     "images": {"size": 64, "limit": 2},
@@ -291,7 +293,7 @@ def test_attack_paints_a_photo_and_prints_what_is_seen_before_and_after(photo: P
     row = re.compile(r" *(\d+\.\d)%  (.+?)  +(\d+\.\d)%  (.+?) *")
     rows = [match.groups() for line in lines[2:7] if (match := row.fullmatch(line))]
     assert len(rows) == 5
-    model = load_model("quicknet_tiny")
+    model = artattack.models.load_model("quicknet_tiny")
     logits = model.predict(after[None])[0].astype(float)
     odds = np.exp(logits - logits.max())
     best = np.sort(odds / odds.sum())[::-1][:5]
