@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-import artattack
+import artattack  # chooses Keras 2 before a test imports TensorFlow
 import artattack.models
 
 _load = artattack.models.load_model
