@@ -2,11 +2,9 @@
 
 from typing import Any
 
-import larq as lq
 import numpy as np
 import pytest
 import tensorflow as tf
-import tf_keras
 from art.attacks import EvasionAttack
 from art.estimators.classification import TensorFlowV2Classifier
 
@@ -15,41 +13,9 @@ from artattack.attacks.style import StyleTransferAttack
 from artattack.config import StyleOptions
 from artattack.errors import ArtattackError
 from artattack.models.estimator import to_estimator
-from artattack.models.model import Model, Preprocessing
+from artattack.models.model import Model
 
-SIZE = 24
-
-
-@pytest.fixture(scope="module")
-def model() -> Model:
-    tf_keras.utils.set_random_seed(0)
-    image = tf_keras.Input((SIZE, SIZE, 3))
-    x = tf_keras.layers.Conv2D(8, 3, padding="same", name="stem")(image)
-    x = tf_keras.layers.BatchNormalization(name="norm")(x)
-    x = lq.layers.QuantConv2D(
-        8,
-        3,
-        padding="same",
-        input_quantizer="ste_sign",
-        kernel_quantizer="ste_sign",
-        use_bias=False,
-        name="binary",
-    )(x)
-    x = tf_keras.layers.GlobalAveragePooling2D()(x)
-    network = tf_keras.Model(image, tf_keras.layers.Dense(5, name="logits")(x))
-    preprocessing = Preprocessing((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
-    return Model("toy", "random", "", True, network, (SIZE, SIZE), preprocessing, None, ("stem", "binary:0"), ("stem",))
-
-
-@pytest.fixture(scope="module")
-def images() -> np.ndarray:
-    return np.random.default_rng(0).uniform(0.2, 0.8, (3, SIZE, SIZE, 3)).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def stripes() -> np.ndarray:
-    columns = (np.arange(SIZE) // 3 % 2).astype(np.float32)
-    return np.broadcast_to(columns[None, :, None], (SIZE, SIZE, 3)).copy()
+SIZE = 24  # of the images in conftest.py
 
 
 def attack(model: Model, stripes: np.ndarray, **options: Any) -> StyleTransferAttack:
