@@ -25,7 +25,7 @@ from artattack.styles import load_styles
 
 HERE = Path(__file__).parent
 STRIDE = 4  # of QuickNet's stem, in pixels: the grid that its gradients paint
-SHOWN = ("imagenet_01_559", "imagenet_02_438", "imagenet_05_853", "imagenet_17_22")
+SHOWN = 4  # images in the gallery
 CLASSIFIER = "efficientnet_lite0"
 INK, PAPER = (30, 30, 30), (255, 255, 255)
 
@@ -90,7 +90,7 @@ def gallery(folder: Path, records: pd.DataFrame) -> np.ndarray:
     """Return a grid: an image in each row, the original and each attack in the columns."""
     attacks = list(dict.fromkeys(records["attack"]))
     rows = []
-    for image in SHOWN:
+    for image in list(dict.fromkeys(records["image"]))[:SHOWN]:
         original = read_image(folder / "images" / "original" / f"{image}.png")
         panels = [caption(fit(original, 160, 1.0), "original\n")]
         for attack in attacks:
@@ -144,7 +144,7 @@ def main() -> None:
         Image.fromarray(picture).save(HERE / "images" / "readme.png", optimize=True)
         insert(HERE.parent / "README.md", readme_table(run.summary))
     else:
-        Image.fromarray(gallery(folder, run.records)).save(HERE / "images" / "gallery.png", optimize=True)
+        Image.fromarray(gallery(folder, run.records)).save(HERE / "images" / "gallery.jpg", quality=88)
         insert(HERE / "style.md", table(folder, run.records))
 
 
