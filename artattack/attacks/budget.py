@@ -68,7 +68,7 @@ BALLS = ("linf", "l2")  # what a budget can hold images to at every step
 
 
 def project(x: tf.Tensor, original: tf.Tensor, budget: tuple[str, float] | None) -> tf.Tensor:
-    """Return the nearest images to x, (N, H, W, 3), within [0, 1] and, if there is a budget, its ball.
+    """Return images near x, (N, H, W, 3), within [0, 1] and, if there is a budget, its ball; for linf the nearest.
 
     Args:
         x: images, any values.

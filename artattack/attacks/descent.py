@@ -18,7 +18,6 @@ from artattack.config import StyleOptions
 
 _STEPS_PER_CALL = 20  # between two looks at the host: often enough for a progress bar and an interrupt
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's own (Kingma & Ba, ICLR 2015)
-_FAILED = 1e6  # added to the score of an image that does not lead every guide astray: any success is better
 
 
 class Work(NamedTuple):
@@ -34,7 +33,8 @@ class Work(NamedTuple):
 class State(NamedTuple):
     """Where the descent stands: the step (), parameters with Adam's moments, and the best of each image so far.
 
-    `best` is (N, H, W, 3); `score` and `done` are (N,). An image that is done does not move any more.
+    `best` is (N, H, W, 3); its loss `score`, whether it leads all guides `astray`, and `done` are (N,). The best of
+    an image that is done does not change any more.
     """
 
     step: tf.Tensor
@@ -43,6 +43,7 @@ class State(NamedTuple):
     variance: tf.Tensor
     best: tf.Tensor
     score: tf.Tensor
+    astray: tf.Tensor
     done: tf.Tensor
 
 
@@ -92,11 +93,13 @@ class Descent:
             seed: of jitter and random views.
             on_steps: called now and then with the steps done since, summed over images.
         """
-        x = tf.constant(original, tf.float32)
+        x, start = tf.constant(original, tf.float32), tf.constant(first, tf.float32)
+        if self._mask is not None:
+            start = tf.where(self._mask > 0, start, x)
         with _precision(self._options.precision):
             work = Work(
                 x,
-                tf.constant(first, tf.float32),
+                project(start, x, self._options.budget),
                 Targets(styles, self._objective.content_targets(x)),
                 self._guidance.references(original) if self._guidance else [],
                 tf.constant(seed % 2**31, tf.int32),
@@ -110,7 +113,8 @@ class Descent:
         parameters = self._form.start(work.first)
         zeros = tf.zeros_like(parameters)
         worst = tf.fill((n,), np.float32(np.inf))
-        state = State(tf.constant(0), parameters, zeros, zeros, work.first, worst, tf.zeros((n,), tf.bool))
+        no = tf.zeros((n,), tf.bool)
+        state = State(tf.constant(0), parameters, zeros, zeros, work.first, worst, no, no)
         if self._compiled is None:  # one trace, whatever the size of later batches
             state_spec, work_spec = tf.nest.map_structure(_of_any_batch, (state, work))
             self._compiled = (
@@ -133,20 +137,19 @@ class Descent:
                 x = self._image(state.parameters, work)
                 loss, astray = self._loss(x, work, state.step)
             gradient = tape.gradient(loss, state.parameters)
-            state = self._adam(self._judged(state, work, x, loss, astray), work, gradient)
+            state = self._adam(self._judged(state, x, loss, astray), work, gradient)
         return state
 
     def _last_look(self, state: State, work: Work) -> State:
         x = self._image(state.parameters, work)
-        return self._judged(state, work, x, *self._loss(x, work, state.step))
+        return self._judged(state, x, *self._loss(x, work, state.step))
 
     def _image(self, parameters: tf.Tensor, work: Work) -> tf.Tensor:
         x = self._form.image(parameters, work.first)
-        return x if isinstance(self._form, Pixel) else self._allowed(x, work)  # pixels are kept allowed at each step
-
-    def _allowed(self, x: tf.Tensor, work: Work) -> tf.Tensor:
         if self._mask is not None:
             x = work.original + self._mask * (x - work.original)
+        if isinstance(self._form, Pixel):
+            return x  # each step ends within the budget
         return project(x, work.original, self._options.budget)
 
     def _loss(self, x: tf.Tensor, work: Work, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -166,18 +169,17 @@ class Descent:
         if self._guidance is None:
             return loss, tf.zeros_like(loss, tf.bool)
         guide_loss, astray = self._guidance.loss(x, work.references, tf.bitwise.invert(seed))
-        return loss + options.guide_weight * guide_loss, astray
+        loss += options.guide_weight * guide_loss
+        return loss, tf.logical_and(astray, tf.math.is_finite(loss))
 
-    def _judged(self, state: State, work: Work, x: tf.Tensor, loss: tf.Tensor, astray: tf.Tensor) -> State:
-        """Keep the images that score better than before."""
-        score = loss
-        if self._guidance is not None:
-            distance = tf.reduce_sum(tf.square(x - work.original), (1, 2, 3))
-            score = tf.where(astray, distance if self._options.early_stop else loss, _FAILED + loss)
-        better = tf.logical_and(score < state.score, tf.logical_not(state.done))
+    def _judged(self, state: State, x: tf.Tensor, loss: tf.Tensor, astray: tf.Tensor) -> State:
+        """Keep the images that are better than before: of less loss, but any astray before any that is not."""
+        better = tf.where(tf.equal(astray, state.astray), loss < state.score, astray)
+        better = tf.logical_and(better, tf.logical_not(state.done))
         return state._replace(
             best=tf.where(better[:, None, None, None], x, state.best),
-            score=tf.where(better, score, state.score),
+            score=tf.where(better, loss, state.score),
+            astray=tf.logical_or(state.astray, astray),
             done=tf.logical_or(state.done, astray) if self._options.early_stop else state.done,
         )
 
@@ -190,40 +192,45 @@ class Descent:
         scale = self._options.learning_rate * tf.sqrt(1.0 - _BETA_2**time) / (1.0 - _BETA_1**time)
         parameters = state.parameters - scale * momentum / (tf.sqrt(variance) + _EPSILON)
         if isinstance(self._form, Pixel):
-            parameters = self._allowed(parameters, work)
+            parameters = project(parameters, work.original, self._options.budget)
         return state._replace(step=step, parameters=parameters, momentum=momentum, variance=variance)
 
     def _by_lbfgs(self, work: Work, on_steps: Callable[[int], None]) -> np.ndarray:
         """Minimise with SciPy's L-BFGS-B, one image at a time: its line search is about one loss."""
         out = []
         for i in range(len(work.original)):
-            one = _nth(work, i)
-            start = self._form.start(one.first).numpy()
-            result = minimize(
-                self._on_host, start.ravel(), (start.shape, one), "L-BFGS-B", True,
-                bounds=self._bounds(one), options={"maxiter": self._options.steps},
-            )  # fmt: skip
-            out.append(self._image(tf.constant(result.x.reshape(start.shape), tf.float32), one).numpy())
+            out.append(self._one_by_lbfgs(_nth(work, i)))
             on_steps(self._options.steps)
         return np.concatenate(out)
 
-    def _on_host(self, flat: np.ndarray, shape: tuple[int, ...], work: Work) -> tuple[float, np.ndarray]:
-        loss, gradient = self._slope(tf.constant(flat.reshape(shape), tf.float32), work)
-        return float(loss), gradient.numpy().ravel().astype(np.float64)
+    def _one_by_lbfgs(self, work: Work) -> np.ndarray:
+        start = self._form.start(work.first).numpy()
+        best = (True, np.inf), start
 
-    def _loss_and_gradient(self, parameters: tf.Tensor, work: Work) -> tuple[tf.Tensor, tf.Tensor]:
+        def on_host(flat: np.ndarray) -> tuple[float, np.ndarray]:
+            nonlocal best
+            parameters = flat.reshape(start.shape).astype(np.float32)
+            loss, astray, gradient = self._slope(tf.constant(parameters), work)
+            rank = not astray, float(loss)
+            if rank < best[0]:
+                best = rank, parameters
+            return float(loss), gradient.numpy().ravel().astype(np.float64)
+
+        options = {"maxiter": self._options.steps}
+        minimize(on_host, start.ravel(), method="L-BFGS-B", jac=True, bounds=self._bounds(work), options=options)
+        return self._image(tf.constant(best[1]), work).numpy()  # type: ignore[no-any-return]
+
+    def _loss_and_gradient(self, parameters: tf.Tensor, work: Work) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(parameters)
-            loss = tf.reduce_sum(self._loss(self._image(parameters, work), work, tf.constant(0))[0])
-        return loss, tape.gradient(loss, parameters)
+            loss, astray = self._loss(self._image(parameters, work), work, tf.constant(0))
+        return loss[0], astray[0], tape.gradient(loss, parameters)
 
     def _bounds(self, work: Work) -> Any:
         if not isinstance(self._form, Pixel):
             return None
-        radius = self._options.budget[1] if self._options.budget else np.inf  # linf, as the attack has checked
-        room = radius if self._mask is None else radius * (self._mask.numpy() > 0)
-        room = np.broadcast_to(np.minimum(room, 1.0), work.original.shape)
-        low, high = (np.clip(work.original.numpy() + sign * room, 0, 1).ravel() for sign in (-1, 1))
+        radius = self._options.budget[1] if self._options.budget else 1.0  # linf, as the attack has checked
+        low, high = (np.clip(work.original.numpy() + sign * radius, 0, 1).ravel() for sign in (-1, 1))
         return list(zip(low, high, strict=True))
 
 

@@ -7,6 +7,7 @@ ICLR 2020) do. Guides give logits, never probabilities.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -19,10 +20,13 @@ from artattack.models.model import Model
 _SHRINK = 0.75  # of the image's side, the least that random views are resized to
 _SHIFT = 0.1  # of the image's side, the most that random views are shifted by
 _NOISE = 0.05  # standard deviation of random views' noise
+_LEVELS = np.arange(256, dtype=np.float32) / np.float32(255)  # the values that 8 bits can hold
 
 
 class Guidance:
     """Leads one or more classifiers away from what they see in the originals, or to a target class.
+
+    Guides see images as a PNG would hold them, so that leading them astray outlasts the rounding.
 
     Args:
         models: the guides; their losses are averaged.
@@ -51,6 +55,7 @@ class Guidance:
             references: from the method above.
             seed: (2,) int32, of this step's random views.
         """
+        x = rounded(x)
         logits = [model.logits(x) for model in self._models]
         astray = [self._is_astray(values, outputs) for values, outputs in zip(logits, references, strict=True)]
         if self._options.views:
@@ -88,6 +93,20 @@ def margin(logits: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
     return tf.gather(logits, outputs, batch_dims=1) - tf.reduce_max(others, 1)
 
 
+def rounded(x: tf.Tensor) -> tf.Tensor:
+    """Return images in [0, 1] on the 8-bit grid, to the bit as `artattack.images.quantize`; the gradient passes as is.
+
+    Looked up, since TensorFlow turns a division by 255 into a product that is off by a bit.
+    """
+    levels = tf.clip_by_value(tf.cast(255.0 * x + 0.5, tf.int32), 0, 255)
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def straight_through(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        return tf.gather(_LEVELS, levels), lambda upstream: upstream
+
+    return straight_through(x)
+
+
 def random_view(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Return images (N, H, W, 3) shrunk, shifted and with noise at random, the same for all, of the same shape.
 
@@ -97,7 +116,7 @@ def random_view(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     choice = tf.random.stateless_uniform((3,), seed)
     side = 1.0 - (1.0 - _SHRINK) * choice[0]
     offset = (2.0 * choice[1:] - 1.0) * _SHIFT + (1.0 - side) / 2.0
-    # One row of a projective transform: output pixel (i, j) shows input pixel (i, j) / side - offset.
+    # One row of a projective transform: output pixel p shows input pixel (p - offset) / side.
     right, down = -offset[1] * width / side, -offset[0] * height / side
     transform = tf.stack([1.0 / side, 0.0, right, 0.0, 1.0 / side, down, 0.0, 0.0])
     shrunk = tf.raw_ops.ImageProjectiveTransformV3(
@@ -108,7 +127,7 @@ def random_view(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         interpolation="BILINEAR",
         fill_mode="CONSTANT",
     )
-    noise = tf.random.stateless_normal(tf.shape(x), seed, stddev=_NOISE)
+    noise = tf.random.stateless_normal(x.shape[1:], seed, stddev=_NOISE)
     return tf.clip_by_value(shrunk + 0.5 + noise, 0.0, 1.0)
 
 

@@ -111,7 +111,7 @@ class Objective:
         options: of the style attack; layers, their weights, statistics, pooling and surrogate are read.
 
     Raises:
-        ArtattackError: no such layer or surrogate, or weights for another number of layers.
+        ArtattackError: no such layer or surrogate, or weights for another number of layers or below 0.
     """
 
     def __init__(self, model: Model, options: StyleOptions) -> None:
@@ -124,6 +124,8 @@ class Objective:
         self._weights = [1.0] * len(style) if options.style_layer_weights is None else options.style_layer_weights
         if len(self._weights) != len(style):
             raise ArtattackError(f"style_layer_weights: {len(style)} layers, but {len(self._weights)} weights")
+        if style and not (min(self._weights) >= 0 and 0 < sum(self._weights) < np.inf):
+            raise ArtattackError(f"style_layer_weights: from 0 on, and not all 0, not {tuple(self._weights)}")
         freeze = partial(Features, model, gradient=options.surrogate, average_pooling=options.pooling == "average")
         self._features = freeze((*style, *content)) if style or content else _no_features
         self._content_features = freeze(content) if content else _no_features

@@ -38,12 +38,13 @@ class Fourier:
         self._size = (height, width)
         down, right = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :]
         scale = 1.0 / np.maximum(np.hypot(down, right), 1.0 / max(height, width))
-        # By Parseval: columns of the half spectrum count twice, but for the first and the Nyquist column.
-        twice = np.full(right.shape[1], 2.0)
-        twice[0] = 1.0
+        # By Parseval: columns of the half spectrum count twice. Of the first and the Nyquist column only the half
+        # that has the symmetry of a real image's spectrum is seen, and it counts once.
+        counts = np.full(right.shape[1], 2.0)
+        counts[0] = 0.5
         if width % 2 == 0:
-            twice[-1] = 1.0
-        power = 2.0 * (twice * scale**2).sum()  # real and imaginary parts
+            counts[-1] = 0.5
+        power = 2.0 * (counts * scale**2).sum()  # real and imaginary parts
         colour = _COLOUR / np.sqrt((_COLOUR**2).sum() / 3.0)
         self._colour = tf.constant(colour.T)
         self._scale = tf.constant(scale * height * width / np.sqrt(power), tf.float32)

@@ -138,6 +138,7 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
             return images
         if not (images.min() >= -1e-4 and images.max() <= 1 + 1e-4):  # also where there is a NaN
             raise ArtattackError(f"images lie within the clip values, {low:g} to {high:g}; these do not")
+        images = images.clip(0.0, 1.0)
         size = (images.shape[1], images.shape[2])
         if size not in self._descents:
             mask = _mask(self.mask, size)

@@ -6,12 +6,13 @@ tells masked gradients from robustness (Athalye et al., ICML 2018).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
-from artattack.errors import unknown
+from artattack.errors import ArtattackError, unknown
 
 Quantizer = Callable[[tf.Tensor], tf.Tensor]
 
@@ -49,7 +50,7 @@ def surrogate(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
     """Return the derivative of that name; `tanh:0.5` gives a temperature.
 
     Raises:
-        ArtattackError: no such surrogate.
+        ArtattackError: no such surrogate, or a temperature that is none.
     """
     base, _, argument = name.partition(":")
     if base not in SURROGATES or (argument and base != "tanh"):
@@ -60,6 +61,8 @@ def surrogate(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
         temperature = float(argument)
     except ValueError:
         raise unknown("surrogate", name, [*SURROGATES, "tanh:T"]) from None
+    if not 0 < temperature < math.inf:
+        raise ArtattackError(f"surrogate '{name}': T is a temperature above 0")
     return lambda x: tanh(x, temperature)
 
 
