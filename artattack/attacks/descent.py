@@ -72,8 +72,7 @@ class Descent:
         self._mask = mask
         self._form = Fourier(*size) if options.parametrization == "fourier" else Pixel()
         self._advance = tf.function(self._steps)
-        self._finish = tf.function(self._last_look)
-        self._compiled: tuple[Any, Any] | None = None
+        self._compiled: Any = None
         self._slope = tf.function(self._loss_and_gradient)
 
     def __call__(
@@ -117,16 +116,14 @@ class Descent:
         state = State(tf.constant(0), parameters, zeros, zeros, work.first, worst, no, no)
         if self._compiled is None:  # one trace, whatever the size of later batches
             state_spec, work_spec = tf.nest.map_structure(_of_any_batch, (state, work))
-            self._compiled = (
-                self._advance.get_concrete_function(state_spec, work_spec, tf.TensorSpec((), tf.int32)),
-                self._finish.get_concrete_function(state_spec, work_spec),
-            )
-        advance, finish = self._compiled
+            steps_spec = tf.TensorSpec((), tf.int32)
+            self._compiled = self._advance.get_concrete_function(state_spec, work_spec, steps_spec)
         for done in range(0, self._options.steps, _STEPS_PER_CALL):
             steps = min(_STEPS_PER_CALL, self._options.steps - done)
-            state = advance(state, work, tf.constant(steps))
+            state = self._compiled(state, work, tf.constant(steps))
             on_steps(steps * n)
-        return finish(state, work).best.numpy()  # type: ignore[no-any-return]
+        # One step too many judges the last iterate; to compile that by itself would take longer than the step.
+        return self._compiled(state, work, tf.constant(1)).best.numpy()  # type: ignore[no-any-return]
 
     def _steps(self, state: State, work: Work, steps: tf.Tensor) -> State:
         for _ in tf.range(steps):
@@ -139,10 +136,6 @@ class Descent:
             gradient = tape.gradient(loss, state.parameters)
             state = self._adam(self._judged(state, x, loss, astray), work, gradient)
         return state
-
-    def _last_look(self, state: State, work: Work) -> State:
-        x = self._image(state.parameters, work)
-        return self._judged(state, x, *self._loss(x, work, state.step))
 
     def _image(self, parameters: tf.Tensor, work: Work) -> tf.Tensor:
         x = self._form.image(parameters, work.first)

@@ -1,10 +1,18 @@
-"""A small binarized network, images and a style for the style attack's tests."""
+"""A small binarized network, images, a style, and the style attack on them; each attack is compiled once only."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import larq as lq
 import numpy as np
 import pytest
 import tf_keras
+from PIL import Image
 
+from artattack.attacks.style import StyleTransferAttack
+from artattack.models.estimator import ArtEstimator, to_estimator
 from artattack.models.model import Model, Preprocessing
 
 SIZE = 24
@@ -16,6 +24,7 @@ def model() -> Model:
     image = tf_keras.Input((SIZE, SIZE, 3))
     x = tf_keras.layers.Conv2D(8, 3, padding="same", name="stem")(image)
     x = tf_keras.layers.BatchNormalization(name="norm")(x)
+    x = tf_keras.layers.MaxPooling2D(2, name="pool")(x)
     x = lq.layers.QuantConv2D(
         8,
         3,
@@ -32,11 +41,53 @@ def model() -> Model:
 
 
 @pytest.fixture(scope="session")
+def estimator(model: Model) -> ArtEstimator:
+    return to_estimator(model)
+
+
+@pytest.fixture(scope="session")
 def images() -> np.ndarray:
-    return np.random.default_rng(0).uniform(0.2, 0.8, (3, SIZE, SIZE, 3)).astype(np.float32)
+    return _constant(np.random.default_rng(0).uniform(0.2, 0.8, (3, SIZE, SIZE, 3)).astype(np.float32))
 
 
 @pytest.fixture(scope="session")
 def stripes() -> np.ndarray:
     columns = (np.arange(SIZE) // 3 % 2).astype(np.float32)
-    return np.broadcast_to(columns[None, :, None], (SIZE, SIZE, 3)).copy()
+    return _constant(np.broadcast_to(columns[None, :, None], (SIZE, SIZE, 3)).copy())
+
+
+@pytest.fixture(scope="session")
+def half_mask(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image, white on the left half."""
+    white = np.zeros((SIZE, SIZE), np.uint8)
+    white[:, : SIZE // 2] = 255
+    path = tmp_path_factory.mktemp("masks") / "half.png"
+    Image.fromarray(white).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def attack(estimator: ArtEstimator, stripes: np.ndarray) -> Callable[..., StyleTransferAttack]:
+    """Return the attack with some options, 8 steps unless told; the same one for the same options."""
+
+    @cache
+    def attack(**options: Any) -> StyleTransferAttack:
+        return StyleTransferAttack(estimator, **({"styles": stripes, "steps": 8} | options))
+
+    return attack
+
+
+@pytest.fixture(scope="session")
+def paint(attack: Callable[..., StyleTransferAttack], images: np.ndarray) -> Callable[..., np.ndarray]:
+    """Return the images as the attack with some options paints them."""
+
+    @cache
+    def paint(**options: Any) -> np.ndarray:
+        return _constant(attack(**options).generate(images))
+
+    return paint
+
+
+def _constant(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array

@@ -1,11 +1,12 @@
-"""Moving along a line until a distance is met."""
+"""Moving along a line until a distance is met, and onto balls."""
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from artattack.attacks.budget import match
+from artattack.attacks.budget import check_budget, match, project
 from artattack.attacks.controls import control
 from artattack.distances import DISTANCES, l2
 from artattack.errors import ArtattackError
@@ -37,11 +38,19 @@ def test_linf_by_hand() -> None:
     assert out.sum() == pytest.approx(8 / 255)
 
 
-def test_similarity_falls_to_its_target() -> None:
+@pytest.mark.parametrize(("similarity", "target"), [("ssim", 0.6), ("psnr", 20.0)])
+def test_similarity_falls_to_its_target(similarity: str, target: float) -> None:
     x, moved = _images(1)
-    reached = DISTANCES["ssim"](x, match(x, moved, 0.6, "ssim"))
-    assert (reached >= 0.6).all()
-    np.testing.assert_allclose(reached, 0.6, atol=0.02)
+    reached = DISTANCES[similarity](x, match(x, moved, target, similarity))
+    assert (reached >= target).all()
+    np.testing.assert_allclose(reached, target, rtol=0.03)
+
+
+def test_colour_difference_rises_to_its_target() -> None:
+    x, moved = _images(1)
+    reached = DISTANCES["delta_e"](x, match(x, moved, 10.0, "delta_e"))
+    assert (reached <= 10.0).all()
+    np.testing.assert_allclose(reached, 10.0, rtol=0.03)
 
 
 def test_near_images_stay_unless_told_to_go_beyond() -> None:
@@ -76,3 +85,53 @@ def test_noise_of_an_image_does_not_depend_on_its_batch() -> None:
     together = control("noise", x, target, seeds=[1, 2, 3])
     np.testing.assert_array_equal(control("noise", x[1:2], target[1:2], seeds=[2]), together[1:2])
     assert (control("noise", x[1:2], target[1:2], seeds=[4]) != together[1:2]).any()
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), norm=st.sampled_from(["linf", "l2"]), radius=st.floats(0.01, 3.0))
+def test_projection_ends_within_the_ball_and_the_cube(seed: int, norm: str, radius: float) -> None:
+    rng = np.random.default_rng(seed)
+    original = rng.random((2, 3, 3, 3)).astype(np.float32)
+    x = original + rng.normal(size=original.shape).astype(np.float32)
+    out = project(tf.constant(x), tf.constant(original), (norm, radius)).numpy()
+    change = (out - original).reshape(2, -1)
+    distance = np.abs(change).max(1) if norm == "linf" else np.linalg.norm(change, axis=1)
+    assert (distance <= radius + 1e-5).all()
+    assert out.min() >= 0
+    assert out.max() <= 1
+    np.testing.assert_allclose(project(tf.constant(out), tf.constant(original), (norm, radius)), out, atol=1e-5)
+
+
+def test_linf_projection_is_the_nearest_point() -> None:
+    original = np.random.default_rng(0).random((1, 4, 4, 3)).astype(np.float32)
+    x = original + np.random.default_rng(0).normal(size=original.shape).astype(np.float32)
+    nearest = np.clip(np.clip(x, original - 0.1, original + 0.1), 0, 1)
+    np.testing.assert_allclose(project(tf.constant(x), tf.constant(original), ("linf", 0.1)), nearest, atol=1e-6)
+
+
+@pytest.mark.parametrize("budget", [None, ("linf", 0.1), ("l2", 0.5)])
+def test_images_within_stay_where_they_are(budget: tuple[str, float] | None) -> None:
+    rng = np.random.default_rng(1)
+    original = rng.uniform(0.1, 0.9, (2, 4, 4, 3)).astype(np.float32)
+    x = original + rng.uniform(-0.07, 0.07, original.shape).astype(np.float32)
+    assert l2(original, x).max() < 0.5
+    np.testing.assert_allclose(project(tf.constant(x), tf.constant(original), budget), x, atol=1e-7)
+
+
+def test_l2_projection_shortens_the_change_by_hand() -> None:
+    # (0.6, 0.8) is 1 long; a ball of radius 0.5 holds half. The third pixel is clipped to 1 first, and stays there.
+    original = np.zeros((1, 1, 1, 3), np.float32)
+    original[..., 2] = 1.0
+    x = tf.constant([[[[0.6, 0.8, 7.0]]]])
+    np.testing.assert_allclose(project(x, tf.constant(original), ("l2", 0.5))[0, 0, 0], [0.3, 0.4, 1.0], rtol=1e-5)
+
+
+def test_without_a_budget_images_are_clipped() -> None:
+    x = tf.constant([[[[-0.5, 0.5, 1.5]]]])
+    np.testing.assert_array_equal(project(x, tf.fill((1, 1, 1, 3), 0.9), None)[0, 0, 0], [0.0, 0.5, 1.0])
+
+
+@pytest.mark.parametrize("budget", [("ssim", 0.8), ("linf", 0.0)])
+def test_budgets_that_no_projection_keeps_are_refused(budget: tuple[str, float]) -> None:
+    with pytest.raises(ArtattackError, match="linf and l2"):
+        check_budget(budget)

@@ -1,156 +1,325 @@
-"""Options of the style attack, each of which must count."""
+"""Options of the style attack, each of which must count, and do what it says."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
+from artattack.attacks.objective import total_variation
 from artattack.attacks.style import StyleTransferAttack
 from artattack.distances import DISTANCES, l2, linf
 from artattack.errors import ArtattackError
 from artattack.images import quantize
-from artattack.models.estimator import to_estimator
+from artattack.models.estimator import ArtEstimator, to_estimator
 from artattack.models.model import Model
 
+Paint = Callable[..., np.ndarray]
+Attack = Callable[..., StyleTransferAttack]
 SIZE = 24  # of the images in conftest.py
+CONTENT_ONLY = {"style_weight": 0.0, "tv_weight": 0.0}
+STYLE_ONLY = {"content_weight": 0.0, "tv_weight": 0.0}
 
 
-def paint(model: Model, stripes: np.ndarray, images: np.ndarray, **options: Any) -> np.ndarray:
-    return StyleTransferAttack(to_estimator(model), styles=stripes, **({"steps": 8} | options)).generate(images)
+@pytest.mark.parametrize(
+    ("options", "plain"),
+    [
+        ({"style_layers": ("stem",)}, {}),
+        ({"style_layer_weights": (1, 5)}, {}),
+        ({"content_layers": ("binary:0",)}, {}),
+        ({"style_weight": 0.2}, {}),
+        ({"content_weight": 0.0}, {}),
+        ({"steps": 20}, {}),
+        ({"learning_rate": 0.1}, {}),
+        ({"statistics": "mean-variance"}, {}),
+        ({"statistics": "histogram"}, {}),
+        ({"pooling": "average"}, {}),
+        ({"parametrization": "fourier"}, {}),
+        ({"surrogate": "tanh:0.3"} | STYLE_ONLY, STYLE_ONLY),
+    ],
+    ids=lambda options: next(iter(options), ""),
+)
+def test_option_counts(paint: Paint, options: dict[str, Any], plain: dict[str, Any]) -> None:
+    assert np.abs(paint(**options) - paint(**plain)).max() > 1e-3
 
 
-def half_mask(folder: Path) -> Path:
-    """White on the left half."""
-    white = np.zeros((SIZE, SIZE), np.uint8)
-    white[:, : SIZE // 2] = 255
-    path = folder / "mask.png"
-    Image.fromarray(white).save(path)
-    return path
+# ---- what is minimised
 
 
-def test_nothing_changes_outside_the_mask(
-    model: Model, stripes: np.ndarray, images: np.ndarray, tmp_path: Path
-) -> None:
-    out = paint(model, stripes, images, mask=half_mask(tmp_path))
-    np.testing.assert_array_equal(out[:, :, SIZE // 2 :], images[:, :, SIZE // 2 :])
-    assert np.abs(out - images)[:, :, : SIZE // 2].max() > 0.01
+def test_content_alone_is_there_from_the_start(images: np.ndarray, paint: Paint) -> None:
+    np.testing.assert_array_equal(paint(**CONTENT_ONLY), images)
 
 
-def test_style_mask_chooses_a_part_of_the_style(
-    model: Model, stripes: np.ndarray, images: np.ndarray, tmp_path: Path
-) -> None:
-    style = stripes.copy()
-    style[:, SIZE // 2 :] = 0.5
-    assert (
-        np.abs(paint(model, style, images, style_mask=half_mask(tmp_path)) - paint(model, style, images)).max() > 1e-3
-    )
+def test_content_layers_do_not_matter_to_style_alone(paint: Paint) -> None:
+    np.testing.assert_allclose(paint(content_layers=("binary:0",), **STYLE_ONLY), paint(**STYLE_ONLY), atol=1e-5)
+
+
+def test_total_variation_weight_smooths(paint: Paint) -> None:
+    rough, smooth = (total_variation(tf.constant(paint(tv_weight=w, steps=20))) for w in (0.0, 3.0))
+    assert (smooth.numpy() < 0.8 * rough.numpy()).all()
+
+
+def test_jitter_shifts_images_and_content_alike(images: np.ndarray, paint: Paint) -> None:
+    # So the content loss is 0 from the start, and no iterate is better.
+    np.testing.assert_array_equal(paint(jitter=5, **CONTENT_ONLY), images)
+
+
+def test_jitter_counts_and_follows_from_the_seed(attack: Attack, images: np.ndarray, paint: Paint) -> None:
+    np.testing.assert_array_equal(attack(jitter=5).generate(images), paint(jitter=5))
+    assert np.abs(paint(jitter=5, seed=2) - paint(jitter=5)).max() > 1e-3
+    assert np.abs(paint(jitter=5) - paint()).max() > 1e-3
+
+
+# ---- where it starts
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_starts_from_noise_that_follows_from_the_seed(paint: Paint, seed: int) -> None:
+    out = paint(init="noise", seed=seed, steps=1, learning_rate=1e-9)
+    expected = np.random.default_rng(seed).random((3, SIZE, SIZE, 3), np.float32)
+    np.testing.assert_allclose(out, expected, atol=1e-6)
+
+
+def test_starts_from_an_image_file(paint: Paint, tmp_path: Path) -> None:
+    values = np.random.default_rng(5).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    Image.fromarray(values).save(tmp_path / "first.png")
+    out = paint(init=tmp_path / "first.png", steps=1, learning_rate=1e-9)
+    np.testing.assert_allclose(out, np.broadcast_to(values / 255, out.shape), atol=1e-6)
+
+
+# ---- where it may go
 
 
 @pytest.mark.parametrize("parametrization", ["pixel", "fourier"])
 @pytest.mark.parametrize(("norm", "distance", "radius"), [("linf", linf, 8 / 255), ("l2", l2, 0.7)])
 def test_budget_is_kept(
-    model: Model, stripes: np.ndarray, images: np.ndarray, parametrization: str, norm: str, distance: Any, radius: float
+    images: np.ndarray, paint: Paint, parametrization: str, norm: str, distance: Any, radius: float
 ) -> None:
-    out = paint(model, stripes, images, budget=f"{norm}={radius}", parametrization=parametrization)
+    options = {} if parametrization == "pixel" else {"parametrization": parametrization}
+    out = paint(budget=f"{norm}={radius:g}", **options)
     assert (distance(images, out) <= radius + 1e-4).all()
     assert (distance(images, out) > 0.3 * radius).all()
 
 
-def test_match_meets_its_distance(model: Model, stripes: np.ndarray, images: np.ndarray) -> None:
+def test_budget_and_mask_are_kept_from_the_start(images: np.ndarray, half_mask: Path, paint: Paint) -> None:
+    noise = {"init": "noise", "steps": 1, "learning_rate": 1e-9}
+    out = paint(budget="linf=0.05", mask=half_mask, **noise, **STYLE_ONLY)
+    assert (linf(images, out) <= 0.05 + 1e-6).all()
+    assert (linf(images, out) > 0.04).all()
+    np.testing.assert_array_equal(out[:, :, SIZE // 2 :], images[:, :, SIZE // 2 :])
+
+
+def test_nothing_changes_outside_the_mask(images: np.ndarray, half_mask: Path, paint: Paint) -> None:
+    out = paint(mask=half_mask)
+    np.testing.assert_array_equal(out[:, :, SIZE // 2 :], images[:, :, SIZE // 2 :])
+    assert np.abs(out - images)[:, :, : SIZE // 2].max() > 0.01
+
+
+def test_grey_in_a_mask_lets_half_the_change_through(images: np.ndarray, paint: Paint, tmp_path: Path) -> None:
+    # The first step of Adam is as long everywhere, 0.02; then half of it passes.
+    Image.new("L", (SIZE, SIZE), 128).save(tmp_path / "grey.png")
+    for steps in (1, 4):
+        out = paint(mask=tmp_path / "grey.png", steps=steps, **STYLE_ONLY)
+        assert np.abs(out - images).max() == pytest.approx(steps * 0.02 * 128 / 255, rel=0.05)
+
+
+def test_style_outside_the_style_mask_does_not_matter(
+    estimator: ArtEstimator, images: np.ndarray, stripes: np.ndarray, half_mask: Path
+) -> None:
+    # The same image in two styles that differ on the right, from where the 3 x 3 kernels on the left do not see.
+    other = stripes.copy()
+    other[:, SIZE // 2 + 1 :] = 0.5
+    options = {"styles": [stripes, other], "blend": False, "style_layers": ("stem",), "steps": 8}
+    twice = images[[0, 0]]
+    left, whole = (
+        StyleTransferAttack(estimator, style_mask=mask, **options).generate(twice) for mask in (half_mask, None)
+    )
+    np.testing.assert_allclose(left[0], left[1], atol=1e-5)
+    assert np.abs(whole[0] - whole[1]).max() > 1e-3
+
+
+@pytest.mark.parametrize("wanted", ["ssim=0.99", "delta_e=1.5"])
+def test_match_meets_its_distance(attack: Attack, images: np.ndarray, wanted: str) -> None:
+    name, _, target = wanted.partition("=")
     grid = quantize(images)
-    out = paint(model, stripes, grid, match="ssim=0.99", steps=20, learning_rate=0.05)
-    np.testing.assert_allclose(DISTANCES["ssim"](grid, out), 0.99, atol=0.003)
+    out = attack(match=wanted, steps=20, learning_rate=0.05).generate(grid)
+    np.testing.assert_allclose(DISTANCES[name](grid, out), float(target), rtol=0.02)
     np.testing.assert_array_equal(quantize(out), out)
 
 
-def test_jitter_counts_and_follows_from_the_seed(model: Model, stripes: np.ndarray, images: np.ndarray) -> None:
-    first, again, other = (paint(model, stripes, images, jitter=5, seed=seed) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first, again)
-    assert np.abs(first - other).max() > 1e-3
-    assert np.abs(first - paint(model, stripes, images)).max() > 1e-3
+# ---- how it gets there
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"parametrization": "fourier"},
-        {"statistics": "mean-variance"},
-        {"statistics": "histogram"},
-        {"style_layer_weights": (1, 5)},
-        {"surrogate": "tanh:0.3", "content_weight": 0.0, "tv_weight": 0.0},
-        {"init": "noise"},
-    ],
-)
-def test_option_counts(model: Model, stripes: np.ndarray, images: np.ndarray, options: dict[str, Any]) -> None:
-    plain = {key: value for key, value in options.items() if key.endswith("_weight")}
-    assert np.abs(paint(model, stripes, images, **options) - paint(model, stripes, images, **plain)).max() > 1e-3
-
-
-def test_lbfgs_ends_lower_than_adam_in_as_many_steps(model: Model, stripes: np.ndarray, images: np.ndarray) -> None:
+def test_lbfgs_ends_lower_than_adam_in_as_many_steps(images: np.ndarray, paint: Paint) -> None:
     # The content loss alone, from noise: smooth in the float layer it is measured in.
-    options = {"style_weight": 0.0, "tv_weight": 0.0, "init": "noise", "steps": 15}
-    adam, lbfgs = (paint(model, stripes, images, optimizer=name, **options) for name in ("adam", "lbfgs"))
-    assert np.abs(lbfgs - images).mean() < np.abs(adam - images).mean()
+    options = CONTENT_ONLY | {"init": "noise", "steps": 15}
+    adam, lbfgs = (paint(optimizer=name, **options) for name in ("adam", "lbfgs"))
+    assert (l2(images, lbfgs) < 0.5 * l2(images, adam)).all()
     assert lbfgs.min() >= 0
     assert lbfgs.max() <= 1
 
 
-def test_styles_in_turn(model: Model, stripes: np.ndarray, images: np.ndarray) -> None:
-    other = stripes.transpose(1, 0, 2).copy()
-    out = StyleTransferAttack(to_estimator(model), styles=[stripes, other], blend=False, steps=8).generate(images)
-    expected = np.where(
-        np.array([True, False, True])[:, None, None, None], *(paint(model, s, images) for s in (stripes, other))
-    )
-    np.testing.assert_allclose(out, expected, atol=1e-4)
+@pytest.mark.parametrize("parametrization", ["pixel", "fourier"])
+def test_lbfgs_keeps_within_budget_and_mask(
+    images: np.ndarray, half_mask: Path, paint: Paint, parametrization: str
+) -> None:
+    out = paint(optimizer="lbfgs", budget="linf=0.05", mask=half_mask, parametrization=parametrization)
+    change = linf(images, out)
+    assert (change <= 0.05 + 1e-6).all()
+    assert (change > 0.02).all()
+    np.testing.assert_array_equal(out[:, :, SIZE // 2 :], images[:, :, SIZE // 2 :])
 
 
-def test_guide_is_led_astray_where_style_alone_does_not(model: Model, stripes: np.ndarray, images: np.ndarray) -> None:
-    options = {"budget": "linf=0.1", "steps": 40, "learning_rate": 0.01}
+def test_lbfgs_within_a_mask_alone(images: np.ndarray, half_mask: Path, paint: Paint) -> None:
+    out = paint(optimizer="lbfgs", mask=half_mask)
+    np.testing.assert_array_equal(out[:, :, SIZE // 2 :], images[:, :, SIZE // 2 :])
+    assert (linf(images, out) > 0.02).all()
+
+
+def test_bfloat16_gives_nearly_the_same_and_leaves_tensorflow_as_it_was(
+    attack: Attack, images: np.ndarray, paint: Paint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optimizer, option = tf.config.optimizer, "auto_mixed_precision_onednn_bfloat16"
+    before, set_options, given = optimizer.get_experimental_options(), optimizer.set_experimental_options, []
+    monkeypatch.setattr(optimizer, "set_experimental_options", lambda o: (given.append(o), set_options(o)))
+    out = attack(precision="bfloat16").generate(images)
+    assert given[0] == {option: True}
+    assert optimizer.get_experimental_options().get(option, False) == before.get(option, False)
+    assert np.abs(out - paint()).mean() < 0.01
+    given.clear()
+    attack().generate(images)
+    assert not given
+
+
+# ---- guides
+
+GUIDED = {"guide_weight": 10.0, "confidence": 0.0, "steps": 40}
+
+
+def test_guide_is_led_astray_where_style_alone_does_not(
+    model: Model, estimator: ArtEstimator, images: np.ndarray, paint: Paint
+) -> None:
+    near = {"budget": "linf=0.1", "learning_rate": 0.01}
     seen = model.predict(images).argmax(1)
-    guided = paint(model, stripes, images, guides=[to_estimator(model)], guide_weight=10.0, confidence=0.0, **options)
-    assert (model.predict(quantize(guided)).argmax(1) != seen).sum() > (
-        model.predict(quantize(paint(model, stripes, images, **options))).argmax(1) != seen
-    ).sum()
+    alone = model.predict(quantize(paint(steps=40, **near))).argmax(1)
+    guided = model.predict(quantize(paint(guides=(estimator,), **GUIDED, **near))).argmax(1)
+    assert (guided != seen).sum() > (alone != seen).sum()
 
 
-def test_early_stop_keeps_a_nearer_image_that_is_astray(model: Model, stripes: np.ndarray, images: np.ndarray) -> None:
-    options = {"guides": [to_estimator(model)], "guide_weight": 10.0, "confidence": 0.0, "steps": 40}
+def test_target_is_reached(model: Model, images: np.ndarray, paint: Paint) -> None:
+    guide = to_estimator(replace(model, label_space=(0, 1, 2, 3, 207)))
+    for output, target in ((4, "golden retriever"), (1, "1")):
+        out = paint(guides=(guide,), target=target, **GUIDED)
+        assert (model.predict(images).argmax(1) != output).all()
+        assert (model.predict(quantize(out)).argmax(1) == output).all()
+
+
+def test_early_stop_keeps_the_first_image_that_is_astray(
+    model: Model, estimator: ArtEstimator, images: np.ndarray, paint: Paint
+) -> None:
     seen = model.predict(images).argmax(1)
-    stopped, went_on = (paint(model, stripes, images, early_stop=stop, **options) for stop in (True, False))
-    astray = model.predict(stopped).argmax(1) != seen
+    options = {"guides": (estimator,), **GUIDED, "confidence": 5.0}
+    stopped = paint(early_stop=True, **options)
+    astray = model.predict(quantize(stopped)).argmax(1) != seen
     assert astray.any()
-    assert (l2(images, stopped) <= l2(images, went_on) + 1e-5)[astray].all()
+    longer = paint(early_stop=True, **options | {"steps": 60})
+    np.testing.assert_array_equal(longer[astray], stopped[astray])
+    assert (l2(stopped, paint(**options)) > 0.01)[astray].all()
+
+
+def test_guides_that_stay_leave_the_iterate_of_least_loss(estimator: ArtEstimator, paint: Paint) -> None:
+    # Guides that count for nothing and that nothing leads astray: as without them. Steps are so long that the last
+    # iterate is not the best, and losses differ by little.
+    options = {"budget": "linf=0.01", "learning_rate": 0.01}
+    idle = paint(guides=(estimator,), guide_weight=0.0, **options)
+    np.testing.assert_allclose(idle, paint(**options), atol=1e-6)
+
+
+def test_guides_alone_need_no_style_and_no_content(
+    model: Model, estimator: ArtEstimator, images: np.ndarray, paint: Paint
+) -> None:
+    out = paint(guides=(estimator,), style_weight=0.0, content_weight=0.0, **GUIDED)
+    assert (model.predict(quantize(out)).argmax(1) != model.predict(images).argmax(1)).all()
+
+
+@pytest.mark.parametrize(
+    "options", [{"guide_loss": "cross-entropy"}, {"confidence": 0.0}, {"temperature": 3.0}, {"views": 2}]
+)
+def test_guide_option_counts(estimator: ArtEstimator, paint: Paint, options: dict[str, Any]) -> None:
+    guided = {"guides": (estimator,), "guide_weight": 10.0, **STYLE_ONLY}
+    assert np.abs(paint(**guided, **options) - paint(**guided)).max() > 1e-3
+
+
+def test_lbfgs_leads_guides_astray(model: Model, estimator: ArtEstimator, images: np.ndarray, paint: Paint) -> None:
+    out = paint(guides=(estimator,), optimizer="lbfgs", **GUIDED | {"confidence": 1.0})
+    assert (model.predict(quantize(out)).argmax(1) != model.predict(images).argmax(1)).all()
+
+
+# ---- what is refused
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"steps": 0}, "steps"),
+        ({"learning_rate": -1.0}, "learning_rate"),
+        ({"tv_weight": "much"}, "tv_weight"),
+        ({"stepz": 3}, "did you mean 'steps'"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"seed": -1}, "seed"),
+        ({"style_layers": ("binary:7",)}, "binarized convolutions"),
+        ({"style_layer_weights": (1, 2, 3)}, "2 layers, but 3 weights"),
+        ({"style_layer_weights": (0, 0)}, "not all 0"),
+        ({"style_layer_weights": (3, -1)}, "from 0 on"),
+        ({"surrogate": "tanhh"}, "did you mean 'tanh'"),
         ({"early_stop": True}, "no guide"),
         ({"target": "tench"}, "no guide"),
+        ({"views": 2}, "no guide"),
         ({"style_weight": 0.0, "content_weight": 0.0}, "nothing to do"),
         ({"optimizer": "lbfgs", "jitter": 3}, "line search"),
         ({"optimizer": "lbfgs", "budget": "l2=1"}, "budget l2"),
         ({"budget": "ssim=0.9"}, "linf and l2"),
+        ({"budget": "linf=0"}, "radius above 0"),
+        ({"budget": "0.1"}, "is no distance"),
         ({"match": "sim=0.9"}, "did you mean 'ssim'"),
-        ({"style_layer_weights": (1, 2, 3)}, "2 layers, but 3 weights"),
+        ({"statistics": "histogram", "mask": "any.png"}, "cannot be measured in a mask"),
     ],
 )
-def test_options_that_do_not_go_together_are_named(
-    model: Model, stripes: np.ndarray, options: dict[str, Any], message: str
+def test_what_makes_no_sense_is_named_in_one_line(attack: Attack, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArtattackError, match=message) as raised:
+        attack(**options)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target": "tench"}, "guide 'toy' does not know the target class 'tench'"),
+        ({"target": "tensh"}, "did you mean 'tench'"),
+        ({"optimizer": "lbfgs", "views": 1}, "views: not with optimizer lbfgs"),
+        ({"optimizer": "lbfgs", "early_stop": True}, "early_stop: not with optimizer lbfgs"),
+    ],
+)
+def test_what_makes_no_sense_with_a_guide_is_named(
+    attack: Attack, estimator: ArtEstimator, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ArtattackError, match=message):
-        StyleTransferAttack(to_estimator(model), styles=stripes, **options)
+        attack(guides=(estimator,), **options)
 
 
-def test_target_that_a_guide_does_not_know(model: Model, stripes: np.ndarray) -> None:
-    with pytest.raises(ArtattackError, match="does not know the target class 'tench'"):
-        StyleTransferAttack(to_estimator(model), styles=stripes, guides=[to_estimator(model)], target="tench")
+@pytest.mark.parametrize("option", ["mask", "style_mask", "init"])
+def test_a_missing_file_is_named(attack: Attack, images: np.ndarray, option: str) -> None:
+    with pytest.raises(ArtattackError, match=r"nowhere\.png"):
+        attack(**{option: "nowhere.png"}).generate(images)
 
 
-def test_a_black_mask_is_refused(model: Model, stripes: np.ndarray, images: np.ndarray, tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["mask", "style_mask"])
+def test_a_black_mask_is_refused(attack: Attack, images: np.ndarray, tmp_path: Path, option: str) -> None:
     path = tmp_path / "black.png"
     Image.new("L", (8, 8)).save(path)
     with pytest.raises(ArtattackError, match="all black"):
-        paint(model, stripes, images, mask=path)
+        attack(**{option: path}).generate(images)

@@ -45,3 +45,9 @@ def test_output_is_untouched_and_gradient_is_the_closed_form(name: str, closed_f
 def test_unknown_surrogate_is_named(name: str) -> None:
     with pytest.raises(ArtattackError, match="unknown surrogate"):
         surrogate(name)
+
+
+@pytest.mark.parametrize("name", ["tanh:0", "tanh:-1", "tanh:nan", "tanh:inf"])
+def test_a_temperature_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(ArtattackError, match="a temperature above 0"):
+        surrogate(name)

@@ -1,0 +1,180 @@
+"""What guides make of images, with logits worked out by hand."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+from scipy.ndimage import affine_transform
+
+from artattack.attacks import guidance
+from artattack.attacks.guidance import Guidance, margin, random_view, rounded
+from artattack.config import StyleOptions
+from artattack.errors import ArtattackError
+from artattack.images import quantize
+from artattack.models.model import Model, Preprocessing
+
+RNG = np.random.default_rng(0)
+SEED = tf.constant([3, 4])
+
+
+def guide(slope: float = 10.0) -> Model:
+    """A classifier whose logits are `slope` times the mean red, green and blue."""
+    image = tf_keras.Input((4, 4, 3))
+    mean = tf_keras.layers.GlobalAveragePooling2D()(image)
+    network = tf_keras.Model(image, tf_keras.layers.Dense(3, use_bias=False, name="logits")(mean))
+    network.get_layer("logits").set_weights([slope * np.eye(3, dtype=np.float32)])
+    return Model("mean", "file", "", False, network, (4, 4), Preprocessing(), (0, 207, 440), (), ())
+
+
+def plain(*colours: tuple[float, float, float]) -> np.ndarray:
+    return np.array(colours, np.float32)[:, None, None] * np.ones((1, 4, 4, 1), np.float32)
+
+
+# Logits (6, 4, 2) and (2, 6, 4); the originals' are (8, 0, 0), which is class 0.
+IMAGES = plain((0.6, 0.4, 0.2), (0.2, 0.6, 0.4))
+ORIGINALS = plain((0.8, 0.0, 0.0), (0.8, 0.0, 0.0))
+
+
+def loss(*models: Model, x: np.ndarray = IMAGES, **options: Any) -> tuple[np.ndarray, np.ndarray]:
+    subject = Guidance(models or [guide()], StyleOptions(**options))
+    values, astray = subject.loss(tf.constant(x), subject.references(ORIGINALS[: len(x)]), SEED)
+    return values.numpy(), astray.numpy()
+
+
+def cross_entropy(logits: np.ndarray, output: int) -> np.ndarray:
+    return np.log(np.exp(logits).sum(1)) - logits[:, output]  # type: ignore[no-any-return]
+
+
+def test_margin_by_hand() -> None:
+    logits = tf.constant([[3.0, 1.0, -1.0], [0.0, 2.0, 5.0]])
+    np.testing.assert_allclose(margin(logits, tf.constant([0, 1])), [2.0, -3.0])
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, [3.0, 0.0]),  # class 0 leads by 2 and lags by 4; content at a lag of 1
+        ({"confidence": 0.0}, [2.0, 0.0]),
+        ({"confidence": 5.0}, [7.0, 1.0]),
+        ({"temperature": 4.0}, [1.5, 0.0]),
+        ({"target": "440"}, [5.0, 3.0]),  # class 440, the last, lags by 4 and by 2
+        ({"target": "golden retriever", "confidence": 3.0}, [5.0, 1.0]),  # class 207, the second, lags by 2, leads by 2
+    ],
+)
+def test_margin_loss_by_hand(options: dict[str, Any], expected: list[float]) -> None:
+    np.testing.assert_allclose(loss(**options)[0], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("target", "output", "sign"), [(None, 0, -1), ("440", 2, 1)])
+@pytest.mark.parametrize("temperature", [1.0, 5.0])
+def test_cross_entropy_loss_against_numpy(target: str | None, output: int, sign: int, temperature: float) -> None:
+    logits = np.array([[6.0, 4.0, 2.0], [2.0, 6.0, 4.0]]) / temperature
+    values, _ = loss(guide_loss="cross-entropy", target=target, temperature=temperature)
+    np.testing.assert_allclose(values, sign * cross_entropy(logits, output), rtol=1e-4)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 10.0])
+@pytest.mark.parametrize("guide_loss", ["margin", "cross-entropy"])
+def test_decisions_are_those_of_the_logits_whatever_the_loss(temperature: float, guide_loss: str) -> None:
+    options = {"temperature": temperature, "guide_loss": guide_loss}
+    np.testing.assert_array_equal(loss(**options)[1], [False, True])  # away from class 0
+    np.testing.assert_array_equal(loss(target="207", **options)[1], [False, True])
+    np.testing.assert_array_equal(loss(target="0", **options)[1], [True, False])
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_gradients_go_through_the_temperature_and_the_rounding(temperature: float) -> None:
+    subject = Guidance([guide()], StyleOptions(temperature=temperature, confidence=0.5))
+    x = tf.constant(IMAGES + np.float32(0.001))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        values, _ = subject.loss(x, subject.references(ORIGINALS), SEED)
+    # Red less green, each a mean of 16 pixels; the second image is content.
+    expected = np.array([[10.0, -10.0, 0.0], [0.0, 0.0, 0.0]]) / 16 / temperature
+    np.testing.assert_allclose(tape.gradient(values, x), expected[:, None, None] * np.ones((1, 4, 4, 1)), rtol=1e-5)
+
+
+def test_several_guides_are_averaged_and_astray_only_together() -> None:
+    # The second guide sees (-6, -4, -2) and (-2, -6, -4); in the originals (-8, 0, 0), which is class 1, the first
+    # of two alike. That lags by 2 in the first image and by 4 in the second.
+    values, astray = loss(guide(), guide(-10.0))
+    np.testing.assert_allclose(values, [1.5, 0.0], atol=1e-5)
+    np.testing.assert_array_equal(loss(guide(-10.0))[1], [True, True])
+    np.testing.assert_array_equal(astray, [False, True])
+
+
+def test_guides_see_images_as_a_png_holds_them() -> None:
+    # Class 0 leads by less than half an 8-bit step; rounding turns that into a whole step or none.
+    lead = np.float32(0.4 / 255)
+    same, other = plain((0.6 + lead, 0.6, 0.0)), plain((0.6, 0.6 - 2 * lead, 0.0))
+    np.testing.assert_allclose(loss(x=same, confidence=0.0)[0], 0.0, atol=1e-6)
+    np.testing.assert_allclose(loss(x=other, confidence=0.0)[0], 10 / 255, rtol=1e-3)
+    views = {"views": 2, "confidence": 9.0}
+    np.testing.assert_array_equal(loss(x=same, **views)[0], loss(x=plain((0.6, 0.6, 0.0)), **views)[0])
+
+
+def test_rounding_is_that_of_a_png_to_the_bit_and_lets_gradients_pass() -> None:
+    x = np.concatenate([RNG.random(10_000), np.arange(256) / 255, [np.nan]]).astype(np.float32)
+    expected = np.append(quantize(x[:-1]), np.float32(0))
+    np.testing.assert_array_equal(tf.function(rounded)(tf.constant(x)), expected)
+    with tf.GradientTape() as tape:
+        tape.watch(values := tf.constant(x))
+        y = tf.reduce_sum(rounded(values) * tf.range(float(len(x))))
+    np.testing.assert_array_equal(tape.gradient(y, values), np.arange(len(x)))
+
+
+def test_loss_is_the_mean_over_views_and_the_decision_is_without_them() -> None:
+    x = quantize(RNG.random((2, 4, 4, 3)).astype(np.float32))
+    model = guide()
+    lost = []
+    for view in range(3):
+        seen = random_view(tf.constant(x), SEED + tf.constant([view, 0]))
+        lost.append(np.maximum(0, margin(model.logits(seen), tf.constant([0, 0])).numpy() + 9))
+    values, astray = loss(model, x=x, views=3, confidence=9.0)
+    np.testing.assert_allclose(values, np.mean(lost, 0), rtol=1e-5)
+    np.testing.assert_array_equal(astray, loss(model, x=x)[1])
+    assert np.abs(values - loss(model, x=x, confidence=9.0)[0]).max() > 0.01
+
+
+def test_random_views_follow_from_their_seed_and_are_the_same_for_all_images() -> None:
+    x = tf.constant(np.repeat(RNG.random((1, 16, 12, 3)), 2, 0), tf.float32)
+    first, again, other = (random_view(x, tf.constant(seed)) for seed in ([1, 2], [1, 2], [1, 3]))
+    assert first.shape == x.shape
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(first[0], first[1])
+    assert np.abs(first - other).max() > 0.01
+    assert 0 <= float(tf.reduce_min(first)) <= float(tf.reduce_max(first)) <= 1
+
+
+@pytest.mark.parametrize("seed", [[1, 2], [5, 0], [7, 7]])
+def test_random_view_against_scipy(seed: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    height, width = 16, 12
+    x = RNG.random((2, height, width, 3)).astype(np.float32)
+    share, down, right = tf.random.stateless_uniform((3,), seed).numpy()
+    side = 1 - 0.25 * share  # of the image's side
+    corner = np.array([((1 - side) / 2 + (0.2 * down - 0.1)) * height, ((1 - side) / 2 + (0.2 * right - 0.1)) * width])
+    expected = np.stack(
+        [
+            affine_transform(x[n, :, :, c], np.eye(2) / side, -corner / side, order=1, mode="grid-constant", cval=0.5)
+            for n in range(2)
+            for c in range(3)
+        ],
+        -1,
+    )
+    expected = expected.reshape(height, width, 2, 3).transpose(2, 0, 1, 3)
+    monkeypatch.setattr(guidance, "_NOISE", 0.0)
+    np.testing.assert_allclose(random_view(tf.constant(x), tf.constant(seed)), expected, atol=1e-4)
+
+
+def test_views_noise_is_white_and_of_its_size() -> None:
+    grey = tf.fill((1, 64, 64, 3), 0.5)
+    noise = random_view(grey, SEED).numpy() - 0.5
+    assert noise.std() == pytest.approx(0.05, rel=0.05)
+    assert abs(noise.mean()) < 0.002
+
+
+def test_target_that_a_guide_does_not_know() -> None:
+    with pytest.raises(ArtattackError, match="guide 'mean' does not know the target class 'goldfish'"):
+        Guidance([guide()], StyleOptions(target="goldfish"))
