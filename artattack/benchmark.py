@@ -13,30 +13,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from artattack.config import (
-    BaselineEntry,
-    Benchmark,
-    ControlEntry,
-    StyleEntry,
-    load_benchmark,
-    parse_benchmark,
-)
+from artattack.config import Benchmark, StyleEntry, load_benchmark, parse_benchmark
 from artattack.datasets import Sample, read_sample
-from artattack.distances import distance_columns, l2
+from artattack.distances import distance_columns
 from artattack.errors import ArtattackError
-from artattack.images import read_image, save_png, to_float, to_uint8
-from artattack.labels import class_name
+from artattack.formats import check_parquet
+from artattack.images import save_png, to_float, to_uint8
+from artattack.labels import LabelSpace, class_name
+from artattack.models.registry import parse_label_space
+from artattack.perturb import Perturber
 from artattack.plan import Cell, Plan, Variant, make_plan
 from artattack.results import RunFolder, sha256_file, versions
-from artattack.scoring import score_batch
+from artattack.scoring import restricted, score_batch
 from artattack.styles import style_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from artattack.attacks.features import Features
     from artattack.models.model import Model
 
-_CHUNK = 100  # images held as floats at once
+_CHUNK = 32  # images that originals are looked at in: larger batches are no faster
 _LONGEST_ERROR = 500  # characters of an error in the records
 
 Progress = Callable[[str, int, int], None]  # what is under way, units done, units in all
@@ -90,9 +87,13 @@ class Run:
     def __call__(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Do the cells that are not done yet; return records and summary."""
         cells = self._plan.cells
+        if self._benchmark.parquet:
+            check_parquet()
         self._read_images()
         self._load_models()
-        self._check_attacks()
+        self._shared = {name: self._shared_classes(name) for name in self._benchmark.classifiers}
+        self._perturber = Perturber(self._benchmark, self._models, self._untrained, self._path)
+        self._perturber.check(self._plan.variants)
         self._folder = RunFolder.create(self._path, self._info(), resume=self._resume)
         for sample in self._readable:
             save_png(self._folder.images / "original" / f"{sample.id}.png", self._pixels[sample.id])
@@ -100,14 +101,13 @@ class Run:
             "images", [self._unreadable(sample) for sample in self._plan.samples if sample.id in self._failed]
         )
         self._clean = {name: self._clean_logits(model) for name, model in self._models.items()}
-        self._attacks: dict[tuple[str, str], Any] = {}
         done = self._folder.done()
         for number, cell in enumerate(cells):
             self._on_progress(cell.variant.title, number, len(cells))
             if cell.key not in done:
                 self._folder.write_cell(cell.key, self._records(cell))
         self._on_progress("done", len(cells), len(cells))
-        return self._folder.finish(["images", *(cell.key for cell in cells)])
+        return self._folder.finish(["images", *(cell.key for cell in cells)], parquet=self._benchmark.parquet)
 
     def _read_images(self) -> None:
         images = self._benchmark.images
@@ -134,18 +134,41 @@ class Run:
         for name in self._benchmark.model_names():
             self._on_progress(f"loading {name}", 0, len(self._plan.cells))
             self._models[name] = load_model(**self._benchmark.spec(name).arguments(), seed=self._benchmark.seed)
+        self._untrained: dict[str, Model] = {}
+        for name in {variant.source for variant in self._plan.variants if variant.entry.attack == "random-backbone"}:
+            arguments = self._benchmark.spec(name).arguments() | {"weights": "random"}
+            self._untrained[name] = load_model(**arguments, seed=self._benchmark.seed)
+        self._features = self._made_features(self._models[self._benchmark.feature_model])
 
-    def _check_attacks(self) -> None:
-        """Make each attack once, so that what no cell could do ends the run before any work is done."""
-        for variant in {(v.entry.name, v.source): v for v in self._plan.variants if v.source}.values():
-            try:
-                self._made(variant)
-            except ArtattackError as error:
-                raise ArtattackError(f"attack '{variant.entry.name}' of '{variant.source}': {error}") from error
+    def _made_features(self, model: Model) -> Features:
+        from artattack.attacks.features import Features
+
+        if not model.content_layers:
+            raise ArtattackError(f"feature_model '{model.name}' has no default content layers: name a registry model")
+        return Features(model, model.content_layers)
+
+    def _shared_classes(self, name: str) -> LabelSpace | None:
+        """Return the classes a classifier shares with the image set, in its own order; None for all of its own."""
+        declared, own = self._benchmark.images.label_space, self._models[name].label_space
+        if declared is None or own is None:
+            return own
+        if declared == "own":
+            classes = {sample.label for sample in self._plan.image_set.samples}
+        else:
+            classes = set(parse_label_space(declared))
+        shared = tuple(index for index in own if index in classes)
+        if len(shared) < 2:
+            raise ArtattackError(f"classifier '{name}' has {len(shared)} classes of images.label_space: leave it out")
+        return shared
 
     def _info(self) -> dict[str, Any]:
         models = {
-            name: {"weights": model.weights, "sha256": model.weights_sha256, "binary": model.binary}
+            name: {
+                "weights": model.weights,
+                "sha256": model.weights_sha256,
+                "binary": model.binary,
+                "classes": model.network.output_shape[-1],
+            }
             for name, model in self._models.items()
         }
         return {
@@ -188,11 +211,11 @@ class Run:
         x = to_float(np.stack([self._pixels[sample.id] for sample in samples]))
         started = time.perf_counter()
         try:
-            adversarial = to_uint8(self._attacked(cell, samples, x))
+            adversarial = to_uint8(self._perturber(cell, samples, x, self._clean))
             seconds = (time.perf_counter() - started) / len(samples)
             return self._scored(cell, samples, x, adversarial, seconds)
         except Exception as error:  # whatever an attack raises: the run goes on, the records tell
-            self._attacks.clear()
+            self._perturber.forget()
             self._log(cell, error)
             why = {"error": _in_one_line(error)}
             return [
@@ -206,97 +229,47 @@ class Run:
         with (self._folder.path / "errors.log").open("a", encoding="utf-8") as file:
             file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {cell.key}\n{''.join(format_exception(error))}\n")
 
-    def _attacked(self, cell: Cell, samples: Sequence[Sample], x: np.ndarray) -> np.ndarray:
-        variant = cell.variant
-        entry = variant.entry
-        if isinstance(entry, ControlEntry):
-            return self._controlled(cell, entry, samples, x)
-        from art.utils import random_targets
-
-        from artattack.attacks.baselines import seeded
-
-        attack, seed = self._attack(variant), cell.seed(self._benchmark.seed)
-        if isinstance(entry, StyleEntry):
-            attack.set_params(styles=variant.style, seed=seed)
-        with seeded(seed):
-            labels = self._labels(variant.source, samples)
-            if attack.targeted:  # away from what is seen is elsewhere than at it
-                labels = random_targets(labels, attack.estimator.nb_classes)
-            return np.asarray(attack.generate(x, y=labels))
-
-    def _controlled(self, cell: Cell, entry: ControlEntry, samples: Sequence[Sample], x: np.ndarray) -> np.ndarray:
-        from artattack.attacks.controls import control
-
-        assert cell.variant.matched is not None
-        try:
-            others = [read_image(self._folder.path / self._file(cell.variant.matched, sample)) for sample in samples]
-        except ArtattackError as error:
-            raise ArtattackError(f"'{cell.variant.matched.label}', whose distance this copies, failed") from error
-        seeds = [self._seed(cell, sample) for sample in samples]
-        return control(entry.attack, x, l2(x, to_float(np.stack(others))), seeds)
-
-    def _attack(self, variant: Variant) -> Any:
-        """Return the attack of a variant; only the last is kept, with what it has compiled, for all its styles."""
-        key = variant.entry.name, variant.source
-        if key not in self._attacks:
-            self._attacks = {key: self._made(variant)}
-        return self._attacks[key]
-
-    def _made(self, variant: Variant) -> Any:
-        from artattack.attacks.baselines import make_baseline
-        from artattack.attacks.style import StyleTransferAttack
-        from artattack.models.estimator import to_estimator
-
-        size, entry = self._benchmark.images.size, variant.entry
-        shape = (size, size, 3)
-        estimator = to_estimator(self._models[variant.source], input_shape=shape)
-        if isinstance(entry, StyleEntry):
-            return StyleTransferAttack(
-                estimator,
-                styles=variant.style,
-                guides=[to_estimator(self._models[name], input_shape=shape) for name in entry.guide or ()],
-                **entry.options.model_dump(),
-            )
-        assert isinstance(entry, BaselineEntry)
-        return make_baseline(entry.attack, estimator, entry.parameters)
-
-    def _labels(self, source: str, samples: Sequence[Sample]) -> np.ndarray:
-        """Return what the source should stop seeing, (N,) indices of its outputs: the true class where it is
-        among the source's, else what the source sees in the clean image."""
-        space = self._models[source].label_space or ()
-        outputs = {index: output for output, index in enumerate(space)}
-        seen = [int(self._clean[source][sample.id].argmax()) for sample in samples]
-        return np.array([outputs.get(s.label, top) for s, top in zip(samples, seen, strict=True)])  # type: ignore[arg-type]
-
     def _scored(
         self, cell: Cell, samples: Sequence[Sample], x: np.ndarray, adversarial: np.ndarray, seconds: float
     ) -> list[dict[str, Any]]:
         """Write the adversarial images, and score the files as a user would receive them."""
-        for sample, image in zip(samples, adversarial, strict=True):
-            save_png(self._folder.path / self._file(cell.variant, sample), image)
+        if cell.variant.kind != "clean":
+            for sample, image in zip(samples, adversarial, strict=True):
+                save_png(self._folder.path / cell.variant.file(sample), image)
         received = to_float(adversarial)
-        distances = distance_columns(x, received)
+        distances = distance_columns(x, received) | self._seen_distances(cell, x, received)
         starts = [
             self._image_columns(sample)
             | self._attack_columns(cell, sample)
             | {column: values[i] for column, values in distances.items()}
-            | {"file": self._file(cell.variant, sample).as_posix(), "seconds": seconds}
+            | {"file": cell.variant.file(sample).as_posix(), "seconds": seconds}
             for i, sample in enumerate(samples)
         ]
-        views = {name: self._views(name, samples, received) for name in self._benchmark.classifiers}
+        views = {name: self._views(name, cell, samples, received) for name in self._benchmark.classifiers}
         return [
             start | self._classifier_columns(name) | views[name][i]
             for i, start in enumerate(starts)
             for name in self._benchmark.classifiers
         ]
 
-    def _views(self, name: str, samples: Sequence[Sample], received: np.ndarray) -> list[dict[str, Any]]:
+    def _seen_distances(self, cell: Cell, x: np.ndarray, received: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the distance columns that networks say: in the feature model, and to the style in the backbone."""
+        from artattack.attacks.objective import feature_distance
+
+        columns = {"feature_distance": feature_distance(self._features, x, received)}
+        return columns | self._perturber.style_distances(cell.variant, x, received)
+
+    def _views(self, name: str, cell: Cell, samples: Sequence[Sample], received: np.ndarray) -> list[dict[str, Any]]:
         """Return what one classifier makes of each image; one that fails fails alone."""
         model = self._models[name]
         clean = np.stack([self._clean[name][sample.id] for sample in samples])
         truth = np.array([-1 if sample.label is None else sample.label for sample in samples])
         try:
-            return score_batch(clean, model.predict(received), truth, model.label_space)
+            own, shared = model.label_space, self._shared[name]
+            # Untouched images are not asked again: in a batch of another size, logits differ by rounding.
+            logits = clean if cell.variant.kind == "clean" else model.predict(received)
+            logits = restricted(logits, own, shared)
+            return score_batch(restricted(clean, own, shared), logits, truth, shared)
         except ArtattackError as error:
             return [{"error": str(error)} for _ in samples]
 
@@ -312,27 +285,26 @@ class Run:
     def _attack_columns(self, cell: Cell, sample: Sample) -> dict[str, Any]:
         variant = cell.variant
         return {
+            "kind": variant.kind,
             "attack": variant.entry.name,
             "parameters": _json(variant.entry.parameters),
-            "backbone": variant.source if isinstance(variant.entry, StyleEntry) else None,
+            "backbone": variant.source if variant.style and variant.source else None,
             "style": variant.style or None,
             "source": variant.source or None,
-            "source_weights": self._models[variant.source].weights if variant.source else None,
-            "matched_to": variant.matched.label if variant.matched else None,
-            "seed": self._seed(cell, sample),
+            "source_weights": self._source_weights(variant),
+            "matched_to": variant.matched.label if variant.matched and not variant.budget else None,
+            "budget_distance": variant.budget[0] if variant.budget else None,
+            "budget": variant.budget[1] if variant.budget else None,
+            "seed": cell.image_seed(self._benchmark.seed, sample),
         }
+
+    def _source_weights(self, variant: Variant) -> str | None:
+        if not variant.source:
+            return None
+        return "random" if variant.kind == "control" else self._models[variant.source].weights
 
     def _classifier_columns(self, name: str) -> dict[str, Any]:
         return {"classifier": name, "classifier_weights": self._models[name].weights}
-
-    def _file(self, variant: Variant, sample: Sample) -> Path:
-        """Return where an adversarial image lies in the run folder."""
-        return Path("images") / variant.key / f"{sample.id}.png"
-
-    def _seed(self, cell: Cell, sample: Sample) -> int:
-        """Return the seed an image was attacked with: an attack has one for its batch, a control one for each image."""
-        control = isinstance(cell.variant.entry, ControlEntry)
-        return cell.variant.seed(self._benchmark.seed, sample.id) if control else cell.seed(self._benchmark.seed)
 
 
 def _in_one_line(error: Exception) -> str:

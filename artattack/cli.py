@@ -25,11 +25,20 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from artattack import __version__
-from artattack.config import CONTROLS, Benchmark, StyleEntry, StyleOptions, load_benchmark, parse_options
+from artattack.config import (
+    CONTROLS,
+    Benchmark,
+    StyleEntry,
+    StyleOptions,
+    load_benchmark,
+    parse_benchmark,
+    parse_options,
+)
 from artattack.errors import ArtattackError, unknown
 from artattack.runtime import silence_libraries
 
 if TYPE_CHECKING:
+    import pandas as pd
     from pydantic.fields import FieldInfo
 
     from artattack.photo import View
@@ -41,6 +50,7 @@ _DEFAULT_BACKBONE = next(entry.backbone[0] for entry in _DEFAULT.attacks if isin
 _LEAST_SIZE = 32
 _NAME_WIDTH = 30  # of a class in a list of guesses, so that the lists of all classifiers stand alike
 _LARGEST_SEED = 2**32 - 1
+_STATUSES = {"pass": "passed", "fail": "failed", "not run": "not run"}
 _REASONS = 3  # reasons of failure printed; the records have them all
 
 
@@ -116,6 +126,7 @@ def _root(
     epilog=_examples(
         "artattack run",
         "artattack run mine.yaml --dry-run",
+        "artattack run --compare l2=5,10,20 --compare ssim",
         "artattack run mine.yaml --limit 4 -o out",
         "artattack run mine.yaml --limit 4 -o out --resume",
     )
@@ -129,6 +140,10 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its size, do nothing.")] = False,
     seed: Annotated[int | None, typer.Option(help="Replace the file's seed.", min=0, max=_LARGEST_SEED)] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many images.", min=1)] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(help="Compare all attacks and controls at budgets: l2=5,10 or ssim; repeat for more distances."),
+    ] = None,
 ) -> None:
     """Run a benchmark: perturb images, score classifiers, write records, summary and pictures.
 
@@ -136,7 +151,7 @@ def run(
     """
     from artattack.plan import make_plan
 
-    benchmark = _overridden(load_benchmark(file), seed, limit)
+    benchmark = _overridden(load_benchmark(file), seed, limit, compare or [])
     if resume and out is None:
         raise ArtattackError("--resume needs --out FOLDER, the run to go on with")
     plan = make_plan(benchmark)
@@ -153,6 +168,7 @@ def run(
     except KeyboardInterrupt as error:
         same = [str(file)] if file else []
         same += [f"--{name}={value}" for name, value in (("seed", seed), ("limit", limit)) if value is not None]
+        same += [f"--compare={text}" for text in compare or []]
         again = shlex.join(["artattack", "run", *same, "--resume", "--out", str(path)])
         _complain(f"interrupted; to go on: {again}" if (path / "run.json").exists() else "interrupted")
         raise typer.Exit(130) from error
@@ -169,9 +185,17 @@ def run(
         raise typer.Exit(1)
 
 
-def _overridden(benchmark: Benchmark, seed: int | None, limit: int | None) -> Benchmark:
-    images = benchmark.images if limit is None else benchmark.images.model_copy(update={"limit": limit})
-    return benchmark.model_copy(update={"images": images} | ({} if seed is None else {"seed": seed}))
+def _overridden(benchmark: Benchmark, seed: int | None, limit: int | None, compare: Sequence[str]) -> Benchmark:
+    """Return the benchmark with what the command line says in the place of what the file says."""
+    given = benchmark.model_dump(mode="json")
+    if seed is not None:
+        given["seed"] = seed
+    if limit is not None:
+        given["images"]["limit"] = limit
+    if compare:
+        pairs = [text.partition("=") for text in compare]
+        given["compare"] = {name: budgets.split(",") if equals else None for name, equals, budgets in pairs}
+    return parse_benchmark(given, where="command line")
 
 
 @contextmanager
@@ -207,6 +231,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, prose: int 
 
 def _print_plan(plan: Plan) -> None:
     benchmark, images, variants = plan.benchmark, len(plan.samples), len(plan.variants)
+    attacks = sum(variant.kind != "clean" for variant in plan.variants)
     classifiers = len(benchmark.classifiers)
     for line in (
         *(variant.title for variant in plan.variants),
@@ -216,7 +241,7 @@ def _print_plan(plan: Plan) -> None:
         *([f"             {plan.image_set.note}"] if plan.image_set.note else []),
         f"classifiers  {', '.join(benchmark.classifiers)}",
         f"cells        {len(plan.cells)}, of up to {benchmark.batch_size} images",
-        f"to paint     {images * variants} images ({images} images x {variants} attacks)",
+        f"to perturb   {images * attacks} images ({images} images x {attacks} attacks and controls)",
         f"records      {images * variants * classifiers} ({classifiers} classifiers)",
     ):
         _say(line)
@@ -321,6 +346,109 @@ def _views_table(view: View) -> Group:
     for (_, before, p), (_, after, q) in zip(view.before, view.after, strict=True):
         table.add_row(f"{p:.1%}", Text(before), f"{q:.1%}", Text(after))
     return Group(title, table, "")
+
+
+@app.command(
+    epilog=_examples(
+        "artattack check results/default-20260101-120000",
+        "artattack check quicknet_tiny efficientnet_lite0 -o checks.csv",
+        "artattack check quicknet_tiny --eps 4/255 --steps 50",
+    )
+)
+def check(
+    what: Annotated[list[str], typer.Argument(help="The folder of a finished run, or names of models.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="CSV to write. Default for a run: checks.csv in its folder.")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="At most so many images.", min=5)] = 10,
+    eps: Annotated[str, typer.Option(help="Radius of the linf ball attacks are held to.")] = "8/255",
+    steps: Annotated[int, typer.Option(help="Iterations of PGD.", min=1)] = 20,
+    seed: Annotated[
+        int, typer.Option(help="Every random choice follows from it.", min=0, max=_LARGEST_SEED)
+    ] = _DEFAULT.seed,
+) -> None:
+    """Check that classifiers are attacked as they should be: gradients, budgets, convergence and more.
+
+    Exit codes: 0 all passed or do not apply; 1 some failed or broke down; 2 bad input; 130 interrupted.
+    """
+    from artattack.checks import all_sound, run_checks, targets_by_name, targets_of_run, write_checks
+    from artattack.numbers import parse_number
+
+    radius = parse_number(eps)
+    if not 0 < radius <= 1:
+        raise ArtattackError(f"--eps: a radius above 0 and up to 1, such as 8/255, not '{eps}'")
+    of_run = len(what) == 1 and Path(what[0]).is_dir()
+    path = out or (Path(what[0]) / "checks.csv" if of_run else None)
+    with _progress() as on_progress:
+        on_progress("loading", 0, 1)
+        targets = targets_of_run(Path(what[0]), limit) if of_run else targets_by_name(what, limit, seed)
+        checks = run_checks(targets.models, targets.x, eps=radius, steps=steps, seed=seed, on_progress=on_progress)
+    _print_checks(checks)
+    if path:
+        write_checks(checks, path)
+        _say(f"Written: {path}")
+    if not all_sound(checks):
+        raise typer.Exit(1)
+
+
+def _print_checks(checks: pd.DataFrame) -> None:
+    """Print a table of checks for each classifier, and below it what those mean that did not pass."""
+    for classifier, rows in checks.fillna("").groupby("classifier", sort=False):
+        _say(str(classifier), "bold")
+        cells = rows[["status", "check", "figures"]].astype(str).to_numpy().tolist()
+        console.print(_table(["status", "check", "figures"], cells))
+        for row in rows[rows["status"] != "pass"].itertuples():
+            _say(f"{row.check}: {row.meaning}", "red" if row.status == "fail" or row.figures else "dim")
+        _say("")
+    counts = checks["status"].value_counts()
+    _say(", ".join(f"{counts.get(status, 0)} {word}" for status, word in _STATUSES.items()))
+
+
+@app.command(
+    "compare",
+    epilog=_examples(
+        "artattack compare results/before results/after",
+        "artattack compare results/seed-0 results/seed-1 results/seed-2 --csv seeds.csv",
+    ),
+)
+def compare_command(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs; the first is the reference.")],
+    table: Annotated[Path | None, typer.Option("--csv", help="CSV to write, a row for each rate.")] = None,
+) -> None:
+    """Set runs side by side: which rates differ from the first run's, by how much, beyond chance or not, and why."""
+    from artattack.formats import write
+    from artattack.records import to_csv
+    from artattack.results import load_run
+    from artattack.side_by_side import compare_runs, print_side_by_side
+
+    if len(runs) < 2:
+        raise ArtattackError("compare: give two or more run folders, the reference first")
+    found = compare_runs(*map(load_run, runs))
+    print_side_by_side(found, console)
+    if table:
+        write(table, to_csv(found.table))
+        _say(f"Written: {table}")
+
+
+@app.command(
+    epilog=_examples(
+        "artattack export results/mine --format textattack -o log.csv",
+        "artattack export results/mine --format robustbench -o model_info",
+    )
+)
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    name: Annotated[
+        str, typer.Option("--format", help="robustbench (JSON, one for each classifier), textattack (CSV) or parquet.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="File to write; for robustbench, the folder.")],
+) -> None:
+    """Write a run in another project's format, for the tools that read it."""
+    from artattack.formats import export as write_export
+    from artattack.results import load_run
+
+    for path in write_export(load_run(run), name, out):
+        _say(f"Written: {path}")
 
 
 @app.command("models", epilog=_examples("artattack models | grep binary"))

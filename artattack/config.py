@@ -31,7 +31,8 @@ from artattack.models.registry import model_infos
 from artattack.numbers import parse_number
 from artattack.styles import style_names
 
-CONTROLS = ("noise",)
+CONTROLS = ("noise", "blur", "jpeg", "colour", "blend", "random-backbone")
+STYLE_CONTROLS = ("blend", "random-backbone")  # those that need a style, and so a style attack whose it is
 OWN_ATTACKS = ("style", *CONTROLS)
 
 
@@ -80,6 +81,11 @@ class Images(Strict):
     size: int = Field(224, ge=32, description="side of the square images attacked and scored, in pixels")
     crop: float = Field(0.875, gt=0, le=1, description="side of the central square kept, over the short side")
     limit: PositiveInt | None = Field(None, description="at most so many images, evenly spread over the set")
+    label_space: str | list[str | int] | None = Field(
+        None,
+        description="classes of the set, where fewer than ImageNet's: own (those of its labels), a list, or a text "
+        "file. Logits are restricted to those shared",
+    )
 
 
 class ModelSpec(Strict):
@@ -184,14 +190,26 @@ class BaselineEntry(Entry):
 
 
 class ControlEntry(Entry):
-    """A perturbation with no adversary in it, at the distance of another entry's perturbation, image by image."""
+    """A perturbation with no adversary in it, at the distance of other entries' perturbations, image by image."""
 
-    like: str = Field(description="name of the entry whose l2 distance it copies")
+    like: Names | None = Field(None, description="entries whose distance it copies; default: all it can")
+    distance: Literal["l2", "linf", "ssim", "delta_e"] = Field("l2", description="which distance that is")
 
     @property
     def parameters(self) -> dict[str, Any]:
         """What the records say of the control."""
-        return {"like": self.like, "distance": "l2"}
+        return {"distance": self.distance}
+
+
+class CleanEntry(Entry):
+    """The images as they are, so that natural mistakes stand beside the attacks. Part of every benchmark."""
+
+    attack: Literal["clean"] = "clean"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What the records say: nothing."""
+        return {}
 
 
 def _number_or_word(value: Any) -> Any:
@@ -215,10 +233,40 @@ AttackEntry = Annotated[
 _DEFAULT_SOURCES = ("quicknet_tiny", "efficientnet_lite0")
 _DEFAULT_ATTACKS: tuple[Any, ...] = (
     StyleEntry(attack="style"),
-    ControlEntry(attack="noise", like="style"),
     BaselineEntry(attack="fgsm", source=_DEFAULT_SOURCES, eps="8/255"),
     BaselineEntry(attack="pgd", source=_DEFAULT_SOURCES, eps="8/255", eps_step="2/255", max_iter=10),
+    ControlEntry(attack="noise"),
+    *(ControlEntry(attack=name, like="style") for name in ("blur", "jpeg", "colour", "blend")),
 )
+# Budgets from barely visible to a style attack's own; distances at 224 px.
+DEFAULT_BUDGETS: dict[str, tuple[float, ...]] = {
+    "l2": (2.5, 5.0, 10.0, 20.0, 40.0),
+    "linf": (2 / 255, 4 / 255, 8 / 255, 16 / 255, 32 / 255, 64 / 255),
+    "ssim": (0.99, 0.95, 0.9, 0.8, 0.6, 0.4),
+    "delta_e": (1.0, 2.0, 5.0, 10.0, 20.0),
+}
+
+
+def _budgets(value: Any) -> Any:
+    """Read `l2`, `[l2, ssim]` or `{l2: [5, 10]}`; a distance without budgets gets the default ones."""
+    if isinstance(value, str | list | tuple):
+        value = dict.fromkeys(map(str, _as_list(value)))
+    if not isinstance(value, dict):
+        return value
+    for name in value:
+        if name not in DEFAULT_BUDGETS:
+            hint = nearest(str(name), DEFAULT_BUDGETS)
+            raise ValueError(f"unknown distance '{name}'{hint} (one of {', '.join(DEFAULT_BUDGETS)})")
+    return {name: DEFAULT_BUDGETS[name] if budgets is None else budgets for name, budgets in value.items()}
+
+
+def _ascending(budgets: tuple[float, ...]) -> tuple[float, ...]:
+    if not budgets or min(budgets) <= 0:
+        raise ValueError("budgets are numbers above 0")
+    return tuple(sorted(set(budgets)))
+
+
+Budgets = Annotated[dict[str, Annotated[Numbers, AfterValidator(_ascending)]], BeforeValidator(_budgets)]
 
 
 class Benchmark(Strict):
@@ -231,6 +279,9 @@ class Benchmark(Strict):
     models: dict[str, ModelSpec] = Field({}, description="models of one's own, by the name used below")
     classifiers: Names = Field(_DEFAULT_SOURCES, description="models that are scored")
     attacks: tuple[AttackEntry, ...] = Field(_DEFAULT_ATTACKS, min_length=1)
+    compare: Budgets = Field({}, description="distances and budgets at which all attacks and controls are compared")
+    feature_model: str = Field("efficientnet_lite0", description="model in whose features images are compared")
+    parquet: bool = Field(False, description="write records.parquet beside records.csv, for large runs")
 
     @field_validator("attacks")
     @classmethod
@@ -239,11 +290,20 @@ class Benchmark(Strict):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two entries are called '{name}': give each a `name` of its own")
+        if "clean" in names:
+            raise ValueError("'clean' is the name of the untouched images: give the entry another `name`")
         for entry in attacks:
-            if isinstance(entry, ControlEntry):
-                others = [e.name for e in attacks if not isinstance(e, ControlEntry)]
-                if entry.like not in others:
-                    raise ValueError(f"'{entry.name}' is like '{entry.like}', which is none of {', '.join(others)}")
+            if not isinstance(entry, ControlEntry):
+                continue
+            kind = StyleEntry if entry.attack in STYLE_CONTROLS else StyleEntry | BaselineEntry
+            others = [other.name for other in attacks if isinstance(other, kind)]
+            for name in entry.like or ():
+                if name not in others:
+                    raise ValueError(
+                        f"'{entry.name}' is like '{name}', which is none of {', '.join(others) or '(none)'}"
+                    )
+            if not others:
+                raise ValueError(f"'{entry.name}' needs an attack whose distance it copies, and there is none")
         return attacks
 
     def spec(self, name: str) -> ModelSpec:
@@ -256,6 +316,7 @@ class Benchmark(Strict):
         for entry in self.attacks:
             for role in ("backbone", "guide", "source"):
                 used += getattr(entry, role, None) or ()
+        used.append(self.feature_model)
         return tuple(dict.fromkeys(used))
 
 
@@ -374,9 +435,10 @@ def _resolved(benchmark: Benchmark, base: Path) -> Benchmark:
             return path
         return type(path)(base / path)
 
-    images = benchmark.images.model_copy(
-        update={"set": near(benchmark.images.set, *(info.name for info in image_set_infos()))}
-    )
+    update = {"set": near(benchmark.images.set, *(info.name for info in image_set_infos()))}
+    if isinstance(benchmark.images.label_space, str):
+        update["label_space"] = near(benchmark.images.label_space, "imagenet", "own")
+    images = benchmark.images.model_copy(update=update)
     models = {
         name: spec.model_copy(
             update={

@@ -8,7 +8,8 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import count
@@ -22,7 +23,7 @@ from rich.console import Console
 from artattack.data import data_dir
 from artattack.errors import ArtattackError, unknown
 from artattack.images import fit, read_image, to_float
-from artattack.labels import class_index
+from artattack.labels import IMAGENET, class_index
 
 _SOURCE = "https://raw.githubusercontent.com/EliSchwartz/imagenet-sample-images/master/"
 _TEXT = frozenset({".csv", ".txt", ".md", ".json"})  # what lies beside images and is none
@@ -95,8 +96,10 @@ def open_image_set(name: str | Path) -> ImageSet:
     Args:
         name: `samples`, `imagenet-sample`, a CSV manifest or a folder. A manifest has a column `file`, relative
             to it, and may have `class_index`, `wnid` or `name` (read only where the others are missing), and
-            `sha256`. In a folder, sub-folders are classes by wnid, index or name, one level deep; without any,
-            files named `WNID_*` are labelled so (a wnid that is no class is an error) and others not.
+            `sha256`. The table of the NIPS 2017 adversarial competition's images (columns `ImageId`, `TrueLabel`)
+            is a manifest, too, and stands for its folder. In any other folder, sub-folders are classes by wnid,
+            index or name, one level deep; without any, files named `WNID_*` are labelled so (a wnid that is no
+            class is an error) and others not.
 
     Raises:
         ArtattackError: there is no such set, or a manifest or a folder's names make no sense.
@@ -105,9 +108,10 @@ def open_image_set(name: str | Path) -> ImageSet:
         return _named(str(name))
     path = Path(name).expanduser()
     if path.is_dir():
-        return _folder(path)
+        table = _competition_table(path)
+        return _listed(table, path.resolve().name) if table else _folder(path)
     if path.is_file() and path.suffix.lower() == ".csv":
-        return ImageSet(path.stem, _distinct(_manifest(path, path.parent)))
+        return _listed(path, path.stem)
     if path.is_file():
         raise ArtattackError(f"image set '{name}': neither a folder nor a .csv manifest")
     if path.suffix or len(path.parts) > 1:
@@ -175,6 +179,10 @@ def spread(samples: Sequence[Sample], limit: int | None) -> tuple[Sample, ...]:
     return tuple(samples[i * len(samples) // limit] for i in range(limit))
 
 
+def _listed(path: Path, name: str) -> ImageSet:
+    return ImageSet(name, _distinct(_manifest(path, path.parent)))
+
+
 def _named(name: str) -> ImageSet:
     samples = _distinct(_manifest(data_dir() / f"{name}.csv", _home(name)))
     present = tuple(sample for sample in samples if sample.path.is_file())
@@ -204,22 +212,58 @@ def _manifest(path: Path, home: Path) -> list[Sample]:
             rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ArtattackError(f"{path}: cannot be read as CSV: {error}") from error
-    if "file" not in columns:
+    of_competition = _of_competition(columns)
+    if "file" not in columns and not of_competition:
         raise ArtattackError(f"{path}: a manifest has a column 'file'; this has: {', '.join(columns) or 'nothing'}")
     if not rows:
         raise ArtattackError(f"{path}: no images are listed")
+    sample = _competition_sample if of_competition else _manifest_sample
     samples = []
     for line, row in rows:
-        cells = {key: (row.get(key) or "").strip() for key in ("file", "class_index", "wnid", "name", "sha256")}
-        if not cells["file"]:
-            raise ArtattackError(f"{path}, line {line}: no file is named")
         try:
-            label = _label(cells["class_index"], cells["wnid"], cells["name"])
+            samples.append(sample({key: (cell or "").strip() for key, cell in row.items() if key in columns}, home))
         except ArtattackError as error:
             raise ArtattackError(f"{path}, line {line}: {error}") from error
-        image = home / cells["file"]
-        samples.append(Sample(_safe(image.stem), image, label, cells["sha256"].lower() or None))
     return samples
+
+
+def _manifest_sample(row: Mapping[str, str], home: Path) -> Sample:
+    if not row["file"]:
+        raise ArtattackError("no file is named")
+    label = _label(row.get("class_index", ""), row.get("wnid", ""), row.get("name", ""))
+    image = home / row["file"]
+    return Sample(_safe(image.stem), image, label, row.get("sha256", "").lower() or None)
+
+
+def _of_competition(columns: Collection[str]) -> bool:
+    """Tell the table of the images of the NIPS 2017 competition on adversarial attacks by its columns."""
+    return "file" not in columns and {"ImageId", "TrueLabel"} <= set(columns)
+
+
+def _competition_sample(row: Mapping[str, str], home: Path) -> Sample:
+    """Return the image ImageId.png, which lies beside the table or in images/; its classes count from 1."""
+    if not row["ImageId"]:
+        raise ArtattackError("no ImageId")
+    if not (row["TrueLabel"].isdecimal() and 1 <= int(row["TrueLabel"]) <= len(IMAGENET)):
+        raise ArtattackError(f"TrueLabel '{row['TrueLabel']}' (they are 1 to {len(IMAGENET)}, class + 1)")
+    name = f"{row['ImageId']}.png"
+    image = next((path for path in (home / name, home / "images" / name) if path.is_file()), home / name)
+    return Sample(_safe(image.stem), image, int(row["TrueLabel"]) - 1)
+
+
+def _competition_table(folder: Path) -> Path | None:
+    """Return the table of the competition's images in a folder, if there is one."""
+    found = []
+    for path in sorted(folder.glob("*.csv")):
+        with (  # other tables may be anything
+            suppress(OSError, csv.Error),
+            path.open(encoding="utf-8-sig", errors="replace", newline="") as file,
+        ):
+            if _of_competition(next(csv.reader(file), [])):
+                found.append(path)
+    if len(found) > 1:
+        raise ArtattackError(f"image set '{folder}': name one of {', '.join(path.name for path in found)}")
+    return found[0] if found else None
 
 
 def _label(index: str, wnid: str, name: str) -> int | None:

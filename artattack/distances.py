@@ -114,6 +114,31 @@ def ssim(x: Images, y: Images) -> Floats:
     )
 
 
+def ms_ssim(x: Images, y: Images) -> Floats:
+    """Return the multi-scale structural similarity, mean over channels.
+
+    Z. Wang, E. P. Simoncelli, A. C. Bovik, "Multi-scale structural similarity for image quality assessment",
+    Asilomar 2003: five scales, each half as large as the one before, with that paper's weights. By TensorFlow.
+
+    Args:
+        x, y: two batches (N, H, W, 3) in [0, 1].
+
+    Returns:
+        (N,) float64 in [0, 1], 1 for identical images; NaN where a side is below 176 px, since the smallest
+        scale must hold the 11 px window.
+
+    Raises:
+        ArtattackError: the shapes differ.
+    """
+    import tensorflow as tf
+
+    x, y = _pair(x, y)
+    if min(x.shape[1:3]) < _SSIM_WINDOW * 2**4 or not len(x):
+        return np.full(len(x), np.nan)
+    values = tf.image.ssim_multiscale(tf.constant(x, tf.float32), tf.constant(y, tf.float32), max_val=1.0)
+    return np.asarray(values.numpy(), np.float64)
+
+
 def delta_e(x: Images, y: Images) -> Floats:
     """Return the colour difference CIEDE2000 (CIE 142-2001), mean over pixels.
 
@@ -134,6 +159,7 @@ DISTANCES: dict[str, Callable[[Images, Images], Floats]] = {
     "linf": linf,
     "psnr": psnr,
     "ssim": ssim,
+    "ms_ssim": ms_ssim,
     "delta_e": delta_e,
 }
 
@@ -155,6 +181,9 @@ def total_variation(x: Images) -> Floats:
     return np.asarray((down.sum(axis=(1, 2, 3)) + across.sum(axis=(1, 2, 3))) / math.prod(x.shape[1:]))
 
 
+GRID = 4  # px; the stride of the first layers of most binarized networks, scored in the records
+
+
 def distance_columns(clean: Images, adversarial: Images) -> dict[str, Floats]:
     """Measure perturbations for the distance columns of records.csv.
 
@@ -162,16 +191,19 @@ def distance_columns(clean: Images, adversarial: Images) -> dict[str, Floats]:
         clean, adversarial: two batches (N, H, W, 3) in [0, 1].
 
     Returns:
-        By column, (N,) float64 each: l0, l1, l2, linf, psnr, ssim, and total_variation, which is that of the
-        perturbation `adversarial - clean`.
+        By column, (N,) float64 each: l0, l1, l2, linf, psnr, ssim, ms_ssim, delta_e, and of the perturbation
+        `adversarial - clean` total_variation and checkerboard, for a grid of 4 px. NaN where images are too small.
 
     Raises:
         ArtattackError: the shapes differ or the images are too small for SSIM.
     """
-    names = ("l0", "l1", "l2", "linf", "psnr", "ssim")
+    names = ("l0", "l1", "l2", "linf", "psnr", "ssim", "ms_ssim", "delta_e")
     columns = {name: DISTANCES[name](clean, adversarial) for name in names}
     clean, adversarial = _pair(clean, adversarial)
-    return columns | {"total_variation": total_variation(adversarial - clean)}
+    change = adversarial - clean
+    large = min(change.shape[1:3]) >= _MIN_REPEATS * GRID
+    grid = checkerboard(change, GRID) if large else np.full(len(change), np.nan)
+    return columns | {"total_variation": total_variation(change), "checkerboard": grid}
 
 
 def checkerboard(x: Images, period: int | tuple[int, ...]) -> Floats:

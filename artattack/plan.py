@@ -7,14 +7,14 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from artattack.attacks.baselines import baseline_info
-from artattack.config import BaselineEntry, Benchmark, ControlEntry, StyleEntry
+from artattack.config import STYLE_CONTROLS, BaselineEntry, Benchmark, CleanEntry, ControlEntry, StyleEntry
 from artattack.datasets import ImageSet, Sample, open_image_set, spread
 from artattack.errors import ArtattackError
-from artattack.models.registry import check_model
+from artattack.models.registry import check_model, parse_label_space
 from artattack.styles import load_styles
 
 # Words that a key may show as they are: not empty, alike on file systems that ignore case, without the separators
@@ -25,12 +25,32 @@ _LONGEST = 120  # of a key, in characters: file systems stop at 255 bytes
 
 @dataclass(frozen=True)
 class Variant:
-    """One attack of the benchmark with its style and source chosen; a group of rows in every table."""
+    """One attack of the benchmark with its style and source chosen; a group of rows in every table.
 
-    entry: StyleEntry | BaselineEntry | ControlEntry
+    Attributes:
+        entry: of the benchmark file.
+        style: of a style attack, or of a control that needs one.
+        source: the model that is read, if any.
+        matched: whose distance a control copies.
+        budget: the distance images are brought to, and how far; None leaves an attack where it ends.
+    """
+
+    entry: StyleEntry | BaselineEntry | ControlEntry | CleanEntry
     style: str = ""
     source: str = ""
     matched: Variant | None = None
+    budget: tuple[str, float] | None = None
+
+    @property
+    def kind(self) -> str:
+        """What the tables call its kind: clean, style, baseline or control."""
+        kinds = {StyleEntry: "style", BaselineEntry: "baseline", ControlEntry: "control", CleanEntry: "clean"}
+        return kinds[type(self.entry)]
+
+    @property
+    def free(self) -> Variant:
+        """The variant that is brought to this one's budget."""
+        return replace(self, budget=None)
 
     @property
     def label(self) -> str:
@@ -39,7 +59,9 @@ class Variant:
 
     @property
     def title(self) -> str:
-        """The label and, for a control, that of the perturbation whose distance it copies."""
+        """The label and, for a control, that of the perturbation whose distance it copies, or the budget."""
+        if self.budget:
+            return f"{self.label} at {self.budget[0]}={self.budget[1]:g}"
         return f"{self.label} as {self.matched.label}" if self.matched else self.label
 
     @property
@@ -60,10 +82,16 @@ class Variant:
         text = "/".join(map(str, (run_seed, *map(_without_folder, self._words), part)))
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
 
+    def file(self, sample: Sample) -> Path:
+        """Return where its version of an image lies in the run folder."""
+        folder = "original" if isinstance(self.entry, CleanEntry) else self.key
+        return Path("images") / folder / f"{sample.id}.png"
+
     @property
     def _words(self) -> tuple[str, ...]:
-        own = tuple(word for word in (self.entry.name, self.style, self.source) if word)
-        return (*own, "as", *self.matched._words) if self.matched else own
+        words = tuple(word for word in (self.entry.name, self.style, self.source) if word)
+        words += ("as", *self.matched._words) if self.matched else ()
+        return (*words, "at", f"{self.budget[0]}={self.budget[1]!r}") if self.budget else words
 
 
 def _without_folder(word: str) -> str:
@@ -87,6 +115,11 @@ class Cell:
         """Derive the cell's seed from the run's; it does not depend on other cells."""
         return self.variant.seed(run_seed, self.number)
 
+    def image_seed(self, run_seed: int, sample: Sample) -> int:
+        """Return the seed an image is perturbed with: an attack has one for its batch, a control one for each image."""
+        alone = self.variant.kind == "control" and self.variant.entry.attack != "random-backbone"
+        return self.variant.seed(run_seed, sample.id) if alone else self.seed(run_seed)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -104,7 +137,7 @@ class Plan:
 
 
 def make_plan(benchmark: Benchmark) -> Plan:
-    """Work out the cells of a benchmark. Controls come after the perturbations whose distance they copy.
+    """Work out the cells of a benchmark: the images untouched, attacks, then what copies or shortens those.
 
     Raises:
         ArtattackError: the image set cannot be opened, or there is no such model, style or attack.
@@ -123,6 +156,11 @@ def _check_names(benchmark: Benchmark) -> None:
     """Find mistyped names before any work is done, without loading TensorFlow."""
     with _at("classifiers"):
         _check_models(benchmark, benchmark.classifiers)
+    with _at("feature_model"):
+        _check_models(benchmark, [benchmark.feature_model])
+    if benchmark.images.label_space not in (None, "own"):
+        with _at("images.label_space"):
+            parse_label_space(benchmark.images.label_space)
     for number, entry in enumerate(benchmark.attacks):
         with _at(f"attacks.{number} ({entry.name})"):
             if isinstance(entry, StyleEntry):
@@ -154,14 +192,41 @@ def _batches(samples: Sequence[Sample], size: int) -> list[tuple[Sample, ...]]:
 
 
 def _variants(benchmark: Benchmark) -> Iterator[Variant]:
-    direct: list[Variant] = []
+    attacks = list(_attacks(benchmark))
+    controls = list(_controls(benchmark, attacks))
+    yield Variant(CleanEntry(name="clean"))
+    yield from attacks
+    yield from controls
+    for distance, budgets in benchmark.compare.items():
+        for variant in (*attacks, *_at_budgets(controls)):
+            yield from (replace(variant, budget=(distance, budget)) for budget in budgets)
+
+
+def _attacks(benchmark: Benchmark) -> Iterator[Variant]:
     for entry in benchmark.attacks:
         if isinstance(entry, StyleEntry):
             # Styles of one backbone follow one another, so that what is compiled for it serves them all.
-            direct += [Variant(entry, style, backbone) for backbone in entry.backbone for style in entry.style]
+            yield from (Variant(entry, style, backbone) for backbone in entry.backbone for style in entry.style)
         elif isinstance(entry, BaselineEntry):
-            direct += [Variant(entry, source=source) for source in entry.source]
-    yield from direct
+            yield from (Variant(entry, source=source) for source in entry.source)
+
+
+def _controls(benchmark: Benchmark, attacks: Sequence[Variant]) -> Iterator[Variant]:
     for entry in benchmark.attacks:
         if isinstance(entry, ControlEntry):
-            yield from (Variant(entry, matched=other) for other in direct if other.entry.name == entry.like)
+            for other in attacks:
+                if other.entry.name in (entry.like or [other.entry.name]):
+                    if entry.attack not in STYLE_CONTROLS:
+                        yield Variant(entry, matched=other)
+                    elif other.kind == "style":
+                        source = other.source if entry.attack == "random-backbone" else ""
+                        yield Variant(entry, other.style, source, matched=other)
+
+
+def _at_budgets(controls: Sequence[Variant]) -> Iterator[Variant]:
+    """Return the controls that budgets tell apart: what copied other attacks' distances is then the same."""
+    seen = set()
+    for variant in controls:
+        if (words := (variant.entry.name, variant.style, variant.source)) not in seen:
+            seen.add(words)
+            yield variant if variant.source else replace(variant, matched=None)

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from artattack.errors import ArtattackError
-from artattack.statistics import bootstrap_mean, variant_labels, wilson
+from artattack.statistics import bootstrap_mean, calibration_error, wilson
 
 # Column -> pandas dtype, in the order of the files; results/README.md says what each column means.
 RECORD_COLUMNS: dict[str, str] = {
@@ -21,6 +21,7 @@ RECORD_COLUMNS: dict[str, str] = {
     "image_sha256": "string",
     "true_class": "Int64",
     "true_name": "string",
+    "kind": "string",
     "attack": "string",
     "parameters": "string",
     "backbone": "string",
@@ -28,8 +29,11 @@ RECORD_COLUMNS: dict[str, str] = {
     "source": "string",
     "source_weights": "string",
     "matched_to": "string",
+    "budget_distance": "string",
+    "budget": "float64",
     "classifier": "string",
     "classifier_weights": "string",
+    "classes": "Int64",
     "in_label_space": "boolean",
     "top1_class_before": "Int64",
     "top1_name_before": "string",
@@ -42,8 +46,11 @@ RECORD_COLUMNS: dict[str, str] = {
     "correct_before": "boolean",
     "flip": "boolean",
     "success": "boolean",
+    "top5_flip": "boolean",
+    "rank_after": "Int64",
     "confidence_shift": "float64",
     "true_confidence_shift": "float64",
+    "kl_divergence": "float64",
     "top5_before": "string",
     "top5_after": "string",
     "l0": "float64",
@@ -52,13 +59,48 @@ RECORD_COLUMNS: dict[str, str] = {
     "linf": "float64",
     "psnr": "float64",
     "ssim": "float64",
+    "ms_ssim": "float64",
+    "delta_e": "float64",
     "total_variation": "float64",
+    "checkerboard": "float64",
+    "feature_distance": "float64",
+    "style_distance_before": "float64",
+    "style_distance_after": "float64",
     "file": "string",
     "seed": "Int64",
     "seconds": "float64",
     "error": "string",
 }
+MEASURES = (  # columns of the records that say how far an image was moved; their means are in the summary
+    "l0",
+    "l1",
+    "l2",
+    "linf",
+    "psnr",
+    "ssim",
+    "ms_ssim",
+    "delta_e",
+    "total_variation",
+    "checkerboard",
+    "feature_distance",
+    "style_distance_before",
+    "style_distance_after",
+)
+_RATES = {  # rate -> what it counts, of what
+    "clean_accuracy": ("n_correct", "n_labelled"),
+    "robust_accuracy": ("n_correct_after", "n_labelled"),
+    "flip_rate": ("flips", "n"),
+    "top5_flip_rate": ("top5_flips", "n"),
+    "success_rate": ("successes", "n_correct"),
+}
+
+
+def _with_interval(name: str) -> dict[str, str]:
+    return {name: "float64", f"{name}_low": "float64", f"{name}_high": "float64"}
+
+
 SUMMARY_COLUMNS: dict[str, str] = {
+    "kind": "string",
     "attack": "string",
     "parameters": "string",
     "backbone": "string",
@@ -66,40 +108,36 @@ SUMMARY_COLUMNS: dict[str, str] = {
     "source": "string",
     "source_weights": "string",
     "matched_to": "string",
+    "budget_distance": "string",
+    "budget": "float64",
     "classifier": "string",
     "classifier_weights": "string",
+    "classes": "Int64",
     "n": "Int64",
     "errors": "Int64",
     "n_labelled": "Int64",
-    "clean_accuracy": "float64",
-    "clean_accuracy_low": "float64",
-    "clean_accuracy_high": "float64",
     "n_correct": "Int64",
+    **_with_interval("clean_accuracy"),
+    "n_correct_after": "Int64",
+    **_with_interval("robust_accuracy"),
     "flips": "Int64",
-    "flip_rate": "float64",
-    "flip_rate_low": "float64",
-    "flip_rate_high": "float64",
+    **_with_interval("flip_rate"),
+    "top5_flips": "Int64",
+    **_with_interval("top5_flip_rate"),
     "successes": "Int64",
-    "success_rate": "float64",
-    "success_rate_low": "float64",
-    "success_rate_high": "float64",
-    "mean_confidence_shift": "float64",
-    "mean_confidence_shift_low": "float64",
-    "mean_confidence_shift_high": "float64",
+    **_with_interval("success_rate"),
+    **_with_interval("mean_confidence_shift"),
     "median_confidence_shift": "float64",
     "mean_true_confidence_shift": "float64",
     "median_true_confidence_shift": "float64",
-    "mean_l2": "float64",
-    "mean_linf": "float64",
-    "mean_ssim": "float64",
+    "mean_kl_divergence": "float64",
+    "median_rank_after": "float64",
+    "ece_before": "float64",
+    "ece_after": "float64",
+    **{f"mean_{name}": "float64" for name in MEASURES},
     "seconds_per_image": "float64",
 }
-_GROUP = ["attack", "style", "source", "matched_to", "classifier"]
-_RATES = {  # rate -> what it counts, of what
-    "clean_accuracy": ("n_correct", "n_labelled"),
-    "flip_rate": ("flips", "n"),
-    "success_rate": ("successes", "n_correct"),
-}
+GROUP = ["attack", "style", "source", "matched_to", "budget_distance", "budget", "classifier"]  # of a summary's rows
 _SEED = 0  # of the bootstrap: the same records always have the same summary
 _WIDE = 120  # columns of a terminal that hold a summary with all its columns
 RANDOM = "RANDOM WEIGHTS"
@@ -189,7 +227,7 @@ def _read(path: Path, columns: dict[str, str]) -> pd.DataFrame:
 
 
 def summarise(records: pd.DataFrame) -> pd.DataFrame:
-    """Sum up records: a row for each attack x style x source x matched_to x classifier, as they first appear.
+    """Sum up records: a row for each attack x style x source x matched_to x budget x classifier, as they first appear.
 
     What each number counts is defined in results/README.md. A rate of nothing is missing, not 0. Rates have
     Wilson intervals, the mean confidence shift a bootstrap interval, all of 95 %.
@@ -203,36 +241,37 @@ def summarise(records: pd.DataFrame) -> pd.DataFrame:
     scored = records["error"].isna()
     labelled = scored & records["in_label_space"].fillna(False)
     correct = labelled & records["correct_before"].fillna(False)
-    facts = records[_GROUP].assign(
+    correct_after = labelled & (records["top1_class_after"] == records["true_class"]).fillna(False)
+    facts = records[GROUP].assign(
         n=scored,
         errors=~scored,
         n_labelled=labelled,
         n_correct=correct,
+        n_correct_after=correct_after,
         flips=scored & records["flip"].fillna(False),
+        top5_flips=scored & records["top5_flip"].fillna(False),
         successes=correct & records["success"].fillna(False),
     )
-    counts = ["n", "errors", "n_labelled", "n_correct", "flips", "successes"]
-    means = {
-        "confidence_shift": "mean_confidence_shift",
-        "true_confidence_shift": "mean_true_confidence_shift",
-        "l2": "mean_l2",
-        "linf": "mean_linf",
-        "ssim": "mean_ssim",
-        "seconds": "seconds_per_image",
-    }
+    counts = list(facts.columns[len(GROUP) :])
     facts[counts] = facts[counts].astype("int64")
-    facts[list(means)] = records[list(means)].where(scored)
-    described = ["parameters", "backbone", "source_weights", "classifier_weights"]
-    facts[described] = records[described]
-    groups = facts.groupby(_GROUP, sort=False, dropna=False)
     shifts = ["confidence_shift", "true_confidence_shift"]
+    averaged = [*shifts, "kl_divergence", *MEASURES]
+    facts[[*averaged, "seconds", "rank_after"]] = records[[*averaged, "seconds", "rank_after"]].where(scored)
+    described = ["kind", "parameters", "backbone", "source_weights", "classifier_weights", "classes"]
+    facts[described] = records[described]
+    for when, right in (("before", correct), ("after", correct_after)):
+        facts[f"calibration_{when}"] = list(zip(records[f"top1_confidence_{when}"].where(labelled), right, strict=True))
+    groups = facts.groupby(GROUP, sort=False, dropna=False)
     summary = pd.concat(
         [
             groups[described].first(),
             groups[counts].sum(),
-            groups[list(means)].mean().rename(columns=means),
+            groups[averaged].mean().add_prefix("mean_"),
             groups[shifts].median().add_prefix("median_"),
+            groups["rank_after"].median().astype("float64").rename("median_rank_after"),
+            groups["seconds"].mean().rename("seconds_per_image"),
             groups["confidence_shift"].agg(list).rename("shifts"),
+            *(groups[f"calibration_{when}"].agg(_ece).rename(f"ece_{when}") for when in ("before", "after")),
         ],
         axis=1,
     ).reset_index()
@@ -243,6 +282,28 @@ def summarise(records: pd.DataFrame) -> pd.DataFrame:
     for i, side in enumerate(("low", "high")):
         summary[f"mean_confidence_shift_{side}"] = [bound[i] for bound in bounds]
     return summary[list(SUMMARY_COLUMNS)].astype(SUMMARY_COLUMNS)
+
+
+def _ece(calibration: Iterable[tuple[float, bool]]) -> float:
+    known = [(confidence, right) for confidence, right in calibration if confidence == confidence]
+    return calibration_error([confidence for confidence, _ in known], [right for _, right in known])
+
+
+def variant_labels(table: pd.DataFrame) -> pd.Series[str]:
+    """Name the attack of each row of records or of a summary.
+
+    Returns:
+        ATTACK/STYLE/SOURCE without the missing parts; for a control followed by " as " and whose distance it
+        copies, at a budget by " at l2=5"; empty for an image that no attack reached.
+    """
+    parts = [("/" + table[name]).fillna("") for name in ("attack", "style", "source")]
+    label: pd.Series[str] = (parts[0] + parts[1] + parts[2]).str.removeprefix("/")
+    budget = table["budget"].map("{:g}".format).astype("string")
+    return (
+        label
+        + (" as " + table["matched_to"]).fillna("")
+        + (" at " + table["budget_distance"] + "=" + budget).fillna("")
+    )
 
 
 def print_summary(summary: pd.DataFrame, console: Console) -> None:
@@ -277,12 +338,13 @@ def print_summary(summary: pd.DataFrame, console: Console) -> None:
     for label, row in zip(variant_labels(summary), summary.fillna(texts).to_dict("records"), strict=True):
         attack = label or "(images not read)"
         if attack != above:
-            table.add_row(_marked(attack, row["source_weights"], style="bold"))
+            table.add_row(_marked(attack, row["source_weights"] * (row["kind"] != "control"), style="bold"))
         above = attack
         classifier = _marked(f"  {row['classifier']}", row["classifier_weights"])
         table.add_row(classifier, *(cell(row) for cell in columns.values()))
     console.print(table)
-    if (summary[["source_weights", "classifier_weights"]] == "random").any(axis=None):
+    attacks = summary[summary["kind"].fillna("") != "control"]  # one of the controls is untrained on purpose
+    if (attacks[["source_weights", "classifier_weights"]] == "random").any(axis=None):
         console.print(Text(f"{RANDOM}: networks never trained; their numbers say nothing.", style="bold red"))
 
 

@@ -2,7 +2,10 @@
 
 run.json        what was run, with what, and how far it came
 records.csv     a row for each image x attack x classifier
-summary.csv     a row for each attack x style x source x classifier
+summary.csv     a row for each attack x style x source x budget x classifier
+controls.csv    each attack against the best control at its distance
+pairs.csv       each attack against each other
+areas.csv       what curves over budgets sum up to
 images/         ATTACK-LABEL/IMAGE.png
 cells/          KEY.json: the records of each finished cell, the checkpoint for resuming
 """
@@ -26,6 +29,7 @@ import numpy as np
 import pandas as pd
 
 from artattack import __version__
+from artattack.comparison import areas, compare_attacks, compare_to_controls
 from artattack.errors import ArtattackError
 from artattack.records import (
     RECORD_COLUMNS,
@@ -43,6 +47,7 @@ __all__ = [
     "SUMMARY_COLUMNS",
     "RunFolder",
     "config_hash",
+    "differences",
     "load_run",
     "print_summary",
     "read_records",
@@ -72,7 +77,10 @@ _SHOWN = 3  # differences named in an error message
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run on disk. Open one with `load_run`; `.info`, `.records` and `.summary` are what users read."""
+    """A run on disk. Open one with `load_run`.
+
+    Users read `.info` and the frames `.records`, `.summary`, `.curves`, `.controls`, `.pairs`, `.areas` and `.checks`.
+    """
 
     path: Path
 
@@ -141,6 +149,32 @@ class RunFolder:
         self._must_be_finished()
         return read_summary(self.path / "summary.csv")
 
+    @property
+    def curves(self) -> pd.DataFrame:
+        """The rows of the summary at a budget: rates against distance."""
+        return self.summary[self.summary["budget"].notna()]
+
+    @cached_property
+    def controls(self) -> pd.DataFrame:
+        """Each attack against the best control at its distance: `artattack.comparison.compare_to_controls`."""
+        return compare_to_controls(self.records)
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        """Each attack against each other: `artattack.comparison.compare_attacks`."""
+        return compare_attacks(self.records)
+
+    @cached_property
+    def areas(self) -> pd.DataFrame:
+        """What curves over budgets sum up to: `artattack.comparison.areas`; empty without budgets."""
+        return areas(self.records)
+
+    @property
+    def checks(self) -> pd.DataFrame | None:
+        """The sanity checks of the run, as `artattack check` has left them, or None."""
+        path = self.path / "checks.csv"
+        return pd.read_csv(path, dtype="string") if path.exists() else None
+
     def done(self) -> set[str]:
         """Return the keys of the finished cells; a file cut short or damaged is not finished."""
         return {path.stem for path in self._cells.glob("*.json") if self._read_cell(path.stem) is not None}
@@ -159,11 +193,12 @@ class RunFolder:
             raise ValueError(f"a cell's key names a file, not {key!r}")
         _write(self._cells / f"{key}.json", _dumps({"key": key, "rows": list(rows)}).encode())
 
-    def finish(self, keys: Iterable[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Write records.csv and summary.csv from the cells, and close the run.
+    def finish(self, keys: Iterable[str], *, parquet: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Write the tables from the cells, and close the run.
 
         Args:
             keys: the cells in the order of the plan.
+            parquet: whether to write the records as parquet, too.
 
         Returns:
             Records and summary, as `read_records` and `read_summary` would read them back.
@@ -179,8 +214,17 @@ class RunFolder:
             rows += cell
         records = records_frame(rows)
         summary = summarise(records)
-        _write(self.path / "records.csv", to_csv(records))
-        _write(self.path / "summary.csv", to_csv(summary))
+        tables = {
+            "records": records,
+            "summary": summary,
+            "controls": compare_to_controls(records),
+            "pairs": compare_attacks(records),
+            "areas": areas(records),
+        }
+        for name, table in tables.items():
+            _write(self.path / f"{name}.csv", to_csv(table))
+        if parquet:
+            _write(self.path / "records.parquet", records.to_parquet(index=False))
         self._write_info({**self.info, "status": "finished", "finished": _now()})
         return records, summary
 
@@ -207,10 +251,10 @@ class RunFolder:
             raise ArtattackError(f"{self.path}: no run to resume: start one without --resume")
         old = self.info
         if config_hash(old["config"]) != config_hash(new["config"]):
-            differences = list(_differences(old["config"], new["config"]))
-            more = f" and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+            found = list(differences(old["config"], new["config"]))
+            more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
             raise ArtattackError(
-                f"{self.path}: cannot resume with another config: {'; '.join(differences[:_SHOWN])}{more}; "
+                f"{self.path}: cannot resume with another config: {'; '.join(found[:_SHOWN])}{more}; "
                 "put it back as it was, or choose another folder (--out)"
             )
         changed = {name: value for name, value in new.items() if old.get(name) != value}
@@ -280,15 +324,20 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _differences(old: Any, new: Any, at: str = "") -> Iterator[str]:
-    """Yield one phrase for each place where two pieces of plain data differ."""
+def differences(old: Any, new: Any, at: str = "") -> Iterator[str]:
+    """Yield one phrase, such as `seed was 0, now 1`, for each place where two pieces of plain data differ.
+
+    Args:
+        old, new: dicts, lists and plain values, as run.json holds them.
+        at: where they stand, put before each place with a dot.
+    """
     if isinstance(old, dict) and isinstance(new, dict):
         for key in dict.fromkeys([*old, *new]):
             sides = old.get(key, "(absent)"), new.get(key, "(absent)")
-            yield from _differences(*sides, f"{at}.{key}" if at else key)
+            yield from differences(*sides, f"{at}.{key}" if at else key)
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for i, (a, b) in enumerate(zip(old, new, strict=True)):
-            yield from _differences(a, b, f"{at}.{i}")
+            yield from differences(a, b, f"{at}.{i}")
     elif _dumps(old) != _dumps(new):  # in Python 1 == 1.0 == True
         yield f"{at} was {json.dumps(old)}, now {json.dumps(new)}"
 

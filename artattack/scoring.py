@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 
 from artattack.errors import ArtattackError
 from artattack.labels import LabelSpace, class_name
@@ -56,7 +56,7 @@ def score_batch(
             then classes are its own output indices and nothing is said about truth.
 
     Returns:
-        For each image the columns of records.csv from `in_label_space` to `top5_after`; None where missing.
+        For each image the columns of records.csv from `classes` to `top5_after`; None where missing.
 
     Raises:
         ArtattackError: logits are not finite, or shapes do not fit each other or the label space.
@@ -68,17 +68,55 @@ def score_batch(
         )
     before, after = top_k(clean, label_space), top_k(adversarial, label_space)
     p, q = (softmax(np.asarray(logits, np.float64), axis=1) for logits in (clean, adversarial))
+    divergence = kl_divergence(clean, adversarial)
+    ranks = np.argsort(np.argsort(-adversarial, axis=1, kind="stable"), axis=1) + 1
     classes = range(clean.shape[1]) if label_space is None else label_space
     output_of = {index: output for output, index in enumerate(classes)}
     rows = []
     for i, true in enumerate(true_classes.tolist()):
         top = output_of[before[i][0][0]]
-        row = _top1_columns(before[i], after[i], shift=float(q[i, top] - p[i, top]))
+        row = _top1_columns(before[i], after[i], shift=float(q[i, top] - p[i, top])) | {
+            "classes": len(output_of),
+            "rank_after": int(ranks[i, top]),
+            "top5_flip": bool(ranks[i, top] > TOP),
+            "kl_divergence": float(divergence[i]),
+        }
         row["in_label_space"] = None if true < 0 else label_space is not None and true in output_of
         if row["in_label_space"]:
             row |= _truth_columns(true, row, float(p[i, output_of[true]]), float(q[i, output_of[true]]))
         rows.append(row)
     return rows
+
+
+def kl_divergence(clean: Logits, adversarial: Logits) -> npt.NDArray[np.float64]:
+    """Return how far confidences have moved: KL(softmax(clean) || softmax(adversarial)).
+
+    Args:
+        clean, adversarial: logits (N, K).
+
+    Returns:
+        (N,) float64 in nats, 0 where they are the same.
+    """
+    p, q = (np.asarray(logits, np.float64) for logits in (clean, adversarial))
+    # Of logarithms, since a confidence may be too small for a float but not for its logarithm.
+    terms = softmax(p, axis=1) * (log_softmax(p, axis=1) - log_softmax(q, axis=1))
+    return np.asarray(np.maximum(terms.sum(axis=1), 0.0))  # rounding may take it below
+
+
+def restricted(logits: Logits, label_space: LabelSpace | None, shared: LabelSpace | None) -> Logits:
+    """Keep the logits of some classes, the convention of ImageNet-A and -R (Hendrycks et al., CVPR and ICCV 2021).
+
+    Args:
+        logits: (N, K) of one classifier.
+        label_space: the ImageNet indices of its K outputs, or None where its classes are others.
+        shared: the classes of `label_space` to keep, or None for all.
+
+    Returns:
+        (N, len(shared)), in the order of `shared`; all of them where either is None.
+    """
+    if label_space is None or shared is None or shared == label_space:
+        return logits
+    return logits[:, [label_space.index(index) for index in shared]]
 
 
 def _top1_columns(before: list[Guess], after: list[Guess], shift: float) -> dict[str, Any]:

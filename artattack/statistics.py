@@ -1,7 +1,6 @@
-"""How sure the numbers are: intervals of rates and means, and paired comparisons of attacks.
+"""How sure the numbers are: intervals of rates and means, tests of pairs, calibration.
 
-Plain statistics come first, comparisons of the attacks in a frame of records after them. statsmodels and
-SciPy take about a second to import, so each is imported where it is used.
+statsmodels and SciPy take about a second to import, so each is imported where it is used.
 """
 
 from __future__ import annotations
@@ -9,37 +8,17 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-
-from artattack.errors import ArtattackError, unknown
 
 Floats = npt.NDArray[np.float64]
 Interval = tuple[float, float]
 
 _RESAMPLES = 2000  # Monte Carlo error of a 95 % bound: about 0.06 standard errors of the mean
 _BATCH = 2**22  # resampled values held in memory at once
-
-# Column -> pandas dtype of `compare_to_controls`; results/README.md says what each column means.
-COMPARISON_COLUMNS: dict[str, str] = {
-    "variant": "string",
-    "classifier": "string",
-    "n": "Int64",
-    "flip_rate": "float64",
-    "control": "string",
-    "control_flip_rate": "float64",
-    "difference": "float64",
-    "difference_low": "float64",
-    "difference_high": "float64",
-    "only_variant": "Int64",
-    "only_control": "Int64",
-    "p": "float64",
-    "p_holm": "float64",
-    "verdict": "string",
-}
 
 
 def wilson(successes: npt.ArrayLike, n: npt.ArrayLike, confidence: float = 0.95) -> tuple[Floats, Floats]:
@@ -212,148 +191,26 @@ def holm(p_values: npt.ArrayLike) -> Floats:
     return adjusted
 
 
-def variant_labels(table: pd.DataFrame) -> pd.Series[str]:
-    """Name the attack of each row of records or of a summary.
+def calibration_error(confidences: npt.ArrayLike, correct: npt.ArrayLike, bins: int = 10) -> float:
+    """Return the expected calibration error: how far confidence is from accuracy, on average over bins.
 
-    Returns:
-        ATTACK/STYLE/SOURCE without the missing parts, for controls followed by " as " and whose distance they
-        copy; empty for an image that no attack reached.
-    """
-    parts = [("/" + table[name]).fillna("") for name in ("attack", "style", "source")]
-    label: pd.Series[str] = (parts[0] + parts[1] + parts[2]).str.removeprefix("/")
-    return label + (" as " + table["matched_to"]).fillna("")
-
-
-class PairedDifference(NamedTuple):
-    """Result of `paired_difference`: rates of a and b over the n images known under both."""
-
-    n: int
-    rate_a: float
-    rate_b: float
-    difference: float
-    low: float
-    high: float
-    only_a: int
-    only_b: int
-    p_value: float
-
-
-def paired_difference(
-    records: pd.DataFrame,
-    a: str,
-    b: str,
-    *,
-    classifier: str,
-    what: Literal["flip", "success"] = "flip",
-    confidence: float = 0.95,
-) -> PairedDifference:
-    """Compare two attacks on the images they share, as one classifier sees them.
+    Naeini, Cooper & Hauskrecht, AAAI 2015; bins of equal width as in Guo et al., ICML 2017, eq. 3. With few
+    images it is biased upwards: compare it only between equal numbers of images.
 
     Args:
-        records: the records of one run.
-        a, b: attacks by their names in `variant_labels`, which are those of the printed summary.
-        classifier: its name.
-        what: the outcome whose rate is compared.
-        confidence: of the interval.
+        confidences: (N,) of the top-1 class, in [0, 1].
+        correct: (N,) whether that class was right.
+        bins: how many; each holds its upper end.
 
     Returns:
-        n images with a known outcome under both; the two rates over them (NaN if there are none); their
-        difference a - b with its `newcombe` interval; discordant images and the p value of `mcnemar`.
-
-    Raises:
-        ArtattackError: an attack or the classifier is not in the records, or an image is there twice.
+        In [0, 1]; NaN for no images.
     """
-    labels = variant_labels(records)
-    for label in (a, b):
-        if not (labels == label).any():
-            raise unknown("attack", label, set(labels) - {""})
-    seen = records["classifier"] == classifier
-    if not seen.any():
-        raise unknown("classifier", classifier, set(records["classifier"].dropna()))
-    outcome_a, outcome_b = (_outcomes(records[seen & (labels == label)], what) for label in (a, b))
-    return _compared(outcome_a, outcome_b, confidence)
-
-
-def compare_to_controls(records: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
-    """Ask of each attack whether it flips more images than the best control at the same distance.
-
-    The best control is the one that flips most, so that having several makes an attack's case harder, never
-    easier; of equals, the first. The p values of all comparisons in the table are adjusted together.
-
-    Args:
-        records: the records of one run.
-        confidence: of the intervals; an adjusted p value below 1 - confidence is a verdict.
-
-    Returns:
-        A row for each attack that is no control x classifier, in order of appearance, with the columns and
-        dtypes of `COMPARISON_COLUMNS`. The verdict is "beats", "worse", "no better" (no difference shown) or
-        "no control": none copies this attack's distance, or none has an image in common with it.
-
-    Raises:
-        ArtattackError: an image is there twice.
-    """
-    rows: list[dict[str, Any]] = []
-    attacked = records[records["attack"].notna()]
-    names = [variant_labels(attacked).rename("variant"), attacked["matched_to"].fillna(""), "classifier"]
-    groups = attacked.groupby(names, sort=False)
-    outcomes: dict[Any, pd.Series[Any]] = {key: _outcomes(group, "flip") for key, group in groups}
-    for (variant, matched_to, classifier), flips in outcomes.items():
-        if matched_to:
-            continue
-        comparisons = {
-            control: _compared(flips, others, confidence)
-            for (control, matched, seen_by), others in outcomes.items()
-            if matched == variant and seen_by == classifier
-        }
-        rows.append({"variant": variant, "classifier": classifier, **_against_best(flips, comparisons)})
-    table = pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS)).astype(COMPARISON_COLUMNS)
-    table["p_holm"] = holm(table["p"])
-    shown = table["p_holm"] < 1 - confidence
-    table.loc[table["control"].notna(), "verdict"] = "no better"
-    table.loc[shown & (table["difference"] > 0), "verdict"] = "beats"
-    table.loc[shown & (table["difference"] < 0), "verdict"] = "worse"
-    return table
-
-
-def _against_best(flips: pd.Series[Any], comparisons: dict[str, PairedDifference]) -> dict[str, Any]:
-    """Return the columns of `compare_to_controls` that one attack's comparisons decide."""
-    comparisons = {control: found for control, found in comparisons.items() if found.n}
-    if not comparisons:
-        known = flips.dropna().astype(bool)
-        return {"n": len(known), "flip_rate": known.mean(), "verdict": "no control"}
-    control = max(comparisons, key=lambda name: comparisons[name].rate_b)
-    best = comparisons[control]
-    return {
-        "n": best.n,
-        "flip_rate": best.rate_a,
-        "control": control,
-        "control_flip_rate": best.rate_b,
-        "difference": best.difference,
-        "difference_low": best.low,
-        "difference_high": best.high,
-        "only_variant": best.only_a,
-        "only_control": best.only_b,
-        "p": best.p_value,
-    }
-
-
-def _outcomes(rows: pd.DataFrame, what: str) -> pd.Series[Any]:
-    """Return an outcome by image, missing where it is not known, of one attack and one classifier."""
-    if (twice := rows["image"].duplicated()).any():
-        raise ArtattackError(
-            f"image '{rows['image'][twice].iloc[0]}' is there twice under '{variant_labels(rows).iloc[0]}', "
-            f"classifier '{rows['classifier'].iloc[0]}': compare the records of one run at a time"
-        )
-    return rows[what].where(rows["error"].isna()).set_axis(rows["image"])
-
-
-def _compared(a: pd.Series[Any], b: pd.Series[Any], confidence: float) -> PairedDifference:
-    pairs = pd.concat([a, b], axis=1, join="inner", keys=["a", "b"]).dropna().astype(bool)
-    rate_a, rate_b = float(pairs["a"].mean()), float(pairs["b"].mean())
-    low, high = newcombe(pairs["a"], pairs["b"], confidence)
-    p_value, only_a, only_b = mcnemar(pairs["a"], pairs["b"])
-    difference = (only_a - only_b) / len(pairs) if len(pairs) else math.nan
-    return PairedDifference(len(pairs), rate_a, rate_b, difference, low, high, only_a, only_b, p_value)
+    p, right = np.asarray(confidences, np.float64), np.asarray(correct, np.float64)
+    if not len(p):
+        return math.nan
+    members = np.clip(np.ceil(p * bins).astype(int) - 1, 0, bins - 1)
+    gaps = np.bincount(members, weights=right - p, minlength=bins)
+    return float(np.abs(gaps).sum() / len(p))
 
 
 def _pair_counts(a: Any, b: Any) -> tuple[int, int, int, int]:

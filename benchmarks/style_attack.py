@@ -1,8 +1,8 @@
 """Speed of the style attack, against plain loops in TensorFlow and PyTorch and against the machine's own limit.
 
 The same backbone (random weights), layers, images and losses in all. A step's time is the difference between a long
-and a short run, so that no preparation counts. The limit is the fastest of a few matrix products and 3x3
-convolutions, measured in the same rounds. Run as `python benchmarks/style_attack.py`.
+and a short run, so that no preparation counts. `of product` is the share of the fastest matrix product's rate, `of
+limit` that of the fastest of matrix products and 3x3 convolutions, all measured in the same rounds. Run as `python benchmarks/style_attack.py`.
 """
 
 from __future__ import annotations
@@ -118,7 +118,8 @@ def parts(model: Any, task: Any) -> Cases:
     upstream = [tf.ones_like(f) for f in outputs]
     work = Work(x, x, Targets(targets, contents), [], tf.constant(0))
     worst, zeros = tf.fill((len(x),), np.float32(np.inf)), tf.zeros_like(x)
-    state = State(tf.constant(0), x, zeros, zeros, x, worst, tf.zeros((len(x),), tf.bool))
+    no = tf.zeros((len(x),), tf.bool)
+    state = State(tf.constant(0), x, zeros, zeros, x, worst, no, no)
 
     def slope(f: Callable[[Any], Any], at: Any, upstream: Any = None) -> Any:
         with tf.GradientTape() as tape:
@@ -143,8 +144,7 @@ def parts(model: Any, task: Any) -> Cases:
             "losses in features": after(lambda o, t, c: slope(lambda o: loss(o, t, c), o), outputs, targets, contents),
             "total variation": after(lambda x: slope(total_variation, x), x),
             "Adam": after(lambda s, w, g: descent._adam(s, w, g).parameters, state, work, x),
-            "keeping the best": after(lambda s, w, x, v, a: descent._judged(s, w, x, v, a).best, state, work, x,
-                                      tf.zeros(len(x)), tf.zeros(len(x), tf.bool)),
+            "keeping the best": after(lambda s, x, v, a: descent._judged(s, x, v, a).best, state, x, worst, no),
         }  # fmt: skip
 
         def run(case: Callable[[], Any], precision: str = precision) -> Any:
@@ -180,6 +180,8 @@ def measured(name: str, steps: int, arguments: argparse.Namespace) -> tuple[list
 
     flop = 4.0 * convolution_macs(network)  # a multiplication and an addition, there and back
     limit = {p: np.max([flop / seconds[k] for k, (flop, _) in tops.items() if k[1] == p], 0) for p in PRECISIONS}
+    products = {k: flop for k, (flop, _) in tops.items() if not k[2].startswith("3x3")}
+    product = {p: np.max([flop / seconds[k] for k, flop in products.items() if k[1] == p], 0) for p in PRECISIONS}
     # Ratios are taken within a round, where all have met the same load.
     step = {
         way: (seconds[way, "long"] - seconds[way, "short"]) / steps / (1 if "one by one" in way else batch)
@@ -195,6 +197,7 @@ def measured(name: str, steps: int, arguments: argparse.Namespace) -> tuple[list
             "x eager": np.median(step[EAGER] / each),
             "GFLOP/image-it": flop / 1e9,
             "GFLOP/s": flop / np.median(each) / 1e9,
+            "of product": np.median(flop / each / product[_precision_of(way)]),
             "of limit": np.median(flop / each / limit[_precision_of(way)]),
         }
         for way, each in step.items()

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from skimage.color import deltaE_ciede2000, rgb2lab
 
 import artattack.models
 from artattack.benchmark import run_benchmark
@@ -112,22 +113,35 @@ def test_a_row_for_each_image_attack_and_classifier(benchmark: Benchmark, run: R
     painted = [f"style/{style}/quicknet_tiny" for style in styles(benchmark)]
     expected = [
         (attack, image.id, classifier)
-        for attack in (*painted, "fgsm//quicknet_tiny", *(f"noise// as {title}" for title in painted))
+        for attack in ("clean//", *painted, "fgsm//quicknet_tiny", *(f"noise// as {title}" for title in painted))
         for image in (open_image_set("samples").samples[i] for i in (0, 6, 13))
         for classifier in ("quicknet_tiny", "twin")
     ]
     attacks = records["attack"] + "/" + records["style"].fillna("") + "/" + records["source"].fillna("")
     attacks += (" as " + records["matched_to"]).fillna("")
     assert list(zip(attacks, records["image"], records["classifier"], strict=True)) == expected
-    assert len(run.summary) == 5 * 2
+    assert len(run.summary) == 6 * 2
     assert (run.summary["n"] == 3).all()
+
+
+def test_the_untouched_images_are_rows_like_others(run: RunFolder) -> None:
+    clean = run.records[run.records["kind"] == "clean"]
+    assert (clean["file"] == "images/original/" + clean["image"] + ".png").all()
+    assert not clean["flip"].any()
+    assert (clean[["l0", "l1", "l2", "linf", "confidence_shift", "kl_divergence", "feature_distance"]] == 0).all(
+        axis=None
+    )
+    assert (clean["ssim"] == 1).all()
+    rows = run.summary[run.summary["kind"] == "clean"]
+    assert (rows["clean_accuracy"].fillna(-1) == rows["robust_accuracy"].fillna(-1)).all()
+    assert (rows["flips"] == 0).all()
 
 
 def test_what_was_attacked_and_what_came_out_lie_as_png(run: RunFolder) -> None:
     originals = {path.stem: pixels(path) for path in (run.images / "original").iterdir()}
     assert sorted(originals) == sorted(run.records["image"].unique())
-    assert len(set(run.records["file"])) == 5 * 3
-    files = {path.relative_to(run.path).as_posix() for path in run.images.glob("*--*/*")}
+    assert len(set(run.records["file"])) == 6 * 3
+    files = {path.relative_to(run.path).as_posix() for path in run.images.glob("*/*")}
     assert files == set(run.records["file"])
 
 
@@ -135,6 +149,8 @@ def test_distances_agree_with_the_files(run: RunFolder) -> None:
     for row in run.records.itertuples():
         original, adversarial = pixels(run.images / "original" / f"{row.image}.png"), pixels(run.path / row.file)
         change = adversarial - original
+        assert row.delta_e == pytest.approx(deltaE_ciede2000(rgb2lab(original), rgb2lab(adversarial)).mean(), abs=1e-4)
+        assert pd.isna(row.ms_ssim)  # of which images of 64 px have too few scales
         assert row.l0 == np.count_nonzero(change)
         assert row.l1 == pytest.approx(np.abs(change).sum(), abs=1e-4)
         assert row.l2 == pytest.approx(np.sqrt((change**2).sum()), abs=1e-5)
@@ -211,8 +227,10 @@ def test_run_json_says_what_was_run_with_what(benchmark: Benchmark, run: RunFold
     art = Path(styles(benchmark)[1].removeprefix("waves+"))
     assert info["config"]["files"] == {str(art): hashlib.sha256(art.read_bytes()).hexdigest()}
     model = artattack.models.load_model("quicknet_tiny")
-    said = {"weights": "bundled", "sha256": model.weights_sha256, "binary": True}
-    assert info["config"]["models"] == {"quicknet_tiny": said, "twin": said}
+    said = {"weights": "bundled", "sha256": model.weights_sha256, "binary": True, "classes": 200}
+    models = info["config"]["models"]
+    assert models.pop("efficientnet_lite0")["classes"] == 1000  # in whose features images are compared
+    assert models == {"quicknet_tiny": said, "twin": said}
     assert {"artattack", "python", "tensorflow", "larq", "adversarial-robustness-toolbox"} <= info["versions"].keys()
 
 
@@ -245,7 +263,7 @@ def test_folders_unlabelled_images_and_files_that_are_none(tmp_path: Path) -> No
     assert "b.jpg: not an image of a known format" in bad["error"].iloc[0]
     assert bad[["attack", "classifier", "flip", "l2"]].isna().all(axis=None)
     good = records[records["error"].isna()]
-    assert list(good["image"]) == ["a", "c"] * 2
+    assert list(good["image"]) == ["a", "c"] * 3
     nothing_known = ["true_class", "true_name", "true_confidence_before", "correct_before", "success", "in_label_space"]
     assert good[nothing_known].isna().all(axis=None)
     assert good["flip"].notna().all()
@@ -276,12 +294,12 @@ def test_an_attack_that_raises_becomes_records_that_say_so(tmp_path: Path, monke
 
     monkeypatch.setattr(FastGradientMethod, "generate", generate)
     records = run_benchmark(QUICK, out=tmp_path / "run")
-    assert len(records) == 2 * 3  # none is missing
+    assert len(records) == 3 * 3  # none is missing
     failed = records[records["error"].notna()]
     assert list(failed["attack"]) == ["fgsm", "fgsm", "noise", "noise"]
     assert (
         list(failed["error"])
-        == ["RuntimeError: out of paint"] * 2 + ["'fgsm/quicknet_tiny', whose distance this copies, failed"] * 2
+        == ["RuntimeError: out of paint"] * 2 + ["'fgsm/quicknet_tiny', which this starts from, failed"] * 2
     )
     assert failed[["flip", "l2", "file", "seconds"]].isna().all(axis=None)
     assert failed[["image", "image_sha256", "true_class", "classifier", "seed"]].notna().all(axis=None)
@@ -309,12 +327,15 @@ def test_what_no_cell_could_do_is_found_before_any_work(tmp_path: Path, attack: 
 @pytest.mark.usefixtures("quick")
 def test_progress_counts_the_cells(told: list[tuple[str, int, int]]) -> None:
     assert told == [
-        ("loading quicknet_tiny", 0, 4),
-        ("fgsm/quicknet_tiny", 0, 4),
-        ("fgsm/quicknet_tiny", 1, 4),
-        ("noise as fgsm/quicknet_tiny", 2, 4),
-        ("noise as fgsm/quicknet_tiny", 3, 4),
-        ("done", 4, 4),
+        ("loading quicknet_tiny", 0, 6),
+        ("loading efficientnet_lite0", 0, 6),
+        ("clean", 0, 6),
+        ("clean", 1, 6),
+        ("fgsm/quicknet_tiny", 2, 6),
+        ("fgsm/quicknet_tiny", 3, 6),
+        ("noise as fgsm/quicknet_tiny", 4, 6),
+        ("noise as fgsm/quicknet_tiny", 5, 6),
+        ("done", 6, 6),
     ]
 
 
@@ -325,7 +346,7 @@ def test_a_killed_run_goes_on_and_ends_like_one_that_was_not(quick: RunFolder, t
     assert stopped.info["status"] == "running"
     with pytest.raises(ArtattackError, match=r"not finished .* resume it"):
         _ = stopped.records
-    cell = tmp_path / "cells" / "fgsm--quicknet_tiny-0000.json"
+    cell = tmp_path / "cells" / "clean-0000.json"
     assert sorted(path.name for path in cell.parent.iterdir()) == [cell.name, "images.json"]
     written = cell.stat().st_mtime_ns
     records = run_benchmark(QUICK, out=tmp_path, resume=True)
@@ -339,7 +360,7 @@ def test_cells_do_not_depend_on_those_before(benchmark: Benchmark, run: RunFolde
     out = tmp_path / "copy"
     shutil.copytree(run.path, out)
     second_batches = list(out.glob("cells/*-0001.json"))
-    assert len(second_batches) == 5
+    assert len(second_batches) == 6
     for cell in second_batches:
         cell.unlink()
     records = run_benchmark(benchmark, out=out, resume=True)
@@ -368,3 +389,109 @@ def test_a_run_is_not_resumed_with_another_picture_in_the_file_of_a_style(benchm
             run_benchmark(benchmark, out=run.path, resume=True)
     finally:
         art.write_bytes(before)
+
+
+# ---- at budgets
+
+COMPARED: dict[str, Any] = QUICK | {
+    "images": {"size": SIZE, "limit": 2},
+    "compare": {"l2": [0.5, 1], "ssim": 0.9},
+    "attacks": [
+        {"attack": "style", "style": "waves", "steps": 3, "content_weight": 0, "tv_weight": 0},
+        {"attack": "fgsm", "source": "quicknet_tiny", "eps": "8/255"},
+        {"attack": "deepfool", "source": "quicknet_tiny", "max_iter": 2},
+        {"attack": "noise", "like": "fgsm"},
+        {"attack": "blur", "like": "fgsm", "distance": "ssim"},
+        {"attack": "jpeg", "like": "fgsm", "distance": "linf"},
+        {"attack": "colour", "like": "fgsm", "distance": "delta_e"},
+        {"attack": "blend"},
+        {"attack": "random-backbone"},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    out = tmp_path_factory.mktemp("run") / "compared"
+    run_benchmark(COMPARED, out=out)
+    return load_run(out)
+
+
+def test_everything_stands_at_its_budget(compared: RunFolder) -> None:
+    records = compared.records
+    assert records["error"].isna().all()
+    at = records[records["budget"].notna()]
+    assert len(at) == 9 * 3 * 2
+    l2, ssim = at[at["budget_distance"] == "l2"], at[at["budget_distance"] == "ssim"]
+    assert (l2["l2"] <= l2["budget"] + 1e-9).all()
+    assert (ssim["ssim"] >= ssim["budget"] - 1e-9).all()
+    # Controls go as far as it takes (a colour shift in coarse steps of the 8-bit grid), and so does what has an eps;
+    # others go no farther than they went alone.
+    reaches = l2[((l2["kind"] == "control") & (l2["attack"] != "colour")) | (l2["attack"] == "fgsm")]
+    assert (reaches["l2"] > 0.9 * reaches["budget"]).all()
+    free = records[records["budget"].isna() & (records["attack"] == "style")].set_index("image")["l2"]
+    style = l2[l2["attack"] == "style"]
+    assert style["l2"].to_numpy() == pytest.approx(np.minimum(style["budget"], style["image"].map(free)), rel=0.03)
+
+
+def test_an_attack_of_its_own_distance_is_there_from_that_distance_on(compared: RunFolder) -> None:
+    records = compared.records[compared.records["attack"] == "deepfool"]
+    free = records[records["budget"].isna()].set_index("image")["l2"]
+    at = records[records["budget_distance"] == "l2"]
+    reached = at["image"].map(free) <= at["budget"]
+    assert (at["l2"] == at["image"].map(free).where(reached, 0.0)).all()
+
+
+def test_controls_copy_the_distance_they_are_told(compared: RunFolder) -> None:
+    records = compared.records[compared.records["budget"].isna()].set_index(["attack", "image"])
+    copied = {"noise": "l2", "blur": "ssim", "jpeg": "linf", "colour": "delta_e"}
+    for control, distance in copied.items():
+        mine, theirs = records.loc[control, distance], records.loc["fgsm", distance]
+        assert mine.to_numpy() == pytest.approx(theirs.to_numpy(), rel=0.06), control
+    for control in ("blend", "random-backbone"):
+        assert records.loc[control, "l2"].to_numpy() == pytest.approx(records.loc["style", "l2"].to_numpy(), rel=0.01)
+        assert set(records.loc[control, "style"]) == {"waves"}
+    assert set(records.loc["random-backbone", "source_weights"]) == {"random"}
+    assert set(records.loc["style", "source_weights"]) == {"bundled"}
+    assert records["style_distance_after"].notna().groupby("attack").all().to_dict() == {
+        name: name == "style" for name in records.index.unique("attack")
+    }
+    style = records.loc["style"]
+    assert (style["style_distance_after"] < style["style_distance_before"]).all()
+
+
+def test_tables_of_a_run_at_budgets(compared: RunFolder) -> None:
+    assert set(compared.curves["budget_distance"]) == {"l2", "ssim"}
+    assert len(compared.areas) == 9 * 2
+    for name in ("controls", "pairs", "areas"):
+        written = pd.read_csv(compared.path / f"{name}.csv")
+        table = getattr(compared, name)
+        assert list(written.columns) == list(table.columns)
+        assert len(written) == len(table) > 0
+    at_budgets = compared.controls[compared.controls["budget"].notna()]
+    assert (at_budgets["verdict"] != "no control").all()
+
+
+def test_logits_are_restricted_to_the_classes_of_the_set(tmp_path: Path) -> None:
+    space = artattack.models.load_model("quicknet_tiny").label_space
+    assert space is not None
+    declared = [*reversed(space[:3]), 0]  # three of its classes, in another order, and perhaps one of others
+    images = {"size": SIZE, "limit": 2, "label_space": declared}
+    records = run_benchmark(QUICK | {"images": images}, out=tmp_path / "run")
+    shared = set(declared) & set(space)
+    assert set(records["classes"]) == {len(shared)}
+    assert set(records["top1_class_before"]) <= shared
+    for guesses in records["top5_before"]:
+        assert sum(confidence for _, _, confidence in json.loads(guesses)) == pytest.approx(1)
+    own = run_benchmark(QUICK | {"images": images | {"label_space": "own"}}, out=tmp_path / "own")
+    labels = {sample.label for sample in open_image_set("samples").samples}
+    assert set(own["classes"]) == {len(labels & set(space))}
+    with pytest.raises(ArtattackError, match=r"'quicknet_tiny' has 1 classes of images\.label_space"):
+        run_benchmark(QUICK | {"images": images | {"label_space": [space[0]]}}, out=tmp_path / "other")
+
+
+def test_parquet_holds_the_same_records(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="parquet needs pyarrow: pip install artattack[parquet]")
+    records = run_benchmark(QUICK | {"parquet": True}, out=tmp_path / "run")
+    again = pd.read_parquet(tmp_path / "run" / "records.parquet")
+    pd.testing.assert_frame_equal(again.astype(RECORD_COLUMNS), records)

@@ -100,17 +100,28 @@ def test_a_dry_run_prints_the_plan_and_its_size(tmp_path: Path) -> None:
     done = artattack_says("run", "--dry-run", "--limit", "7", "--seed", "5", "--out", tmp_path / "out")
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
-    assert lines[0] == "style/stained-glass/quicknet_tiny"
-    assert lines[7] == "noise as style/waves/quicknet_tiny"
+    assert lines[:2] == ["clean", "style/stained-glass/quicknet_tiny"]
+    assert lines[20] == "blend/waves as style/waves/quicknet_tiny"
     for part in (
         "seed 5",
         "7 of samples, 224 x 224",
-        "8, of up to 10",
-        "56 images (7 images x 8 attacks)",
-        "112 (2 cl",
+        "21, of up to 10",
+        "140 images (7 images x 20 attacks and controls)",
+        "294 (2 cl",
     ):
         assert part in done.stdout
     assert not (tmp_path / "out").exists()
+
+
+def test_budgets_on_the_command_line_stand_in_the_plan(tmp_path: Path) -> None:
+    done = artattack_says("run", "--dry-run", "--compare", "l2=5,1", "--compare", "ssim")
+    assert done.exit_code == 0
+    at = [line.rpartition(" at ")[2] for line in done.stdout.splitlines() if "fgsm/quicknet_tiny at" in line]
+    assert at == ["l2=1", "l2=5", *(f"ssim={budget}" for budget in (0.4, 0.6, 0.8, 0.9, 0.95, 0.99))]
+    for mistake, message in (("l3=1", "unknown distance 'l3'"), ("l2=1,x", "compare.l2.1: 'x' is not a number")):
+        done = artattack_says("run", "--dry-run", "--compare", mistake)
+        assert done.exit_code == 2
+        assert message in one_line(done)
 
 
 def test_what_an_image_set_leaves_out_is_said(tmp_path: Path) -> None:
@@ -129,7 +140,7 @@ def test_names_that_look_like_markup_are_printed_as_they_are(tmp_path: Path) -> 
     Image.new("RGB", (8, 8)).save(style)
     (tmp_path / "b.yaml").write_text(json.dumps({"attacks": [{"attack": "style", "style": style.name}]}))
     done = artattack_says("run", tmp_path / "b.yaml", "--dry-run")
-    assert f"style/{style}/quicknet_tiny" in done.stdout.splitlines()[0]
+    assert f"style/{style}/quicknet_tiny" in done.stdout.splitlines()[1]
 
 
 def one_line(done: Result) -> str:
@@ -249,7 +260,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(
     assert "noise as fgsm/quicknet_tiny" in done.stdout
     assert f"Run folder: {out}" in done.stdout
     assert load_run(out).info["config"]["benchmark"]["seed"] == 2
-    assert len(load_run(out).records) == 4
+    assert len(load_run(out).records) == 3 * 2
     assert "holds a run already (finished" in one_line(artattack_says("run", file, "--seed", "2", "--out", out))
 
 
@@ -273,9 +284,9 @@ def test_a_run_with_failed_cells_says_why_and_exits_with_1(
     monkeypatch.setattr(FastGradientMethod, "generate", fails)
     done = artattack_says("run", file, "--out", tmp_path / "out")
     assert done.exit_code == 1
-    assert "4 of 4 records failed; see the column `error` of records.csv and errors.log:" in done.stdout
+    assert "4 of 6 records failed; see the column `error` of records.csv and errors.log:" in done.stdout
     assert "  2 x RuntimeError: out of paint\n" in done.stdout
-    assert "  2 x 'fgsm/quicknet_tiny', whose distance this copies, failed\n" in done.stdout
+    assert "  2 x 'fgsm/quicknet_tiny', which this starts from, failed\n" in done.stdout
     assert "Traceback" not in done.output
 
 

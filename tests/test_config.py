@@ -44,11 +44,12 @@ def test_without_a_file_the_default_benchmark() -> None:
     assert (benchmark.name, benchmark.seed, benchmark.batch_size) == ("default", 0, 10)
     assert (benchmark.images.set, benchmark.images.size, benchmark.images.limit) == ("samples", 224, None)
     assert benchmark.classifiers == ("quicknet_tiny", "efficientnet_lite0")
-    style, noise, fgsm, pgd = benchmark.attacks
+    style, fgsm, pgd, *controls = benchmark.attacks
     assert isinstance(style, StyleEntry)
     assert style.options == StyleOptions()
-    assert isinstance(noise, ControlEntry)
-    assert noise.like == "style"
+    assert all(isinstance(control, ControlEntry) for control in controls)
+    assert [control.attack for control in controls] == ["noise", "blur", "jpeg", "colour", "blend"]
+    assert benchmark.compare == {}
     assert isinstance(fgsm, BaselineEntry)
     assert isinstance(pgd, BaselineEntry)
     assert fgsm.parameters == {"eps": pytest.approx(0.0313725, abs=1e-6)}
@@ -109,7 +110,8 @@ def test_the_models_section() -> None:
 def test_models_are_named_once_in_order_of_appearance() -> None:
     style = {"attack": "style", "backbone": ["b", "c"], "guide": "g"}
     benchmark = parse_benchmark({"classifiers": ["c", "d"], "attacks": [style, FGSM | {"source": ["s", "b"]}]})
-    assert benchmark.model_names() == ("c", "d", "b", "g", "s")
+    assert benchmark.model_names() == ("c", "d", "b", "g", "s", "efficientnet_lite0")
+    assert benchmark.model_copy(update={"feature_model": "d"}).model_names() == ("c", "d", "b", "g", "s")
 
 
 @pytest.mark.parametrize(
@@ -153,7 +155,17 @@ def test_unknown_options_are_named_with_the_nearest_valid_word() -> None:
         ({"attacks": [{"attack": "style", "optimizer": "sgd"}]}, "attacks.0.optimizer: .*'adam' or 'lbfgs'"),
         ({"attacks": [{"attack": "style", "budget": "l2:5"}]}, "attacks.0.budget: 'l2:5' is no distance.*linf=8/255"),
         ({"attacks": [{"attack": "style", "match": "l2=5/0"}]}, "attacks.0.match: '5/0' is not a number"),
-        ({"attacks": [{"attack": "noise"}]}, "attacks.0.like: field required"),
+        ({"attacks": [{"attack": "noise"}]}, "attacks: 'noise' needs an attack whose distance it copies"),
+        ({"attacks": [FGSM, {"attack": "blend"}]}, "attacks: 'blend' needs an attack whose distance it copies"),
+        (
+            {"attacks": [FGSM, {"attack": "blend", "like": "fgsm"}]},
+            r"'blend' is like 'fgsm', which is none of \(none\)",
+        ),
+        ({"attacks": [FGSM | {"name": "clean"}]}, "'clean' is the name of the untouched images"),
+        ({"attacks": [FGSM], "compare": "l3"}, "compare: unknown distance 'l3' .*one of l2, linf"),
+        ({"attacks": [FGSM], "compare": ["simm"]}, "compare: unknown distance 'simm'; did you mean 'ssim'"),
+        ({"attacks": [FGSM], "compare": {"l2": [0, 1]}}, "compare.l2: budgets are numbers above 0"),
+        ({"attacks": [FGSM], "compare": {"l2": ["much"]}}, "compare.l2.0: 'much' is not a number"),
         ({"attacks": [{"attack": "stile"}]}, "attacks.0.attack: unknown attack 'stile'; did you mean 'style'?"),
         ({"attacks": [FGSM | {"attack": "fgms"}]}, "attacks.0.attack: unknown attack 'fgms'; did you mean 'fgsm'?"),
         ({"attacks": [FGSM | {"attack": "AdversarialPatch"}]}, "attacks.0.attack: .*cannot be used here"),
@@ -279,6 +291,19 @@ def test_what_a_run_writes_down_reads_back_as_the_same_benchmark(tmp_path: Path)
     benchmark = load_benchmark(file(tmp_path, written))
     assert parse_benchmark(benchmark.model_dump(mode="json")) == benchmark
     assert parse_benchmark(Benchmark().model_dump(mode="json")) == Benchmark()
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("l2", {"l2": (2.5, 5.0, 10.0, 20.0, 40.0)}),
+        (["l2", "ssim"], {"l2": (2.5, 5.0, 10.0, 20.0, 40.0), "ssim": (0.4, 0.6, 0.8, 0.9, 0.95, 0.99)}),
+        ({"linf": ["8/255", "4/255", "8/255"], "delta_e": 3}, {"linf": (4 / 255, 8 / 255), "delta_e": (3.0,)}),
+        ({}, {}),
+    ],
+)
+def test_budgets_are_read_sorted_and_once(written: Any, read: dict[str, tuple[float, ...]]) -> None:
+    assert parse_benchmark({"attacks": [FGSM], "compare": written}).compare == read
 
 
 @settings(deadline=None)

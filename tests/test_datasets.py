@@ -26,6 +26,7 @@ from artattack.datasets import (
 )
 from artattack.errors import ArtattackError
 from artattack.images import fit, read_image, save_png
+from artattack.labels import class_name
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "datasets"
 
@@ -207,6 +208,77 @@ def test_empty_folders(tmp_path: Path):
     refused(tmp_path, "no images$")
     (tmp_path / "0" / "images").mkdir(parents=True)
     refused(tmp_path, "no images in its class folders")
+
+
+# The images of the NIPS 2017 competition
+
+
+COMPETITION = "ImageId,URL,x1,y1,x2,y2,TrueLabel,TargetClass,OriginalLandingURL,License,Author,AuthorProfileURL\n"
+
+
+def competition(folder: Path, labels: dict[str, object], images: str = "", name: str = "images.csv") -> Path:
+    """A table such as the competition's, with images in a folder beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, id_ in enumerate(labels):
+        picture(folder / images / f"{id_}.png", seed=number)
+    rows = (
+        f'{id_},https://x/{id_}.jpg,0,0.1,1,0.9,{label},779,https://x,by/2.0,"A, B",\n' for id_, label in labels.items()
+    )
+    (folder / name).write_text(COMPETITION + "".join(rows))
+    return folder / name
+
+
+@pytest.mark.parametrize("images", ["", "images"])
+def test_the_competitions_table_counts_classes_from_1(tmp_path: Path, images: str):
+    folder = tmp_path / "nips2017"
+    path = competition(folder, {"0c7ac4a8c9dfa802": 306, "f43fbfe8a9ea876c": 1, "4fc263d35a3ad3ee": 1000}, images)
+    by_table, by_folder = open_image_set(path), open_image_set(folder)
+    assert by_table.samples == by_folder.samples
+    assert (by_table.name, by_folder.name) == ("images", "nips2017")
+    assert labels(path) == {"0c7ac4a8c9dfa802": 305, "f43fbfe8a9ea876c": 0, "4fc263d35a3ad3ee": 999}
+    assert class_name(305) == "dung beetle"  # what that image of the competition shows
+    assert load_images(folder, size=8).errors == {}
+
+
+def test_an_image_of_the_competition_that_is_not_there_is_told(tmp_path: Path):
+    path = competition(tmp_path, {"aa": 1, "bb": 2}, "images")
+    (tmp_path / "images" / "bb.png").unlink()
+    images = load_images(path, size=8)
+    assert images.ids == ("aa",)
+    assert list(images.errors) == ["bb"]
+
+
+@pytest.mark.parametrize("label", [0, 1001, "", "dung beetle", "-1", "1.0"])
+def test_a_label_the_competition_has_not(tmp_path: Path, label: object):
+    path = competition(tmp_path, {"aa": 1, "bb": label})
+    refused(path, rf"images\.csv, line 3: TrueLabel '{label}' \(they are 1 to 1000, class \+ 1\)")
+
+
+def test_an_image_of_the_competition_without_an_id(tmp_path: Path):
+    path = competition(tmp_path, {"aa": 1})
+    path.write_text(path.read_text() + ",,,,,,5,,,,,\n")
+    refused(path, "line 3: no ImageId")
+
+
+def test_two_tables_of_the_competition_in_one_folder(tmp_path: Path):
+    for name in ("dev_dataset.csv", "final_dataset.csv"):
+        competition(tmp_path, {"aa": 1}, name=name)
+    refused(tmp_path, "name one of dev_dataset.csv, final_dataset.csv")
+    assert labels(tmp_path / "final_dataset.csv") == {"aa": 0}
+
+
+def test_other_tables_in_a_folder_do_not_matter(tmp_path: Path):
+    competition(tmp_path, {"aa": 1}, "images")
+    (tmp_path / "categories.csv").write_text("CategoryId,CategoryName\n1,tench\n")
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "broken.csv").write_bytes(b"\xff\0" * 200_000)
+    (tmp_path / "folder.csv").mkdir()
+    assert labels(tmp_path) == {"aa": 0}
+
+
+def test_a_manifest_made_from_the_competitions_table_is_a_manifest(tmp_path: Path):
+    path = manifest(tmp_path, "ImageId,TrueLabel,file,class_index\naa,5,a.png,7\n")
+    assert labels(path) == {"a": 7}
 
 
 # Ids

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 from skimage import data
 
 from artattack.distances import (
@@ -11,6 +12,7 @@ from artattack.distances import (
     checkerboard,
     delta_e,
     distance_columns,
+    ms_ssim,
     psnr,
     ssim,
     total_variation,
@@ -137,7 +139,9 @@ def test_total_variation_worked_out_by_hand() -> None:
 def test_columns_have_the_perturbations_total_variation() -> None:
     x, y = pair()
     columns = distance_columns(x, y)
-    assert list(columns) == ["l0", "l1", "l2", "linf", "psnr", "ssim", "total_variation"]
+    names = ["l0", "l1", "l2", "linf", "psnr", "ssim", "ms_ssim", "delta_e", "total_variation", "checkerboard"]
+    assert list(columns) == names
+    assert np.isnan(columns["checkerboard"]).all()  # a side of 12 px has 3 periods of 4
     # 0.5 in a corner and 0.25 in the opposite one have two neighbours each, -0.25 inside has four
     np.testing.assert_allclose(columns["total_variation"], [0, (1.0 + 0.5 + 1.0) / (SIZE * SIZE * 3)])
     np.testing.assert_array_equal(columns["psnr"], psnr(x, y))
@@ -237,3 +241,45 @@ def test_checkerboard_counts_nested_periods_once() -> None:
 def test_checkerboard_refuses(period: int | tuple[int, ...], message: str) -> None:
     with pytest.raises(ArtattackError, match=message):
         checkerboard(flat(0.5, size=31), period)
+
+
+# ---- multi-scale SSIM
+
+
+def test_ms_ssim_against_its_formula() -> None:
+    # Luminance of the smallest scale times contrast-structure of all, to the paper's weights, by scikit-image.
+    rng = np.random.default_rng(0)
+    x = rng.random((2, 192, 180, 3)).astype(np.float32)
+    y = np.clip(x + rng.normal(0, 0.1, x.shape), 0, 1).astype(np.float32)
+    weights = [0.0448, 0.2856, 0.3001, 0.2363, 0.1333]
+    for n in range(2):
+        channels = []
+        for c in range(3):
+            a, b = x[n, ..., c].astype(float), y[n, ..., c].astype(float)
+            value = 1.0
+            for scale, weight in enumerate(weights):
+                full, contrast = ssim_parts(a, b)
+                value *= (full if scale == 4 else contrast) ** weight
+                a, b = (image.reshape(len(image) // 2, 2, -1, 2).mean((1, 3)) for image in (_even(a), _even(b)))
+            channels.append(value)
+        assert ms_ssim(x, y)[n] == pytest.approx(np.mean(channels), abs=2e-3)
+    assert ms_ssim(x, x) == pytest.approx([1, 1])
+    assert np.isnan(ms_ssim(x[:, :175], y[:, :175])).all()
+
+
+def _even(image: np.ndarray) -> np.ndarray:
+    return np.pad(image, [(0, side % 2) for side in image.shape], mode="symmetric")
+
+
+def ssim_parts(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """SSIM and its contrast-structure part, over an 11 x 11 Gaussian window of sigma 1.5, where the window fits."""
+
+    def mean(image: np.ndarray) -> np.ndarray:
+        return gaussian_filter(image, 1.5, truncate=3.4)[5:-5, 5:-5]
+
+    mu_a, mu_b = mean(a), mean(b)
+    var_a, var_b, cov = mean(a * a) - mu_a**2, mean(b * b) - mu_b**2, mean(a * b) - mu_a * mu_b
+    contrast = (2 * cov + 0.03**2) / (var_a + var_b + 0.03**2)
+    return float((contrast * (2 * mu_a * mu_b + 0.01**2) / (mu_a**2 + mu_b**2 + 0.01**2)).mean()), float(
+        contrast.mean()
+    )

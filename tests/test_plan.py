@@ -30,6 +30,7 @@ def titles(of: Plan) -> list[str]:
 def test_controls_come_after_what_they_copy_and_styles_of_a_backbone_together() -> None:
     noise = {"attack": "noise", "name": "hiss", "like": "fgsm"}
     assert titles(plan(noise, {"attack": "noise", "like": "style"}, FGSM, STYLE)) == [
+        "clean",
         "fgsm/quicknet_tiny",
         "fgsm/efficientnet_lite0",
         "style/waves/quicknet_tiny",
@@ -48,7 +49,7 @@ def test_controls_come_after_what_they_copy_and_styles_of_a_backbone_together() 
 def test_every_image_is_once_in_every_variant_in_batches() -> None:
     planned = plan(FGSM, {"attack": "noise", "like": "fgsm"}, batch_size=8)
     assert len(planned.samples) == 20
-    assert len(planned.cells) == 4 * 3  # two sources and their controls; 8 + 8 + 4 images
+    assert len(planned.cells) == 5 * 3  # the untouched, two sources and their controls; 8 + 8 + 4 images
     for variant in planned.variants:
         cells = [cell for cell in planned.cells if cell.variant == variant]
         assert [len(cell.samples) for cell in cells] == [8, 8, 4]
@@ -58,11 +59,49 @@ def test_every_image_is_once_in_every_variant_in_batches() -> None:
 
 def test_the_default_benchmark_counts() -> None:
     planned = make_plan(parse_benchmark({}))
-    assert len(planned.variants) == 8  # 2 styles, their 2 controls, fgsm and pgd of 2 sources each
-    assert len(planned.cells) == 16
+    # The untouched; 2 styles, fgsm and pgd of 2 sources each; noise as each of these 6, 4 more controls as the styles.
+    assert len(planned.variants) == 1 + 6 + 6 + 4 * 2
+    assert len(planned.cells) == 2 * 21
     keys = [cell.key for cell in planned.cells]
-    assert keys[0] == "style--stained-glass--quicknet_tiny-0000"
-    assert keys[-1] == "noise--as--style--waves--quicknet_tiny-0001"
+    assert keys[0] == "clean-0000"
+    assert keys[2] == "style--stained-glass--quicknet_tiny-0000"
+    assert keys[-1] == "blend--waves--as--style--waves--quicknet_tiny-0001"
+
+
+def test_controls_that_need_a_style_copy_style_attacks_alone() -> None:
+    entries = [FGSM | {"source": "vgg16"}, STYLE | {"style": "waves"}]
+    planned = plan(*entries, {"attack": "blend"}, {"attack": "random-backbone"}, {"attack": "jpeg"})
+    assert titles(planned)[4:] == [
+        "blend/waves as style/waves/quicknet_tiny",
+        "blend/waves as style/waves/vgg16",
+        "random-backbone/waves/quicknet_tiny as style/waves/quicknet_tiny",
+        "random-backbone/waves/vgg16 as style/waves/vgg16",
+        "jpeg as fgsm/vgg16",
+        "jpeg as style/waves/quicknet_tiny",
+        "jpeg as style/waves/vgg16",
+    ]
+
+
+def test_at_budgets_every_attack_and_control_once() -> None:
+    entries = [FGSM | {"source": "vgg16"}, STYLE | {"style": "waves"}]
+    controls = [{"attack": name} for name in ("noise", "blend", "random-backbone")]
+    planned = plan(*entries, *controls, compare={"l2": [5, 2], "ssim": 0.9})
+    at_l2 = [
+        "fgsm/vgg16",
+        "style/waves/quicknet_tiny",
+        "style/waves/vgg16",
+        "noise",
+        "blend/waves",
+        "random-backbone/waves/quicknet_tiny",
+        "random-backbone/waves/vgg16",
+    ]
+    expected = [f"{title} at l2={budget}" for title in at_l2 for budget in (2, 5)]
+    expected += [f"{title} at ssim=0.9" for title in at_l2]
+    assert titles(planned)[-len(expected) :] == expected
+    assert len({variant.key for variant in planned.variants}) == len(planned.variants)
+    last = planned.variants[-1]
+    assert last.free in planned.variants  # which it starts from
+    assert (last.kind, last.free.budget, last.budget) == ("control", None, ("ssim", 0.9))
 
 
 def test_a_limit_spreads_evenly_over_the_set() -> None:
@@ -102,10 +141,10 @@ def test_seeds_do_not_depend_on_the_folder_one_works_in(tmp_path: Path) -> None:
 def test_two_files_of_one_name_have_folders_of_their_own(tmp_path: Path) -> None:
     styles = [style_file(tmp_path / "a"), style_file(tmp_path / "b"), style_file(tmp_path / "a", "art_png")]
     planned = plan({"attack": "style", "style": styles}, {"attack": "noise", "like": "style"})
-    assert len(planned.variants) == 6
-    assert len({variant.key for variant in planned.variants}) == 6
-    assert "art-png" in planned.variants[0].key
-    assert tmp_path.name not in planned.variants[0].key
+    assert len(planned.variants) == 7
+    assert len({variant.key for variant in planned.variants}) == 7
+    assert "art-png" in planned.variants[1].key
+    assert tmp_path.name not in planned.variants[1].key
 
 
 WORDS = st.one_of(
@@ -164,6 +203,6 @@ def test_mistyped_names_are_found_before_any_work(keys: dict[str, Any], attack: 
 
 def test_a_model_of_ones_own_goes_by_its_name() -> None:
     models = {"mine": {"model": "vgg16", "weights": "random"}}
-    assert titles(plan(FGSM | {"source": "mine"}, models=models, classifiers="mine")) == ["fgsm/mine"]
+    assert titles(plan(FGSM | {"source": "mine"}, models=models, classifiers="mine")) == ["clean", "fgsm/mine"]
     with pytest.raises(ArtattackError, match="unknown model 'vg16'; did you mean 'vgg16'"):
         plan(FGSM, models={"mine": {"model": "vg16"}}, classifiers="mine")

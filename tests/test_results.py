@@ -57,8 +57,14 @@ def record(**values: Any) -> dict[str, Any]:
         "classifier": "lite0",
         "classifier_weights": "imagenet",
         "in_label_space": True,
+        "top1_confidence_before": 0.75,
+        "top1_class_after": 440,
+        "top1_confidence_after": 0.5,
         "correct_before": True,
         "flip": True,
+        "top5_flip": False,
+        "rank_after": 2,
+        "kl_divergence": 0.5,
         "success": True,
         "confidence_shift": -0.5,
         "true_confidence_shift": -0.5,
@@ -137,8 +143,27 @@ def test_what_is_no_table_is_refused_in_one_line(tmp_path: Path, content: str | 
 def test_summary_worked_out_by_hand() -> None:
     rows = [
         record(),
-        record(flip=False, success=False, confidence_shift=-0.1, true_confidence_shift=-0.1, l2=1.0, seconds=0.75),
-        record(correct_before=False, success=None, confidence_shift=-0.3, true_confidence_shift=0.2, ssim=0.6),
+        record(
+            flip=False,
+            success=False,
+            top1_class_after=281,
+            rank_after=1,
+            confidence_shift=-0.1,
+            true_confidence_shift=-0.1,
+            l2=1.0,
+            seconds=0.75,
+        ),
+        record(
+            correct_before=False,
+            success=None,
+            top1_class_after=281,
+            top5_flip=True,
+            rank_after=9,
+            confidence_shift=-0.3,
+            true_confidence_shift=0.2,
+            ssim=0.6,
+            kl_divergence=1.0,
+        ),
         record(in_label_space=False, correct_before=None, success=None, true_confidence_shift=None),
         record(
             in_label_space=None,
@@ -158,10 +183,23 @@ def test_summary_worked_out_by_hand() -> None:
         "clean_accuracy": 2 / 3,
         "clean_accuracy_low": 0.207660,  # (2 + z²/2 -+ z sqrt(3 * 2/3 * 1/3 + z²/4)) / (3 + z²), z = 1.959964
         "clean_accuracy_high": 0.938508,
+        "n_correct_after": 2,
+        "robust_accuracy": 2 / 3,
+        "robust_accuracy_low": 0.207660,
+        "robust_accuracy_high": 0.938508,
         "flips": 4,
         "flip_rate": 0.8,
         "flip_rate_low": 0.375534,  # (4 + z²/2 -+ z sqrt(5 * 0.8 * 0.2 + z²/4)) / (5 + z²)
         "flip_rate_high": 0.963776,
+        "top5_flips": 1,
+        "top5_flip_rate": 0.2,
+        "top5_flip_rate_low": 1 - 0.963776,
+        "top5_flip_rate_high": 1 - 0.375534,
+        "mean_kl_divergence": 0.6,
+        "median_rank_after": 2,
+        # In one bin each: confidence 0.75 and 2 of 3 right, then 0.5 and 2 of 3.
+        "ece_before": 0.75 - 2 / 3,
+        "ece_after": 2 / 3 - 0.5,
         "successes": 1,
         "success_rate": 0.5,
         "success_rate_low": 0.094531,  # 1/2 -+ z sqrt(2 * 0.5 * 0.5 + z²/4) / (2 + z²)
@@ -519,5 +557,5 @@ def test_the_glossary_has_every_column_in_order(title: str, columns: dict[str, s
 
 def test_summary_of_a_file_that_is_no_summary(tmp_path: Path) -> None:
     (tmp_path / "summary.csv").write_text("n\n1\n")
-    with pytest.raises(ArtattackError, match="columns missing: attack"):
+    with pytest.raises(ArtattackError, match="columns missing: kind, attack"):
         read_summary(tmp_path / "summary.csv")

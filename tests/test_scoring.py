@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import entropy
 
 from artattack.errors import ArtattackError
 from artattack.labels import IMAGENET, class_name
-from artattack.scoring import score_batch, top_k
+from artattack.scoring import kl_divergence, restricted, score_batch, top_k
 
 SPACE = (0, 281, 440)  # tench, tabby, beer bottle
 
@@ -43,9 +44,13 @@ def test_a_success_worked_out_by_hand() -> None:
             "true_confidence_after": 0.3,
             "confidence_shift": -0.4,
             "true_confidence_shift": -0.4,
+            "kl_divergence": 0.7 * math.log(7 / 3) + 0.2 * math.log(1 / 3),
         }
     )
     assert {name: value for name, value in row.items() if name not in numbers} == {
+        "classes": 3,
+        "rank_after": 2,
+        "top5_flip": False,
         "in_label_space": True,
         "top1_class_before": 281,
         "top1_name_before": class_name(281),
@@ -178,3 +183,29 @@ def test_logits_that_are_not_finite_are_an_error(bad: float) -> None:
 def test_shapes_that_do_not_fit(clean: Any, adversarial: Any, true: int, message: str) -> None:
     with pytest.raises(ArtattackError, match=message):
         score_batch(np.zeros(clean), np.zeros(adversarial), np.zeros(true, np.int64), SPACE)
+
+
+def test_rank_of_the_class_seen_before_and_whether_the_top_five_still_have_it() -> None:
+    space = tuple(range(7))
+    clean = np.float32([[9, 0, 0, 0, 0, 0, 0]] * 3)
+    after = np.float32([[9, 1, 2, 3, 4, 5, 6], [2.5, 1, 2, 3, 4, 5, 6], [0, 1, 2, 3, 4, 5, 6]])
+    rows = score_batch(clean, after, np.array([-1, -1, -1]), space)
+    assert [row["rank_after"] for row in rows] == [1, 5, 7]
+    assert [row["top5_flip"] for row in rows] == [False, False, True]
+
+
+def test_kl_divergence_against_scipy_and_where_confidences_are_no_floats() -> None:
+    rng = np.random.default_rng(0)
+    p, q = rng.normal(0, 3, (2, 5, 9))
+    odds = [np.exp(logits) / np.exp(logits).sum(1, keepdims=True) for logits in (p, q)]
+    np.testing.assert_allclose(kl_divergence(p, q), entropy(odds[0], odds[1], axis=1), rtol=1e-9)
+    # Sure of the first class before, of the second after: log(1) - log(exp(-2000)).
+    np.testing.assert_allclose(kl_divergence(np.array([[2000.0, 0.0]]), np.array([[0.0, 2000.0]])), [2000.0])
+    np.testing.assert_array_equal(kl_divergence(p, p), np.zeros(5))
+
+
+def test_restricted_logits_are_those_of_the_shared_classes() -> None:
+    logits = np.array([[1.0, 2.0, 3.0]])
+    np.testing.assert_array_equal(restricted(logits, SPACE, (440, 0)), [[3.0, 1.0]])
+    for space, shared in ((SPACE, None), (None, (440,)), (SPACE, SPACE)):
+        assert restricted(logits, space, shared) is logits

@@ -9,18 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from artattack.errors import ArtattackError
-from artattack.records import records_frame
 from artattack.statistics import (
-    COMPARISON_COLUMNS,
     bootstrap_mean,
     bootstrap_median,
-    compare_to_controls,
+    calibration_error,
     holm,
     mcnemar,
     newcombe,
-    paired_difference,
-    variant_labels,
     wilson,
 )
 
@@ -212,148 +207,14 @@ def test_bootstrap_seed_and_number() -> None:
 # ---- attacks in records
 
 
-def attack(
-    flips: str, name: str = "style", classifier: str = "lite0", first: int = 0, **values: Any
-) -> list[dict[str, Any]]:
-    """The records of an attack: a letter for each image, flipped (x), not (.), failed (e)."""
-    return [
-        {
-            "image": f"i{number}",
-            "attack": name,
-            "classifier": classifier,
-            **({"error": "out of memory"} if letter == "e" else {"flip": letter == "x"}),
-            **values,
-        }
-        for number, letter in enumerate(flips, first)
-    ]
+# ---- calibration
 
 
-STYLE: dict[str, Any] = {"style": "waves", "source": "quicknet"}
-COPIED = {"matched_to": "style/waves/quicknet"}
-
-
-def test_labels() -> None:
-    rows = [
-        *attack("x", **STYLE),
-        *attack("x", "noise", **COPIED),
-        *attack("x", "fgsm", source="lite0"),
-        {"image": "unreadable", "error": "no image"},
-    ]
-    expected = ["style/waves/quicknet", "noise as style/waves/quicknet", "fgsm/lite0", ""]
-    assert variant_labels(records_frame(rows)).tolist() == expected
-    assert variant_labels(records_frame([])).tolist() == []
-
-
-def test_paired_difference_uses_the_images_both_know() -> None:
-    records = records_frame(
-        [
-            *attack("xxxx..e.x", **STYLE),
-            *attack("x...x.xe", "noise", **COPIED),
-            *attack("xxxxxxxxx", "noise", "other", **COPIED),
-        ]
-    )
-    found = paired_difference(records, "style/waves/quicknet", "noise as style/waves/quicknet", classifier="lite0")
-    assert found[:4] == (6, 4 / 6, 2 / 6, 2 / 6)
-    assert (found.low, found.high) == newcombe(*pairs(1, 3, 1, 1))
-    assert found[6:] == (3, 1, pytest.approx(2 * (1 + 4) / 16))
-    backwards = paired_difference(records, "noise as style/waves/quicknet", "style/waves/quicknet", classifier="lite0")
-    assert backwards.difference == -found.difference
-    assert backwards.p_value == found.p_value
-
-
-def test_paired_difference_of_success_leaves_skipped_images_out() -> None:
-    rows = attack("xx.", **STYLE) + attack("xx.", "fgsm", source="lite0")
-    for row, success in zip(rows, [True, None, False, False, None, False], strict=True):
-        row["success"] = success
-    records = records_frame(rows)
-    found = paired_difference(records, "style/waves/quicknet", "fgsm/lite0", classifier="lite0", what="success")
-    assert found[:4] == (2, 0.5, 0.0, 0.5)
-
-
-def test_paired_difference_of_no_common_image() -> None:
-    records = records_frame(attack("xx", "a") + attack("xx", "b", first=2))
-    found = paired_difference(records, "a", "b", classifier="lite0")
-    assert found.n == found.only_a == found.only_b == 0
-    assert np.isnan([found.rate_a, found.rate_b, found.difference, found.low, found.high, found.p_value]).all()
-
-
-def test_paired_difference_names_what_is_not_there() -> None:
-    records = records_frame(attack("x", **STYLE) + attack("x", "noise", **COPIED))
-    with pytest.raises(ArtattackError, match="unknown attack 'style/wave/quicknet'; did you mean 'style/waves"):
-        paired_difference(records, "noise as style/waves/quicknet", "style/wave/quicknet", classifier="lite0")
-    with pytest.raises(ArtattackError, match="unknown classifier 'lite1'; did you mean 'lite0'"):
-        paired_difference(records, "style/waves/quicknet", "noise as style/waves/quicknet", classifier="lite1")
-    twice = records_frame(attack("x", **STYLE) * 2)
-    message = "image 'i0' is there twice under 'style/waves/quicknet', classifier 'lite0'"
-    with pytest.raises(ArtattackError, match=message):
-        paired_difference(twice, "style/waves/quicknet", "style/waves/quicknet", classifier="lite0")
-    with pytest.raises(ArtattackError, match=message):
-        compare_to_controls(twice)
-
-
-def test_attacks_against_their_controls() -> None:
-    other: dict[str, Any] = {"style": "glass", "source": "quicknet"}
-    records = records_frame(
-        [
-            {"image": "unreadable", "error": "no image"},
-            *attack("xxxxxxxxxx", **STYLE),  # 9 more than blur alone: 2 / 512
-            *attack("xxxxxxxx", **other),
-            *attack("xx..", "fgsm", source="lite0"),
-            *attack("..........", "noise", **COPIED),
-            *attack("x.........", "blur", **COPIED),
-            *attack("xxxxxxx.", "blur", matched_to="style/glass/quicknet"),
-            *attack("xxxxx.....", classifier="other", **STYLE),
-            *attack("..........", "noise", "other", **COPIED),
-            *attack("x........e", "blur", "other", **COPIED),
-            *attack(".e", "pgd", "other", source="lite0"),
-            *attack("........", "weak", "other"),
-            *attack("xxxxxxxx", "noise", "other", matched_to="weak"),
-        ]
-    )
-    table = compare_to_controls(records)
-    assert {name: str(dtype) for name, dtype in table.dtypes.items()} == COMPARISON_COLUMNS
-    waves, glass = "style/waves/quicknet", "style/glass/quicknet"
-    counts = ["variant", "classifier", "n", "control", "only_variant", "only_control", "verdict"]
-    found = [tuple(None if pd.isna(v) else v for v in row) for row in table[counts].to_numpy(object)]
-    assert found == [
-        (waves, "lite0", 10, f"blur as {waves}", 9, 0, "beats"),
-        (glass, "lite0", 8, f"blur as {glass}", 1, 0, "no better"),
-        ("fgsm/lite0", "lite0", 4, None, None, None, "no control"),
-        (waves, "other", 9, f"blur as {waves}", 4, 0, "no better"),
-        ("pgd/lite0", "other", 1, None, None, None, "no control"),
-        ("weak", "other", 8, "noise as weak", 0, 8, "worse"),
-    ]
-    numbers = table.set_index(["variant", "classifier"])
-    assert numbers["flip_rate"].tolist() == pytest.approx([1, 1, 0.5, 5 / 9, 0, 0])
-    assert numbers["control_flip_rate"].dropna().tolist() == pytest.approx([0.1, 7 / 8, 1 / 9, 1])
-    assert numbers["difference"].dropna().tolist() == pytest.approx([0.9, 1 / 8, 4 / 9, -1])
-    p = [2 / 512, 1, math.nan, 2 / 16, math.nan, 2 / 256]
-    assert numbers["p"].tolist() == pytest.approx(p, nan_ok=True)
-    # four tests: 2/512 * 4, 2/256 * 3, 2/16 * 2, 1
-    adjusted = [8 / 512, 1, math.nan, 4 / 16, math.nan, 6 / 256]
-    assert numbers["p_holm"].tolist() == pytest.approx(adjusted, nan_ok=True)
-    low, high = newcombe(*pairs(1, 9, 0, 0))
-    assert numbers["difference_low"].iloc[0] == pytest.approx(low)
-    assert numbers["difference_high"].iloc[0] == pytest.approx(high)
-
-
-def test_many_tests_make_each_verdict_harder() -> None:
-    one = attack("xxxxxx", **STYLE) + attack("......", "noise", **COPIED)  # p = 2 / 64
-    assert compare_to_controls(records_frame(one))["verdict"].tolist() == ["beats"]
-    two = one + [row | {"classifier": "other"} for row in one]
-    assert compare_to_controls(records_frame(two))["verdict"].tolist() == ["no better", "no better"]
-    assert compare_to_controls(records_frame(two), 0.9)["verdict"].tolist() == ["beats", "beats"]
-
-
-def test_a_control_that_failed_is_no_control() -> None:
-    table = compare_to_controls(records_frame(attack("xx", **STYLE) + attack("ee", "noise", **COPIED)))
-    assert table[["n", "flip_rate", "verdict"]].to_numpy().tolist() == [[2, 1.0, "no control"]]
-    failed = compare_to_controls(records_frame(attack("ee", **STYLE)))
-    assert failed["n"].tolist() == [0]
-    assert failed["flip_rate"].isna().all()
-
-
-def test_comparison_of_nothing() -> None:
-    table = compare_to_controls(records_frame([]))
-    assert {name: str(dtype) for name, dtype in table.dtypes.items()} == COMPARISON_COLUMNS
-    assert table.empty
+def test_calibration_error_by_hand() -> None:
+    # Two tenths: (0.9, 1.0] with confidences 0.95 and 0.97, one right; (0.5, 0.6] with 0.6, right.
+    # (2 * |0.5 - 0.96| + 1 * |1 - 0.6|) / 3
+    assert calibration_error([0.95, 0.6, 0.97], [True, True, False]) == pytest.approx((0.92 + 0.4) / 3)
+    assert calibration_error([1.0, 1.0], [True, True]) == 0
+    assert calibration_error([0.0], [True]) == 1
+    assert calibration_error([0.3, 0.9], [True, False], bins=1) == pytest.approx(0.1)  # |0.5 - 0.6|
+    assert math.isnan(calibration_error([], []))

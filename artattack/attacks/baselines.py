@@ -33,6 +33,7 @@ class BaselineInfo:
         package: a package that ART needs for it and does not install.
         probabilities: whether the formulas of the attack need probabilities where others take logits.
         one_image: whether ART's class takes only one image at a time.
+        radius: whether its `eps`, if it has one, is the radius of a ball around the image.
         always_targeted: whether it aims at classes although ART's class has no parameter `targeted`.
         remembers: attributes in which ART's class keeps what it found for the next call.
         parameters: set unless the user sets any of them.
@@ -46,6 +47,7 @@ class BaselineInfo:
     package: str | None = None
     probabilities: bool = False
     one_image: bool = False
+    radius: bool = True
     always_targeted: bool = False
     remembers: tuple[str, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -85,7 +87,7 @@ _BASELINES = (
     BaselineInfo("brendel_bethge", "BrendelBethgeAttack", "gradients", minimum_norm=True, package="numba"),
     BaselineInfo("jsma", "SaliencyMapMethod", "gradients", always_targeted=True),
     BaselineInfo("shadow", "ShadowAttack", "gradients", one_image=True),
-    BaselineInfo("wasserstein", "Wasserstein", "gradients"),
+    BaselineInfo("wasserstein", "Wasserstein", "gradients", radius=False),
     BaselineInfo("universal", "UniversalPerturbation", "gradients", parameters=_QUIET_DEEPFOOL),
     BaselineInfo(
         "targeted_universal",
@@ -96,7 +98,7 @@ _BASELINES = (
     ),
     BaselineInfo("square", "SquareAttack", "logits"),
     BaselineInfo("simba", "SimBA", "logits", probabilities=True),
-    BaselineInfo("vat", "VirtualAdversarialMethod", "logits", probabilities=True),
+    BaselineInfo("vat", "VirtualAdversarialMethod", "logits", probabilities=True, radius=False),
     BaselineInfo("zoo", "ZooAttack", "logits", minimum_norm=True),
     BaselineInfo(
         "spatial",
@@ -209,6 +211,41 @@ def make_baseline(name: str, estimator: Any, parameters: Mapping[str, Any], seed
     attack.targeted = attack.targeted or info.always_targeted
     attack.generate = _Generate(info, attack, seed)
     return attack
+
+
+def at_budget(name: str, parameters: Mapping[str, Any], distance: str, budget: float) -> dict[str, Any] | None:
+    """Return an attack's parameters with the budget as its `eps`, or None if it has no such bound.
+
+    The norm follows from the distance. A step size given with an eps keeps its share of it; one that is not given is
+    a quarter of the budget, where ART's own would be larger than a small ball.
+
+    Args:
+        name: short name or ART's class name.
+        parameters: as `make_baseline` takes them.
+        distance: `linf` or `l2` bound attacks; others none.
+        budget: the bound, in image units.
+    """
+    info = baseline_info(name)
+    _, _, *known = inspect.signature(_art_class(info).__init__).parameters.values()
+    valid = {parameter.name for parameter in known}
+    norms = {"linf": np.inf, "l2": 2}
+    if info.minimum_norm or not info.radius or "eps" not in valid or distance not in norms:
+        return None
+    changed: dict[str, Any] = dict(parameters) | {"eps": budget}
+    if "norm" in valid:
+        changed["norm"] = norms[distance]
+    elif distance != "linf":
+        return None
+    if "eps_step" in valid:
+        share = 0.25
+        if {"eps", "eps_step"} <= parameters.keys():
+            share = _number(parameters["eps_step"]) / _number(parameters["eps"])
+        changed["eps_step"] = share * budget
+    return changed
+
+
+def _number(value: Any) -> float:
+    return parse_number(value) if isinstance(value, str) else float(value)
 
 
 @contextmanager

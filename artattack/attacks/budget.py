@@ -9,7 +9,7 @@ from artattack.distances import DISTANCES
 from artattack.errors import ArtattackError, unknown
 from artattack.images import quantize
 
-_SIMILARITIES = frozenset({"ssim", "psnr"})  # fall as images move apart
+_SIMILARITIES = frozenset({"ssim", "ms_ssim", "psnr"})  # fall as images move apart
 _HALVINGS = 24  # of an interval of factors: finer than the 8-bit grid can show
 _DOUBLINGS = 16
 
@@ -44,24 +44,31 @@ def match(
         raise unknown("distance", distance, DISTANCES)
     x = np.asarray(x, np.float32)
     direction = np.asarray(moved, np.float32) - x
-    sign = -1.0 if distance in _SIMILARITIES else 1.0
-    limit = sign * np.broadcast_to(np.asarray(target, np.float64), len(x))
 
     def at(factor: np.ndarray) -> np.ndarray:
         return quantize(np.clip(x + factor[:, None, None, None].astype(np.float32) * direction, 0.0, 1.0))
 
-    def within(factor: np.ndarray) -> np.ndarray:
-        return sign * DISTANCES[distance](x, at(factor)) <= limit
+    def ok(factor: np.ndarray) -> np.ndarray:
+        return within(x, at(factor), target, distance)
 
     low, high = np.zeros(len(x)), np.ones(len(x))
     for _ in range(_DOUBLINGS if beyond else 0):
-        high = np.where(within(high), 2.0 * high, high)
-    low = np.where(within(high), high, low)  # the whole line lies within: nothing to search
+        high = np.where(ok(high), 2.0 * high, high)
+    low = np.where(ok(high), high, low)  # the whole line lies within: nothing to search
     for _ in range(_HALVINGS):
         middle = (low + high) / 2.0
-        ok = within(middle)
-        low, high = np.where(ok, middle, low), np.where(ok, high, middle)
+        near = ok(middle)
+        low, high = np.where(near, middle, low), np.where(near, high, middle)
     return at(low)
+
+
+def within(x: np.ndarray, moved: np.ndarray, target: np.ndarray | float, distance: str) -> np.ndarray:
+    """Return whether images (N, H, W, 3) are no farther from originals than a target, one for all or (N,); (N,) bool.
+
+    For a similarity, such as `ssim`, no less alike.
+    """
+    sign = -1.0 if distance in _SIMILARITIES else 1.0
+    return np.asarray(sign * DISTANCES[distance](x, moved) <= sign * np.asarray(target, np.float64))
 
 
 BALLS = ("linf", "l2")  # what a budget can hold images to at every step

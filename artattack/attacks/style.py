@@ -159,6 +159,23 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
             painted = match(images, painted, wanted[1], wanted[0])
         return painted * (high - low) + low  # type: ignore[no-any-return]
 
+    def style_distance(self, x: np.ndarray) -> np.ndarray:
+        """Return how far images are from the blended styles, as the backbone sees them: the style loss.
+
+        Args:
+            x: images (N, H, W, 3) in [0, 1].
+
+        Returns:
+            (N,) float32; 0 is the style itself, 1 as far away as nothing at all. NaN where style has no weight.
+        """
+        size = (x.shape[1], x.shape[2])
+        if not self.options.style_weight:
+            return np.full(len(x), np.nan, np.float32)
+        mask = _mask(self.style_mask, size)
+        targets = self._objective.style_targets(tf.constant(self._style_images(size)), mask)
+        where = _mask(self.mask, size)
+        return np.concatenate([self._objective.style_distance(x[i : i + 1], targets, where) for i in range(len(x))])
+
     def _firsts(self, images: np.ndarray) -> np.ndarray:
         """Return where the descent starts, as `init` says, (N, H, W, 3)."""
         if self.init == "content":

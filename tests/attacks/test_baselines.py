@@ -4,13 +4,14 @@ import random
 import subprocess
 import sys
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import pytest
 import tf_keras
 
 from artattack.attacks import baselines
-from artattack.attacks.baselines import baseline_info, baseline_infos, make_baseline, seeded
+from artattack.attacks.baselines import at_budget, baseline_info, baseline_infos, make_baseline, seeded
 from artattack.errors import ArtattackError
 from artattack.models.estimator import to_estimator
 from artattack.models.model import Model, Preprocessing
@@ -268,3 +269,30 @@ def test_parse_number(text, value):
 def test_parse_number_refuses_nonsense(text):
     with pytest.raises(ArtattackError, match="is not a number"):
         parse_number(text)
+
+
+@pytest.mark.parametrize(
+    ("attack", "parameters", "distance", "expected"),
+    [
+        ("fgsm", {}, "linf", {"eps": 2.0, "norm": np.inf, "eps_step": 0.5}),
+        ("pgd", {"eps": "8/255", "eps_step": "2/255"}, "l2", {"eps": 2.0, "norm": 2, "eps_step": 0.5}),
+        ("pgd", {"eps": 1, "eps_step": 0.1, "max_iter": 3}, "linf", {"max_iter": 3, "eps_step": 0.2}),
+        ("pgd", {"eps_step": 7.0}, "linf", {"eps_step": 0.5}),  # without an eps, nothing it is a share of
+        ("square", {}, "l2", {"eps": 2.0, "norm": 2}),
+        ("bim", {}, "linf", {"eps": 2.0, "eps_step": 0.5}),
+        ("bim", {}, "l2", None),  # ART's class knows no other norm
+        ("fgsm", {}, "ssim", None),
+        ("deepfool", {}, "l2", None),
+        ("wasserstein", {}, "l2", None),  # whose eps is a cost of transport
+        ("vat", {}, "l2", None),
+        ("boundary", {}, "l2", None),
+    ],
+)
+def test_a_budget_becomes_eps(
+    attack: str, parameters: dict[str, Any], distance: str, expected: dict[str, Any] | None
+) -> None:
+    found = at_budget(attack, parameters, distance, 2.0)
+    assert (found is None) == (expected is None)
+    if found is not None and expected is not None:
+        assert {name: found[name] for name in expected} == pytest.approx(expected)
+        assert ("norm" in found) == (attack != "bim")

@@ -62,6 +62,24 @@ def test_total_variation_against_numpy() -> None:
     np.testing.assert_allclose(total_variation(tf.constant(x)), expected, rtol=1e-5)
 
 
+def test_total_variations_gradient_is_tensorflows() -> None:
+    x = tf.constant(
+        np.round(4 * np.random.default_rng(4).random((2, 6, 5, 3))) / 4, tf.float32
+    )  # with equal neighbours
+    weights = tf.constant([2.0, -0.5])
+
+    def plainly(x: tf.Tensor) -> tf.Tensor:
+        return tf.image.total_variation(x) / (6 * 5 * 3)
+
+    slopes = []
+    for function in (total_variation, plainly):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = tf.reduce_sum(weights * function(x))
+        slopes.append(tape.gradient(value, x))
+    np.testing.assert_allclose(slopes[0], slopes[1], rtol=1e-6, atol=1e-9)
+
+
 @pytest.mark.parametrize("loss", [lambda x: relative_distance(gram(x), tf.ones((1, 3, 3))), lambda x: gram(x)[:, 0, 1]])
 def test_gradients_against_finite_differences(loss: object) -> None:
     assert callable(loss)

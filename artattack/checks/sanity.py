@@ -1,0 +1,374 @@
+"""The checks themselves: what must hold of any sound evaluation of a classifier, and whether it does.
+
+After Carlini et al., On Evaluating Adversarial Robustness, 2019, and Athalye et al., Obfuscated Gradients Give a
+False Sense of Security, ICML 2018; for binarized networks Galloway et al., Attacking Binarized Neural Networks,
+ICLR 2018, and Gupta & Ajanthan, Improved Gradient-Based Adversarial Attacks for Quantized Networks, AAAI 2022.
+
+Every check takes a `Subject` and returns an `Outcome`. Attacks are compared at the subject's `radius`. Where rates of
+the same images are compared, a difference counts if its paired 95 % interval (`artattack.statistics.newcombe`)
+excludes 0, with Bonferroni's correction if several are looked at. Where single images count, a share of `ALLOWANCE`
+may be odd: the check fails if the Wilson interval of that share lies above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from artattack.attacks.guidance import margin
+from artattack.attacks.surrogate import SURROGATES
+from artattack.checks.subject import Array, Flips, Subject
+from artattack.distances import l2
+from artattack.models.model import Model, resize
+from artattack.statistics import newcombe, wilson
+
+ALLOWANCE = 0.05  # share of images that may be odd
+
+_LEVEL = 0.05  # of a check: how often it may fail by chance alone
+_HALVINGS = 2  # of eps, at least, whose success is compared
+_TEMPERATURES = (0.1, 10.0, 100.0)
+_MORE_STEPS = 3  # times the steps
+_RESTARTS = 3
+_QUERIES = 100  # of Square
+_DRAWS = 20  # of noise
+_BLIND = 0.5  # share of zeros from which a gradient counts as missing
+_CLOSE = 0.01  # of the range of an image's logits: what rounding may change, doubled by the signs in a network
+_SAME = 1e-4  # of that range: what two runs may differ by
+
+
+class NotApplicableError(Exception):
+    """The check makes no sense for this classifier; the message says why."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Result of a check: whether it passed, the numbers in one line, and one sentence of what they mean."""
+
+    passed: bool
+    figures: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check: its short id, the attack it looks at, if any, and the function that makes it."""
+
+    name: str
+    attack: str | None
+    run: Callable[[Subject], Outcome]
+
+
+def native(subject: Subject) -> Outcome:
+    """Clean predictions are those of the network called directly, one image at a time."""
+    direct = _native_logits(subject.model, subject.x)
+    wrapped = subject.estimator().predict(subject.x)
+    spread = np.ptp(direct, axis=1)
+    lead = direct.max(1) - np.take_along_axis(direct, wrapped.argmax(1)[:, None], 1)[:, 0]
+    differ = ~(lead <= _CLOSE * spread)  # also where there is a NaN
+    gap = np.abs(direct - wrapped).max(1) / np.where(spread > 0, spread, 1.0)
+    same = len(differ) - int(differ.sum())
+    return Outcome(
+        same == len(differ),
+        f"same class on {same} of {len(differ)} images; logits differ by up to {100 * gap.max():.2g} % of their range "
+        f"(a lead of {100 * _CLOSE:g} % counts as a tie)",
+        "What is attacked is the network itself."
+        if same == len(differ)
+        else "The wrapped model is not the network: look at its preprocessing, resizing and outputs before any figure.",
+    )
+
+
+def logits(subject: Subject) -> Outcome:
+    """Outputs are logits: probabilities would be put through softmax again, which flattens every gradient."""
+    outputs = subject.estimator().predict(subject.x)
+    probabilities = (outputs.min(1) >= 0) & np.isclose(outputs.sum(1), 1.0, atol=1e-3)
+    count = int(probabilities.sum())
+    return Outcome(
+        count < len(outputs),
+        f"{count} of {len(outputs)} outputs are at least 0 and add up to 1; values {outputs.min():.3g} to "
+        f"{outputs.max():.3g}",
+        "The model gives logits, as the losses assume."
+        if count < len(outputs)
+        else "The model gives probabilities: take its last softmax away, or attacks see its gradients flattened.",
+    )
+
+
+def deterministic(subject: Subject) -> Outcome:
+    """The same images give the same outputs; random ones need attacks that average (Athalye et al.)."""
+    first, second = (subject.estimator().predict(subject.x) for _ in range(2))
+    spread = np.ptp(first, axis=1)
+    gap = float((np.abs(first - second).max(1) / np.where(spread > 0, spread, 1.0)).max())
+    flips = int((first.argmax(1) != second.argmax(1)).sum())
+    passed = flips == 0 and gap <= _SAME
+    return Outcome(
+        passed,
+        f"{flips} of {len(first)} classes change when asked twice; logits by up to {100 * gap:.2g} % of their range "
+        f"(at most {100 * _SAME:g} %)",
+        "Asked twice, the model answers the same."
+        if passed
+        else "The model draws at random: attack the average of many answers, and score each image many times.",
+    )
+
+
+def gradients(subject: Subject) -> Outcome:
+    """Gradients are there and finite, of cross-entropy and of a margin loss (Athalye et al.)."""
+    n = len(subject.x)
+    parts: list[str] = []
+    passed = True
+    for name, loss in _LOSSES.items():
+        gradient = _loss_gradients(subject, loss).reshape(n, -1)
+        zeros, bad = (gradient == 0).mean(1), ~np.isfinite(gradient).all(1)
+        blind = int((zeros > _BLIND).sum())
+        passed &= not bad.any() and not _too_many(blind, n)
+        parts.append(
+            f"{name}: {100 * zeros.mean():.3g} % zeros, more than half in {blind} of {n} images, "
+            f"not finite in {int(bad.sum())}"
+        )
+    return Outcome(
+        passed,
+        "; ".join(parts),
+        "Attacks have gradients to follow."
+        if passed
+        else "Gradients vanish or break down, so that failed attacks say nothing: divide the logits by a temperature, "
+        "use a margin loss, a surrogate gradient, or an attack that reads none.",
+    )
+
+
+def growing_budget(subject: Subject) -> Outcome:
+    """Success does not fall as the budget grows: a larger ball holds the smaller (Carlini et al.)."""
+    halvings = max(len(subject.budgets), _HALVINGS)  # one more than it took to withstand PGD
+    budgets = [subject.eps / 2**k for k in range(halvings, -1, -1)] + [min(1.0, 2 * subject.eps)]
+    flips = [subject.flips(subject.pgd(eps=eps)) for eps in budgets]
+    best = [max(flips[:k], key=np.mean) for k in range(1, len(flips))]
+    falls, worst = _gain(list(zip(best, flips[1:], strict=True)))
+    curve = ", ".join(f"{_levels(eps)}: {int(found.sum())}" for eps, found in zip(budgets, flips, strict=True))
+    return Outcome(
+        not falls,
+        f"{curve} of {len(subject.x)} images; largest fall {worst}",
+        "More budget does not cost the attack images."
+        if not falls
+        else "A larger budget finds less: the attack oversteps or follows broken gradients; try smaller steps, "
+        "more of them, and keeping the best iterate.",
+    )
+
+
+def iterative(subject: Subject) -> Outcome:
+    """PGD does at least as well as one step of the same length, FGSM (Athalye et al.; Carlini et al.)."""
+    one_step = subject.flips(subject.attack("fgsm", {"eps": subject.radius}))
+    return _against_white_box(
+        subject,
+        {"FGSM": one_step},
+        "Many steps do at least as well as one.",
+        "One step does better than many, which get stuck: gradients are masked near the images; "
+        "use random starts and attacks that read no gradients.",
+    )
+
+
+def transfer(subject: Subject) -> Outcome:
+    """White-box PGD does at least as well as PGD on another model (Carlini et al.)."""
+    if not subject.others:
+        raise NotApplicableError("there is no other classifier to transfer from: check two at once")
+    found = {f"PGD on {name}": subject.flips(other.pgd(eps=subject.radius)) for name, other in subject.others.items()}
+    return _against_white_box(
+        subject,
+        found,
+        "No other model's gradients work better here than the model's own.",
+        "Another model's gradients work better than the model's own, so these are masked: "
+        "report the transferred attack too, and do not take the white-box figure for robustness.",
+    )
+
+
+def black_box(subject: Subject) -> Outcome:
+    """Square, which reads no gradients, flips no image that withstands PGD, which does (Carlini et al.)."""
+    if subject.white_box.all():
+        return _nothing_left(subject, "No attack without gradients can do better.")
+    left = ~subject.white_box
+    parameters = {"eps": subject.radius, "max_iter": _QUERIES}
+    odd = int(subject.flips(subject.attack("square", parameters, rows=left), left).sum())
+    passed = not _too_many(odd, len(left))
+    return Outcome(
+        passed,
+        f"{_pgd(subject)}; Square in {_QUERIES} queries flips {odd} of the other {int(left.sum())} "
+        f"({100 * ALLOWANCE:g} % of all allowed)",
+        "An attack without gradients finds nothing that PGD does not."
+        if passed
+        else "An attack that reads no gradients flips what one that does cannot, so the gradients are masked: "
+        "report Square, and do not take PGD's figure for robustness.",
+    )
+
+
+def unbounded(subject: Subject) -> Outcome:
+    """Without a bound every image is flipped (Athalye et al.; Carlini et al.)."""
+    flips = subject.flips(subject.pgd(eps=1.0))
+    return Outcome(
+        bool(flips.all()),
+        f"PGD with eps 1 flips {int(flips.sum())} of {len(flips)} (all wanted)",
+        "Free to change an image to any other, the attack always succeeds."
+        if flips.all()
+        else "Free to change an image to any other, the attack still fails on some: it does not optimise "
+        "what it should, or there are no gradients to follow.",
+    )
+
+
+def convergence(subject: Subject) -> Outcome:
+    """More iterations and restarts no longer matter (Carlini et al.)."""
+    if subject.white_box.all():
+        return _nothing_left(subject, "More iterations and restarts have nothing to add.")
+    left = ~subject.white_box
+    attacked = {
+        f"{_MORE_STEPS * subject.steps} steps": subject.pgd(steps=_MORE_STEPS * subject.steps, rows=left),
+        f"{_RESTARTS} random starts": subject.pgd(restarts=_RESTARTS, rows=left),
+    }
+    gains = {name: int(subject.flips(images, left).sum()) for name, images in attacked.items()}
+    more = any(_too_many(gain, len(subject.x)) for gain in gains.values())
+    listed = ", ".join(f"{name} add {gain}" for name, gain in gains.items())
+    return Outcome(
+        not more,
+        f"{_pgd(subject)} in {subject.steps} steps; {listed} ({100 * ALLOWANCE:g} % allowed)",
+        "PGD has converged."
+        if not more
+        else "PGD has not converged: give it more steps, or random starts, until its success stops growing.",
+    )
+
+
+def temperature(subject: Subject) -> Outcome:
+    """Dividing the logits, which changes no decision, does not raise success (Gupta & Ajanthan, AAAI 2022)."""
+    if subject.white_box.all():
+        return _nothing_left(subject, "No temperature can do better.")
+    found = {f"T={t:g}": subject.flips(subject.pgd(temperature=t)) for t in _TEMPERATURES}
+    return _against_white_box(
+        subject,
+        found,
+        "The softmax in the loss is not saturated.",
+        "The logits are of a size at which cross-entropy misleads the attack: attack with the better temperature "
+        "(`temperature` of to_estimator), or with a margin loss.",
+    )
+
+
+def noise(subject: Subject) -> Outcome:
+    """Noise of the same linf, or the same l2 within it, flips no image that withstands the attack (Carlini et al.)."""
+    n, left = len(subject.x), ~subject.white_box
+    if not left.any():
+        return _nothing_left(subject, "There is no image that noise could flip and the attack not.")
+    flipped = np.zeros(n, bool)
+    radius, lengths = np.float32(subject.radius), l2(subject.x, subject.pgd())
+    for draw in range(_DRAWS):
+        rng = np.random.default_rng((subject.seed, draw))
+        signs = rng.choice(np.array([-1.0, 1.0], np.float32), subject.x.shape)
+        normal = rng.standard_normal(subject.x.shape, np.float32)
+        normal *= (lengths / l2(np.zeros_like(normal), normal))[:, None, None, None]
+        for change in (radius * signs, normal.clip(-radius, radius)):  # both within the ball that PGD searched
+            moved = np.clip(subject.x + change, 0.0, 1.0).astype(np.float32)
+            flipped |= subject.flips(moved, left & ~flipped)
+    odd = int(flipped.sum())
+    passed = not _too_many(odd, n)
+    return Outcome(
+        passed,
+        f"{_pgd(subject)}; noise flips {odd} of the other {int(left.sum())} "
+        f"({_DRAWS} draws each of random signs and of normal noise; {100 * ALLOWANCE:g} % of all allowed)",
+        "The attack does more than noise of its size."
+        if passed
+        else "Noise flips what the attack does not: the attack fails at what needs no attack; "
+        "its gradients or its loss are wrong.",
+    )
+
+
+def surrogate_gradient(subject: Subject) -> Outcome:
+    """Surrogate gradients do not beat the straight-through ones (Athalye et al.; Galloway et al.)."""
+    if not subject.model.binary:
+        raise NotApplicableError("the network is not binarized: it needs no straight-through gradients")
+    if subject.white_box.all():
+        return _nothing_left(subject, "No surrogate gradient can do better.")
+    found = {name: subject.flips(subject.pgd(surrogate_name=name)) for name in SURROGATES}
+    return _against_white_box(
+        subject,
+        found,
+        "The model's own straight-through gradients serve as well as surrogates.",
+        "The model's gradients are masked: through another gradient of sign() the attack finds more; "
+        "report the success with that surrogate.",
+    )
+
+
+CHECKS = (
+    Check("native", None, native),
+    Check("logits", None, logits),
+    Check("deterministic", None, deterministic),
+    Check("gradients", None, gradients),
+    Check("growing-budget", "pgd", growing_budget),
+    Check("iterative", "pgd", iterative),
+    Check("transfer", "pgd", transfer),
+    Check("black-box", "pgd", black_box),
+    Check("unbounded", "pgd", unbounded),
+    Check("convergence", "pgd", convergence),
+    Check("temperature", "pgd", temperature),
+    Check("noise", "pgd", noise),
+    Check("surrogate", "pgd", surrogate_gradient),
+)
+
+
+def _cross_entropy(values: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, values)
+
+
+_LOSSES: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {"cross-entropy": _cross_entropy, "margin": margin}
+
+
+def _loss_gradients(subject: Subject, loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> Array:
+    """Return the gradients (N, H, W, 3) of a loss at the clean images; zeros where nothing leads to the image."""
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def gradient(x: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            losses = loss(subject.model.logits(x), labels)
+        return tape.gradient(losses, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+    images, labels = subject.x, subject.labels.astype(np.int32)
+    batches = [gradient(images[i : i + 1], labels[i : i + 1]).numpy() for i in range(len(images))]
+    return np.concatenate(batches)
+
+
+def _native_logits(model: Model, x: Array) -> Array:
+    """Return logits (N, K): the network called as it is, eagerly, with its preprocessing written out in float64."""
+    mean, std = (np.asarray(values, np.float64) for values in (model.preprocessing.mean, model.preprocessing.std))
+    rows = []
+    for image in x:
+        pixels = np.asarray(resize(tf.constant(image[None]), model.input_size), np.float64)
+        pixels = pixels[..., ::-1] if model.preprocessing.bgr else pixels
+        inputs = tf.constant((255.0 * pixels - mean) / std, tf.float32)
+        rows.append(np.asarray(tf.cast(model.network(inputs, training=False), tf.float32)))
+    return np.concatenate(rows)
+
+
+def _against_white_box(subject: Subject, found: dict[str, Flips], good: str, bad: str) -> Outcome:
+    beaten, difference = _gain([(flips, subject.white_box) for flips in found.values()])
+    listed = ", ".join(f"{name} {int(flips.sum())}" for name, flips in found.items())
+    figures = f"{_pgd(subject)}; {listed}; largest lead over PGD {difference}"
+    return Outcome(not beaten, figures, bad if beaten else good)
+
+
+def _nothing_left(subject: Subject, meaning: str) -> Outcome:
+    return Outcome(True, _pgd(subject), meaning)
+
+
+def _gain(pairs: Sequence[tuple[Flips, Flips]]) -> tuple[bool, str]:
+    """Return whether a rate is above its partner's in any pair, beyond chance, and the largest difference."""
+    confidence = 1 - _LEVEL / len(pairs)
+    differences = [(float(a.mean() - b.mean()), newcombe(a, b, confidence)) for a, b in pairs]
+    most, (low, high) = max(differences)
+    beyond = any(interval[0] > 0 for _, interval in differences)
+    return beyond, f"{100 * most:+.0f} [{100 * low:.0f}, {100 * high:.0f}] %"
+
+
+def _too_many(odd: int, n: int) -> bool:
+    return bool(wilson(odd, n)[0] > ALLOWANCE)
+
+
+def _pgd(subject: Subject) -> str:
+    return f"at {_levels(subject.radius)} PGD {int(subject.white_box.sum())} of {len(subject.x)}"
+
+
+def _levels(eps: float) -> str:
+    return f"{255 * eps:.3g}/255"

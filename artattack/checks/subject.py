@@ -1,0 +1,172 @@
+"""A classifier under test: what its checks share, each part worked out when a check first asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artattack.attacks.baselines import make_baseline
+from artattack.attacks.surrogate import surrogate, with_gradient
+from artattack.errors import ArtattackError
+from artattack.models.estimator import ArtEstimator, to_estimator
+from artattack.models.model import Model
+from artattack.models.network import Layer, rebuild
+
+Array = NDArray[Any]
+Flips = NDArray[np.bool_]
+
+_HALVINGS = 7  # of eps, at most
+_REACH = 2.5  # length of PGD's path in radii of the ball, as in the experiments of Madry et al., ICLR 2018
+
+
+class Subject:
+    """A classifier with the images it is tested on, and attacks on them.
+
+    An attack succeeds where the class seen first is no longer the one seen first in the clean image. Where the
+    classifier is right that is the true class; where it is wrong there is still a decision to defend, so that
+    every image counts. Attacked images are judged as they are, not rounded to 8 bits, which would undo attacks
+    within small balls and so blur what is asked here.
+
+    Attributes:
+        name: what the tables call the classifier.
+        model: the classifier.
+        x: images (N, H, W, 3) float32 in [0, 1], on the 8-bit grid.
+        eps: radius of the linf ball the attacks are used with, in image units.
+        steps: iterations of PGD.
+        seed: every random choice follows from it.
+        others: the other classifiers, by name, on the same images: where attacks may transfer from.
+    """
+
+    def __init__(self, name: str, model: Model, x: Array, *, eps: float, steps: int, seed: int) -> None:
+        self.name = name
+        self.model = model
+        self.x = x
+        self.eps = eps
+        self.steps = steps
+        self.seed = seed
+        self.others: Mapping[str, Subject] = {}
+        self._estimators: dict[tuple[float, str | None], ArtEstimator] = {}
+        self._attacked: dict[tuple[Any, ...], Array] = {}
+
+    @cached_property
+    def labels(self) -> Array:
+        """What the classifier sees in the clean images, (N,) indices of its outputs."""
+        return np.asarray(self.estimator().predict(self.x).argmax(1))
+
+    @cached_property
+    def budgets(self) -> tuple[float, ...]:
+        """The radius eps, halved until PGD flips half of the images at most: falling, the last is `radius`."""
+        found = [self.eps]
+        while self.flips(self.pgd(eps=found[-1])).mean() > 0.5 and len(found) <= _HALVINGS:
+            found.append(found[-1] / 2)
+        return tuple(found)
+
+    @property
+    def radius(self) -> float:
+        """The radius at which attacks are compared: where all succeed, none can be seen to do better."""
+        return self.budgets[-1]
+
+    @cached_property
+    def white_box(self) -> Flips:
+        """Which images, (N,), plain PGD flips at `radius`: what the other attacks are held against."""
+        return self.flips(self.pgd())
+
+    def estimator(self, temperature: float = 1.0, surrogate_name: str | None = None) -> ArtEstimator:
+        """Return the classifier's ART face, with logits divided by a temperature or with surrogate gradients."""
+        key = temperature, surrogate_name
+        if key not in self._estimators:
+            model = with_surrogate(self.model, surrogate_name) if surrogate_name else self.model
+            height, width, channels = self.x.shape[1:]
+            self._estimators[key] = to_estimator(model, input_shape=(height, width, channels), temperature=temperature)
+        return self._estimators[key]
+
+    def pgd(
+        self,
+        *,
+        eps: float | None = None,
+        steps: int | None = None,
+        restarts: int = 0,
+        temperature: float = 1.0,
+        surrogate_name: str | None = None,
+        rows: Flips | None = None,
+    ) -> Array:
+        """Return the images (N, H, W, 3) after linf PGD on the cross-entropy, from the clean image unless restarted.
+
+        Args:
+            eps: radius of the ball, by default `radius`.
+            steps: iterations, by default the subject's; their length is 2.5 eps / steps.
+            restarts: random starts in the ball; 0 starts once, from the clean image.
+            temperature: what the logits in the loss are divided by.
+            surrogate_name: surrogate gradient of the quantizers; by default the straight-through one of the network.
+            rows: which images to attack, (N,); by default all.
+        """
+        radius, count = self.radius if eps is None else eps, self.steps if steps is None else steps
+        key = radius, count, restarts, temperature, surrogate_name, None if rows is None else rows.tobytes()
+        if key not in self._attacked:
+            parameters = {
+                "eps": radius,
+                "eps_step": min(radius, _REACH * radius / count),
+                "max_iter": count,
+                "num_random_init": restarts,
+            }
+            estimator = self.estimator(temperature, surrogate_name)
+            self._attacked[key] = self.attack("pgd", parameters, estimator, rows)
+        return self._attacked[key]
+
+    def attack(
+        self,
+        name: str,
+        parameters: Mapping[str, Any],
+        estimator: ArtEstimator | None = None,
+        rows: Flips | None = None,
+    ) -> Array:
+        """Return the images (N, H, W, 3) after one of ART's attacks, untargeted, on all or on some `rows`, (N,)."""
+        attack = make_baseline(name, estimator or self.estimator(), parameters, seed=self.seed)
+        attacked, chosen = self.x.copy(), slice(None) if rows is None else rows
+        attacked[chosen] = attack.generate(self.x[chosen], self.labels[chosen])
+        return attacked
+
+    def flips(self, images: Array, rows: Flips | None = None) -> Flips:
+        """Return which images, (N,), the classifier sees otherwise than clean.
+
+        Args:
+            images: attacked versions (N, H, W, 3), in the order of the clean ones.
+            rows: which of them to look at, (N,); the others count as not flipped.
+
+        Raises:
+            ArtattackError: an attacked image has values that are not finite.
+        """
+        if not np.isfinite(images).all():
+            raise ArtattackError("the attack gave images with values that are not finite")
+        looked_at = np.ones(len(images), bool) if rows is None else rows
+        flipped = np.zeros(len(images), bool)
+        flipped[looked_at] = self.model.predict(images[looked_at]).argmax(1) != self.labels[looked_at]
+        return flipped
+
+
+def with_surrogate(model: Model, name: str) -> Model:
+    """Return a model of the same outputs whose activations' quantizers have a surrogate gradient.
+
+    Raises:
+        ArtattackError: there is no such surrogate, or no layer with quantized inputs.
+    """
+    derivative = surrogate(name)
+    replaced = 0
+
+    def exchange(layer: Layer) -> Layer | None:
+        nonlocal replaced
+        if getattr(layer, "input_quantizer", None) is None:
+            return None
+        replaced += 1
+        quantizer = with_gradient(layer.input_quantizer, derivative)
+        return type(layer).from_config({**layer.get_config(), "input_quantizer": quantizer})
+
+    network = rebuild(model.network, replace=exchange)
+    if not replaced:
+        raise ArtattackError(f"model '{model.name}': no layer binarizes its inputs")
+    return replace(model, network=network, _compiled={})
