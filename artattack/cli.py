@@ -159,7 +159,8 @@ def run(
         _print_plan(plan)
         return
     from artattack.benchmark import Run, run_path
-    from artattack.results import print_summary
+    from artattack.report import write_report
+    from artattack.results import load_run, print_summary
 
     path = run_path(benchmark, out)
     try:
@@ -176,6 +177,7 @@ def run(
     if plan.image_set.note:
         _say(f"Image set {plan.image_set.name}: {plan.image_set.note}")
     _say(f"Run folder: {path}  (records.csv, summary.csv, run.json, images/)")
+    _say(f"Report: {write_report(load_run(path))}")
     errors = records["error"].dropna()
     if len(errors):
         log = " and errors.log" if (path / "errors.log").exists() else ""
@@ -369,6 +371,8 @@ def check(
 ) -> None:
     """Check that classifiers are attacked as they should be: gradients, budgets, convergence and more.
 
+    Of a run, the checks go to its folder and into its report.
+
     Exit codes: 0 all passed or do not apply; 1 some failed or broke down; 2 bad input; 130 interrupted.
     """
     from artattack.checks import all_sound, run_checks, targets_by_name, targets_of_run, write_checks
@@ -387,6 +391,11 @@ def check(
     if path:
         write_checks(checks, path)
         _say(f"Written: {path}")
+    if of_run and out is None:
+        from artattack.report import write_report
+        from artattack.results import load_run
+
+        _say(f"Report: {write_report(load_run(what[0]))}")
     if not all_sound(checks):
         raise typer.Exit(1)
 
@@ -416,9 +425,8 @@ def compare_command(
     table: Annotated[Path | None, typer.Option("--csv", help="CSV to write, a row for each rate.")] = None,
 ) -> None:
     """Set runs side by side: which rates differ from the first run's, by how much, beyond chance or not, and why."""
-    from artattack.formats import write
     from artattack.records import to_csv
-    from artattack.results import load_run
+    from artattack.results import load_run, write_file
     from artattack.side_by_side import compare_runs, print_side_by_side
 
     if len(runs) < 2:
@@ -426,7 +434,7 @@ def compare_command(
     found = compare_runs(*map(load_run, runs))
     print_side_by_side(found, console)
     if table:
-        write(table, to_csv(found.table))
+        write_file(table, to_csv(found.table))
         _say(f"Written: {table}")
 
 
@@ -482,6 +490,40 @@ def attacks_command() -> None:
     _say("*  seeks the smallest change that flips, where others stay within eps")
     _say("Attacks of ART take ART's parameters by ART's names.")
     _say("The options of style: artattack attack --help")
+
+
+@app.command(
+    epilog=_examples(
+        "artattack report results/default-20261123-120000",
+        "artattack report out -o share/report.html",
+        "artattack report out --format latex > table.tex",
+        "artattack report out --figures figures/",
+    )
+)
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="File to write; default: report.html in RUN.")] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="html, or the summary as csv, markdown or latex, printed unless --out.")
+    ] = "html",
+    figures: Annotated[
+        Path | None, typer.Option("--figures", help="Write PNG and SVG figures to this folder instead.")
+    ] = None,
+) -> None:
+    """Write a finished run's report: one HTML file that opens without a network; or tables, or figures."""
+    from artattack.report import save_figures, write_report, write_tables
+    from artattack.results import load_run, write_file
+
+    opened = load_run(folder)
+    if figures is not None:
+        _say(f"Written: {len(save_figures(opened, figures))} files in {figures}")
+    elif form == "html":
+        _say(f"Written: {write_report(opened, out)}")
+    elif out is None:
+        typer.echo(write_tables(opened, form), nl=False)
+    else:
+        write_file(out, write_tables(opened, form).encode())
+        _say(f"Written: {out}")
 
 
 @app.command("styles", epilog=_examples("artattack styles"))

@@ -19,7 +19,7 @@ from artattack import __version__
 from artattack.attacks.baselines import baseline_info
 from artattack.errors import ArtattackError, unknown
 from artattack.records import variant_labels
-from artattack.results import RunFolder
+from artattack.results import RunFolder, write_file
 
 NOTE = (
     "Not comparable with RobustBench's leaderboard: these are other images, and where autoattack is among the attacks "
@@ -93,21 +93,8 @@ def export(run: RunFolder, name: str, path: Path) -> list[Path]:
     written = []
     for file, content in contents.items():
         written.append(path / file if file else path)
-        write(written[-1], content)
+        write_file(written[-1], content)
     return written
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file, and the folders above it.
-
-    Raises:
-        ArtattackError: the disk does not take it.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    except OSError as error:
-        raise ArtattackError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def parquet(records: pd.DataFrame) -> bytes:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from artattack.errors import ArtattackError
@@ -289,21 +288,22 @@ def _ece(calibration: Iterable[tuple[float, bool]]) -> float:
     return calibration_error([confidence for confidence, _ in known], [right for _, right in known])
 
 
+def attack_labels(table: pd.DataFrame) -> pd.Series[str]:
+    """Name the attack of each row of a table: ATTACK/STYLE/SOURCE without the missing parts."""
+    parts = [("/" + table[name]).fillna("") for name in ("attack", "style", "source")]
+    return (parts[0] + parts[1] + parts[2]).str.removeprefix("/")
+
+
 def variant_labels(table: pd.DataFrame) -> pd.Series[str]:
-    """Name the attack of each row of records or of a summary.
+    """Name the attack of each row of records or of a summary, and where it stands.
 
     Returns:
-        ATTACK/STYLE/SOURCE without the missing parts; for a control followed by " as " and whose distance it
-        copies, at a budget by " at l2=5"; empty for an image that no attack reached.
+        As `attack_labels`; for a control followed by " as " and whose distance it copies, at a budget by " at l2=5";
+        empty for an image that no attack reached.
     """
-    parts = [("/" + table[name]).fillna("") for name in ("attack", "style", "source")]
-    label: pd.Series[str] = (parts[0] + parts[1] + parts[2]).str.removeprefix("/")
     budget = table["budget"].map("{:g}".format).astype("string")
-    return (
-        label
-        + (" as " + table["matched_to"]).fillna("")
-        + (" at " + table["budget_distance"] + "=" + budget).fillna("")
-    )
+    place = (" as " + table["matched_to"]).fillna("") + (" at " + table["budget_distance"] + "=" + budget).fillna("")
+    return attack_labels(table) + place
 
 
 def print_summary(summary: pd.DataFrame, console: Console) -> None:
@@ -329,28 +329,31 @@ def print_summary(summary: pd.DataFrame, console: Console) -> None:
             "SSIM": lambda row: _number(row["mean_ssim"], ".2f"),
             "s/img": lambda row: _number(row["seconds_per_image"], ".2f"),
         }
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("attack, classifier", overflow="fold")
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
-    above = ""
     texts = {name: "" for name, dtype in SUMMARY_COLUMNS.items() if dtype == "string"}
-    for label, row in zip(variant_labels(summary), summary.fillna(texts).to_dict("records"), strict=True):
-        attack = label or "(images not read)"
-        if attack != above:
-            table.add_row(_marked(attack, row["source_weights"] * (row["kind"] != "control"), style="bold"))
+    rows = summary.fillna(texts).to_dict("records")
+    cells = [[f"  {row['classifier']}", *(cell(row) for cell in columns.values())] for row in rows]
+    header = ["attack, classifier", *columns]
+    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
+    widths[0] += 1 + max((len(RANDOM) for row in rows if row["classifier_weights"] == "random"), default=-1)
+    console.print(_line(header, widths, "bold"), no_wrap=True, overflow="ellipsis")
+    above = ""
+    for label, row, line in zip(variant_labels(summary), rows, cells, strict=True):
+        if (attack := label or "(images not read)") != above:
+            untrained = row["kind"] != "control" and row["source_weights"] == "random"
+            console.print(Text(attack + f" {RANDOM}" * untrained, style="bold red" if untrained else "bold"))
         above = attack
-        classifier = _marked(f"  {row['classifier']}", row["classifier_weights"])
-        table.add_row(classifier, *(cell(row) for cell in columns.values()))
-    console.print(table)
+        untrained = row["classifier_weights"] == "random"
+        line[0] += f" {RANDOM}" * untrained
+        console.print(_line(line, widths, "bold red" if untrained else ""), no_wrap=True, overflow="ellipsis")
     attacks = summary[summary["kind"].fillna("") != "control"]  # one of the controls is untrained on purpose
     if (attacks[["source_weights", "classifier_weights"]] == "random").any(axis=None):
         console.print(Text(f"{RANDOM}: networks never trained; their numbers say nothing.", style="bold red"))
 
 
-def _marked(name: str, weights: str, style: str = "") -> Text:
-    text = Text(name, style=style)
-    return text.append(f" {RANDOM}", style="bold red") if weights == "random" else text
+def _line(cells: Sequence[str], widths: Sequence[int], style: str) -> Text:
+    """Lay out a line: the first cell from the left, the others from the right."""
+    first, *others = zip(cells, widths, strict=True)
+    return Text("  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]), style=style)
 
 
 def _number(value: float, form: str) -> str:

@@ -56,6 +56,7 @@ __all__ = [
     "sha256_file",
     "summarise",
     "versions",
+    "write_file",
 ]
 
 _PACKAGES = (
@@ -191,7 +192,7 @@ class RunFolder:
         """
         if Path(key).name != key:
             raise ValueError(f"a cell's key names a file, not {key!r}")
-        _write(self._cells / f"{key}.json", _dumps({"key": key, "rows": list(rows)}).encode())
+        write_file(self._cells / f"{key}.json", _dumps({"key": key, "rows": list(rows)}).encode())
 
     def finish(self, keys: Iterable[str], *, parquet: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Write the tables from the cells, and close the run.
@@ -222,9 +223,9 @@ class RunFolder:
             "areas": areas(records),
         }
         for name, table in tables.items():
-            _write(self.path / f"{name}.csv", to_csv(table))
+            write_file(self.path / f"{name}.csv", to_csv(table))
         if parquet:
-            _write(self.path / "records.parquet", records.to_parquet(index=False))
+            write_file(self.path / "records.parquet", records.to_parquet(index=False))
         self._write_info({**self.info, "status": "finished", "finished": _now()})
         return records, summary
 
@@ -262,7 +263,7 @@ class RunFolder:
         return {**old, "status": "running", "resumed": resumed}
 
     def _write_info(self, info: Mapping[str, Any]) -> None:
-        _write(self.path / "run.json", (_dumps(info, indent=2) + "\n").encode())
+        write_file(self.path / "run.json", (_dumps(info, indent=2) + "\n").encode())
 
     def _read_cell(self, key: str) -> list[dict[str, Any]] | None:
         """Return the records of a cell, or None where its file is missing, damaged or of other columns."""
@@ -342,8 +343,12 @@ def differences(old: Any, new: Any, at: str = "") -> Iterator[str]:
         yield f"{at} was {json.dumps(old)}, now {json.dumps(new)}"
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, whenever this process is stopped, sees the old content or the new."""
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, whenever this process is stopped, sees the old content or the new.
+
+    Raises:
+        ArtattackError: the disk does not take it.
+    """
     temporary = path.with_name(f"{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

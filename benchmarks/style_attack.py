@@ -2,7 +2,8 @@
 
 The same backbone (random weights), layers, images and losses in all. A step's time is the difference between a long
 and a short run, so that no preparation counts. `of product` is the share of the fastest matrix product's rate, `of
-limit` that of the fastest of matrix products and 3x3 convolutions, all measured in the same rounds. Run as `python benchmarks/style_attack.py`.
+limit` that of the fastest of matrix products and 3x3 convolutions, all measured in the same rounds. Run as `python
+benchmarks/style_attack.py`.
 """
 
 from __future__ import annotations

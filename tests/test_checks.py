@@ -410,6 +410,13 @@ def test_command_fails_with_1_and_says_what_a_failed_check_means(
     assert pd.read_csv(tmp_path / "new" / "checks.csv")["status"].tolist() == ["fail"]
 
 
+def test_command_says_what_it_does_with_examples() -> None:
+    result = artattack_says("check", "--help")
+    assert result.exit_code == 0
+    assert "Examples" in result.output
+    assert "Exit codes" in result.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [

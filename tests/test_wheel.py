@@ -62,7 +62,8 @@ def test_the_wheel_has_code_and_data_and_nothing_else(wheel: Path) -> None:
     assert code <= names
     assert len(styles) >= 6
     assert styles <= names
-    for name in ("py.typed", "models/weights/quicknet_tiny.h5", "_datasets/samples.csv"):
+    page = [f"report/templates/report.{suffix}" for suffix in ("html", "css", "js")]
+    for name in ("py.typed", "models/weights/quicknet_tiny.h5", "_datasets/samples.csv", "_datasets/columns.md", *page):
         assert f"artattack/{name}" in names
     assert len(list(csv.DictReader(classes.splitlines()))) == 1000
     assert {name.partition("/")[0] for name in names} == {"artattack", f"artattack-{artattack.__version__}.dist-info"}
@@ -77,7 +78,7 @@ def test_the_installed_command_uses_its_own_data(installed: Path, tmp_path: Path
     assert done.stdout.startswith("brushstrokes\nmarble\nstained-glass\n")
     done = outside(installed, tmp_path, "run", "--dry-run")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "320 (2 classifiers)" in done.stdout
+    assert "840 (2 classifiers)" in done.stdout
     (installed / "artattack" / "_datasets" / "styles" / "waves.png").rename(tmp_path / "waves.png")
     try:
         done = outside(installed, tmp_path, "run", "--dry-run")
@@ -100,6 +101,8 @@ def test_the_installed_command_runs_a_benchmark_quietly(installed: Path, tmp_pat
     (run,) = (tmp_path / "results").iterdir()  # the default place, under the folder one works in
     assert run.name.startswith("tiny-")
     records = load_run(run).records
-    assert len(records) == 1
+    assert list(records["kind"]) == ["clean", "style"]
     assert records["error"].isna().all()
-    assert (run / records["file"].iloc[0]).is_file()
+    assert all((run / file).is_file() for file in records["file"])
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "<h3>summary.csv</h3>" in page  # the glossary comes along

@@ -17,7 +17,7 @@ from artattack.datasets import Sample, load_images, spread
 from artattack.errors import ArtattackError
 from artattack.images import quantize, read_image, to_float
 from artattack.records import to_csv
-from artattack.results import load_run
+from artattack.results import load_run, write_file
 
 if TYPE_CHECKING:
     from artattack.models.model import Model
@@ -119,11 +119,7 @@ def write_checks(checks: pd.DataFrame, path: Path) -> None:
     Raises:
         ArtattackError: the disk does not take it.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(to_csv(checks))
-    except OSError as error:
-        raise ArtattackError(f"{path}: cannot be written: {error.strerror}") from error
+    write_file(path, to_csv(checks))
 
 
 def targets_of_run(path: Path, limit: int = LIMIT) -> Targets:

@@ -147,7 +147,7 @@ def growing_budget(subject: Subject) -> Outcome:
     return Outcome(
         not falls,
         f"{curve} of {len(subject.x)} images; largest fall {worst}",
-        "More budget does not cost the attack images."
+        "More budget does not cost the attack images, beyond chance."
         if not falls
         else "A larger budget finds less: the attack oversteps or follows broken gradients; try smaller steps, "
         "more of them, and keeping the best iterate.",
@@ -160,7 +160,7 @@ def iterative(subject: Subject) -> Outcome:
     return _against_white_box(
         subject,
         {"FGSM": one_step},
-        "Many steps do at least as well as one.",
+        "One step does no better than many, beyond chance.",
         "One step does better than many, which get stuck: gradients are masked near the images; "
         "use random starts and attacks that read no gradients.",
     )
@@ -174,7 +174,7 @@ def transfer(subject: Subject) -> Outcome:
     return _against_white_box(
         subject,
         found,
-        "No other model's gradients work better here than the model's own.",
+        "No other model's gradients do better than the model's own, beyond chance.",
         "Another model's gradients work better than the model's own, so these are masked: "
         "report the transferred attack too, and do not take the white-box figure for robustness.",
     )
@@ -192,7 +192,7 @@ def black_box(subject: Subject) -> Outcome:
         passed,
         f"{_pgd(subject)}; Square in {_QUERIES} queries flips {odd} of the other {int(left.sum())} "
         f"({100 * ALLOWANCE:g} % of all allowed)",
-        "An attack without gradients finds nothing that PGD does not."
+        "An attack without gradients adds little or nothing to PGD."
         if passed
         else "An attack that reads no gradients flips what one that does cannot, so the gradients are masked: "
         "report Square, and do not take PGD's figure for robustness.",
@@ -227,7 +227,7 @@ def convergence(subject: Subject) -> Outcome:
     return Outcome(
         not more,
         f"{_pgd(subject)} in {subject.steps} steps; {listed} ({100 * ALLOWANCE:g} % allowed)",
-        "PGD has converged."
+        "More effort adds little or nothing: PGD has converged."
         if not more
         else "PGD has not converged: give it more steps, or random starts, until its success stops growing.",
     )
@@ -241,7 +241,7 @@ def temperature(subject: Subject) -> Outcome:
     return _against_white_box(
         subject,
         found,
-        "The softmax in the loss is not saturated.",
+        "No temperature does better, beyond chance: the softmax in the loss is not saturated.",
         "The logits are of a size at which cross-entropy misleads the attack: attack with the better temperature "
         "(`temperature` of to_estimator), or with a margin loss.",
     )
@@ -285,7 +285,7 @@ def surrogate_gradient(subject: Subject) -> Outcome:
     return _against_white_box(
         subject,
         found,
-        "The model's own straight-through gradients serve as well as surrogates.",
+        "No surrogate gradient does better than the model's own, beyond chance.",
         "The model's gradients are masked: through another gradient of sign() the attack finds more; "
         "report the success with that surrogate.",
     )

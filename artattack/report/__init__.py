@@ -1,0 +1,7 @@
+"""The report of a run: one HTML file that opens without a network, tables for papers, figures."""
+
+from artattack.report.figures import save_figures
+from artattack.report.page import write_report
+from artattack.report.tables import FORMATS, summary_table, write_tables
+
+__all__ = ["FORMATS", "save_figures", "summary_table", "write_report", "write_tables"]
