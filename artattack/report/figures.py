@@ -1,311 +1,185 @@
-"""Figures of a run: interactive ones for the page, PNG and SVG for papers, from the same numbers."""
+"""What the figures of a run show: names and numbers, before any library draws them."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from functools import partial
-from itertools import cycle
-from pathlib import Path
-from typing import Any, NamedTuple
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
-from artattack.comparison import transfer_matrix
-from artattack.errors import ArtattackError
-from artattack.records import attack_labels
-from artattack.report.tables import labelled
+import pandas as pd
+
+from artattack.records import RANDOM, attack_labels, variant_labels
+from artattack.report.tables import at_own_distance, untrained
 from artattack.results import RunFolder
 
-# Okabe & Ito's palette, which people with any colour vision can tell apart; the first seven read on white and black.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A")
-_MEASURES = {
+# Apart for any colour vision, at least 3 to 1 on the page's paper both light and dark; grey is for what is beside.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#C0679A", "#AD7D00", "#7B6FD0")
+GREY = "#8A8A8A"
+MEASURES = {
     "flip_rate": "flip rate",
     "success_rate": "success rate",
     "mean_confidence_shift": "mean confidence shift",
 }
+_PANELS = {"style": "Style attacks", "baseline": "Baselines", "control": "Controls"}
 _UNITS = {"l2": "L2, image units", "linf": "Linf, image units", "ssim": "SSIM", "delta_e": "CIEDE2000"}
+_SIMILARITIES = ("ssim", "ms_ssim")  # 1 is an untouched image
 
 
-class Series(NamedTuple):
-    """Points with their intervals, of one classifier or one attack."""
+class Point(NamedTuple):
+    """A number with its 95 % interval."""
 
-    name: str
-    control: bool
-    x: list[Any]
-    y: list[float]
-    low: list[float]
-    high: list[float]
+    value: float
+    low: float
+    high: float
 
 
-class Figure(NamedTuple):
-    """What a figure shows, before any library draws it.
+class Dots(NamedTuple):
+    """Rates side by side.
 
     Attributes:
         id: names its file and its element.
         title: what it is about.
-        across, up: what its axes say.
-        series: what is drawn; where `categories` is set, `x` are rates and `y` is left to the categories.
-        categories: names along the vertical axis of a dot plot, or None for curves.
-        falls: whether distance grows as the horizontal axis falls, as for a similarity.
+        rows: a name and whether it is a control, one a line.
+        series: classifier -> a point a line, None where there is none.
+    """
+
+    id: str
+    title: str
+    rows: list[tuple[str, bool]]
+    series: dict[str, list[Point | None]]
+
+
+class Panel(NamedTuple):
+    """Curves of one kind: name -> distance -> point; beside them the best control's values, where there is one."""
+
+    title: str
+    curves: dict[str, dict[float, Point]]
+    beside: dict[float, float]
+
+
+class Curves(NamedTuple):
+    """What budgets of one distance do to one classifier, in one measure.
+
+    Attributes:
+        id: names its file and its element.
+        title: what it is about.
+        across, up: what the axes say.
+        panels: one for each kind of attack.
+        falls: whether distance grows to the left, as for a similarity.
+        share: whether it is a rate, from 0 to 1.
     """
 
     id: str
     title: str
     across: str
     up: str
-    series: list[Series]
-    categories: list[str] | None = None
-    falls: bool = False
+    panels: list[Panel]
+    falls: bool
+    share: bool
 
 
-def flip_rates(run: RunFolder) -> Figure:
-    """Return the flip rate of each attack and control at its own distance, by classifier."""
-    summary = labelled(run.summary)
-    rows = summary[summary["budget"].isna() & (summary["kind"] != "clean") & summary["flip_rate"].notna()]
-    series = [
-        Series(
-            str(name),
-            False,
-            group["label"].tolist(),
-            group["flip_rate"].tolist(),
-            group["flip_rate_low"].tolist(),
-            group["flip_rate_high"].tolist(),
-        )
-        for name, group in rows.groupby("classifier", sort=False)
+def flip_rates(run: RunFolder) -> Dots:
+    """Return the flip rates at each attack's own distance, each attack followed by the controls matched to it."""
+    rows = at_own_distance(run.summary)
+    rows = rows[rows["kind"].isin(list(_PANELS)) & rows["flip_rate"].notna()]
+    rows = rows.assign(label=variant_labels(rows), attack_label=attack_labels(rows), control=rows["kind"] == "control")
+    rows["of"] = rows["matched_to"].fillna(rows["label"])
+    order = {name: n for n, name in enumerate(rows["of"].drop_duplicates())}
+    rows = rows.sort_values("of", key=lambda names: names.map(order), kind="stable")
+    lines = rows.drop_duplicates("label").set_index("label")
+    loud = untrained(run)
+    series: dict[str, list[Point | None]] = {}
+    for classifier, group in rows.groupby("classifier", sort=False):
+        points = dict(zip(group["label"], _points(group, "flip_rate"), strict=True))
+        series[marked(str(classifier), loud)] = [points.get(label) for label in lines.index]
+    names = [
+        (own if control else marked(str(label), loud), bool(control))
+        for label, own, control in zip(lines.index, lines["attack_label"], lines["control"], strict=True)
     ]
-    categories = list(dict.fromkeys(rows["label"]))
-    return Figure("flip-rates", "Flip rate of each attack and control", "flip rate", "", series, categories)
+    return Dots("flip-rates", "Flip rate of each attack, and of the controls at its distance", names, series)
 
 
-def curves(run: RunFolder) -> Iterator[Figure]:
-    """Yield a figure for each distance, classifier and measure: what budgets give."""
+def curves(run: RunFolder) -> Iterator[Curves]:
+    """Yield what budgets give: a figure for each distance, classifier and measure."""
+    loud = untrained(run)
     table = run.curves.assign(label=attack_labels(run.curves))
+    taken: set[str] = set()
     for (distance, classifier), rows in table.groupby(["budget_distance", "classifier"], sort=False):
-        for measure, name in _MEASURES.items():
-            known = rows[rows[measure].notna()]
-            untouched = 1.0 if distance == "ssim" else 0.0
-            series = [
-                Series(
-                    str(label),
-                    bool((group["kind"] == "control").all()),
-                    [untouched, *group["budget"]],
-                    [0.0, *group[measure]],
-                    [0.0, *group[f"{measure}_low"]],
-                    [0.0, *group[f"{measure}_high"]],
+        falls = distance in _SIMILARITIES
+        for measure, name in MEASURES.items():
+            known = rows[rows[measure].notna()].sort_values("budget", ascending=not falls, kind="stable")
+            if known.empty:
+                continue
+            untouched = 1.0 if falls else 0.0
+            start = {untouched: Point(0.0, 0.0, 0.0)}
+            controls = known[known["kind"] == "control"].groupby("budget", sort=False)[measure]
+            # A control is the better the lower confidence falls.
+            best = controls.min() if measure == "mean_confidence_shift" else controls.max()
+            beside = dict(zip([untouched, *best.index], [0.0, *best], strict=True)) if len(best) else {}
+            panels = [
+                Panel(
+                    title,
+                    {
+                        marked(str(label), loud): start
+                        | dict(zip(group["budget"], _points(group, measure), strict=True))
+                        for label, group in of_kind.groupby("label", sort=False)
+                    },
+                    {} if kind == "control" else beside,
                 )
-                for label, group in known.sort_values("budget", ascending=distance != "ssim", kind="stable").groupby(
-                    "label", sort=False
-                )
+                for kind, title in _PANELS.items()
+                if len(of_kind := known[known["kind"] == kind])
             ]
-            if series:
-                yield Figure(
-                    f"{measure.replace('_', '-')}-{distance}-{classifier}",
-                    f"{name[0].upper()}{name[1:]} of {classifier} against {distance}",
-                    _UNITS.get(str(distance), str(distance)),
-                    name,
-                    series,
-                    falls=distance == "ssim",
-                )
-
-
-# ---- interactive, for the page
-
-
-def to_plotly(figure: Figure) -> str:
-    """Return a figure as JSON for Plotly, safe inside a script element."""
-    traces = _dots(figure) if figure.categories is not None else list(_lines(figure))
-    axis = {"gridcolor": "rgba(128,128,128,0.25)", "zerolinecolor": "rgba(128,128,128,0.5)", "automargin": True}
-    across = axis | {"title": {"text": figure.across}}
-    up: dict[str, Any] = axis | {"title": {"text": figure.up}}
-    height = 560
-    if figure.categories is not None:
-        across |= {"range": [-0.02, 1.02], "tickformat": ".0%"}
-        # A place for each attack, and within it one for each classifier.
-        up |= {
-            "tickvals": list(range(len(figure.categories))),
-            "ticktext": [_plain(name) for name in figure.categories],
-            "range": [len(figure.categories) - 0.4, -0.6],
-        }
-        height = 150 + 34 * len(figure.categories)
-    elif figure.up != "mean confidence shift":
-        up |= {"range": [-0.02, 1.02], "tickformat": ".0%"}
-    if figure.falls:
-        across["autorange"] = "reversed"
-    layout = {
-        "height": height,
-        "margin": {"l": 60, "r": 16, "t": 16, "b": 56},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "xaxis": across,
-        "yaxis": up,
-        "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
-        "hovermode": "closest",
-        "font": {"family": "system-ui, sans-serif", "size": 12},
-    }
-    return _for_script({"data": traces, "layout": layout})
-
-
-def _dots(figure: Figure) -> list[dict[str, Any]]:
-    assert figure.categories is not None
-    place = {name: n for n, name in enumerate(figure.categories)}
-    count = len(figure.series)
-    return [
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": _plain(series.name),
-            "x": series.y,
-            "y": [place[name] + 0.18 * (n - (count - 1) / 2) for name in series.x],
-            "text": [_plain(name) for name in series.x],
-            "customdata": list(zip(series.low, series.high, strict=True)),
-            "hovertemplate": "%{text}<br>%{x:.0%} [%{customdata[0]:.0%}, %{customdata[1]:.0%}]",
-            "marker": {"size": 9, "color": colour, "symbol": symbol},
-            "error_x": {
-                "type": "data",
-                "symmetric": False,
-                "array": [high - y for high, y in zip(series.high, series.y, strict=True)],
-                "arrayminus": [y - low for low, y in zip(series.low, series.y, strict=True)],
-                "color": colour,
-                "thickness": 1.2,
-                "width": 0,
-            },
-        }
-        for n, (series, colour, symbol) in enumerate(zip(figure.series, cycle(COLOURS), cycle(_SYMBOLS), strict=False))
-    ]
-
-
-_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
-
-
-def _lines(figure: Figure) -> Iterator[dict[str, Any]]:
-    for series, colour, symbol in zip(figure.series, cycle(COLOURS), cycle(_SYMBOLS), strict=False):
-        name = _plain(series.name)
-        if not series.control:  # bands of them all would hide each other
-            yield {
-                "type": "scatter",
-                "mode": "lines",
-                "x": [*series.x, *reversed(series.x)],
-                "y": [*series.high, *reversed(series.low)],
-                "fill": "toself",
-                "fillcolor": colour,
-                "opacity": 0.08,
-                "line": {"width": 0},
-                "hoverinfo": "skip",
-                "showlegend": False,
-                "legendgroup": name,
-            }
-        yield {
-            "type": "scatter",
-            "mode": "lines+markers",
-            "name": name,
-            "legendgroup": name,
-            "x": series.x,
-            "y": series.y,
-            "customdata": list(zip(series.low, series.high, strict=True)),
-            "hovertemplate": "%{y:.2f} [%{customdata[0]:.2f}, %{customdata[1]:.2f}] at %{x}",
-            "line": {"color": colour, "dash": "dot" if series.control else "solid", "width": 2},
-            "marker": {"symbol": symbol, "size": 7},
-        }
-
-
-def _plain(name: str) -> str:
-    """Return a name that Plotly shows as it is: it takes some elements of HTML for its own."""
-    return name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _for_script(data: Any) -> str:
-    """Return JSON without what could end a script element; JSON has no NaN."""
-    text = json.dumps(data, allow_nan=True).replace("NaN", "null")
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-# ---- still, for papers
-
-
-_STYLE = {"font.size": 9, "svg.hashsalt": "artattack", "axes.spines.top": False, "axes.spines.right": False}
-
-
-def save_figures(run: RunFolder, folder: Path) -> list[Path]:
-    """Write all figures of a run as PNG and SVG; return the files.
-
-    Raises:
-        ArtattackError: Matplotlib is not installed, or the folder cannot be written.
-    """
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure as Drawing
-    except ModuleNotFoundError as error:
-        raise ArtattackError("figures need Matplotlib: pip install 'artattack[figures]'") from error
-    written = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with mpl.rc_context(_STYLE):
-            drawings = {figure.id: partial(_draw, figure) for figure in (flip_rates(run), *curves(run))}
-            for name, draw in (drawings | {"transfer": partial(_draw_transfer, run)}).items():
-                drawing = Drawing(layout="constrained")
-                draw(drawing)
-                for suffix in ("png", "svg"):
-                    path = folder / f"{name}.{suffix}"
-                    drawing.savefig(path, dpi=200, metadata={"Date": None} if suffix == "svg" else None)
-                    written.append(path)
-    except OSError as error:
-        raise ArtattackError(f"{folder}: cannot be written: {error.strerror}") from error
-    return written
-
-
-def _draw(figure: Figure, drawing: Any) -> None:
-    axes = drawing.subplots()
-    axes.set_xlabel(figure.across)
-    axes.set_ylabel(figure.up)
-    axes.grid(alpha=0.25)
-    markers = cycle("osD^PX")
-    if figure.categories is not None:
-        drawing.set_size_inches(7, 1.2 + 0.32 * len(figure.categories))
-        place = {name: n for n, name in enumerate(figure.categories)}
-        axes.set_yticks(range(len(place)), figure.categories)
-        axes.set_ylim(len(place) - 0.4, -0.6)
-        axes.set_xlim(-0.02, 1.02)
-        for n, (series, colour, marker) in enumerate(zip(figure.series, cycle(COLOURS), markers, strict=False)):
-            y = [place[name] + 0.18 * (n - (len(figure.series) - 1) / 2) for name in series.x]
-            axes.errorbar(
-                series.y,
-                y,
-                xerr=_errors(series),
-                fmt=marker,
-                color=colour,
-                markersize=5,
-                linewidth=1,
-                label=series.name,
+            yield Curves(
+                _file_name(f"{measure}-{distance}-{classifier}", taken),
+                f"{name[0].upper()}{name[1:]} of {marked(str(classifier), loud)} against {distance}",
+                _UNITS.get(str(distance), str(distance)),
+                name,
+                panels,
+                falls,
+                measure != "mean_confidence_shift",
             )
-    else:
-        drawing.set_size_inches(6, 4)
-        for series, colour, marker in zip(figure.series, cycle(COLOURS), markers, strict=False):
-            style = ":" if series.control else "-"
-            axes.plot(series.x, series.y, style, color=colour, marker=marker, markersize=4, label=series.name)
-            if not series.control:
-                axes.fill_between(series.x, series.low, series.high, color=colour, alpha=0.1, linewidth=0)
-        if figure.falls:
-            axes.invert_xaxis()
-        if figure.up != "mean confidence shift":
-            axes.set_ylim(-0.02, 1.02)
-    drawing.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
 
 
-def _draw_transfer(run: RunFolder, drawing: Any) -> None:
-    """Draw the transfer matrix of flip rates as a heat map."""
-    table = transfer_matrix(run.summary)
-    drawing.set_size_inches(1.5 + 1.6 * len(table.columns), 1.2 + 0.32 * len(table))
-    axes = drawing.subplots()
-    shown = axes.imshow(table.to_numpy(), cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(table.columns)), table.columns)
-    axes.set_yticks(range(len(table)), ["/".join(part for part in key if part) for key in table.index])
-    axes.set_xlabel("classifier")
-    for i, row in enumerate(table.to_numpy()):
-        for j, value in enumerate(row):
-            if value == value:
-                axes.text(j, i, f"{value:.0%}", ha="center", va="center", color="white" if value > 0.6 else "black")
-    drawing.colorbar(shown, label="flip rate")
+def numbers(figure: Dots | Curves) -> tuple[list[str], list[list[str]]]:
+    """Return what a figure shows as a table: headings, and rows of text."""
+    if isinstance(figure, Dots):
+        lines = [f"– {name}" if control else name for name, control in figure.rows]
+        columns = [[_shown(point, share=True) for point in points] for points in figure.series.values()]
+        return ["attack", *figure.series], [list(row) for row in zip(lines, *columns, strict=True)]
+    budgets = list(dict.fromkeys(x for panel in figure.panels for curve in panel.curves.values() for x in curve))[1:]
+    rows = [
+        [name, *(_shown(curve.get(x), share=figure.share) for x in budgets)]
+        for panel in figure.panels
+        for name, curve in panel.curves.items()
+    ]
+    return ["attack", *(f"{x:.3g}" for x in budgets)], rows
 
 
-def _errors(series: Series) -> tuple[list[float], list[float]]:
-    bounds = list(zip(series.y, series.low, series.high, strict=True))
-    return [max(y - low, 0.0) for y, low, _ in bounds], [max(high - y, 0.0) for y, _, high in bounds]
+def _shown(point: Point | None, *, share: bool) -> str:
+    if point is None:
+        return ""
+    value, low, high = point
+    if share:
+        return f"{value:.0%} [{100 * low:.0f}, {100 * high:.0f}]"
+    return f"{value:+.2f}" + ("" if low != low else f" [{low:+.2f}, {high:+.2f}]")
+
+
+def _points(rows: pd.DataFrame, measure: str) -> Iterable[Point]:
+    columns = (rows[f"{measure}{end}"].tolist() for end in ("", "_low", "_high"))
+    return (Point(*map(float, values)) for values in zip(*columns, strict=True))
+
+
+def marked(name: str, names: set[str]) -> str:
+    """Return a name, loudly where it is among those of untrained networks."""
+    return f"{name} ({RANDOM})" if name in names else name
+
+
+def _file_name(text: str, taken: set[str]) -> str:
+    """Return a name that any file system and any HTML element takes, each once."""
+    name = plain = re.sub(r"[^A-Za-z0-9.]+", "-", text.replace("_rate", "-rate")).strip("-.")
+    count = 1
+    while name.lower() in taken:
+        count += 1
+        name = f"{plain}-{count}"
+    taken.add(name.lower())
+    return name

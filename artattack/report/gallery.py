@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,23 +15,25 @@ from artattack.images import read_image
 from artattack.records import variant_labels
 from artattack.results import RunFolder
 
-LIMIT = 72  # pictures on the page
+LIMIT = 96  # pictures on the page
+_CONTROLS = 24  # of these, for controls
 _SIDE = 224  # px, the most that a picture shown is wide
-_QUALITY = 80
+_QUALITY = 76
+_CLIPPED = 2.0  # per cent of the values that an amplified change may leave out
 
 
 class View(NamedTuple):
     """What one classifier saw before and after."""
 
     classifier: str
-    weights: str
+    untrained: bool
     before: str
     after: str
-    flipped: bool
+    outcome: str
 
 
 class Picture(NamedTuple):
-    """One image under one attack; images are data URIs."""
+    """One image under one attack; images are keys of `Gallery.files`."""
 
     image: str
     true_name: str
@@ -41,76 +42,111 @@ class Picture(NamedTuple):
     original: str
     perturbed: str
     change: str
-    factor: float
+    factor: int
     distances: str
     views: list[View]
 
     @property
     def flipped(self) -> bool:
         """Whether any classifier changed its mind."""
-        return any(view.flipped for view in self.views)
+        return any(view.outcome for view in self.views)
 
 
-def pictures(run: RunFolder, limit: int = LIMIT) -> tuple[list[Picture], int]:
-    """Return pictures of attacks at their own distance, and how many there are in all.
+class Gallery(NamedTuple):
+    """Pictures, how many the run has at the attacks' own distances, and the files by key, as data URIs."""
 
-    Beyond the limit every attack keeps its share, spread evenly over the images.
+    pictures: list[Picture]
+    total: int
+    files: dict[str, str]
+
+
+def gallery(run: RunFolder, limit: int = LIMIT) -> Gallery:
+    """Return pictures of attacks, and some of controls, at their own distance.
+
+    Beyond the limit every attack keeps its share, on the same images, spread evenly over the set: no picture is
+    chosen for what came of it.
 
     Args:
         run: a finished run.
         limit: at most so many.
     """
     records = run.records
-    shown = records[records["kind"].isin(["style", "baseline"]) & records["budget"].isna() & records["error"].isna()]
+    shown = records[records["kind"].isin(["style", "baseline", "control"]) & records["budget"].isna()]
+    shown = shown[shown["error"].isna() & shown["file"].notna()]
     shown = shown.assign(label=variant_labels(shown))
-    by_attack = shown.groupby("label", sort=False)
-    groups = [(str(label), list(rows.groupby("image", sort=False))) for label, rows in by_attack]
-    total = sum(len(images) for _, images in groups)
-    chosen: list[Picture] = []
-    for n, (label, images) in enumerate(groups):
-        share = (limit - len(chosen)) // (len(groups) - n)
-        for _, rows in _spread(images, share):
-            if (picture := _picture(run, label, rows)) is not None:
-                chosen.append(picture)
-    return chosen, total
+    images = list(shown["image"].drop_duplicates())
+    counts = shown.drop_duplicates(["label", "image"]).groupby("label", sort=False)["kind"].agg(["first", "size"])
+    total = int(counts["size"].sum())
+    controls = [label for label, kind in counts["first"].items() if kind == "control"]
+    attacks = [label for label in counts.index if label not in controls]
+    if total <= limit:
+        shares = dict.fromkeys(counts.index, len(images))
+    else:
+        kept = min(_CONTROLS, limit // 4) if controls else 0
+        shares = _shares(attacks, limit - kept) | _shares(controls, kept)
+    pictures: list[Picture] = []
+    files: dict[str, str] = {}
+    for label, rows in shown.groupby("label", sort=False):
+        share = min(shares[label], len(images))
+        chosen = [images[i * len(images) // share] for i in range(share)]
+        by_image = dict(iter(rows[rows["image"].isin(chosen)].groupby("image", sort=False)))
+        for image in chosen:
+            if image in by_image and (picture := _picture(run, str(label), by_image[image], files)) is not None:
+                pictures.append(picture)
+    return Gallery(pictures, total, files)
 
 
-def _spread(items: Sequence[Any], share: int) -> Iterator[Any]:
-    count = min(share, len(items))
-    return (items[i * len(items) // count] for i in range(count))
+def _shares(labels: list[Any], limit: int) -> dict[Any, int]:
+    """Return how many pictures each may have, the first ones more."""
+    return {label: limit // len(labels) + (n < limit % len(labels)) for n, label in enumerate(labels)}
 
 
-def _picture(run: RunFolder, label: str, rows: pd.DataFrame) -> Picture | None:
-    """Return one picture, or None where its files are gone."""
+def _picture(run: RunFolder, label: str, rows: pd.DataFrame, files: dict[str, str]) -> Picture | None:
+    """Return one picture and add its files, or return None where they are gone."""
     first = rows.iloc[0]
+    source = f"images/original/{first['image']}.png"
     try:
-        original = read_image(run.path / "images" / "original" / f"{first['image']}.png")
-        perturbed = read_image(run.path / str(first["file"]))
+        original, perturbed = read_image(run.path / source), read_image(run.path / str(first["file"]))
     except ArtattackError:
         return None
-    change = perturbed.astype(np.float32) - original
-    factor = 127.0 / max(1.0, float(np.abs(change).max()))
+    if original.shape != perturbed.shape:
+        return None
+    factor, change = amplified(original, perturbed)
+    keys = source, str(first["file"]), f"change {first['file']}"
+    for key, pixels in zip(keys, (original, perturbed, change), strict=True):
+        if key not in files:
+            files[key] = _uri(pixels)
     return Picture(
         str(first["image"]),
         _text(first["true_name"]),
         label,
         str(first["kind"]),
-        _uri(original),
-        _uri(perturbed),
-        _uri((127.5 + factor * change).clip(0, 255).astype(np.uint8)),
+        *keys,
         factor,
         f"L2 {first['l2']:.1f}, Linf {first['linf']:.3f}, SSIM {first['ssim']:.2f}",
-        [
-            View(
-                _text(row["classifier"]),
-                _text(row["classifier_weights"]),
-                f"{_text(row['top1_name_before'])} {row['top1_confidence_before']:.0%}",
-                f"{_text(row['top1_name_after'])} {row['top1_confidence_after']:.0%}",
-                bool(row["flip"]),
-            )
-            for row in rows.to_dict("records")
-        ],
+        [_view(row) for row in rows.to_dict("records")],
     )
+
+
+def amplified(original: np.ndarray, perturbed: np.ndarray) -> tuple[int, np.ndarray]:
+    """Return a whole factor, and the change times it on grey, uint8 (H, W, 3).
+
+    The factor is the largest that clips no more than 2 % of the values, and 1 at least.
+    """
+    change = perturbed.astype(np.float32) - original
+    largest = float(np.percentile(np.abs(change), 100.0 - _CLIPPED))
+    factor = int(max(1.0, 127.0 / max(1.0, largest)))
+    return factor, (127.5 + factor * change).clip(0, 255).astype(np.uint8)
+
+
+def _view(row: dict[Any, Any]) -> View:
+    outcomes = ("success", "flip")  # a success is a flip, and says more
+    outcome = next((name for name in outcomes if pd.notna(row[name]) and row[name]), "")
+    before, after = (
+        f"{_text(row[f'top1_name_{when}'])} {row[f'top1_confidence_{when}']:.0%}" for when in ("before", "after")
+    )
+    untrained = _text(row["classifier_weights"]) == "random"
+    return View(_text(row["classifier"]), untrained, before, after, outcome)
 
 
 def _text(value: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from importlib.resources import files
 from pathlib import Path
@@ -10,20 +12,23 @@ from typing import Any, NamedTuple
 import pandas as pd
 from markupsafe import Markup
 
-from artattack.comparison import verdicts
-from artattack.report import figures, tables
-from artattack.report.gallery import pictures
+from artattack.report import interactive, tables, transfer, words
+from artattack.report.figures import Curves, Dots, curves, flip_rates, numbers
+from artattack.report.gallery import gallery
 from artattack.report.glossary import glossary
 from artattack.results import RunFolder, write_file
 
+_HASHES = 1000  # images whose hashes are listed
+
 
 class Shown(NamedTuple):
-    """A figure of the page: its id, title, data for Plotly, and what it shows in words."""
+    """A figure of the page: its id and title, each panel's title and data for Plotly, and its numbers as a table."""
 
     id: str
     title: str
-    data: Markup
-    alt: str
+    panels: list[tuple[str, Markup]]
+    headings: list[str]
+    rows: list[list[str]]
 
 
 class Table(NamedTuple):
@@ -34,7 +39,7 @@ class Table(NamedTuple):
     caption: str
     columns: tuple[tables.Column, ...]
     rows: list[list[tables.Cell]]
-    open: bool
+    open: bool = True
 
 
 def write_report(run: RunFolder, path: Path | None = None) -> Path:
@@ -53,7 +58,11 @@ def write_report(run: RunFolder, path: Path | None = None) -> Path:
 
 
 def render(run: RunFolder) -> str:
-    """Return the report of a finished run as HTML."""
+    """Return the report of a finished run as HTML.
+
+    Names and messages are text wherever they stand: the template escapes them, and what scripts read is JSON. The
+    page's policy lets only its own two scripts run, by their hashes, and nothing be fetched.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 
@@ -65,147 +74,95 @@ def render(run: RunFolder) -> str:
         lstrip_blocks=True,
     )
     own = files("artattack.report") / "templates"
-    chosen, total = pictures(run)
-    rates = figures.flip_rates(run)
+    scripts = [get_plotlyjs(), (own / "report.js").read_text("utf-8")]
+    info = run.info
+    config = info["config"]
+    keys = words.key_figures(run)
+    failures, failed = words.failures(run)
+    hashes = config.get("images", {})
     return environment.get_template("report.html").render(
-        info=run.info,
-        benchmark=run.info["config"].get("benchmark", {}),
-        models=run.info["config"].get("models", {}),
-        in_short=_in_short(run),
-        verdicts=list(verdicts(run.controls[run.controls["budget"].isna()])),
-        rates=_shown(rates) if rates.series else None,
-        curves=[_shown(figure) for figure in figures.curves(run)],
-        matrix=_matrix(run),
+        info=info,
+        benchmark=config.get("benchmark", {}),
+        models=config.get("models", {}),
+        files=config.get("files", {}),
+        hashes=dict(list(hashes.items())[:_HASHES]),
+        hashed=len(hashes),
+        records=len(run.records),
+        images=run.records.loc[run.records["error"].isna(), "image"].nunique(),
+        attacks=_attacks(run),
+        keys=keys,
+        in_words=list(words.in_words(keys)),
+        own_distances=words.against_controls(run.controls[run.controls["budget"].isna()]),
+        budgets=words.against_controls(run.controls[run.controls["budget"].notna()]),
+        rates=_shown(rates) if (rates := flip_rates(run)).rows else None,
+        curves=[_shown(figure) for figure in curves(run)],
+        matrices=list(transfer.matrices(run)),
         tables=_tables(run),
-        pictures=chosen,
-        total_pictures=total,
+        gallery=gallery(run),
         checks=_checks(run),
-        failures=_failures(run),
+        skipped=words.skipped(run),
+        failures=failures,
+        failed=failed,
         glossary=glossary(),
-        untrained=_untrained(run),
-        config=json.dumps(run.info["config"].get("benchmark", {}), indent=2),
+        untrained=[name for name, model in config.get("models", {}).items() if model.get("weights") == "random"],
+        config=json.dumps(config.get("benchmark", {}), indent=2, ensure_ascii=False),
         style=Markup((own / "report.css").read_text("utf-8")),
-        script=Markup((own / "report.js").read_text("utf-8")),
-        plotly=Markup(get_plotlyjs()),
-        percent=lambda value: "" if pd.isna(value) else f"{value:.0%}",
+        scripts=[Markup(script) for script in scripts],
+        script_hashes=[_policy_hash(script) for script in scripts],
     )
 
 
-def _shown(figure: figures.Figure) -> Shown:
-    parts = []
-    for series in figure.series:
-        points = ", ".join(f"{x}: {y:.2f}" for x, y in zip(series.x, series.y, strict=True))
-        parts.append(f"{series.name}: {points}")
-    return Shown(figure.id, figure.title, Markup(figures.to_plotly(figure)), "; ".join(parts))
+def _policy_hash(script: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-def _in_short(run: RunFolder) -> list[str]:
-    """Return the run in a few sentences: natural mistakes, and the strongest attacks at their own distance."""
-    summary = tables.labelled(run.summary)
-    lines = []
-    for row in summary[summary["kind"] == "clean"].to_dict("records"):
-        error = tables.clean_error(row)
-        known = f"gets {error.text} wrong" if error.text else "knows the class of none, so that only flips are counted"
-        lines.append(f"Untouched: {row['classifier']}, of {row['n']} images, {known}.")
-    free = summary[summary["kind"].isin(["style", "baseline"]) & summary["budget"].isna()]
-    free = free[free["flip_rate"].notna()]
-    for (classifier, kind), rows in free.groupby(["classifier", "kind"], sort=False):
-        best = rows.sort_values("flip_rate", ascending=False, kind="stable").iloc[0]
-        what = {"style": "style attack", "baseline": "baseline"}[str(kind)]
-        lines.append(
-            f"The {what} that flips {classifier} most is {best['label']}: "
-            f"{tables.rate('flip_rate', 'flips')(best.to_dict()).text}, at a mean L2 of {best['mean_l2']:.1f} "
-            f"and SSIM of {best['mean_ssim']:.2f}."
-        )
-    return lines
+def _attacks(run: RunFolder) -> dict[str, int]:
+    """Return how many variants of each kind the run has at their own distance."""
+    rows = tables.labelled(tables.at_own_distance(run.summary)).drop_duplicates("label")
+    return {kind: int((rows["kind"] == kind).sum()) for kind in ("style", "baseline", "control")}
 
 
-def _untrained(run: RunFolder) -> list[str]:
-    models = run.info["config"].get("models", {})
-    return [name for name, model in models.items() if model.get("weights") == "random"]
-
-
-class Square(NamedTuple):
-    """A square of the transfer matrix: rates or NaN, and how they are written."""
-
-    flips: str
-    flip_rate: float
-    successes: str
-
-
-class Transfer(NamedTuple):
-    """A row of the transfer matrix."""
-
-    attack: str
-    source: str
-    squares: list[Square | None]
-
-
-class Matrix(NamedTuple):
-    """Source against classifier."""
-
-    classifiers: list[str]
-    rows: list[Transfer]
-
-
-def _matrix(run: RunFolder) -> Matrix:
-    summary = run.summary
-    rows = summary[summary["kind"].isin(["style", "baseline"]) & summary["budget"].isna()]
-    classifiers = list(dict.fromkeys(rows["classifier"]))
-    found = []
-    for (attack, style, source), group in rows.fillna({"style": "", "source": ""}).groupby(
-        ["attack", "style", "source"], sort=False
-    ):
-        by_classifier = {row["classifier"]: row for row in group.to_dict("records")}
-        squares = [_square(by_classifier[name]) if name in by_classifier else None for name in classifiers]
-        found.append(Transfer(f"{attack}, {style}" if style else str(attack), str(source), squares))
-    return Matrix(classifiers, found)
-
-
-def _square(row: dict[Any, Any]) -> Square | None:
-    if pd.isna(row["flip_rate"]):
-        return None
-    return Square(
-        tables.rate("flip_rate", "flips")(row).text,
-        float(row["flip_rate"]),
-        tables.rate("success_rate", "successes", "n_correct")(row).text,
-    )
+def _shown(figure: Dots | Curves) -> Shown:
+    if isinstance(figure, Dots):
+        panels = [("", Markup(interactive.dots(figure)))]
+    else:
+        panels = [(panel.title, Markup(interactive.panel(figure, panel))) for panel in figure.panels]
+    return Shown(figure.id, figure.title, panels, *numbers(figure))
 
 
 def _tables(run: RunFolder) -> list[Table]:
+    marked = tables.untrained(run)
+
+    def table(name: str, title: str, caption: str, rows: pd.DataFrame, *, is_open: bool = True) -> Table:
+        columns: tuple[tables.Column, ...] = getattr(tables, name.upper())
+        return Table(name, title, caption, columns, tables.cells(rows, columns, marked), is_open)
+
     made = [
-        Table(
+        table(
             "summary",
             "All attacks and controls",
-            "Rates with their number of images and 95 % Wilson intervals in percent; summary.csv has more columns.",
-            tables.SUMMARY,
-            tables.cells(tables.labelled(run.summary), tables.SUMMARY),
-            True,
+            "Rates with their 95 % Wilson intervals in percent, and what they count; summary.csv has more columns.",
+            tables.labelled(run.summary),
         ),
-        Table(
+        table(
             "controls",
             "Attacks against the best control at the same distance",
             "Paired by image: Newcombe's interval of the difference, exact McNemar test, Holm's correction.",
-            tables.CONTROLS,
-            tables.cells(run.controls, tables.CONTROLS),
-            True,
+            run.controls,
         ),
-        Table(
+        table(
             "areas",
             "Curves summed up",
-            "Area under each curve over distance, as a mean over distances from 0 to the largest budget, with 95 % "
-            "bootstrap intervals.",
-            tables.AREAS,
-            tables.cells(tables.labelled(run.areas), tables.AREAS),
-            True,
+            "Area under each curve over its width, which is the mean over distances from 0 to the largest budget, with "
+            "95 % bootstrap intervals.",
+            tables.labelled(run.areas),
         ),
-        Table(
+        table(
             "pairs",
             "Attacks against each other",
             "At their own distances, which differ: see the distances in the first table.",
-            tables.PAIRS,
-            tables.cells(run.pairs, tables.PAIRS),
-            False,
+            run.pairs,
+            is_open=False,
         ),
     ]
     return [table for table in made if table.rows]
@@ -214,10 +171,5 @@ def _tables(run: RunFolder) -> list[Table]:
 def _checks(run: RunFolder) -> Table | None:
     if run.checks is None:
         return None
-    rows = tables.cells(run.checks, tables.CHECKS)
-    return Table("checks", "Sanity checks", "", tables.CHECKS, rows, True)
-
-
-def _failures(run: RunFolder) -> list[tuple[str, int]]:
-    """Return why records failed, and how many did."""
-    return [(str(why), int(count)) for why, count in run.records["error"].dropna().value_counts().items()]
+    rows: list[list[Any]] = tables.cells(run.checks, tables.CHECKS, tables.untrained(run))
+    return Table("check-results", "Sanity checks", "docs/checks.md says what each is about.", tables.CHECKS, rows)

@@ -1,153 +1,205 @@
-"""The summary as people read it: rates with their intervals, in HTML, CSV, Markdown and LaTeX."""
+"""The tables of a report: what they show in each cell, as text that people read, and what they are sorted by."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from artattack.errors import unknown
-from artattack.records import attack_labels, to_csv, variant_labels
+from artattack.records import RANDOM, attack_labels, variant_labels
 from artattack.results import RunFolder
 
 Row = Mapping[Any, Any]
+_LAST = float("inf")  # where a missing number is sorted
 
 
 class Cell(NamedTuple):
-    """What a table shows, and what it is sorted by."""
+    """What a table shows.
+
+    Attributes:
+        text: what stands there; empty where there is nothing to say.
+        sort: what it is sorted by.
+        note: what stands behind it, smaller: `14 of 20` behind a rate.
+        untrained: whether it names a network that was never trained.
+    """
 
     text: str
     sort: float | str
+    note: str = ""
+    untrained: bool = False
+
+    @property
+    def plain(self) -> str:
+        """The whole cell as one text."""
+        return (f"{self.text}, {self.note}" if self.note else self.text) + f" {RANDOM}" * self.untrained
+
+
+EMPTY = Cell("", _LAST)
 
 
 class Column(NamedTuple):
-    """A column of a table: its heading, what that means in a few words, and its cell in a row."""
+    """A column of a table: its heading, what that means in a few words, and its cell in a row.
+
+    `named` says that it names networks or attacks, and `figure` that it is a bare number, set to the right.
+    """
 
     name: str
     title: str
     cell: Callable[[Row], Cell]
+    named: bool = False
+    figure: bool = False
 
 
-def number(name: str, form: str = ".2f") -> Callable[[Row], Cell]:
-    """Return how a column of numbers is shown; a missing one is empty and stands last."""
-
-    def cell(row: Row) -> Cell:
-        value = row[name]
-        return Cell("", float("inf")) if pd.isna(value) else Cell(format(value, form), float(value))
-
-    return cell
-
-
-def word(name: str) -> Callable[[Row], Cell]:
-    """Return how a column of text is shown."""
+def number(name: str, title: str, column: str, form: str = ".2f") -> Column:
+    """Return a column of numbers; a missing one is empty."""
 
     def cell(row: Row) -> Cell:
-        text: str = "" if pd.isna(row[name]) else str(row[name])
+        value = row[column]
+        return EMPTY if pd.isna(value) else Cell(format(value, form), float(value))
+
+    return Column(name, title, cell, figure=True)
+
+
+def words(name: str, title: str, column: str, *, named: bool = False) -> Column:
+    """Return a column of text."""
+
+    def cell(row: Row) -> Cell:
+        text: str = "" if pd.isna(row[column]) else str(row[column])
         return Cell(text, text)
 
-    return cell
+    return Column(name, title, cell, named=named)
 
 
-def rate(name: str, part: str | None = None, whole: str = "n") -> Callable[[Row], Cell]:
-    """Return how a rate is shown: `14 of 20, 70% [48, 85]`; without a count, with its interval alone."""
+def rate(row: Row, column: str, part: str, whole: str = "n", sign: str = "%") -> Cell:
+    """Return a rate in percent with its 95 % interval, and what it counts: `70% [48, 85]` and `14 of 20`."""
+    if pd.isna(row[column]):
+        return EMPTY
+    shown = _percent(*(row[f"{column}{end}"] for end in ("", "_low", "_high")), sign)
+    return Cell(shown, float(row[column]), f"{row[part]} of {row[whole]}")
+
+
+def clean_error(row: Row, sign: str = "%") -> Cell:
+    """Return natural mistakes: of the images whose class the classifier knows, those it gets wrong untouched."""
+    if pd.isna(row["clean_accuracy"]):
+        return EMPTY
+    wrong, low, high = (1 - row[f"clean_accuracy{end}"] for end in ("", "_high", "_low"))
+    count = f"{row['n_labelled'] - row['n_correct']} of {row['n_labelled']}"
+    return Cell(_percent(wrong, low, high, sign), float(wrong), count)
+
+
+def _percent(value: float, low: float, high: float, sign: str) -> str:
+    return f"{100 * value:.0f}{sign} [{100 * low:.0f}, {100 * high:.0f}]"
+
+
+def rates(name: str, title: str, column: str, part: str, whole: str = "n", sign: str = "%") -> Column:
+    """Return a column of rates as `rate` shows them."""
+    return Column(name, title, lambda row: rate(row, column, part, whole, sign))
+
+
+def means(name: str, title: str, column: str, form: str = "+.2f") -> Column:
+    """Return a column of means with their intervals: `-0.46 [-0.61, -0.31]`."""
 
     def cell(row: Row) -> Cell:
-        if pd.isna(row[name]):
-            return Cell("", float("inf"))
-        shown = f"{row[name]:.0%} [{100 * row[f'{name}_low']:.0f}, {100 * row[f'{name}_high']:.0f}]"
-        return Cell(f"{row[part]} of {row[whole]}, {shown}" if part else shown, float(row[name]))
-
-    return cell
-
-
-def interval(name: str, form: str = "+.2f") -> Callable[[Row], Cell]:
-    """Return how a mean is shown: `-0.46 [-0.61, -0.31]`."""
-
-    def cell(row: Row) -> Cell:
-        if pd.isna(row[name]):
-            return Cell("", float("inf"))
-        value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+        if pd.isna(row[column]):
+            return EMPTY
+        value, low, high = (row[f"{column}{end}"] for end in ("", "_low", "_high"))
         bounds = "" if pd.isna(low) else f" [{low:{form}}, {high:{form}}]"
         return Cell(f"{value:{form}}{bounds}", float(value))
 
-    return cell
+    return Column(name, title, cell)
 
 
-def clean_error(row: Row) -> Cell:
-    """Return natural mistakes: of the images whose class the classifier knows, those it gets wrong untouched."""
-    if pd.isna(row["clean_accuracy"]):
-        return Cell("", float("inf"))
-    wrong, low, high = (1 - row[f"clean_accuracy{end}"] for end in ("", "_high", "_low"))
-    count = row["n_labelled"] - row["n_correct"]
-    return Cell(f"{count} of {row['n_labelled']}, {wrong:.0%} [{100 * low:.0f}, {100 * high:.0f}]", float(wrong))
-
-
+_CLASSIFIER = words("classifier", "who is scored", "classifier", named=True)
 SUMMARY = (
-    Column("attack", "ATTACK/STYLE/SOURCE; clean is the untouched images", word("label")),
-    Column("classifier", "who is scored", word("classifier")),
-    Column("classes", "classes it chose among", number("classes", "d")),
+    words("attack", "ATTACK/STYLE/SOURCE; clean is the untouched images", "label", named=True),
+    words("kind", "clean, style, baseline or control", "kind"),
+    _CLASSIFIER,
+    number("classes", "classes it chose among", "classes", "d"),
     Column("clean error", "natural mistakes, without any attack", clean_error),
-    Column("flips", "images whose top-1 class changed", rate("flip_rate", "flips")),
-    Column("success", "correct before, wrong after", rate("success_rate", "successes", "n_correct")),
-    Column("top-5 flips", "the class seen before is not among the five first", rate("top5_flip_rate", "top5_flips")),
-    Column("confidence shift", "mean, of the class seen before", interval("mean_confidence_shift")),
-    Column("KL", "divergence of the confidences, nats", number("mean_kl_divergence")),
-    Column("L2", "mean distance, image units", number("mean_l2", ".1f")),
-    Column("Linf", "mean distance, image units", number("mean_linf", ".3f")),
-    Column("SSIM", "mean structural similarity", number("mean_ssim")),
-    Column("dE", "mean colour difference, CIEDE2000", number("mean_delta_e", ".1f")),
-    Column("grid", "checkerboard energy, 1 is none", number("mean_checkerboard", ".1f")),
-    Column("s/image", "seconds of attack per image", number("seconds_per_image")),
+    rates("flips", "images whose top-1 class changed", "flip_rate", "flips"),
+    rates("success", "correct before, wrong after", "success_rate", "successes", "n_correct"),
+    rates("top-5 flips", "the class seen before is not among the five first", "top5_flip_rate", "top5_flips"),
+    means("confidence shift", "mean, of the class seen before", "mean_confidence_shift"),
+    number("KL", "mean divergence of the confidences, nats", "mean_kl_divergence"),
+    number("L2", "mean distance, image units", "mean_l2", ".1f"),
+    number("Linf", "mean distance, image units", "mean_linf", ".3f"),
+    number("SSIM", "mean structural similarity", "mean_ssim"),
+    number("ΔE", "mean colour difference, CIEDE2000", "mean_delta_e", ".1f"),
+    number("grid", "mean checkerboard energy of the change; 1 is none", "mean_checkerboard", ".1f"),
+    number("s/image", "seconds of attack per image", "seconds_per_image"),
+    number("failed", "images without a result; they count nowhere else", "errors", "d"),
 )
 CONTROLS = (
-    Column("attack", "ATTACK/STYLE/SOURCE", word("variant")),
-    Column("classifier", "who is scored", word("classifier")),
-    Column("n", "images scored under both", number("n", "d")),
-    Column("flip rate", "of the attack", number("flip_rate", ".0%")),
-    Column("best control", "that at the same distance which flips most", word("control")),
-    Column("its flip rate", "of the control, on the same images", number("control_flip_rate", ".0%")),
-    Column("difference", "attack - control, 95 % interval", interval("difference")),
-    Column("p, adjusted", "exact McNemar test, Holm over the table", number("p_holm", ".2g")),
-    Column("verdict", "does the attack beat the best control", word("verdict")),
+    words("attack", "ATTACK/STYLE/SOURCE", "variant", named=True),
+    _CLASSIFIER,
+    number("n", "images scored under both", "n", "d"),
+    number("flip rate", "of the attack", "flip_rate", ".0%"),
+    words("best control", "that at the same distance which flips most", "control"),
+    number("its flip rate", "of the control, on the same images", "control_flip_rate", ".0%"),
+    means("difference", "attack - control, with its 95 % interval", "difference"),
+    number("attack only", "images flipped by the attack and not by the control", "only_variant", "d"),
+    number("control only", "images flipped by the control and not by the attack", "only_control", "d"),
+    number("p, adjusted", "exact McNemar test, Holm over the table", "p_holm", ".2g"),
+    words("verdict", "does the attack beat the best control", "verdict"),
 )
 PAIRS = (
-    Column("classifier", "who is scored", word("classifier")),
-    Column("a", "an attack", word("a")),
-    Column("b", "another", word("b")),
-    Column("n", "images scored under both", number("n", "d")),
-    Column("flip rate a", "", number("rate_a", ".0%")),
-    Column("flip rate b", "", number("rate_b", ".0%")),
-    Column("difference", "a - b, 95 % interval", interval("difference")),
-    Column("p, adjusted", "exact McNemar test, Holm over the table", number("p_holm", ".2g")),
+    _CLASSIFIER,
+    words("a", "an attack", "a", named=True),
+    words("b", "another", "b", named=True),
+    number("n", "images scored under both", "n", "d"),
+    number("flip rate a", "of a", "rate_a", ".0%"),
+    number("flip rate b", "of b", "rate_b", ".0%"),
+    means("difference", "a - b, with its 95 % interval", "difference"),
+    number("p, adjusted", "exact McNemar test, Holm over the table", "p_holm", ".2g"),
 )
 AREAS = (
-    Column("attack", "ATTACK/STYLE/SOURCE", word("label")),
-    Column("kind", "style, baseline or control", word("kind")),
-    Column("classifier", "who is scored", word("classifier")),
-    Column("distance", "what is bounded", word("budget_distance")),
-    Column("up to", "the largest budget", number("largest_budget", "g")),
-    Column("n", "images scored at every budget", number("n", "d")),
-    Column("flips", "mean flip rate over distances", interval("flip_area", ".2f")),
-    Column("successes", "mean success rate over distances", interval("success_area", ".2f")),
-    Column("confidence shift", "mean shift over distances", interval("confidence_shift_area")),
-    Column("half flip at", "where half the images flip; empty: never", number("half_flip_budget", ".3g")),
+    words("attack", "ATTACK/STYLE/SOURCE", "label", named=True),
+    words("kind", "style, baseline or control", "kind"),
+    _CLASSIFIER,
+    words("distance", "what is bounded", "budget_distance"),
+    number("up to", "the largest budget", "largest_budget", ".3g"),
+    number("n", "images scored at every budget", "n", "d"),
+    means("flips", "mean flip rate over distances", "flip_area", ".2f"),
+    means("successes", "mean success rate over distances", "success_area", ".2f"),
+    means("confidence shift", "mean shift over distances", "confidence_shift_area"),
+    number("half flip at", "where half the images flip; empty: never", "half_flip_budget", ".3g"),
 )
-CHECKS = tuple(
-    Column(name, title, word(name))
-    for name, title in (
-        ("check", "what is checked"),
-        ("classifier", "of whom"),
-        ("status", "pass, fail or not run"),
-        ("figures", "the numbers"),
-        ("meaning", "what it shows"),
-    )
+CHECKS = (
+    words("check", "what is checked", "check"),
+    _CLASSIFIER,
+    words("attack", "the attack looked at", "attack"),
+    words("status", "pass, fail or not run", "status"),
+    words("figures", "the numbers", "figures"),
+    words("meaning", "what it shows", "meaning"),
 )
 
 
-def cells(table: pd.DataFrame, columns: tuple[Column, ...]) -> list[list[Cell]]:
-    """Return the cells of a table, row by row."""
-    return [[column.cell(row) for column in columns] for row in table.to_dict("records")]
+def cells(table: pd.DataFrame, columns: Collection[Column], untrained: Collection[str] = ()) -> list[list[Cell]]:
+    """Return the cells of a table, row by row.
+
+    Args:
+        table: the rows.
+        columns: what to show of them.
+        untrained: names to mark, as `untrained` returns them.
+    """
+
+    def cell(column: Column, row: Row) -> Cell:
+        shown = column.cell(row)
+        return shown._replace(untrained=True) if column.named and shown.text in untrained else shown
+
+    return [[cell(column, row) for column in columns] for row in table.to_dict("records")]
+
+
+def untrained(run: RunFolder) -> set[str]:
+    """Return the classifiers, and the attacks by all their names, that networks with random weights stand behind.
+
+    The control `random-backbone` is not among them: it is untrained on purpose.
+    """
+    summary = run.summary
+    attacks = summary[(summary["kind"] != "control").fillna(False) & (summary["source_weights"] == "random")]
+    classifiers = summary.loc[summary["classifier_weights"] == "random", "classifier"]
+    return {*classifiers, *variant_labels(attacks), *attack_labels(attacks)}
 
 
 def labelled(table: pd.DataFrame) -> pd.DataFrame:
@@ -156,48 +208,6 @@ def labelled(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(label=labels(table))
 
 
-def summary_table(run: RunFolder) -> pd.DataFrame:
-    """Return the summary as people read it: text, with the columns of the report's first table."""
-    rows = cells(labelled(run.summary), SUMMARY)
-    return pd.DataFrame([[cell.text for cell in row] for row in rows], columns=[column.name for column in SUMMARY])
-
-
-def markdown(run: RunFolder) -> str:
-    """Return the summary as a Markdown table."""
-    return str(summary_table(run).map(lambda text: text.replace("|", "\\|")).to_markdown(index=False)) + "\n"
-
-
-_PAPER = ["attack", "classifier", "clean error", "flips", "success", "confidence shift", "L2", "SSIM"]
-
-
-def latex(run: RunFolder) -> str:
-    """Return the summary as a LaTeX table with booktabs rules, ready for a paper."""
-    table = summary_table(run)[_PAPER]
-    style = table.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
-    name = run.info["config"].get("benchmark", {}).get("name", "run")
-    caption = (
-        "Flips (top-1 class changed) and successes (correct before, wrong after) of each attack and classifier; "
-        "brackets are 95\\,\\% intervals, in percent for rates."
-    )
-    text = style.to_latex(
-        hrules=True, column_format="ll" + "r" * (len(_PAPER) - 2), caption=caption, label=f"tab:{name}", position="t"
-    )
-    return "% \\usepackage{booktabs}\n" + str(text)
-
-
-FORMATS: dict[str, Callable[[RunFolder], str]] = {
-    "csv": lambda run: to_csv(run.summary).decode(),
-    "markdown": markdown,
-    "latex": latex,
-}
-
-
-def write_tables(run: RunFolder, form: str) -> str:
-    """Return the summary in one of `FORMATS`: csv (all columns), markdown or latex.
-
-    Raises:
-        ArtattackError: no such format.
-    """
-    if form not in FORMATS:
-        raise unknown("format", form, FORMATS)
-    return FORMATS[form](run)
+def at_own_distance(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a summary that stand at no budget."""
+    return table[table["budget"].isna()]

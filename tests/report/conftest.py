@@ -55,9 +55,14 @@ def record(image: str, attack: str, kind: str, flip: bool, **values: Any) -> dic
     return usual | values
 
 
-def _make_run(path: Path, *, images: int = 8, name: str = "tiny") -> RunFolder:
-    """A run of one style attack, one baseline and noise, free and at two budgets, as one classifier sees them."""
-    style = {"style": "waves", "source": "quick", "source_weights": "bundled", "backbone": "quick"}
+def _make_run(
+    path: Path, *, images: int = 8, name: str = "tiny", weights: str = "bundled", distance: str = "l2"
+) -> RunFolder:
+    """A run of one style attack, one baseline and noise, free and at two budgets, as one classifier sees them.
+
+    One image is called `cat NAME`; `weights` are those of the network `quick` that the style attack reads.
+    """
+    style = {"style": "waves", "source": "quick", "source_weights": weights, "backbone": "quick"}
     rows = []
     for i in range(images):
         image = f"cat{i}" if i else f"cat {name}"
@@ -67,15 +72,15 @@ def _make_run(path: Path, *, images: int = 8, name: str = "tiny") -> RunFolder:
         rows.append(record(image, "style", "style", i < 6, **style))
         rows.append(record(image, "fgsm", "baseline", i < 2, source="lite0", source_weights="imagenet"))
         rows.append(record(image, "noise", "control", i < 1, matched_to="style/waves/quick"))
-        for budget, more in ((1.0, 0), (2.0, 2)):
-            at = {"budget_distance": "l2", "budget": budget}
+        for budget, more in zip((0.9, 0.5) if distance == "ssim" else (1.0, 2.0), (0, 2), strict=True):
+            at = {"budget_distance": distance, "budget": budget}
             rows.append(record(image, "style", "style", i < 4 + more, **style, **at))
             rows.append(record(image, "noise", "control", i < more, **at))
     rows.append({"image": "broken", "error": f"broken.png: not an image {EVIL}"})
     config = {
         "benchmark": {"name": name, "seed": 3, "classifiers": ["lite0"]},
         "models": {
-            "quick": {"weights": "bundled", "sha256": "ab", "binary": True},
+            "quick": {"weights": weights, "sha256": "ab", "binary": True},
             "lite0": {"weights": "imagenet", "sha256": "cd", "binary": False},
         },
     }

@@ -1,11 +1,14 @@
 """The report in a browser: no error, no request, and what can be clicked works. Skipped where there is no Chromium."""
 
+import base64
+import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from artattack.report import write_report
@@ -45,6 +48,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def page(make_run: Callable[..., RunFolder], evil: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = make_run(tmp_path_factory.mktemp("run") / "run", images=20, name=evil.replace("/", ""))
+    check = {"check": "more steps", "classifier": "lite0", "attack": "pgd", "status": "pass", "figures": evil}
+    pd.DataFrame([check | {"meaning": "it holds"}]).to_csv(run.path / "checks.csv", index=False)
     return write_report(run)
 
 
@@ -53,7 +58,7 @@ def opened(browser: Any, page: Path) -> Any:
     browser.get_log("performance")
     browser.get_log("browser")
     browser.get(page.as_uri())
-    ready = "return document.getElementById('gallery-page').textContent"  # which the page's script writes last
+    ready = "return document.querySelector('#gallery .page')?.textContent"  # which the page's script writes last
     WebDriverWait(browser, 60).until(lambda driver: driver.execute_script(ready))
     return browser
 
@@ -62,68 +67,136 @@ def js(browser: Any, code: str) -> Any:
     return browser.execute_script(f"return {code}")
 
 
+def choose(browser: Any, name: str, value: str) -> None:
+    browser.execute_script(
+        "const e = document.getElementById(arguments[0]); e.value = arguments[1]; e.dispatchEvent(new Event('change'))",
+        name,
+        value,
+    )
+
+
 def test_it_opens_without_an_error_or_a_request(opened: Any, page: Path) -> None:
     assert js(opened, "document.querySelectorAll('.plot .main-svg').length") > 1
     events = [json.loads(entry["message"])["message"] for entry in opened.get_log("performance")]
     asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
-    assert {address for address in asked if not address.startswith(("data:", "blob:"))} == {page.as_uri()}
+    assert {address for address in asked if not address.startswith("data:")} == {page.as_uri()}
+    loaded = js(opened, "performance.getEntriesByType('resource').map(entry => entry.name)")
+    assert [name for name in loaded if not name.startswith("data:")] == []
     assert opened.get_log("browser") == []
 
 
 def test_text_from_names_stays_text(opened: Any, evil: str) -> None:
+    name = evil.replace("/", "")
     assert js(opened, "window.evil") is None
-    assert js(opened, "document.querySelector('h1').textContent") == evil.replace("/", "")
+    assert js(opened, "document.querySelector('h1').textContent") == name
     assert js(opened, "document.querySelectorAll('img[src=x]').length") == 0
+    assert js(opened, "document.getElementById('gallery-image').options[1].text").startswith("cat <script>")
+    assert js(opened, "document.querySelector('#gallery article img').alt") == f"cat {name}, original"
+
+
+def test_the_policy_of_the_page_stops_scripts_that_are_not_its_own(opened: Any) -> None:
+    js(opened, """(() => { const s = document.createElement('script'); s.textContent = 'window.evil = 1';
+               document.body.append(s); })()""")  # fmt: skip
+    assert js(opened, "window.evil") is None
+    assert "Content Security Policy" in str(opened.get_log("browser"))
+
+
+FLIPS = 5  # the column
 
 
 def test_a_heading_sorts_by_numbers_down_and_up(opened: Any) -> None:
     def flips() -> list[float]:
         rows = "[...document.querySelectorAll('#summary tbody tr')]"
-        values = js(opened, f"{rows}.filter(r => r.cells[4].textContent).map(r => r.cells[4].dataset.sort)")
-        return [float(value) for value in values]
+        cell = f"r.cells[{FLIPS}]"
+        return [float(v) for v in js(opened, f"{rows}.filter(r => {cell}.textContent).map(r => {cell}.dataset.sort)")]
 
-    heading = "document.querySelector('#summary thead').rows[0].cells[4]"
+    heading = opened.find_elements("css selector", "#summary thead th")[FLIPS]
+    assert heading.text.startswith("flips")
+    assert heading.get_attribute("aria-sort") == "none"
     before = flips()
     assert before != sorted(before)
-    js(opened, f"{heading}.querySelector('button').click()")
+    button = heading.find_element("css selector", "button")
+    js(opened, f"document.querySelectorAll('#summary thead button')[{FLIPS}].focus()")
+    assert opened.switch_to.active_element == button
+    button.send_keys("\n")  # with the keyboard
     assert flips() == sorted(before)
-    assert js(opened, f"{heading}.getAttribute('aria-sort')") == "ascending"
-    js(opened, f"{heading}.querySelector('button').click()")
+    assert heading.get_attribute("aria-sort") == "ascending"
+    button.send_keys(" ")
     assert flips() == sorted(before, reverse=True)
-    last = "document.querySelector('#summary tbody').lastElementChild.cells[4].textContent"
-    assert js(opened, last) == ""  # what is missing stands last either way
+    assert heading.get_attribute("aria-sort") == "descending"
+    last = "document.querySelector('#summary tbody').lastElementChild"
+    assert js(opened, f"{last}.cells[{FLIPS}].textContent") == ""  # what is missing stands last either way
+    js(opened, "document.querySelector('#summary thead button').click()")
+    names = js(opened, "[...document.querySelectorAll('#summary tbody tr')].map(r => r.cells[0].textContent)")
+    assert [name for name in names if name] == sorted(name for name in names if name)
+    assert heading.get_attribute("aria-sort") == "none"
 
 
 def test_a_table_is_filtered(opened: Any) -> None:
-    field = opened.find_element("css selector", "input[data-table=summary]")
-    field.send_keys("noise l2=2")
+    field = opened.find_element("css selector", "#summary-table input")
+    field.send_keys("control l2=2")
     shown = js(
         opened, "[...document.querySelectorAll('#summary tbody tr')].filter(r => !r.hidden).map(r => r.innerText)"
     )
     assert len(shown) == 1
     assert "noise at l2=2" in shown[0]
-    assert js(opened, "document.querySelector('#table-summary .count').textContent") == "1 of 9 rows"
+    assert js(opened, "document.querySelector('#summary-table .count').textContent") == "1 of 9 rows"
+    assert js(opened, "document.querySelector('#check-results-table .count').textContent") == "1 of 1 rows"
 
 
-def test_the_gallery_has_pages_and_a_choice(opened: Any) -> None:
+def test_the_gallery_has_pages_and_choices(opened: Any) -> None:
     shown = "[...document.querySelectorAll('#gallery article')].filter(a => !a.hidden)"
-    assert js(opened, f"{shown}.length") == 12
+
+    def said() -> str:
+        return str(js(opened, "document.querySelector('#gallery .page').textContent"))
+
+    def press(name: str) -> None:
+        js(opened, f"document.querySelector('#gallery .{name}').click()")
+
+    assert js(opened, f"{shown}.length") == 8
+    assert js(opened, "document.querySelectorAll('#gallery img[src]').length") == 3 * 8  # the others wait
     first = js(opened, f"{shown}[0].innerText")
-    assert js(opened, "document.getElementById('gallery-page').textContent") == "page 1 of 4, 40 pictures"
-    js(opened, "document.getElementById('gallery-next').click()")
+    assert said() == "page 1 of 8, 60 pictures"
+    assert js(opened, "document.querySelector('#gallery .previous').disabled")
+    press("next")
     assert js(opened, f"{shown}[0].innerText") != first
+    assert said() == "page 2 of 8, 60 pictures"
+    for _ in range(9):
+        press("next")
+    assert said() == "page 8 of 8, 60 pictures"
+    assert js(opened, f"{shown}.length") == 4
     js(opened, "document.getElementById('gallery-flips').click()")
     assert set(js(opened, f"{shown}.map(a => a.dataset.flip)")) == {"1"}
-    loaded = "[...document.querySelectorAll('#gallery img')].every(i => i.complete && i.naturalWidth)"
-    assert js(opened, loaded)
+    choose(opened, "gallery-attack", "fgsm/lite0")
+    choose(opened, "gallery-image", "cat1")
+    assert said() == "page 1 of 1, 1 pictures"
+    assert js(opened, f"{shown}[0].querySelector('h3').textContent") == "cat1, tabby"
+    WebDriverWait(opened, 60).until(
+        lambda _: js(opened, "[...document.querySelectorAll('#gallery img[src]')].every(i => i.naturalWidth)")
+    )
 
 
-def test_another_curve_can_be_chosen(opened: Any) -> None:
-    js(opened, "(() => { const c = document.getElementById('curve-choice'); c.selectedIndex = 1; "
-               "c.dispatchEvent(new Event('change')); })()")  # fmt: skip
-    visible = js(opened, "[...document.querySelectorAll('.curve')].filter(c => !c.hidden).map(c => c.dataset.curve)")
-    assert visible == ["success-rate-l2-lite0"]
-    assert js(opened, "document.querySelectorAll('.curve:not([hidden]) .main-svg').length") > 0
+def test_another_curve_and_another_place_can_be_chosen(opened: Any) -> None:
+    choose(opened, "curve-choice", "success-rate-l2-lite0")
+    visible = "[...document.querySelectorAll('.curve')].filter(c => !c.hidden)"
+    assert js(opened, f"{visible}.map(c => c.dataset.curve)") == ["success-rate-l2-lite0"]
+    assert js(opened, f"{visible}[0].querySelectorAll('.main-svg').length") > 0
+    choose(opened, "transfer-choice", "l2 = 2")
+    places = js(opened, "[...document.querySelectorAll('.matrices')].filter(m => !m.hidden).map(m => m.dataset.place)")
+    assert places == ["l2 = 2"]
+
+
+def test_headings_and_labels_are_there_for_those_who_do_not_see(opened: Any) -> None:
+    levels = js(opened, "[...document.querySelectorAll('h1, h2, h3, h4')].map(h => Number(h.tagName[1]))")
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    assert js(opened, "[...document.querySelectorAll('.plot')].every(p => p.ariaLabel.length > 20)")
+    named = "[...document.querySelectorAll('input, select, button')].every(e => e.labels?.length || e.textContent)"
+    assert js(opened, named)
+    assert js(opened, "[...document.querySelectorAll('main table')].every(t => t.caption || t.closest('article'))")
+    assert js(opened, "new Set([...document.querySelectorAll('[id]')].map(e => e.id)).size") == js(
+        opened, "document.querySelectorAll('[id]').length"
+    )
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -132,8 +205,20 @@ def test_a_phone_shows_it_without_scrolling_sideways(opened: Any, page: Path, sc
     opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     opened.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-    opened.get(page.as_uri())
-    assert js(opened, "document.documentElement.scrollWidth") <= 390
-    red = js(opened, "getComputedStyle(document.body).backgroundColor").removeprefix("rgb(").split(",")[0]
-    assert (int(red) < 64) == (scheme == "dark")
-    opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    try:
+        opened.get(page.as_uri())
+        assert js(opened, "document.documentElement.scrollWidth") <= 390
+        red = js(opened, "getComputedStyle(document.body).backgroundColor").removeprefix("rgb(").split(",")[0]
+        assert (int(red) < 64) == (scheme == "dark")
+    finally:
+        opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_paper_has_every_curve_and_picture(opened: Any) -> None:
+    printed = opened.execute_cdp_cmd("Page.printToPDF", {})["data"]
+    assert base64.b64decode(printed).startswith(b"%PDF")
+    assert js(opened, "[...document.querySelectorAll('.plot')].every(p => p.dataset.drawn)")
+    assert js(opened, "[...document.querySelectorAll('#gallery img')].every(i => i.src)")
+    shown = "[...document.querySelectorAll('.curve, #gallery article')].filter(e => !e.hidden).length"
+    assert js(opened, shown) == 1 + 8  # as it was

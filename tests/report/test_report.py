@@ -1,39 +1,51 @@
 """The report of a small run made up here: its numbers, that text stays text, other formats, figures."""
 
+import base64
+import hashlib
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from artattack.cli import app
-from artattack.comparison import CONTROL_COLUMNS, PAIR_COLUMNS
+from artattack.comparison import AREA_COLUMNS, CONTROL_COLUMNS, PAIR_COLUMNS
 from artattack.errors import ArtattackError
 from artattack.records import RECORD_COLUMNS, SUMMARY_COLUMNS
 from artattack.report import save_figures, summary_table, write_report, write_tables
-from artattack.report.figures import curves, flip_rates, to_plotly
-from artattack.report.gallery import pictures
+from artattack.report.figures import COLOURS, GREY, Point, curves, flip_rates, numbers
+from artattack.report.gallery import amplified, gallery
 from artattack.report.glossary import glossary
+from artattack.report.interactive import dots, panel
+from artattack.report.page import render
+from artattack.report.tables import Cell, rate
+from artattack.report.transfer import matrices
+from artattack.report.words import against_controls, failures, key_figures, skipped
 from artattack.results import RunFolder
 
 MakeRun = Callable[..., RunFolder]
 
 
 class Page(HTMLParser):
-    """The texts of a page's tables, by id, and everything that could reach out of it."""
+    """The texts of a page's tables, by id or else in order, its scripts, and everything that could reach out of it."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
         self.tables: dict[str, list[list[str]]] = {}
         self.addresses: list[str] = []
         self.tags: list[str] = []
+        self.scripts: list[tuple[str, str]] = []
+        self.text = ""
         self._table = ""
-        self._cell = False
+        self._inside: list[str] = []
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -41,21 +53,29 @@ class Page(HTMLParser):
         values = dict(attrs)
         self.addresses += [value for name in ("src", "href", "srcset") if (value := values.get(name))]
         if tag == "table":
-            self._table = values.get("id") or ""
+            self._table = values.get("id") or str(len(self.tables))
             self.tables[self._table] = []
         elif tag == "tr":
             self.tables[self._table].append([])
         elif tag in ("td", "th"):
-            self._cell = True
+            self._inside.append("cell")
             self.tables[self._table][-1].append("")
+        elif tag == "script":
+            self._inside.append("script")
+            self.scripts.append((values.get("type") or "", ""))
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in ("td", "th"):
-            self._cell = False
+        if tag in ("td", "th", "script"):
+            self._inside.pop()
 
     def handle_data(self, data: str) -> None:
-        if self._cell:
+        if not self._inside:
+            self.text += data
+        elif self._inside[-1] == "cell":
             self.tables[self._table][-1][-1] += data
+        else:
+            kind, text = self.scripts[-1]
+            self.scripts[-1] = kind, text + data
 
 
 @pytest.fixture(scope="module")
@@ -63,154 +83,350 @@ def html(run: RunFolder) -> str:
     return write_report(run).read_text(encoding="utf-8")
 
 
-def test_numbers_by_hand(run: RunFolder, html: str) -> None:
-    rows = Page(html).tables["summary"]
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def by_name(rows: list[list[str]]) -> dict[str, dict[str, str]]:
     header, *body = rows
-    table = {row[0]: dict(zip(header, row, strict=True)) for row in body}
-    assert len(body) == len(run.summary)
+    return {row[0]: dict(zip(header, row, strict=True)) for row in body}
+
+
+# ---- numbers
+
+
+def test_numbers_by_hand(run: RunFolder, page: Page) -> None:
+    table = by_name(page.tables["summary"])
+    assert len(table) == len(run.summary)
     # 6 of 8: Wilson's interval is 41 to 93 %; 1 of 8: 2 to 47 %.
-    assert table["style/waves/quick"]["flips"] == "6 of 8, 75% [41, 93]"
-    assert table["style/waves/quick"]["success"] == "6 of 8, 75% [41, 93]"
-    assert table["noise as style/waves/quick"]["flips"] == "1 of 8, 12% [2, 47]"
-    assert table["clean"]["clean error"] == "0 of 8, 0% [0, 32]"
+    assert table["style/waves/quick"]["flips"] == "75% [41, 93] 6 of 8"
+    assert table["style/waves/quick"]["success"] == "75% [41, 93] 6 of 8"
+    assert table["noise as style/waves/quick"]["flips"] == "12% [2, 47] 1 of 8"
+    assert table["clean"]["clean error"] == "0% [0, 32] 0 of 8"
     assert table["style/waves/quick"]["L2"] == "2.0"
-    assert table["style/waves/quick at l2=1"]["flips"] == "4 of 8, 50% [22, 78]"
-    controls = Page(html).tables["controls"]
-    first = dict(zip(controls[0], controls[1], strict=True))
-    assert (first["attack"], first["best control"]) == ("style/waves/quick", "noise as style/waves/quick")
-    assert first["verdict"] == "no better"  # 5 images flipped by the one alone: p = 2 / 32
-    assert Page(html).tables["areas"][1][6].startswith("0.4")  # (0.5 * 0.5 + (0.5 + 0.75) / 2) / 2 = 0.4375
+    assert table["style/waves/quick at l2=1"]["flips"] == "50% [22, 78] 4 of 8"
+    controls = by_name(page.tables["controls"])["style/waves/quick"]
+    assert controls["best control"] == "noise as style/waves/quick"
+    assert controls["attack only"] == "5"
+    assert controls["verdict"] == "no better"  # 5 images flipped by the one alone: p = 2 / 32
+    area = by_name(page.tables["areas"])["style/waves/quick"]
+    assert area["flips"].startswith("0.4")  # (0.5 * 0.5 + (0.5 + 0.75) / 2) / 2 = 0.4375
 
 
-def test_every_number_of_the_first_table_is_the_summarys(run: RunFolder, html: str) -> None:
-    shown = Page(html).tables["summary"][1:]
+def test_every_rate_of_the_first_table_is_the_summarys(run: RunFolder, page: Page) -> None:
+    header, *shown = page.tables["summary"]
+    columns = {"flips": ("flip_rate", "flips", "n"), "success": ("success_rate", "successes", "n_correct")}
+    columns["top-5 flips"] = ("top5_flip_rate", "top5_flips", "n")
     for row, cells in zip(run.summary.to_dict("records"), shown, strict=True):
-        assert cells[4].startswith(f"{row['flips']} of {row['n']}, {row['flip_rate']:.0%}") or row["n"] == 0
-        assert cells[1] == ("" if pd.isna(row["classifier"]) else row["classifier"])
+        for column, (name, part, whole) in columns.items():
+            cell = cells[header.index(column)]
+            if pd.isna(row[name]):
+                assert cell == ""
+            else:
+                found = [int(text) for text in re.findall(r"\d+", cell)]
+                percents = [f"{100 * row[f'{name}{end}']:.0f}" for end in ("", "_low", "_high")]
+                assert found == [*map(int, percents), row[part], row[whole]]
+        assert cells[2] == ("" if pd.isna(row["classifier"]) else row["classifier"])
 
 
-def test_nothing_reaches_out_of_the_page(html: str) -> None:
-    page = Page(html)
+def test_key_figures_and_the_classifier_that_knows_nothing(run: RunFolder, page: Page) -> None:
+    (key,) = key_figures(run)
+    assert (key.classifier, key.classes, key.images) == ("lite0", "1000", "8")
+    assert key.strongest["style attack"] == ("style/waves/quick", Cell("75% [41, 93]", 0.75, "6 of 8"))
+    assert page.tables["keys"][1][3] == "0% [0, 32] 0 of 8"
+    assert "Untouched, lite0 gets 0 of 8 images wrong whose class it knows, 0% [0, 32]." in page.text
+    assert rate({"flip_rate": float("nan")}, "flip_rate", "flips").text == ""
+
+
+def test_verdicts_are_said_in_words(run: RunFolder, page: Page) -> None:
+    found = against_controls(run.controls[run.controls["budget"].isna()])
+    assert "of 2 cases, 1 not shown to have more flips than the best control, 1 without a control" in found.counts
+    ((sentence,), _) = found.groups.values()
+    assert sentence in page.text
+    assert "75% against 12% of 8, difference +62 points [" in sentence
+    assert against_controls(run.controls.iloc[:0]).counts == ""
+
+
+def test_transfer_has_flips_and_successes_at_each_place(run: RunFolder) -> None:
+    found = {(matrix.place, matrix.title): matrix for matrix in matrices(run)}
+    assert list(found) == [
+        (place, title) for place in ("own distances", "l2 = 1", "l2 = 2") for title in ("Flips", "Successes")
+    ]
+    first = found["own distances", "Flips"]
+    assert first.classifiers == ["lite0"]
+    assert [(line.attack, line.source, line.squares[0].plain) for line in first.lines] == [
+        ("style, waves", "quick", "75% [41, 93], 6 of 8"),
+        ("fgsm", "lite0", "25% [7, 59], 2 of 8"),
+    ]
+
+
+def test_figures_hold_the_summarys_numbers(run: RunFolder) -> None:
+    rates = flip_rates(run)
+    # Each attack, then the controls matched to it.
+    assert rates.rows == [("style/waves/quick", False), ("noise", True), ("fgsm/lite0", False)]
+    assert [point.value for point in rates.series["lite0"] if point] == [0.75, 0.125, 0.25]
+    figures = {figure.id: figure for figure in curves(run)}
+    assert list(figures) == [f"{m}-l2-lite0" for m in ("flip-rate", "success-rate", "mean-confidence-shift")]
+    style, noise = figures["flip-rate-l2-lite0"].panels
+    assert (style.title, noise.title) == ("Style attacks", "Controls")
+    assert {x: point.value for x, point in style.curves["style/waves/quick"].items()} == {0.0: 0.0, 1.0: 0.5, 2.0: 0.75}
+    assert style.beside == {0.0: 0.0, 1.0: 0.0, 2.0: 0.25}
+    assert noise.beside == {}
+    assert numbers(figures["flip-rate-l2-lite0"]) == (
+        ["attack", "1", "2"],
+        [["style/waves/quick", "50% [22, 78]", "75% [41, 93]"], ["noise", "0% [0, 32]", "25% [7, 59]"]],
+    )
+    assert numbers(rates)[1][1] == ["– noise", "12% [2, 47]"]
+
+
+def test_a_similarity_falls_as_distance_grows(make_run: MakeRun, tmp_path: Path) -> None:
+    figure = next(curves(make_run(tmp_path / "run", distance="ssim")))
+    assert list(figure.panels[0].curves["style/waves/quick"]) == [1.0, 0.9, 0.5]
+    assert json.loads(panel(figure, figure.panels[0]))["layout"]["xaxis"]["autorange"] == "reversed"
+
+
+def test_colours_read_on_the_light_page_and_on_the_dark_one() -> None:
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    for colour in (*COLOURS, GREY):
+        for paper in ("#fdfdfb", "#171716"):
+            low, high = sorted((luminance(colour), luminance(paper)))
+            assert (high + 0.05) / (low + 0.05) >= 3  # WCAG 2.1, graphics
+
+
+# ---- the page
+
+
+def test_nothing_reaches_out_of_the_page_and_only_its_own_scripts_run(html: str, page: Page) -> None:
     assert all(address.startswith(("data:", "#")) for address in page.addresses)
-    assert "default-src 'none'" in html
-    assert "link" not in page.tags or html.count("<link") == 1  # the empty icon
+    assert page.tags.count("link") == 1  # the empty icon
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)
+    assert policy.startswith("default-src 'none';")
+    own = [text for kind, text in page.scripts if not kind]
+    hashes = ["sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in own]
+    assert policy.split("script-src ")[1] == f"'{hashes[0]}' '{hashes[1]}'"
+    for kind, text in page.scripts:
+        if kind == "application/json":
+            json.loads(text)
+    assert len(html) < 8e6
 
 
-def test_failures_and_what_was_not_run_are_said(html: str) -> None:
-    assert "broken.png: not an image" in html
-    assert "Not run. <code>artattack check</code>" in html
-    assert "RANDOM WEIGHTS" not in html
+def test_failures_skipped_images_and_what_was_not_run_are_said(run: RunFolder, evil: str, page: Page) -> None:
+    assert page.tables["failed"][1] == ["(images not read)", f"broken.png: not an image {evil}", "1", "broken"]
+    assert "1 of 65 records have no result" in page.text
+    assert "8 images of cats" in page.text
+    assert "Not run: artattack check followed by the run folder" in page.text
+    assert "RANDOM WEIGHTS" not in page.text
+    assert skipped(run) == [("lite0", 8, 0, 0, 0, 8)]
+
+
+def test_failures_of_many_images_are_one_line(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", images=1)
+    error = {"attack": "pgd", "kind": "baseline", "classifier": "lite0", "error": "no memory"}
+    run.write_cell("more", [{"image": f"dog{i}", **error} for i in range(5)])
+    run.finish(["all", "more"])
+    found, count = failures(RunFolder.open(run.path))
+    assert count == 6
+    assert found[0] == ("pgd", "no memory", 5, "dog0, dog1, dog2 and 2 more")
 
 
 def test_checks_are_shown_where_there_are_any(make_run: MakeRun, evil: str, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
-    row = {
-        "check": "iterative",
-        "classifier": "lite0",
-        "attack": "pgd",
-        "status": "fail",
-        "figures": "2",
-        "meaning": evil,
-    }
+    row = {"check": "more steps", "classifier": "lite0", "attack": "pgd", "status": "fail"}
+    row |= {"figures": "2 of 8", "meaning": evil}
     pd.DataFrame([row]).to_csv(run.path / "checks.csv", index=False)
-    page = Page(write_report(run).read_text(encoding="utf-8"))
-    assert page.tables["checks"][1] == ["iterative", "lite0", "fail", "2", evil]
+    page = Page(render(run))
+    assert page.tables["check-results"][1] == list(row.values())
 
 
-def test_untrained_networks_are_marked_loudly(make_run: MakeRun, tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run")
-    info = json.loads((run.path / "run.json").read_text())
-    info["config"]["models"]["quick"]["weights"] = "random"
-    (run.path / "run.json").write_text(json.dumps(info))
-    assert "RANDOM WEIGHTS: quick was never trained" in write_report(run).read_text(encoding="utf-8")
+def test_untrained_networks_are_marked_loudly_everywhere(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", weights="random")
+    page = Page(render(run))
+    assert "RANDOM WEIGHTS: quick was never trained" in page.text
+    name = "style/waves/quick RANDOM WEIGHTS"
+    tables = page.tables
+    assert [row[0] for row in tables["summary"][1:]].count(name) == 1
+    assert name.replace("quick ", "quick at l2=1 ") in [row[0] for row in tables["summary"]]
+    assert name in [row[0] for row in tables["controls"]]
+    assert name in [row[0] for row in tables["areas"]]
+    assert tables["pairs"][1][1] == name
+    assert "RANDOM WEIGHTS" in tables["keys"][1][4]
+    assert flip_rates(run).rows[0][0] == "style/waves/quick (RANDOM WEIGHTS)"
+    assert "style/waves/quick (RANDOM WEIGHTS)" in next(curves(run)).panels[0].curves
+    assert "style/waves/quick RANDOM WEIGHTS" in write_tables(run, "latex")
+    assert "noise as style/waves/quick RANDOM" not in write_tables(run, "markdown")
 
 
 def test_text_stays_text(make_run: MakeRun, evil: str, tmp_path: Path) -> None:
     evil = evil.replace("/", "")  # a file name has none
     run = make_run(tmp_path / "run", name=evil)
-    records = run.records
-    assert (records["image"] == f"cat {evil}").any()
-    html = write_report(run).read_text(encoding="utf-8")
-    assert html.count("<script") == Page(html).tags.count("script") == 2 + len(list(curves(run))) + 1
-    assert "<img src=x" not in html
+    assert (run.records["image"] == f"cat {evil}").any()
+    html = render(run)
     page = Page(html)
+    assert html.count("<script") == page.tags.count("script") == 2 + 1 + 3 * 2 + 1  # own, dots, curves, files
+    assert "<img src=x" not in html
+    assert f"cat {evil}, tabby" in page.text
     assert all(not address.startswith("x") for address in page.addresses)
 
 
-def test_figures_hold_the_summarys_numbers_and_no_markup(run: RunFolder, evil: str) -> None:
+def test_names_are_text_in_figures_and_safe_in_files(run: RunFolder, evil: str) -> None:
     rates = flip_rates(run)
-    assert rates.categories == ["style/waves/quick", "fgsm/lite0", "noise as style/waves/quick"]
-    assert rates.series[0].y == [0.75, 0.25, 0.125]
-    figures = {figure.id: figure for figure in curves(run)}
-    assert list(figures) == [f"{m}-l2-lite0" for m in ("flip-rate", "success-rate", "mean-confidence-shift")]
-    style, noise = figures["flip-rate-l2-lite0"].series
-    assert (style.x, style.y, style.control) == ([0.0, 1.0, 2.0], [0.0, 0.5, 0.75], False)
-    assert (noise.y, noise.control) == ([0.0, 0.0, 0.25], True)
-    series = rates.series[0]._replace(name=evil, x=[evil], y=[0.5], low=[0.4], high=[0.6])
-    text = to_plotly(rates._replace(categories=[evil], series=[series]))
+    text = dots(rates._replace(rows=[(evil, False)], series={evil: [Point(0.5, 0.4, 0.6)]}))
     assert "<" not in text
     assert json.loads(text)["layout"]["yaxis"]["ticktext"][0].startswith("&lt;/script&gt;")
+    assert json.loads(text)["data"][0]["name"].startswith("&lt;/script&gt;")
+
+
+def test_classifiers_of_similar_names_have_figures_of_their_own(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    rows = json.loads((run.path / "cells" / "all.json").read_text())["rows"]
+    for i, name in enumerate(("../a b", "../A:b")):
+        run.write_cell(f"copy{i}", [row | {"classifier": name} for row in rows if "classifier" in row])
+    run.finish(["copy0", "copy1"])
+    assert [figure.id for figure in curves(RunFolder.open(run.path))] == [
+        f"{measure}-l2-..-{name}"
+        for name in ("a-b", "A-b-2")
+        for measure in ("flip-rate", "success-rate", "mean-confidence-shift")
+    ]
+
+
+def test_a_run_of_failures_alone_and_a_bare_one_have_a_page(tmp_path: Path) -> None:
+    failed = RunFolder.create(tmp_path / "failed", {"config": {}})
+    failed.write_cell("all", [{"image": "a", "error": "gone"}])
+    failed.finish(["all"])
+    page = Page(render(RunFolder.open(failed.path)))
+    assert "No attack was scored." in page.text
+    assert page.tables["failed"][1][1] == "gone"
+    bare = RunFolder.create(tmp_path / "bare", {"config": {}})
+    bare.write_cell("all", [])
+    bare.finish(["all"])
+    opened = RunFolder.open(bare.path)
+    assert "The run has no results." in render(opened)
+    assert save_figures(opened, tmp_path / "figures") == []
+    for form in ("csv", "markdown", "latex"):
+        assert write_tables(opened, form)
+
+
+def test_an_unfinished_run_has_no_report(tmp_path: Path) -> None:
+    with pytest.raises(ArtattackError, match="not finished"):
+        write_report(RunFolder.create(tmp_path / "run", {"config": {}}))
+
+
+# ---- gallery
 
 
 def test_gallery_is_sampled_evenly_and_says_so(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", images=30)
-    chosen, total = pictures(run, limit=10)
-    assert total == 60
-    assert [picture.attack for picture in chosen] == ["style/waves/quick"] * 5 + ["fgsm/lite0"] * 5
-    assert [picture.image for picture in chosen[:5]] == ["cat tiny", "cat6", "cat12", "cat18", "cat24"]
-    assert chosen[0].views[0].before == "tabby 75%"
-    assert chosen[0].views[0].after == "beer bottle 50%"
+    found = gallery(run, limit=12)
+    assert found.total == 90
+    names = [picture.attack for picture in found.pictures]
+    assert names == ["style/waves/quick"] * 5 + ["fgsm/lite0"] * 4 + ["noise as style/waves/quick"] * 3
+    assert [picture.image for picture in found.pictures[:5]] == ["cat tiny", "cat6", "cat12", "cat18", "cat24"]
+    assert found.pictures[0].views == [("lite0", False, "tabby 75%", "beer bottle 50%", "success")]
+    assert found.pictures[0].true_name == "tabby"
+    originals = {picture.original for picture in found.pictures}
+    assert len(found.files) == 2 * 12 + len(originals) < 3 * 12  # an original is there once
+    assert all(file.startswith("data:image/webp;base64,") for file in found.files.values())
+    assert "All 90 pictures" in render(run)
     many = make_run(tmp_path / "many", images=50)
-    assert "Showing 72 of 100 pictures" in write_report(many).read_text(encoding="utf-8")
+    assert "Showing 96 of 150 pictures" in render(many)
+    assert gallery(many, limit=1).pictures[0].attack == "style/waves/quick"
 
 
 def test_pictures_that_are_gone_are_left_out(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", images=3)
     for file in (run.path / "images" / "style").iterdir():
         file.unlink()
-    chosen, _ = pictures(run)
-    assert {picture.attack for picture in chosen} == {"fgsm/lite0"}
+    assert {picture.attack for picture in gallery(run).pictures} == {"fgsm/lite0", "noise as style/waves/quick"}
+
+
+def test_a_change_is_amplified_by_the_factor_that_is_told() -> None:
+    before = np.full((10, 10, 3), 100, np.uint8)
+    after = before.copy()
+    after[0, 0] = 110, 90, 100
+    after[1:] = 108
+    factor, shown = amplified(before, after)
+    assert factor == 15  # 127 / 8 = 15.9; the change of 10 is 1 % of the values, and clipped
+    assert tuple(shown[0, 0]) == (255, 0, 127)
+    assert tuple(shown[1, 1]) == (247, 247, 247)  # 127.5 + 15 * 8
+    assert amplified(before, before)[0] == 127
+    assert amplified(np.zeros_like(before), np.full_like(before, 255))[0] == 1
+
+
+# ---- glossary
 
 
 @pytest.mark.parametrize("columns", [("records.csv", RECORD_COLUMNS), ("summary.csv", SUMMARY_COLUMNS),
-                                     ("controls.csv", CONTROL_COLUMNS), ("pairs.csv", PAIR_COLUMNS)])  # fmt: skip
+                                     ("controls.csv", CONTROL_COLUMNS), ("pairs.csv", PAIR_COLUMNS),
+                                     ("areas.csv", AREA_COLUMNS)])  # fmt: skip
 def test_the_glossary_of_the_page_has_every_column(columns: tuple[str, dict[str, str]], html: str) -> None:
     title, names = columns
-    told = {name for entry in glossary()[title] for name in re.findall(r"\w+", entry.columns)}
-    assert set(names) <= told
+    told = [name for entry in glossary()[title] for name in re.findall(r"\w+", entry.columns)]
+    assert set(told) == set(names)
+    assert len(told) == len(set(told))
     assert f"<h3>{title}</h3>" in html
 
 
 # ---- other formats
 
 
-def test_markdown_and_csv(run: RunFolder) -> None:
+def test_markdown_and_csv(run: RunFolder, make_run: MakeRun, tmp_path: Path) -> None:
     lines = write_tables(run, "markdown").splitlines()
     assert [cell.strip() for cell in lines[0].split("|")[1:-1]] == list(summary_table(run).columns)
     assert len(lines) == 2 + len(run.summary)
-    assert "6 of 8, 75% [41, 93]" in lines[3]
+    assert "75% [41, 93], 6 of 8" in lines[3]
     assert write_tables(run, "csv") == (run.path / "summary.csv").read_text(encoding="utf-8")
     with pytest.raises(ArtattackError, match="unknown format 'latx'; did you mean 'latex'"):
         write_tables(run, "latx")
+    other = make_run(tmp_path / "run")
+    rows = json.loads((other.path / "cells" / "all.json").read_text())["rows"]
+    other.write_cell("odd", [row | {"classifier": "a|b <i>*c*"} for row in rows if "classifier" in row])
+    other.finish(["odd"])
+    assert r"a\|b \<i>\*c\*" in write_tables(RunFolder.open(other.path), "markdown")
 
 
 def test_latex_is_escaped_and_has_rules(make_run: MakeRun, tmp_path: Path) -> None:
-    text = write_tables(make_run(tmp_path / "run", name="a_b"), "latex")
-    for part in (r"\toprule", r"\midrule", r"\bottomrule", r"\caption{", r"\label{tab:a_b}", r"75\% [41, 93]"):
+    run = make_run(tmp_path / "run", name="a_b %}")
+    rows = json.loads((run.path / "cells" / "all.json").read_text())["rows"]
+    run.write_cell("odd", [row | {"classifier": "50%_{x}\\#$"} for row in rows if "classifier" in row])
+    run.finish(["odd"])
+    text = write_tables(RunFolder.open(run.path), "latex")
+    for part in (r"\toprule", r"\midrule", r"\bottomrule", r"\caption{", r"\label{tab:a-b}", "& 75 [41, 93] &"):
         assert part in text
-    body = text[text.index(r"\toprule") :]
-    assert body.count(r"\\") == 1 + len(RunFolder.open(tmp_path / "run").summary)
-    assert not re.search(r"(?<!\\)[%_#]", body.split(r"\bottomrule")[0])
+    assert r"50\%\_\{x\}\textbackslash \#\$" in text
+    body = text[text.index(r"\toprule") : text.index(r"\bottomrule")]
+    assert body.count("\\\\\n") == 1 + 4  # attacks and controls at their own distance
+    assert not re.search(r"(?<!\\)[%_#$]", body)
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 1
+
+
+def test_a_long_latex_table_runs_over_pages(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", images=1)
+    rows = json.loads((run.path / "cells" / "all.json").read_text())["rows"]
+    keys = []
+    for i in range(11):
+        keys.append(f"copy{i}")
+        run.write_cell(keys[-1], [row | {"classifier": keys[-1]} for row in rows if "classifier" in row])
+    run.finish(keys)
+    text = write_tables(RunFolder.open(run.path), "latex")
+    assert text.startswith("% \\usepackage{booktabs}\n% \\usepackage{longtable}\n\\begin{longtable}")
 
 
 def test_figures_for_papers(run: RunFolder, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="figures need Matplotlib: pip install artattack[figures]")
     files = save_figures(run, tmp_path / "deep" / "figures")
-    names = ["flip-rates", "flip-rate-l2-lite0", "success-rate-l2-lite0", "mean-confidence-shift-l2-lite0", "transfer"]
+    names = ["flip-rates", "transfer-flip-rate", "transfer-success-rate"]
+    names += ["flip-rate-l2-lite0", "success-rate-l2-lite0", "mean-confidence-shift-l2-lite0"]
     assert [file.name for file in files] == [f"{name}.{suffix}" for name in names for suffix in ("png", "svg")]
     for file in files:
-        start = file.read_bytes()[:200]
-        assert start.startswith(b"\x89PNG") if file.suffix == ".png" else b"<svg" in file.read_bytes()[:1000]
+        start = file.read_bytes()[:1000]
+        assert start.startswith(b"\x89PNG") if file.suffix == ".png" else b"<svg" in start
+    first = files[1].read_bytes()
+    assert save_figures(run, tmp_path / "again")[1].read_bytes() == first  # the same run, the same file
 
 
 def test_the_command(run: RunFolder, tmp_path: Path) -> None:
@@ -228,3 +444,15 @@ def test_the_command(run: RunFolder, tmp_path: Path) -> None:
         assert done.exit_code == 2
         assert message in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_report_needs_no_tensorflow_and_starts_without_the_libraries_it_draws_with(run: RunFolder) -> None:
+    code = (
+        "import sys; import artattack.report as report; from artattack.results import load_run\n"
+        "early = [name for name in ('plotly', 'jinja2', 'matplotlib') if name in sys.modules]\n"
+        f"report.write_report(load_run({str(run.path)!r}))\n"
+        "assert not early, early\n"
+        "assert not {'tensorflow', 'keras', 'tf_keras', 'larq', 'art'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,49 +1,58 @@
 "use strict";
-// Figures. Those that cannot be seen have no width to be drawn to, so each is drawn when it is first shown.
+const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+// Figures. What is not shown has no width to be drawn to, so each is drawn when it is first shown.
 const draw = (plot) => {
   if (plot.dataset.drawn || !plot.offsetParent) return;
   plot.dataset.drawn = "1";
-  const figure = JSON.parse(document.querySelector(`script[data-for="${CSS.escape(plot.id)}"]`).textContent);
-  if (window.innerWidth < 640) {
-    figure.layout.font.size = 10;
-    figure.layout.margin = { l: 8, r: 8, t: 8, b: 40 };
-    if (figure.layout.yaxis.ticktext) {  // names above their points instead of beside them
-      Object.assign(figure.layout.yaxis, { ticklabelposition: "inside top", ticklabelshift: 10 });
-      figure.layout.height += 18 * figure.layout.yaxis.ticktext.length;
-    }
+  const { data, layout } = JSON.parse(plot.nextElementSibling.textContent);
+  const names = layout.yaxis.ticktext;
+  if (names && plot.clientWidth < 560) {  // names above their points instead of beside them
+    const line = { xref: "paper", x: 0, xanchor: "left", showarrow: false };
+    layout.annotations = names.map((text, n) => ({ ...line, text, y: n - 0.38 }));
+    Object.assign(layout.yaxis, { showticklabels: false, showgrid: false });
+    Object.assign(layout.margin, { l: 12, r: 20 });
+    layout.height += 22 * names.length;
   }
-  Plotly.newPlot(plot, figure.data, figure.layout, { responsive: true, displaylogo: false, displayModeBar: false });
+  Plotly.newPlot(plot, data, layout, { responsive: true, displayModeBar: false });
 };
-const choice = document.getElementById("curve-choice");
-const showCurve = () => {
-  for (const curve of document.querySelectorAll(".curve")) curve.hidden = curve.dataset.curve !== choice.value;
-  document.querySelectorAll(".plot").forEach(draw);
-};
-if (choice) {
-  choice.addEventListener("change", showCurve);
-  showCurve();
-} else document.querySelectorAll(".plot").forEach(draw);
+const drawShown = () => all(".plot").forEach(draw);
 
-// Tables: sort by a heading, filter by text.
-for (const table of document.querySelectorAll("table.sortable")) {
+// A choice shows the one part that it names.
+const choose = (id, parts, name) => {
+  const choice = document.getElementById(id);
+  if (!choice) return;
+  const show = () => {
+    for (const part of parts) part.hidden = part.dataset[name] !== choice.value;
+    drawShown();
+  };
+  choice.addEventListener("change", show);
+  show();
+};
+choose("curve-choice", all(".curve"), "curve");
+choose("transfer-choice", all(".matrices"), "place");
+drawShown();
+
+// Tables: sort by a heading, filter by words.
+for (const table of all("table.sortable")) {
   const body = table.tBodies[0];
   const headings = [...table.tHead.rows[0].cells];
   headings.forEach((heading, column) => heading.querySelector("button").addEventListener("click", () => {
     const down = heading.getAttribute("aria-sort") === "ascending";
-    headings.forEach((other) => other.setAttribute("aria-sort", "none"));
+    for (const other of headings) other.setAttribute("aria-sort", "none");
     heading.setAttribute("aria-sort", down ? "descending" : "ascending");
     const key = (row) => row.cells[column].dataset.sort;
-    const number = (value) => value === "inf" ? Infinity : Number(value);
-    const numeric = [...body.rows].every((row) => key(row) !== "" && !Number.isNaN(number(key(row))));
-    const compare = numeric
-      ? (a, b) => number(key(a)) - number(key(b)) || 0
-      : (a, b) => key(a).localeCompare(key(b));
     const empty = (row) => row.cells[column].textContent === "";
-    body.append(...[...body.rows].sort((a, b) => empty(a) - empty(b) || (down ? -1 : 1) * compare(a, b)));
+    const rows = [...body.rows];
+    const numeric = rows.every((row) => empty(row) || row.cells[column].matches(".number, .figure"));
+    const compare = numeric ? (a, b) => Number(key(a)) - Number(key(b)) : (a, b) => key(a).localeCompare(key(b));
+    // What is missing stands last either way.
+    rows.sort((a, b) => empty(a) - empty(b) || (empty(a) ? 0 : (down ? -1 : 1) * compare(a, b)));
+    body.append(...rows);
   }));
 }
-for (const input of document.querySelectorAll("input[data-table]")) {
-  const rows = [...document.getElementById(input.dataset.table).tBodies[0].rows];
+for (const input of all(".table input")) {
+  const rows = [...input.closest(".table").querySelector("table").tBodies[0].rows];
   const count = input.closest(".filter").querySelector(".count");
   const filter = () => {
     const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -54,29 +63,51 @@ for (const input of document.querySelectorAll("input[data-table]")) {
   filter();
 }
 
-// Gallery: one page at a time.
-const PAGE = 12;
-const articles = [...document.querySelectorAll("#gallery article")];
+// Gallery: one page at a time; a picture is decoded when its page is first shown.
+const PAGE = 8;
+const articles = all("#gallery article");
 if (articles.length) {
-  const attack = document.getElementById("gallery-attack");
-  const flips = document.getElementById("gallery-flips");
-  const [before, next] = ["before", "next"].map((name) => document.getElementById(`gallery-${name}`));
+  const files = JSON.parse(document.getElementById("files").textContent);
+  const [attack, image, flips] = ["attack", "image", "flips"].map((name) => document.getElementById(`gallery-${name}`));
   let page = 0;
+  const load = (article) => {
+    for (const picture of all("img:not([src])", article)) {
+      picture.addEventListener("load", () => picture.classList.toggle("small", picture.naturalWidth < 128));
+      picture.src = files[picture.dataset.file];
+    }
+  };
   const show = () => {
-    const chosen = articles.filter((article) =>
-      (!attack.value || article.dataset.attack === attack.value) && (!flips.checked || article.dataset.flip));
+    const chosen = articles.filter(({ dataset }) => (!attack.value || dataset.attack === attack.value)
+      && (!image.value || dataset.image === image.value) && (!flips.checked || dataset.flip));
     const pages = Math.max(1, Math.ceil(chosen.length / PAGE));
     page = Math.min(Math.max(page, 0), pages - 1);
     const shown = new Set(chosen.slice(page * PAGE, (page + 1) * PAGE));
     for (const article of articles) article.hidden = !shown.has(article);
-    document.getElementById("gallery-page").textContent = `page ${page + 1} of ${pages}, ${chosen.length} pictures`;
-    before.disabled = page === 0;
-    next.disabled = page === pages - 1;
+    shown.forEach(load);
+    for (const pager of all("#gallery .pager")) {
+      pager.querySelector(".page").textContent = `page ${page + 1} of ${pages}, ${chosen.length} pictures`;
+      pager.querySelector(".previous").disabled = page === 0;
+      pager.querySelector(".next").disabled = page === pages - 1;
+    }
   };
-  for (const control of [attack, flips]) control.addEventListener("change", () => { page = 0; show(); });
-  before.addEventListener("click", () => { page -= 1; show(); });
-  next.addEventListener("click", () => { page += 1; show(); });
-  addEventListener("beforeprint", () => articles.forEach((article) => { article.hidden = false; }));
+  for (const control of [attack, image, flips]) control.addEventListener("change", () => { page = 0; show(); });
+  for (const button of all("#gallery .pager button")) {
+    button.addEventListener("click", () => { page += button.className === "next" ? 1 : -1; show(); });
+  }
+  addEventListener("beforeprint", () => articles.forEach((article) => { load(article); article.hidden = false; }));
   addEventListener("afterprint", show);
   show();
 }
+
+// On paper everything is shown.
+addEventListener("beforeprint", () => {
+  for (const part of all(".curve, .matrices")) part.hidden = false;
+  for (const part of all("#short details:not([open]), #tables details:not([open])")) { part.open = true; part.dataset.printed = ""; }
+  drawShown();
+  for (const plot of all(".plot")) plot.style.width = `${plot.clientWidth}px`;  // drawings do not shrink with the page
+});
+addEventListener("afterprint", () => {
+  for (const plot of all(".plot")) plot.style.width = "";
+  for (const part of all("details[data-printed]")) { part.open = false; delete part.dataset.printed; }
+  for (const choice of all("#curve-choice, #transfer-choice")) choice.dispatchEvent(new Event("change"));
+});
