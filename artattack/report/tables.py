@@ -108,7 +108,7 @@ CONTROLS = (
     Column("best control", "that at the same distance which flips most", word("control")),
     Column("its flip rate", "of the control, on the same images", number("control_flip_rate", ".0%")),
     Column("difference", "attack - control, 95 % interval", interval("difference")),
-    Column("p, adjusted", "exact McNemar test, Holm over the table", number("p_holm", ".2g")),
+    Column("p, adjusted", "exact McNemar test, Holm's correction", number("p_holm", ".2g")),
     Column("verdict", "does the attack beat the best control", word("verdict")),
 )
 PAIRS = (
