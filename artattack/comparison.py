@@ -124,8 +124,8 @@ def compare_to_controls(records: pd.DataFrame, confidence: float = 0.95) -> pd.D
 
     Controls at the same distance are those that copy this attack's, image by image, or, for an attack brought to a
     budget, those brought to the same. The best is the one that flips most, so that having several makes an attack's
-    case harder, never easier; of equals, the first. The p values of all comparisons in the table are adjusted
-    together.
+    case harder, never easier; of equals, the first. The p values of attacks at their own distance are adjusted
+    together, and so are those at the budgets of each distance.
 
     Args:
         records: the records of one run.
@@ -156,7 +156,8 @@ def compare_to_controls(records: pd.DataFrame, confidence: float = 0.95) -> pd.D
         }
         rows.append(names | place | _against_best(flips, comparisons))
     table = pd.DataFrame(rows, columns=list(CONTROL_COLUMNS)).astype(CONTROL_COLUMNS)
-    table["p_holm"] = holm(table["p"])
+    for _, family in table.groupby(table["budget_distance"].fillna("")):
+        table.loc[family.index, "p_holm"] = holm(family["p"])
     shown = table["p_holm"] < 1 - confidence
     table.loc[table["control"].notna(), "verdict"] = "no better"
     table.loc[shown & (table["difference"] > 0), "verdict"] = "beats"

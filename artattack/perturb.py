@@ -43,7 +43,7 @@ class Perturber:
 
     def forget(self) -> None:
         """Let go of all attacks: one that has failed may not be as it was made."""
-        self._attacks: dict[tuple[str, str], Any] = {}
+        self._attacks: dict[tuple[str, ...], Any] = {}
         self._estimators: dict[str, Any] = {}
 
     def check(self, variants: Sequence[Variant]) -> None:
@@ -52,7 +52,7 @@ class Perturber:
         Raises:
             ArtattackError: an attack does not accept its parameters.
         """
-        for variant in {(v.entry.name, v.source): v for v in variants if v.source}.values():
+        for variant in {_made_alike(v): v for v in variants if v.source}.values():
             try:
                 self._made(variant)
             except ArtattackError as error:
@@ -161,7 +161,7 @@ class Perturber:
 
     def _attack(self, variant: Variant) -> Any:
         """Return the attack of a variant; only the last is kept, with what it has compiled, for all its styles."""
-        key = variant.entry.name, variant.source
+        key = _made_alike(variant)
         if key not in self._attacks:
             self._attacks = {key: self._made(variant)}
         return self._attacks[key]
@@ -204,3 +204,8 @@ class Perturber:
         outputs = {index: output for output, index in enumerate(space)}
         seen = [int(clean[source][sample.id].argmax()) for sample in samples]
         return np.array([outputs.get(s.label, top) for s, top in zip(samples, seen, strict=True)])  # type: ignore[arg-type]
+
+
+def _made_alike(variant: Variant) -> tuple[str, ...]:
+    """Return what is the same for variants that one attack serves: all but the style and the budget."""
+    return variant.entry.name, variant.matched.entry.name if variant.matched else "", variant.source

@@ -177,8 +177,9 @@ class RunFolder:
         return pd.read_csv(path, dtype="string") if path.exists() else None
 
     def done(self) -> set[str]:
-        """Return the keys of the finished cells; a file cut short or damaged is not finished."""
-        return {path.stem for path in self._cells.glob("*.json") if self._read_cell(path.stem) is not None}
+        """Return the keys of the cells that are done; one whose file is cut short, or that failed, is to do again."""
+        cells = {path.stem: self._read_cell(path.stem) for path in self._cells.glob("*.json")}
+        return {key for key, rows in cells.items() if rows is not None and not any(row.get("error") for row in rows)}
 
     def write_cell(self, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Keep the records of a finished cell, all or nothing.

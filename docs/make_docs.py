@@ -1,13 +1,16 @@
-"""Draw the README's picture, and the gallery and table of docs/style.md, from runs of the tool itself.
+"""Draw the pages' pictures and tables from runs of the tool itself.
 
-artattack run docs/options.yaml --out results/options
-python docs/make_docs.py results/options
+artattack run --out results/default && python docs/make_docs.py readme results/default
+artattack run docs/comparison.yaml --out results/comparison && python docs/make_docs.py comparison results/comparison
+artattack run docs/options.yaml --out results/options && python docs/make_docs.py style results/options
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,8 @@ from artattack.config import StyleOptions
 from artattack.distances import checkerboard
 from artattack.images import fit, read_image, to_float, to_uint8
 from artattack.models import load_model
+from artattack.report.figures import save_figures
+from artattack.report.tables import clean_error
 from artattack.results import load_run
 from artattack.styles import load_styles
 
@@ -59,20 +64,59 @@ def readme_picture(folder: Path, records: pd.DataFrame, image: str, style: str) 
 
 
 def readme_table(summary: pd.DataFrame) -> str:
-    """Return the summary of a run, as Markdown."""
+    """Return the summary of the default run, as Markdown: a row for each attack, and each control beside a style."""
+    headings = (
+        "attack or control",
+        "source",
+        "flips, EfficientNet-Lite0",
+        "successes",
+        "flips, quicknet_tiny",
+        "L2",
+        "SSIM",
+    )
+    untouched = summary[summary["kind"] == "clean"].set_index("classifier").to_dict("index")
+    wrong = [f"wrong: {clean_error(untouched[name]).text}" for name in (CLASSIFIER, "quicknet_tiny")]
     lines = [
-        "| attack | source | classifier | flips | flip rate | success rate | confidence shift | L2 | Linf | SSIM |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        f"| {' | '.join(headings)} |",
+        f"|{' --- |' * len(headings)}",
+        f"| untouched |  | {wrong[0]} |  | {wrong[1]} | 0 | 1 |",
     ]
-    for row in summary.to_dict("records"):
-        copied = "" if pd.isna(row["matched_to"]) else f" at the L2 of {row['matched_to'].split('/')[1]}"
-        style = "" if pd.isna(row["style"]) else f", {row['style']}"
-        source = "" if pd.isna(row["source"]) else row["source"]
+    wanted = summary[summary["matched_to"].fillna("style/").str.startswith("style/") & (summary["kind"] != "clean")]
+    names = ["attack", "style", "source", "matched_to"]
+    for key, rows in wanted.fillna(dict.fromkeys(names, "")).groupby(names, sort=False):
+        attack, style, source, matched_to = map(str, key)
+        copied = f" at the L2 of {matched_to.split('/')[1]}" if matched_to else f", {style}" if style else ""
+        ours, other = (rows[(rows["classifier"] == CLASSIFIER) == mine].iloc[0].to_dict() for mine in (True, False))
+        flips, others = (counted(row, "flip_rate", "flips", "n") for row in (ours, other))
+        successes = counted(ours, "success_rate", "successes", "n_correct")
+        distances = f"{ours['mean_l2']:.1f} | {ours['mean_ssim']:.2f}"
+        lines.append(f"| {attack}{copied} | {source} | {flips} | {successes} | {others} | {distances} |")
+    return "\n".join(lines)
+
+
+def counted(row: dict[Any, Any], name: str, part: str, whole: str) -> str:
+    """Return a rate with what it counts and its interval: `10 of 20, 50% [30, 70]`."""
+    return f"{row[part]} of {row[whole]}, {rate(row, name)}"
+
+
+def comparison_table(summary: pd.DataFrame, areas: pd.DataFrame) -> str:
+    """Return flips at each budget, and the area under the curve, of each attack and control, as Markdown."""
+    budgets = sorted(summary["budget"].dropna().unique())
+    lines = [
+        f"| attack or control | {' | '.join(f'L2 {budget:g}' for budget in budgets)} | area | half flip at |",
+        f"| --- | {' | '.join('---' for _ in budgets)} | --- | --- |",
+    ]
+    names = ["attack", "style", "source"]
+    curves = summary[(summary["classifier"] == CLASSIFIER) & summary["budget"].notna()].fillna(dict.fromkeys(names, ""))
+    sums = areas[areas["classifier"] == CLASSIFIER].fillna(dict.fromkeys(names, "")).set_index(names)
+    for key, rows in curves.groupby(names, sort=False):
+        rates = rows.set_index("budget").to_dict("index")
+        area = sums.loc[key]
+        half = "" if pd.isna(area["half_flip_budget"]) else f"{area['half_flip_budget']:.1f}"
         lines.append(
-            f"| {row['attack']}{style}{copied} | {source} | {row['classifier']} | {row['flips']} of {row['n']} "
-            f"| {rate(row, 'flip_rate')} | {rate(row, 'success_rate')} "
-            f"| {row['mean_confidence_shift']:+.2f} | {row['mean_l2']:.1f} "
-            f"| {row['mean_linf']:.2f} | {row['mean_ssim']:.2f} |"
+            f"| {'/'.join(part for part in map(str, key) if part)} "
+            f"| {' | '.join(rate(rates[budget], 'flip_rate') for budget in budgets)} "
+            f"| {area['flip_area']:.2f} [{area['flip_area_low']:.2f}, {area['flip_area_high']:.2f}] | {half} |"
         )
     return "\n".join(lines)
 
@@ -139,13 +183,19 @@ def main() -> None:
     """Write the pictures and the tables of one page."""
     page, folder = sys.argv[1], Path(sys.argv[2])
     run = load_run(folder)
-    if page == "readme":
+    if page == "comparison":
+        with TemporaryDirectory() as drawn:
+            save_figures(run, Path(drawn))
+            shutil.copy(Path(drawn) / f"flip-rate-l2-{CLASSIFIER}.png", HERE / "images" / "comparison.png")
+        insert(HERE / "comparison.md", comparison_table(run.summary, run.areas))
+    elif page == "readme":
         picture = readme_picture(folder, run.records, "imagenet_01_559", "stained-glass")
         Image.fromarray(picture).save(HERE / "images" / "readme.png", optimize=True)
         insert(HERE.parent / "README.md", readme_table(run.summary))
     else:
-        Image.fromarray(gallery(folder, run.records)).save(HERE / "images" / "gallery.jpg", quality=88)
-        insert(HERE / "style.md", table(folder, run.records))
+        records = run.records[run.records["kind"] != "clean"]
+        Image.fromarray(gallery(folder, records)).save(HERE / "images" / "gallery.jpg", quality=88)
+        insert(HERE / "style.md", table(folder, records))
 
 
 if __name__ == "__main__":
