@@ -172,14 +172,16 @@ class Perturber:
         entry = variant.entry
         if isinstance(entry, BaselineEntry):
             return self._baseline(entry, variant.source, entry.parameters)
-        models = self._models
+        models, untrained = self._models, False
         if isinstance(entry, ControlEntry):  # the same style attack through a backbone that was never trained
             assert variant.matched is not None
-            entry, models = variant.matched.entry, self._untrained
+            # Whose loss may be least at the original: what counts is where its gradients lead.
+            entry, models, untrained = variant.matched.entry, self._untrained, True
         assert isinstance(entry, StyleEntry)
         return StyleTransferAttack(
             self._estimator(models[variant.source]),
             styles=variant.style,
+            keep="last" if untrained else "best",
             guides=[self._estimator(self._models[name]) for name in entry.guide or ()],
             **entry.options.model_dump(),
         )

@@ -82,6 +82,8 @@ class Descent:
         styles: list[tf.Tensor],
         seed: int,
         on_steps: Callable[[int], None] = lambda steps: None,
+        *,
+        keep: str = "best",
     ) -> np.ndarray:
         """Return the best iterates, (N, H, W, 3) float32: of least loss, those that lead all guides astray first.
 
@@ -91,6 +93,7 @@ class Descent:
             styles: targets from `Objective.style_targets`, one for each image.
             seed: of jitter and random views.
             on_steps: called now and then with the steps done since, summed over images.
+            keep: `best`, or `last` to return the last iterates instead.
         """
         x, start = tf.constant(original, tf.float32), tf.constant(first, tf.float32)
         if self._mask is not None:
@@ -104,10 +107,10 @@ class Descent:
                 tf.constant(seed % 2**31, tf.int32),
             )
             if self._options.optimizer == "lbfgs":
-                return self._by_lbfgs(work, on_steps)
-            return self._by_adam(work, on_steps)
+                return self._by_lbfgs(work, on_steps, keep)
+            return self._by_adam(work, on_steps, keep)
 
-    def _by_adam(self, work: Work, on_steps: Callable[[int], None]) -> np.ndarray:
+    def _by_adam(self, work: Work, on_steps: Callable[[int], None], keep: str) -> np.ndarray:
         n = len(work.original)
         parameters = self._form.start(work.first)
         zeros = tf.zeros_like(parameters)
@@ -122,6 +125,8 @@ class Descent:
             steps = min(_STEPS_PER_CALL, self._options.steps - done)
             state = self._compiled(state, work, tf.constant(steps))
             on_steps(steps * n)
+        if keep == "last":
+            return self._image(state.parameters, work).numpy()  # type: ignore[no-any-return]
         # One step too many judges the last iterate; to compile that by itself would take longer than the step.
         return self._compiled(state, work, tf.constant(1)).best.numpy()  # type: ignore[no-any-return]
 
@@ -188,15 +193,15 @@ class Descent:
             parameters = project(parameters, work.original, self._options.budget)
         return state._replace(step=step, parameters=parameters, momentum=momentum, variance=variance)
 
-    def _by_lbfgs(self, work: Work, on_steps: Callable[[int], None]) -> np.ndarray:
+    def _by_lbfgs(self, work: Work, on_steps: Callable[[int], None], keep: str) -> np.ndarray:
         """Minimise with SciPy's L-BFGS-B, one image at a time: its line search is about one loss."""
         out = []
         for i in range(len(work.original)):
-            out.append(self._one_by_lbfgs(_nth(work, i)))
+            out.append(self._one_by_lbfgs(_nth(work, i), keep))
             on_steps(self._options.steps)
         return np.concatenate(out)
 
-    def _one_by_lbfgs(self, work: Work) -> np.ndarray:
+    def _one_by_lbfgs(self, work: Work, keep: str) -> np.ndarray:
         start = self._form.start(work.first).numpy()
         best = (True, np.inf), start
 
@@ -210,8 +215,11 @@ class Descent:
             return float(loss), gradient.numpy().ravel().astype(np.float64)
 
         options = {"maxiter": self._options.steps}
-        minimize(on_host, start.ravel(), method="L-BFGS-B", jac=True, bounds=self._bounds(work), options=options)
-        return self._image(tf.constant(best[1]), work).numpy()  # type: ignore[no-any-return]
+        found = minimize(
+            on_host, start.ravel(), method="L-BFGS-B", jac=True, bounds=self._bounds(work), options=options
+        )
+        kept = best[1] if keep == "best" else found.x.reshape(start.shape).astype(np.float32)
+        return self._image(tf.constant(kept), work).numpy()  # type: ignore[no-any-return]
 
     def _loss_and_gradient(self, parameters: tf.Tensor, work: Work) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:

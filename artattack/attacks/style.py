@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -48,6 +48,7 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         styles: one or more styles, each a name, an image file, or an array (H, W, 3) in [0, 1], H and W being
             the images'. Several are blended; so are those of a name `a+b`.
         blend: whether several styles are blended; otherwise images take them in turn, one each.
+        keep: the best iterate, or the last.
         guides: classifiers to lead astray, as estimators like the first.
         batch_size: images painted at once; by default as many as fit in about 2 GiB, 32 at most.
         seed: of jitter, random views and the noise that `init="noise"` starts from.
@@ -62,6 +63,7 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         *EvasionAttack.attack_params,
         "styles",
         "blend",
+        "keep",
         "guides",
         "batch_size",
         "seed",
@@ -76,6 +78,7 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         *,
         styles: Style | Sequence[Style] = "stained-glass",
         blend: bool = True,
+        keep: Literal["best", "last"] = "best",
         guides: Sequence[Any] = (),
         batch_size: int | None = None,
         seed: int = 0,
@@ -86,6 +89,7 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         parse_options(options)  # names an unknown option, before it is taken for an attribute
         self.styles = styles
         self.blend = blend
+        self.keep = keep
         self.guides = guides
         self.batch_size = batch_size
         self.seed = seed
@@ -105,6 +109,8 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         super()._check_params()
         if self.batch_size is not None and (not isinstance(self.batch_size, int) or self.batch_size < 1):
             raise ArtattackError(f"batch_size: a whole number above 0, not {self.batch_size!r}")
+        if self.keep not in ("best", "last"):
+            raise ArtattackError(f"keep: best or last, not {self.keep!r}")
         if not isinstance(self.seed, int) or self.seed < 0:
             raise ArtattackError(f"seed: a whole number from 0 on, not {self.seed!r}")
         options, guides = self.options, tuple(self.guides)
@@ -151,7 +157,14 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         with tqdm(total=len(images) * self.steps, desc="style", unit="step", disable=not self.verbose) as bar:
             painted = np.concatenate(
                 [
-                    descent(images[b], firsts[b], [tf.gather(s, turns[b]) for s in styles], self.seed, bar.update)
+                    descent(
+                        images[b],
+                        firsts[b],
+                        [tf.gather(s, turns[b]) for s in styles],
+                        self.seed,
+                        bar.update,
+                        keep=self.keep,
+                    )
                     for b in (slice(i, i + batch_size) for i in range(0, len(images), batch_size))
                 ]
             )

@@ -12,6 +12,7 @@ from art.estimators.classification import TensorFlowV2Classifier
 from artattack.attacks.objective import Losses, Objective, Targets, total_variation
 from artattack.attacks.style import StyleTransferAttack
 from artattack.config import StyleOptions
+from artattack.distances import l2
 from artattack.errors import ArtattackError
 from artattack.models.estimator import ArtEstimator
 from artattack.models.model import Model
@@ -165,3 +166,15 @@ def test_works_at_other_sizes_than_the_classifiers_own(estimator: ArtEstimator) 
     x: Any = np.random.default_rng(0).random((1, 40, 32, 3)).astype(np.float32)
     out = StyleTransferAttack(estimator, styles=np.ones((40, 32, 3), np.float32), steps=2).generate(x)
     assert out.shape == x.shape
+
+
+def test_the_last_iterate_is_kept_where_it_is_asked_for(
+    attack: Callable[..., StyleTransferAttack], images: np.ndarray
+) -> None:
+    # Content alone is least at the original, which a first step of any length leaves where there is another loss.
+    options = {"style_weight": 1e-3, "tv_weight": 0.0, "steps": 3}
+    best, last = (attack(keep=keep, **options).generate(images) for keep in ("best", "last"))
+    np.testing.assert_array_equal(best, images)
+    assert (l2(images, last) > 0.5).all()
+    with pytest.raises(ArtattackError, match="keep: best or last, not 'first'"):
+        attack(keep="first")
