@@ -23,7 +23,7 @@ from artattack.config import StyleOptions
 from artattack.distances import checkerboard
 from artattack.images import fit, read_image, to_float, to_uint8
 from artattack.models import load_model
-from artattack.report.figures import save_figures
+from artattack.report import save_figures
 from artattack.report.tables import clean_error
 from artattack.results import load_run
 from artattack.styles import load_styles
@@ -75,7 +75,8 @@ def readme_table(summary: pd.DataFrame) -> str:
         "SSIM",
     )
     untouched = summary[summary["kind"] == "clean"].set_index("classifier").to_dict("index")
-    wrong = [f"wrong: {clean_error(untouched[name]).text}" for name in (CLASSIFIER, "quicknet_tiny")]
+    errors = [clean_error(untouched[name]) for name in (CLASSIFIER, "quicknet_tiny")]
+    wrong = [f"wrong: {cell.note}, {cell.text}" for cell in errors]
     lines = [
         f"| {' | '.join(headings)} |",
         f"|{' --- |' * len(headings)}",
@@ -186,7 +187,7 @@ def main() -> None:
     if page == "comparison":
         with TemporaryDirectory() as drawn:
             save_figures(run, Path(drawn))
-            shutil.copy(Path(drawn) / f"flip-rate-l2-{CLASSIFIER}.png", HERE / "images" / "comparison.png")
+            shutil.copy(Path(drawn) / "flip-rate-l2-efficientnet-lite0.png", HERE / "images" / "comparison.png")
         insert(HERE / "comparison.md", comparison_table(run.summary, run.areas))
     elif page == "readme":
         picture = readme_picture(folder, run.records, "imagenet_01_559", "stained-glass")

@@ -175,6 +175,6 @@ def test_the_last_iterate_is_kept_where_it_is_asked_for(
     options = {"style_weight": 1e-3, "tv_weight": 0.0, "steps": 3}
     best, last = (attack(keep=keep, **options).generate(images) for keep in ("best", "last"))
     np.testing.assert_array_equal(best, images)
-    assert (l2(images, last) > 0.5).all()
+    assert (l2(images, last) > 0.3).all()
     with pytest.raises(ArtattackError, match="keep: best or last, not 'first'"):
         attack(keep="first")
