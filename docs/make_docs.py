@@ -25,7 +25,7 @@ from artattack.images import fit, read_image, to_float, to_uint8
 from artattack.models import load_model
 from artattack.report import save_figures
 from artattack.report.tables import clean_error
-from artattack.results import load_run
+from artattack.results import RunFolder, load_run
 from artattack.styles import load_styles
 
 HERE = Path(__file__).parent
@@ -173,6 +173,13 @@ def table(folder: Path, records: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def copy_figure(run: RunFolder, figure: str, name: str) -> None:
+    """Keep one of a run's figures among the pictures of the pages."""
+    with TemporaryDirectory() as drawn:
+        save_figures(run, Path(drawn))
+        shutil.copy(Path(drawn) / f"{figure}.png", HERE / "images" / f"{name}.png")
+
+
 def insert(page: Path, text: str) -> None:
     """Put a text between the two marks of a page."""
     before, mark, rest = page.read_text(encoding="utf-8").partition("<!-- table -->\n")
@@ -185,13 +192,12 @@ def main() -> None:
     page, folder = sys.argv[1], Path(sys.argv[2])
     run = load_run(folder)
     if page == "comparison":
-        with TemporaryDirectory() as drawn:
-            save_figures(run, Path(drawn))
-            shutil.copy(Path(drawn) / "flip-rate-l2-efficientnet-lite0.png", HERE / "images" / "comparison.png")
+        copy_figure(run, "flip-rate-l2-efficientnet-lite0", "comparison")
         insert(HERE / "comparison.md", comparison_table(run.summary, run.areas))
     elif page == "readme":
         picture = readme_picture(folder, run.records, "imagenet_01_559", "stained-glass")
         Image.fromarray(picture).save(HERE / "images" / "readme.png", optimize=True)
+        copy_figure(run, "flip-rates", "default")
         insert(HERE.parent / "README.md", readme_table(run.summary))
     else:
         records = run.records[run.records["kind"] != "clean"]

@@ -23,7 +23,7 @@ _STYLE = {
     "axes.spines.right": False,
     "text.parse_math": False,  # a dollar sign in a name is one
 }
-_MARKERS = "osD^PX"
+_MARKERS = "osD^PXv"  # one more than colours, so that no two of 42 curves look alike
 _DPI = 200
 
 

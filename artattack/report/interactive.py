@@ -9,7 +9,8 @@ from typing import Any
 
 from artattack.report.figures import COLOURS, GREY, Curves, Dots, Panel
 
-_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
+# One more than colours, so that no two of 42 curves look alike.
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "triangle-down")
 _AXIS = {"gridcolor": "rgba(128,128,128,0.22)", "zerolinecolor": "rgba(128,128,128,0.22)", "automargin": True}
 _LAYOUT = {
     "paper_bgcolor": "rgba(0,0,0,0)",
