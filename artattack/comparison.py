@@ -12,7 +12,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.integrate import trapezoid
 
 from artattack.errors import ArtattackError, unknown
 from artattack.records import variant_labels
@@ -66,6 +65,7 @@ AREA_COLUMNS: dict[str, str] = {  # of `areas`
     "half_flip_budget": "float64",
 }
 _ATTACKS = ("style", "baseline")  # kinds with an adversary
+SIMILARITIES = ("ssim", "ms_ssim")  # distances of which 1 is an untouched image
 _SEED = 0  # of the bootstrap: the same records always have the same tables
 
 
@@ -329,6 +329,8 @@ def _against_best(flips: pd.Series[Any], comparisons: dict[str, PairedDifference
 
 def _curve_columns(group: pd.DataFrame, distance: str) -> dict[str, Any]:
     """Return the columns of `areas` that one curve decides."""
+    from scipy.integrate import trapezoid  # takes long to import, and most who read a run need no areas
+
     x, flips = _curve(group, "flip", distance)
     columns: dict[str, Any] = {"n": flips.shape[1], "largest_budget": _budget(x[-1], distance)}
     for area, what in _CURVES.items():
@@ -352,8 +354,8 @@ def _curve(group: pd.DataFrame, what: str, distance: str) -> tuple[Floats, Float
 
 
 def _budget(moved: Any, distance: str) -> Any:
-    """Turn a budget into how far that is from the untouched image, or back: 1 is an untouched image's SSIM."""
-    return 1.0 - moved if distance in ("ssim", "ms_ssim") else moved
+    """Turn a budget into how far that is from the untouched image, or back."""
+    return 1.0 - moved if distance in SIMILARITIES else moved
 
 
 def _first_crossing(x: Floats, y: Floats, level: float = 0.5) -> float:

@@ -226,8 +226,7 @@ def at_budget(name: str, parameters: Mapping[str, Any], distance: str, budget: f
         budget: the bound, in image units.
     """
     info = baseline_info(name)
-    _, _, *known = inspect.signature(_art_class(info).__init__).parameters.values()
-    valid = {parameter.name for parameter in known}
+    valid = {parameter.name for parameter in _known(_art_class(info))}
     norms = {"linf": np.inf, "l2": 2}
     if info.minimum_norm or not info.radius or "eps" not in valid or distance not in norms:
         return None
@@ -333,13 +332,20 @@ def _readable(info: BaselineInfo, estimator: Any) -> Any:
     )
 
 
+def _known(art_class: Any) -> list[inspect.Parameter]:
+    """Return what ART's class takes besides the estimator.
+
+    From its signature, not `attack_params`: that names a few parameters which the class does not take.
+    """
+    _, _, *known = inspect.signature(art_class.__init__).parameters.values()  # without self and the estimator
+    return known
+
+
 def _values(info: BaselineInfo, art_class: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of ART's class: the user's, checked and read, over our own."""
-    # The signature, not `attack_params`: that names a few parameters which the class does not take.
-    _, _, *known = inspect.signature(art_class.__init__).parameters.values()  # without self and the estimator
     # Summary writers write files; worker processes cannot receive a compiled estimator.
     closed = {"summary_writer", "tensor_board", "parallel_pool_size", *info.fixed}
-    valid = {parameter.name: parameter.default for parameter in known if parameter.name not in closed}
+    valid = {parameter.name: parameter.default for parameter in _known(art_class) if parameter.name not in closed}
     values = {name: False for name in ("verbose", "targeted") if name in valid} | dict(info.fixed)
     if not set(info.parameters) & set(parameters):
         values |= info.parameters

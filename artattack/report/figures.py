@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from artattack.comparison import SIMILARITIES
 from artattack.records import RANDOM, attack_labels, variant_labels
 from artattack.report.tables import at_own_distance, untrained
 from artattack.results import RunFolder
@@ -22,7 +23,6 @@ MEASURES = {
 }
 _PANELS = {"style": "Style attacks", "baseline": "Baselines", "control": "Controls"}
 _UNITS = {"l2": "L2, image units", "linf": "Linf, image units", "ssim": "SSIM", "delta_e": "CIEDE2000"}
-_SIMILARITIES = ("ssim", "ms_ssim")  # 1 is an untouched image
 
 
 class Point(NamedTuple):
@@ -105,7 +105,7 @@ def curves(run: RunFolder) -> Iterator[Curves]:
     table = run.curves.assign(label=attack_labels(run.curves))
     taken: set[str] = set()
     for (distance, classifier), rows in table.groupby(["budget_distance", "classifier"], sort=False):
-        falls = distance in _SIMILARITIES
+        falls = distance in SIMILARITIES
         for measure, name in MEASURES.items():
             known = rows[rows[measure].notna()].sort_values("budget", ascending=not falls, kind="stable")
             if known.empty:

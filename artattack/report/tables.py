@@ -110,6 +110,7 @@ def means(name: str, title: str, column: str, form: str = "+.2f") -> Column:
     return Column(name, title, cell)
 
 
+_ADJUSTED = number("p, adjusted", "exact McNemar test, Holm's correction", "p_holm", ".2g")
 _CLASSIFIER = words("classifier", "who is scored", "classifier", named=True)
 SUMMARY = (
     words("attack", "ATTACK/STYLE/SOURCE; clean is the untouched images", "label", named=True),
@@ -140,7 +141,7 @@ CONTROLS = (
     means("difference", "attack - control, with its 95 % interval", "difference"),
     number("attack only", "images flipped by the attack and not by the control", "only_variant", "d"),
     number("control only", "images flipped by the control and not by the attack", "only_control", "d"),
-    number("p, adjusted", "exact McNemar test, Holm over the table", "p_holm", ".2g"),
+    _ADJUSTED,
     words("verdict", "does the attack beat the best control", "verdict"),
 )
 PAIRS = (
@@ -151,7 +152,7 @@ PAIRS = (
     number("flip rate a", "of a", "rate_a", ".0%"),
     number("flip rate b", "of b", "rate_b", ".0%"),
     means("difference", "a - b, with its 95 % interval", "difference"),
-    number("p, adjusted", "exact McNemar test, Holm over the table", "p_holm", ".2g"),
+    _ADJUSTED,
 )
 AREAS = (
     words("attack", "ATTACK/STYLE/SOURCE", "label", named=True),
