@@ -16,20 +16,20 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from artattack.attacks.style import StyleTransferAttack as StyleTransferAttack
-    from artattack.benchmark import run_benchmark as run_benchmark
-    from artattack.datasets import load_images as load_images
     from artattack.errors import ArtattackError as ArtattackError
+    from artattack.evaluation.run import run_benchmark as run_benchmark
+    from artattack.inputs.image_sets import load_images as load_images
     from artattack.models import load_model as load_model
-    from artattack.results import load_run as load_run
+    from artattack.results.run_folder import load_run as load_run
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "attacks.style": ["StyleTransferAttack"],
-        "benchmark": ["run_benchmark"],
-        "datasets": ["load_images"],
         "errors": ["ArtattackError"],
+        "evaluation.run": ["run_benchmark"],
+        "inputs.image_sets": ["load_images"],
         "models": ["load_model"],
-        "results": ["load_run"],
+        "results.run_folder": ["load_run"],
     },
 )

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from pydantic.fields import FieldInfo
 
-    from artattack.photo import View
-    from artattack.plan import Plan
+    from artattack.evaluation.photo import View
+    from artattack.evaluation.plan import Plan
 
 _DEFAULT = Benchmark()
 _DEFAULT_BACKBONE = next(entry.backbone[0] for entry in _DEFAULT.attacks if isinstance(entry, StyleEntry))
@@ -149,7 +149,7 @@ def run(
 
     Exit codes: 0 all done; 1 done, but some cells or images failed (column `error`); 2 bad input; 130 interrupted.
     """
-    from artattack.plan import make_plan
+    from artattack.evaluation.plan import make_plan
 
     benchmark = _overridden(load_benchmark(file), seed, limit, compare or [])
     if resume and out is None:
@@ -158,9 +158,9 @@ def run(
     if dry_run:
         _print_plan(plan)
         return
-    from artattack.benchmark import Run, run_path
+    from artattack.evaluation.run import Run, run_path
     from artattack.report import write_report
-    from artattack.results import load_run, print_summary
+    from artattack.results.run_folder import load_run, print_summary
 
     path = run_path(benchmark, out)
     try:
@@ -314,7 +314,7 @@ def attack(
     **options: Any,
 ) -> None:
     """Paint one photo in a style, and print what each classifier sees before and after."""
-    from artattack.photo import attack_photo
+    from artattack.evaluation.photo import attack_photo
 
     if size != "original" and not (size.isdigit() and int(size) >= _LEAST_SIZE):
         raise ArtattackError(f"--size: a number of pixels from {_LEAST_SIZE} on, or original, not '{size}'")
@@ -376,7 +376,7 @@ def check(
     Exit codes: 0 all passed or do not apply; 1 some failed or broke down; 2 bad input; 130 interrupted.
     """
     from artattack.checks import all_sound, run_checks, targets_by_name, targets_of_run, write_checks
-    from artattack.numbers import parse_number
+    from artattack.validation import parse_number
 
     radius = parse_number(eps)
     if not 0 < radius <= 1:
@@ -393,7 +393,7 @@ def check(
         _say(f"Written: {path}")
     if of_run and out is None:
         from artattack.report import write_report
-        from artattack.results import load_run
+        from artattack.results.run_folder import load_run
 
         _say(f"Report: {write_report(load_run(what[0]))}")
     if not all_sound(checks):
@@ -425,9 +425,10 @@ def compare_command(
     table: Annotated[Path | None, typer.Option("--csv", help="CSV to write, a row for each rate.")] = None,
 ) -> None:
     """Set runs side by side: which rates differ from the first run's, by how much, beyond chance or not, and why."""
-    from artattack.records import to_csv
-    from artattack.results import load_run, write_file
-    from artattack.side_by_side import compare_runs, print_side_by_side
+    from artattack.files import write_file
+    from artattack.results.between_runs import compare_runs, print_side_by_side
+    from artattack.results.records import to_csv
+    from artattack.results.run_folder import load_run
 
     if len(runs) < 2:
         raise ArtattackError("compare: give two or more run folders, the reference first")
@@ -452,8 +453,8 @@ def export(
     out: Annotated[Path, typer.Option("-o", "--out", help="File to write; for robustbench, the folder.")],
 ) -> None:
     """Write a run in another project's format, for the tools that read it."""
-    from artattack.formats import export as write_export
-    from artattack.results import load_run
+    from artattack.results.exports import export as write_export
+    from artattack.results.run_folder import load_run
 
     for path in write_export(load_run(run), name, out):
         _say(f"Written: {path}")
@@ -511,8 +512,9 @@ def report(
     ] = None,
 ) -> None:
     """Write a finished run's report: one HTML file that opens without a network; or tables, or figures."""
+    from artattack.files import write_file
     from artattack.report import save_figures, write_report, write_tables
-    from artattack.results import load_run, write_file
+    from artattack.results.run_folder import load_run
 
     opened = load_run(folder)
     if figures is not None:
@@ -529,7 +531,7 @@ def report(
 @app.command("styles", epilog=_examples("artattack styles"))
 def styles_command() -> None:
     """List the styles that come with the package."""
-    from artattack.styles import style_names
+    from artattack.inputs.styles import style_names
 
     for name in style_names():
         _say(name)
@@ -541,7 +543,7 @@ def styles_command() -> None:
 def datasets_command(context: typer.Context) -> None:
     """List image sets, or fetch one with `artattack datasets fetch NAME`."""
     if context.invoked_subcommand is None:
-        from artattack.datasets import image_set_infos
+        from artattack.inputs.image_sets import image_set_infos
 
         rows = [[i.name, "yes" if i.available else "no", i.description, i.needs] for i in image_set_infos()]
         console.print(_table(["name", "here", "what", "needs"], rows, prose=2))
@@ -560,7 +562,7 @@ def fetch(
     source: Annotated[Path | None, typer.Option("--from", help="Take the files from a local copy.")] = None,
 ) -> None:
     """Download an image set, with checksums; run again to resume."""
-    from artattack.datasets import fetch_imagenet_sample
+    from artattack.inputs.image_sets import fetch_imagenet_sample
 
     if name != "imagenet-sample":
         raise unknown("image set to fetch", name, ["imagenet-sample"])

@@ -25,11 +25,11 @@ from pydantic import (
 )
 
 from artattack.attacks.baselines import baseline_info
-from artattack.datasets import image_set_infos
 from artattack.errors import ArtattackError, nearest
+from artattack.inputs.image_sets import image_set_infos
+from artattack.inputs.styles import style_names
 from artattack.models.registry import model_infos
-from artattack.numbers import parse_number
-from artattack.styles import style_names
+from artattack.validation import parse_number
 
 CONTROLS = ("noise", "blur", "jpeg", "colour", "blend", "random-backbone")
 STYLE_CONTROLS = ("blend", "random-backbone")  # those that need a style, and so a style attack whose it is

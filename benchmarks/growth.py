@@ -36,7 +36,7 @@ class Cost(NamedTuple):
 def cost(count: int, size: int, steps: int) -> Cost:
     """Run a benchmark of some images in this process. Images are repeated as needed."""
     from artattack import run_benchmark
-    from artattack.datasets import open_image_set
+    from artattack.inputs.image_sets import open_image_set
 
     looks: list[tuple[float, int]] = []  # when, and cells done by then
     with tempfile.TemporaryDirectory() as folder:

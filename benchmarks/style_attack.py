@@ -160,10 +160,10 @@ def measured(name: str, steps: int, arguments: argparse.Namespace) -> tuple[list
     """Return the rows of all contenders on one backbone, of the machine's limits beside it, and of the parts."""
     from style_loops import Task
 
-    from artattack.datasets import load_images
+    from artattack.inputs.image_sets import load_images
+    from artattack.inputs.styles import load_styles
     from artattack.models import load_model
     from artattack.models.network import layer_names, rebuild
-    from artattack.styles import load_styles
 
     model = load_model(name, weights="random")
     styles = layer_names(model.network, model.style_layers)

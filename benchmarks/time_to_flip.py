@@ -33,7 +33,7 @@ def main() -> None:
     start()
     from artattack import StyleTransferAttack, load_images, load_model
     from artattack.distances import l2
-    from artattack.images import quantize
+    from artattack.inputs.images import quantize
     from artattack.models.estimator import to_estimator
 
     images = load_images("samples", size=arguments.size, limit=arguments.limit)

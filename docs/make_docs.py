@@ -21,12 +21,12 @@ import artattack  # noqa: F401  (chooses Keras 2 before TensorFlow loads)
 from artattack.attacks.objective import Objective, Targets
 from artattack.config import StyleOptions
 from artattack.distances import checkerboard
-from artattack.images import fit, read_image, to_float, to_uint8
+from artattack.inputs.images import fit, read_image, to_float, to_uint8
+from artattack.inputs.styles import load_styles
 from artattack.models import load_model
 from artattack.report import save_figures
 from artattack.report.tables import clean_error
-from artattack.results import RunFolder, load_run
-from artattack.styles import load_styles
+from artattack.results.run_folder import RunFolder, load_run
 
 HERE = Path(__file__).parent
 STRIDE = 4  # of QuickNet's stem, in pixels: the grid that its gradients paint

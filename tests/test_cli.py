@@ -20,12 +20,12 @@ from typer.testing import CliRunner, Result
 import artattack.models
 from artattack import cli
 from artattack.attacks.baselines import baseline_infos
-from artattack.benchmark import Run
 from artattack.config import StyleOptions
-from artattack.datasets import open_image_set
+from artattack.evaluation.run import Run
+from artattack.inputs.image_sets import open_image_set
+from artattack.inputs.styles import style_names
 from artattack.models import model_infos
-from artattack.results import load_run
-from artattack.styles import style_names
+from artattack.results.run_folder import load_run
 
 pytestmark = pytest.mark.usefixtures("models_load_once")
 
@@ -268,7 +268,7 @@ def test_interrupting_another_command_is_one_line(monkeypatch: pytest.MonkeyPatc
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("artattack.styles.style_names", interrupted)
+    monkeypatch.setattr("artattack.inputs.styles.style_names", interrupted)
     done = artattack_says("styles")
     assert (done.exit_code, done.stderr) == (130, "artattack: interrupted\n")
 

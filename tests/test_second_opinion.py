@@ -8,7 +8,7 @@ import tensorflow as tf
 import artattack
 from artattack.attacks.baselines import make_baseline
 from artattack.models.estimator import to_estimator
-from artattack.statistics import wilson
+from artattack.results.statistics import wilson
 
 SIZE = 64
 EPS, STEP, STEPS = 1 / 255, 0.25 / 255, 6  # small enough that some images withstand it

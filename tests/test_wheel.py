@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import artattack
-from artattack.results import load_run
+from artattack.results.run_folder import load_run
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artattack.errors import ArtattackError, nearest, unknown
-from artattack.numbers import parse_number
+from artattack.validation import parse_number
 
 
 @dataclass(frozen=True)

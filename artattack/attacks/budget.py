@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from artattack.distances import DISTANCES
 from artattack.errors import ArtattackError, unknown
-from artattack.images import quantize
+from artattack.inputs.images import quantize
 
 _SIMILARITIES = frozenset({"ssim", "ms_ssim", "psnr"})  # fall as images move apart
 _HALVINGS = 24  # of an interval of factors: finer than the 8-bit grid can show

@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 
 from artattack.attacks.budget import match, within
 from artattack.errors import unknown
-from artattack.images import quantize, to_float, to_uint8
+from artattack.inputs.images import quantize, to_float, to_uint8
 
 _HALVINGS = 10  # of a path: the rest of the way is met on a straight line
 _WIDEST = 0.25  # standard deviation of the strongest blur, over the longer side

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from artattack.config import StyleOptions
 from artattack.errors import ArtattackError
-from artattack.labels import class_index, class_name
+from artattack.inputs.labels import class_index, class_name
 from artattack.models.model import Model
 
 _SHRINK = 0.75  # of the image's side, the least that random views are resized to
@@ -94,7 +94,7 @@ def margin(logits: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
 
 
 def rounded(x: tf.Tensor) -> tf.Tensor:
-    """Return images in [0, 1] on the 8-bit grid, to the bit as `artattack.images.quantize`; the gradient passes as is.
+    """Return images in [0, 1] on the 8-bit grid, to the bit as `quantize`; the gradient passes as is.
 
     Looked up, since TensorFlow turns a division by 255 into a product that is off by a bit.
     """

@@ -19,10 +19,10 @@ from artattack.attacks.objective import Objective
 from artattack.config import StyleOptions, parse_options
 from artattack.distances import DISTANCES
 from artattack.errors import ArtattackError, unknown
-from artattack.images import fit, read_image, to_float
+from artattack.inputs.images import fit, read_image, to_float
+from artattack.inputs.styles import load_styles
 from artattack.models.model import Model, Preprocessing
 from artattack.models.network import default_layers
-from artattack.styles import load_styles
 
 _DEFAULTS = StyleOptions().model_dump()
 

@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 
 from artattack.config import Benchmark, ModelSpec
-from artattack.datasets import Sample, load_images, spread
 from artattack.errors import ArtattackError
-from artattack.images import quantize, read_image, to_float
-from artattack.records import to_csv
-from artattack.results import load_run, write_file
+from artattack.files import write_file
+from artattack.inputs.image_sets import Sample, load_images, spread
+from artattack.inputs.images import quantize, read_image, to_float
+from artattack.results.records import to_csv
+from artattack.results.run_folder import load_run
 
 if TYPE_CHECKING:
     from artattack.models.model import Model

@@ -5,7 +5,7 @@ False Sense of Security, ICML 2018; for binarized networks Galloway et al., Atta
 ICLR 2018, and Gupta & Ajanthan, Improved Gradient-Based Adversarial Attacks for Quantized Networks, AAAI 2022.
 
 Every check takes a `Subject` and returns an `Outcome`. Attacks are compared at the subject's `radius`. Where rates of
-the same images are compared, a difference counts if its paired 95 % interval (`artattack.statistics.newcombe`)
+the same images are compared, a difference counts if its paired 95 % interval (`artattack.results.statistics.newcombe`)
 excludes 0, with Bonferroni's correction if several are looked at. Where single images count, a share of `ALLOWANCE`
 may be odd: the check fails if the Wilson interval of that share lies above it.
 """
@@ -23,7 +23,7 @@ from artattack.attacks.surrogate import SURROGATES
 from artattack.checks.subject import Array, Flips, Subject
 from artattack.distances import l2
 from artattack.models.model import Model, resize
-from artattack.statistics import newcombe, wilson
+from artattack.results.statistics import newcombe, wilson
 
 ALLOWANCE = 0.05  # share of images that may be odd
 

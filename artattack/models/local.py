@@ -23,7 +23,7 @@ from tf_keras.src.saving.legacy.saved_model import json_utils
 from tf_keras.src.saving.serialization_lib import SafeModeScope
 
 from artattack.errors import ArtattackError
-from artattack.labels import LabelSpace
+from artattack.inputs.labels import LabelSpace
 from artattack.models.model import Model, Preprocessing, parse_preprocessing, weights_sha256
 from artattack.models.network import is_binary_convolution, is_convolution, reason, rebuild, with_logits
 

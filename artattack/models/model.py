@@ -13,7 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from artattack.errors import ArtattackError, unknown
-from artattack.labels import LabelSpace
+from artattack.inputs.labels import LabelSpace
 
 
 @dataclass(frozen=True)

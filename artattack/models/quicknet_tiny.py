@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from artattack.errors import ArtattackError
-from artattack.labels import LabelSpace, class_index
+from artattack.files import sha256_file
+from artattack.inputs.labels import LabelSpace, class_index
 from artattack.models.info import ModelInfo
 
 _WEIGHTS = Path(__file__).with_name("weights") / "quicknet_tiny.h5"
@@ -38,7 +38,7 @@ def build(info: ModelInfo, weights: str | Path, classes: int) -> Any:
     from artattack.models import larq_zoo
 
     if weights == "bundled":
-        if hashlib.sha256(_WEIGHTS.read_bytes()).hexdigest() != _SHA256:
+        if sha256_file(_WEIGHTS) != _SHA256:
             raise ArtattackError(f"'{_WEIGHTS}' is not the file that was bundled; install artattack anew")
         weights = _WEIGHTS
     return larq_zoo.build(info, weights, classes)

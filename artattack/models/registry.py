@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from artattack.errors import ArtattackError, unknown
-from artattack.labels import IMAGENET, LabelSpace, class_index
+from artattack.inputs.labels import IMAGENET, LabelSpace, class_index
 from artattack.models import keras_applications, larq_zoo, quicknet_tiny
 from artattack.models.info import ModelInfo
 

@@ -1,7 +1,7 @@
 """The report of a run: one HTML file that opens without a network, tables for papers, figures."""
 
-from artattack.report.drawings import save_figures
-from artattack.report.formats import FORMATS, summary_table, write_tables
+from artattack.report.matplotlib_figures import save_figures
 from artattack.report.page import write_report
+from artattack.report.text_tables import FORMATS, summary_table, write_tables
 
 __all__ = ["FORMATS", "save_figures", "summary_table", "write_report", "write_tables"]

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from artattack.comparison import SIMILARITIES
-from artattack.records import RANDOM, attack_labels, variant_labels
 from artattack.report.tables import at_own_distance, untrained
-from artattack.results import RunFolder
+from artattack.results.comparison import SIMILARITIES
+from artattack.results.records import RANDOM, attack_labels, variant_labels
+from artattack.results.run_folder import RunFolder
 
 # Apart for any colour vision, at least 3 to 1 on the page's paper both light and dark; grey is for what is beside.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#C0679A", "#AD7D00", "#7B6FD0")

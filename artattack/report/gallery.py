@@ -11,9 +11,9 @@ import pandas as pd
 from PIL import Image
 
 from artattack.errors import ArtattackError
-from artattack.images import read_image
-from artattack.records import variant_labels
-from artattack.results import RunFolder
+from artattack.inputs.images import read_image
+from artattack.results.records import variant_labels
+from artattack.results.run_folder import RunFolder
 
 LIMIT = 96  # pictures on the page
 _CONTROLS = 24  # of these, for controls

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from artattack.data import glossary_file
+from artattack.inputs.paths import glossary_file
 
 
 class Entry(NamedTuple):

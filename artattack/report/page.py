@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import pandas as pd
 from markupsafe import Markup
 
-from artattack.report import interactive, tables, transfer, words
+from artattack.files import write_file
+from artattack.report import findings, plotly_figures, tables, transfer
 from artattack.report.figures import Curves, Dots, curves, flip_rates, numbers
 from artattack.report.gallery import gallery
 from artattack.report.glossary import glossary
-from artattack.results import RunFolder, write_file
+from artattack.results.run_folder import RunFolder
 
 _HASHES = 1000  # images whose hashes are listed
 
@@ -77,8 +78,8 @@ def render(run: RunFolder) -> str:
     scripts = [get_plotlyjs(), (own / "report.js").read_text("utf-8")]
     info = run.info
     config = info["config"]
-    keys = words.key_figures(run)
-    failures, failed = words.failures(run)
+    keys = findings.key_figures(run)
+    failures, failed = findings.failures(run)
     hashes = config.get("images", {})
     return environment.get_template("report.html").render(
         info=info,
@@ -91,16 +92,16 @@ def render(run: RunFolder) -> str:
         images=run.records.loc[run.records["error"].isna(), "image"].nunique(),
         attacks=_attacks(run),
         keys=keys,
-        in_words=list(words.in_words(keys)),
-        own_distances=words.against_controls(run.controls[run.controls["budget"].isna()]),
-        budgets=words.against_controls(run.controls[run.controls["budget"].notna()]),
+        in_words=list(findings.in_words(keys)),
+        own_distances=findings.against_controls(run.controls[run.controls["budget"].isna()]),
+        budgets=findings.against_controls(run.controls[run.controls["budget"].notna()]),
         rates=_shown(rates) if (rates := flip_rates(run)).rows else None,
         curves=[_shown(figure) for figure in curves(run)],
         matrices=list(transfer.matrices(run)),
         tables=_tables(run),
         gallery=gallery(run),
         checks=_checks(run),
-        skipped=words.skipped(run),
+        skipped=findings.skipped(run),
         failures=failures,
         failed=failed,
         glossary=glossary(),
@@ -124,9 +125,9 @@ def _attacks(run: RunFolder) -> dict[str, int]:
 
 def _shown(figure: Dots | Curves) -> Shown:
     if isinstance(figure, Dots):
-        panels = [("", Markup(interactive.dots(figure)))]
+        panels = [("", Markup(plotly_figures.dots(figure)))]
     else:
-        panels = [(panel.title, Markup(interactive.panel(figure, panel))) for panel in figure.panels]
+        panels = [(panel.title, Markup(plotly_figures.panel(figure, panel))) for panel in figure.panels]
     return Shown(figure.id, figure.title, panels, *numbers(figure))
 
 

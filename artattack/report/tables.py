@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from artattack.records import RANDOM, attack_labels, variant_labels
-from artattack.results import RunFolder
+from artattack.results.records import RANDOM, attack_labels, variant_labels
+from artattack.results.run_folder import RunFolder
 
 Row = Mapping[Any, Any]
 _LAST = float("inf")  # where a missing number is sorted

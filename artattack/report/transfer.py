@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from artattack.report.tables import EMPTY, Cell, rate
-from artattack.results import RunFolder
+from artattack.results.run_folder import RunFolder
 
 
 class Line(NamedTuple):

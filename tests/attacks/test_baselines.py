@@ -15,7 +15,7 @@ from artattack.attacks.baselines import at_budget, baseline_info, baseline_infos
 from artattack.errors import ArtattackError
 from artattack.models.estimator import to_estimator
 from artattack.models.model import Model, Preprocessing
-from artattack.numbers import parse_number
+from artattack.validation import parse_number
 
 SIZE, CLASSES, EPS = 8, 4, 8 / 255
 X = np.random.default_rng(0).uniform(0.2, 0.8, (3, SIZE, SIZE, 3)).astype(np.float32)

@@ -10,7 +10,7 @@ from artattack.attacks.budget import check_budget, match, project
 from artattack.attacks.controls import control
 from artattack.distances import DISTANCES, l2
 from artattack.errors import ArtattackError
-from artattack.images import quantize
+from artattack.inputs.images import quantize
 
 
 def _images(seed: int, n: int = 2) -> tuple[np.ndarray, np.ndarray]:

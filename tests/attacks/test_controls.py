@@ -12,7 +12,7 @@ from artattack.attacks.controls import LINES, PATHS, blur, control, jpeg
 from artattack.config import CONTROLS
 from artattack.distances import DISTANCES
 from artattack.errors import ArtattackError
-from artattack.images import quantize
+from artattack.inputs.images import quantize
 
 SIZE = 48
 RNG = np.random.default_rng(0)

@@ -12,7 +12,7 @@ from artattack.attacks import guidance
 from artattack.attacks.guidance import Guidance, margin, random_view, rounded
 from artattack.config import StyleOptions
 from artattack.errors import ArtattackError
-from artattack.images import quantize
+from artattack.inputs.images import quantize
 from artattack.models.model import Model, Preprocessing
 
 RNG = np.random.default_rng(0)

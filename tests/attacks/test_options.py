@@ -14,7 +14,7 @@ from artattack.attacks.objective import total_variation
 from artattack.attacks.style import StyleTransferAttack
 from artattack.distances import DISTANCES, l2, linf
 from artattack.errors import ArtattackError
-from artattack.images import quantize
+from artattack.inputs.images import quantize
 from artattack.models.estimator import ArtEstimator, to_estimator
 from artattack.models.model import Model
 

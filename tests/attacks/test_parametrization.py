@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from artattack.attacks.parametrization import Fourier
 from artattack.attacks.style import StyleTransferAttack
-from artattack.datasets import load_images
 from artattack.distances import checkerboard
+from artattack.inputs.image_sets import load_images
 from artattack.models import load_model
 from artattack.models.estimator import to_estimator
 

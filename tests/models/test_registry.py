@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from artattack.errors import ArtattackError
-from artattack.labels import IMAGENET, class_index
+from artattack.inputs.labels import IMAGENET, class_index
 from artattack.models import load_model, model_infos
 from artattack.models.registry import parse_label_space
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from artattack.images import save_png
-from artattack.results import RunFolder
+from artattack.inputs.images import save_png
+from artattack.results.run_folder import RunFolder
 
 EVIL = "</script><script>window.evil = 1</script><img src=x onerror='window.evil = 1'>\"&amp;"
 

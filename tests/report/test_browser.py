@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from artattack.report import write_report
-from artattack.results import RunFolder
+from artattack.results.run_folder import RunFolder
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="the browser test needs selenium")
 WebDriverWait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait

@@ -17,19 +17,19 @@ import pytest
 from typer.testing import CliRunner
 
 from artattack.cli import app
-from artattack.comparison import AREA_COLUMNS, CONTROL_COLUMNS, PAIR_COLUMNS
 from artattack.errors import ArtattackError
-from artattack.records import RECORD_COLUMNS, SUMMARY_COLUMNS
 from artattack.report import save_figures, summary_table, write_report, write_tables
 from artattack.report.figures import COLOURS, GREY, Point, curves, flip_rates, numbers
+from artattack.report.findings import against_controls, failures, key_figures, skipped
 from artattack.report.gallery import amplified, gallery
 from artattack.report.glossary import glossary
-from artattack.report.interactive import dots, panel
 from artattack.report.page import render
+from artattack.report.plotly_figures import dots, panel
 from artattack.report.tables import Cell, rate
 from artattack.report.transfer import matrices
-from artattack.report.words import against_controls, failures, key_figures, skipped
-from artattack.results import RunFolder
+from artattack.results.comparison import AREA_COLUMNS, CONTROL_COLUMNS, PAIR_COLUMNS
+from artattack.results.records import RECORD_COLUMNS, SUMMARY_COLUMNS
+from artattack.results.run_folder import RunFolder
 
 MakeRun = Callable[..., RunFolder]
 
@@ -448,7 +448,7 @@ def test_the_command(run: RunFolder, tmp_path: Path) -> None:
 
 def test_the_report_needs_no_tensorflow_and_starts_without_the_libraries_it_draws_with(run: RunFolder) -> None:
     code = (
-        "import sys; import artattack.report as report; from artattack.results import load_run\n"
+        "import sys; import artattack.report as report; from artattack.results.run_folder import load_run\n"
         "early = [name for name in ('plotly', 'jinja2', 'matplotlib') if name in sys.modules]\n"
         f"report.write_report(load_run({str(run.path)!r}))\n"
         "assert not early, early\n"

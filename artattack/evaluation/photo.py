@@ -1,0 +1,116 @@
+"""One photo: paint it in a style, and ask every classifier what it sees before and after."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from artattack.config import Images, StyleOptions
+from artattack.errors import ArtattackError
+from artattack.evaluation.scoring import TOP, top_k
+from artattack.evaluation.tiles import paint_tiles
+from artattack.inputs.images import fit, read_image, save_png, to_float, to_uint8
+from artattack.inputs.styles import load_styles
+from artattack.models.registry import check_model
+from artattack.runtime import load_tensorflow
+
+if TYPE_CHECKING:
+    from artattack.models.model import Model
+
+
+class View(NamedTuple):
+    """What one classifier sees: its five best classes with their confidences, before and after."""
+
+    classifier: str
+    weights: str
+    before: list[tuple[int, str, float]]
+    after: list[tuple[int, str, float]]
+
+
+def attack_photo(
+    photo: Path,
+    out: Path,
+    *,
+    style: str,
+    backbone: str,
+    guides: Sequence[str],
+    classifiers: Sequence[str],
+    size: int | None,
+    tile: int | None,
+    images: Images,
+    seed: int,
+    options: StyleOptions,
+) -> list[View]:
+    """Paint one photo, write it as PNG, and return each classifier's view of the file written.
+
+    Args:
+        photo: any image file.
+        out: the PNG to write.
+        style: a style's name or an image file; `a+b` blends two.
+        backbone: model whose features say what style is.
+        guides: models led astray while style is transferred.
+        classifiers: models asked what they see.
+        size: side of the square cut from the photo, or None to keep the photo's own shape and resolution.
+        tile: side of the tiles that the photo is painted in, or None to paint it whole.
+        images: how classifiers are shown a photo kept at its own resolution, as a benchmark would cut it.
+        seed: every random choice follows from it.
+        options: of the style attack.
+
+    Raises:
+        ArtattackError: the photo, the style or a model is not usable.
+    """
+    before = read_image(photo)
+    if size is not None:
+        before = fit(before, size, images.crop)
+    names = tuple(dict.fromkeys((backbone, *guides, *classifiers)))
+    for name in names:
+        check_model(name)
+    load_styles(style, (8, 8))
+    _check_out(out, photo)
+
+    load_tensorflow()  # takes seconds: only now that all names are known to be right
+    from artattack.attacks.style import StyleTransferAttack
+    from artattack.models import load_model
+    from artattack.models.estimator import to_estimator
+
+    models = {name: load_model(name, seed=seed) for name in names}
+    shape = (tile, tile, 3) if tile else before.shape
+    attack = StyleTransferAttack(
+        to_estimator(models[backbone], input_shape=shape),  # type: ignore[arg-type]
+        styles=style,
+        guides=[to_estimator(models[name], input_shape=shape) for name in guides],  # type: ignore[arg-type]
+        seed=seed,
+        verbose=sys.stderr.isatty(),
+        **options.model_dump(),
+    )
+    x = to_float(before)
+    after = to_uint8(paint_tiles(x, tile, attack.generate) if tile else attack.generate(x[np.newaxis])[0])
+    save_png(out, after)
+    shown = [image if size is not None else fit(image, images.size, images.crop) for image in (before, after)]
+    return [_view(name, models[name], to_float(np.stack(shown))) for name in classifiers]
+
+
+def _check_out(out: Path, photo: Path) -> None:
+    """Find out that a PNG cannot be written before a minute of painting, not after."""
+    if out.suffix.lower() != ".png":
+        raise ArtattackError(f"{out}: what is painted is written as PNG; give a name that ends in .png")
+    if out.is_dir():
+        raise ArtattackError(f"{out}: is a folder; give the name of a PNG file")
+    if out.exists() and out.samefile(photo):
+        raise ArtattackError(f"{out}: is the photo itself; give the painted one another name")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise ArtattackError(f"{out}: cannot be written: {error.strerror}") from error
+
+
+def _view(name: str, model: Model, pair: np.ndarray) -> View:
+    before, after = top_k(model.predict(pair), model.label_space, TOP)
+    return View(name, model.weights, before, after)

@@ -1,0 +1,1 @@
+"""What a run reads: images, labels, styles, image sets, and where they lie."""

@@ -1,0 +1,145 @@
+"""Decode, validate, resize and save images. Arrays are uint8 here, float32 in [0, 1] everywhere else."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from artattack.errors import ArtattackError
+from artattack.files import write_file
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Read any image file as sRGB, upright, uint8 (H, W, 3).
+
+    Orientation (EXIF) and colour profiles are applied; transparent parts lie on white; 16-bit values are
+    scaled to 8 bits; of an animation, the first frame is read.
+
+    Raises:
+        ArtattackError: the file is missing, is no image, is cut short, is too large to be meant, or has values
+            of unknown scale.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ArtattackError(f"{path}: a folder, not an image")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=_formats()) as image:
+                image.load()
+                return np.asarray(_rgb(image))
+    except FileNotFoundError:
+        raise ArtattackError(f"{path}: no such file") from None
+    except UnidentifiedImageError:
+        raise ArtattackError(f"{path}: not an image of a known format") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ArtattackError(f"{path}: too many pixels for a photo; scale it down first") from None
+    except Exception as error:  # decoders raise whatever damage makes them trip over: RuntimeError (AVIF)...
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        raise ArtattackError(f"{path}: cannot be read as an image: {reason}") from error
+
+
+def _formats() -> list[str]:
+    """Return the formats Pillow reads, but the one for which it starts another program."""
+    Image.init()
+    return [name for name in Image.OPEN if name != "EPS"]
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        return _eight_bit(image)
+    profile = image.info.get("icc_profile")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        alpha = image.getchannel("A")
+        colour = _srgb(image.convert("RGB"), profile)
+        white = Image.new("RGB", image.size, "white")
+        return Image.composite(colour, white, alpha)
+    if image.mode not in ("RGB", "CMYK", "L", "LAB"):
+        image = image.convert("RGB")
+    return _srgb(image, profile)
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Scale greyscale of more than 8 bits: 0..65535 for integers, 0..1 for floats."""
+    values = np.asarray(image, np.float64)
+    top = 1 if image.mode == "F" else 65535
+    if not ((values >= 0) & (values <= top)).all():
+        raise ValueError(f"it has values outside 0..{top}; save it with 8 or 16 bits a channel")
+    return Image.fromarray(to_uint8(values / top)).convert("RGB")
+
+
+def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Convert to sRGB by the embedded profile; without one, or with a broken one, take the values as sRGB."""
+    if profile:
+        try:
+            embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(image, embedded, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            if converted is not None:
+                return converted
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            pass
+    return image.convert("RGB")
+
+
+def fit(image: np.ndarray, size: int | tuple[int, int], crop: float = 0.875) -> np.ndarray:
+    """Cut out the centre and resize it, bicubic and antialiased (Pillow).
+
+    Args:
+        image: uint8 (H, W, 3).
+        size: side, or (height, width), of the result in pixels.
+        crop: share of the largest central rectangle of the wanted shape that is kept, in (0, 1].
+
+    Returns:
+        uint8 (height, width, 3).
+
+    Raises:
+        ArtattackError: the size or the crop makes no sense.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1 or not 0 < crop <= 1:
+        raise ArtattackError(
+            f"cannot fit an image to {height} x {width} with crop {crop}: sizes from 1, crop in (0, 1]"
+        )
+    scale = crop * min(image.shape[0] / height, image.shape[1] / width)
+    # Rounding may put a corner of the box a hair outside the image, which Pillow refuses.
+    top, left = max(0.0, (image.shape[0] - scale * height) / 2), max(0.0, (image.shape[1] - scale * width) / 2)
+    box = (left, top, image.shape[1] - left, image.shape[0] - top)
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC, box=box))
+
+
+def to_float(image: np.ndarray) -> np.ndarray:
+    """Return uint8 images as float32 in [0, 1]."""
+    return np.asarray(image, np.float32) / np.float32(255)
+
+
+def to_uint8(x: np.ndarray) -> np.ndarray:
+    """Return float images in [0, 1] as uint8: rounded half up, clipped.
+
+    Raises:
+        ArtattackError: a value is not finite.
+    """
+    if not np.isfinite(x).all():
+        raise ArtattackError("an image has values that are not finite")
+    return np.asarray(np.floor(np.clip(x, 0.0, 1.0) * 255.0 + 0.5), np.uint8)
+
+
+def quantize(x: np.ndarray) -> np.ndarray:
+    """Return float32 images on the 8-bit grid: what a PNG of them would hold."""
+    return to_float(to_uint8(x))
+
+
+def save_png(path: Path, image: np.ndarray) -> None:
+    """Write uint8 (H, W, 3) as PNG, all or nothing.
+
+    Raises:
+        ArtattackError: the disk does not take it.
+    """
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, format="PNG")
+    write_file(path, file.getvalue())

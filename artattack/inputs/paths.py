@@ -1,0 +1,17 @@
+"""Where the package's own data lies: manifests, class names, styles."""
+
+from pathlib import Path
+
+
+def data_dir() -> Path:
+    """Return the folder of manifests and styles: in the installed package, or in a checkout beside it."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "_datasets"
+    return installed if installed.is_dir() else package.parent / "datasets"
+
+
+def glossary_file() -> Path:
+    """Return the file that says what each column means: in the installed package, or in a checkout beside it."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "_datasets" / "columns.md"
+    return installed if installed.is_file() else package.parent / "results" / "README.md"

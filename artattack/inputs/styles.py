@@ -1,0 +1,44 @@
+"""Style images: those that come with the package, and any image file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from artattack.errors import ArtattackError, nearest
+from artattack.inputs.images import fit, read_image, to_float
+from artattack.inputs.paths import data_dir
+
+
+def style_names() -> tuple[str, ...]:
+    """Return the names of the styles that come with the package."""
+    return tuple(sorted(path.stem for path in (data_dir() / "styles").glob("*.png")))
+
+
+def load_styles(name: str | Path, size: int | tuple[int, int]) -> np.ndarray:
+    """Return the style images that a name stands for: one, or those joined by `+`.
+
+    Args:
+        name: a style's name, an image file, or several joined by `+`. A file with `+` in its own name stands alone.
+        size: side, or (height, width), in pixels; the centre is cut to that shape.
+
+    Returns:
+        float32 (S, height, width, 3) in [0, 1].
+
+    Raises:
+        ArtattackError: no such style or file.
+    """
+    whole = str(name)
+    parts = [whole] if Path(whole).expanduser().is_file() else whole.split("+")
+    return np.stack([to_float(fit(read_image(_file(part.strip())), size, crop=1.0)) for part in parts])
+
+
+def _file(name: str) -> Path:
+    names = style_names()
+    if name in names:
+        return data_dir() / "styles" / f"{name}.png"
+    path = Path(name).expanduser()
+    if name and (path.suffix or len(path.parts) > 1 or path.exists()):
+        return path  # reading it says what is wrong with it
+    raise ArtattackError(f"unknown style '{name}'{nearest(name, names)} (valid: {', '.join(names)}, or an image file)")

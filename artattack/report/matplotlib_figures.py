@@ -1,0 +1,140 @@
+"""Figures for papers: PNG and SVG, drawn by Matplotlib from the numbers of the page's figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from artattack.errors import ArtattackError
+from artattack.report.figures import COLOURS, GREY, Curves, Dots, Panel, curves, flip_rates, marked
+from artattack.report.tables import untrained
+from artattack.results.comparison import transfer_matrix
+from artattack.results.run_folder import RunFolder
+
+_STYLE = {
+    "font.size": 9,
+    "svg.hashsalt": "artattack",  # the same run always gives the same file
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.parse_math": False,  # a dollar sign in a name is one
+}
+_MARKERS = "osD^PXv"  # one more than colours, so that no two of 42 curves look alike
+_DPI = 200
+
+
+def save_figures(run: RunFolder, folder: Path) -> list[Path]:
+    """Write all figures of a run as PNG and SVG; return the files.
+
+    Raises:
+        ArtattackError: Matplotlib is not installed, or the folder cannot be written.
+    """
+    try:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure as Drawing
+    except ModuleNotFoundError as error:
+        raise ArtattackError("figures need Matplotlib: pip install 'artattack[figures]'") from error
+    drawn: dict[str, Callable[[Any], None]] = {}
+    if (rates := flip_rates(run)).rows:
+        drawn[rates.id] = partial(_dots, rates)
+        loud = untrained(run)
+        for rate in ("flip_rate", "success_rate"):
+            if not (table := transfer_matrix(run.summary, rate).dropna(axis="columns", how="all")).empty:
+                drawn[f"transfer-{rate.replace('_', '-')}"] = partial(_transfer, table, rate, loud)
+    drawn |= {figure.id: partial(_curves, figure) for figure in curves(run)}
+    written = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with mpl.rc_context(_STYLE):
+            for name, draw in drawn.items():
+                drawing = Drawing(layout="constrained")
+                draw(drawing)
+                for suffix, metadata in (("png", None), ("svg", {"Date": None})):
+                    drawing.savefig(path := folder / f"{name}.{suffix}", dpi=_DPI, metadata=metadata)
+                    written.append(path)
+    except OSError as error:
+        raise ArtattackError(f"{folder}: cannot be written: {error.strerror}") from error
+    return written
+
+
+def _dots(figure: Dots, drawing: Any) -> None:
+    drawing.set_size_inches(7, 1.2 + 0.26 * len(figure.rows))
+    axes = drawing.subplots()
+    axes.set_xlabel("flip rate")
+    axes.grid(alpha=0.25)
+    axes.set_yticks(range(len(figure.rows)), [name for name, _ in figure.rows])
+    for label, (_, control) in zip(axes.get_yticklabels(), figure.rows, strict=True):
+        label.set_style("italic" if control else "normal")
+    axes.set_ylim(len(figure.rows) - 0.4, -0.6)
+    axes.set_xlim(-0.02, 1.02)
+    for n, ((name, points), colour, marker) in enumerate(
+        zip(figure.series.items(), cycle(COLOURS), cycle(_MARKERS), strict=False)
+    ):
+        shift = 0.22 * (n - (len(figure.series) - 1) / 2)
+        for control in (False, True):  # which are hollow
+            known = [
+                (line + shift, point)
+                for line, ((_, is_control), point) in enumerate(zip(figure.rows, points, strict=True))
+                if point and is_control == control
+            ]
+            axes.errorbar(
+                [point.value for _, point in known],
+                [y for y, _ in known],
+                xerr=[
+                    [point.value - point.low for _, point in known],
+                    [point.high - point.value for _, point in known],
+                ],
+                fmt=marker,
+                color=colour,
+                markerfacecolor="white" if control else colour,
+                markersize=5,
+                linewidth=1,
+                label=None if control else name,
+            )
+    drawing.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+
+
+def _curves(figure: Curves, drawing: Any) -> None:
+    drawing.set_size_inches(3.1 * len(figure.panels), 3.4 + 0.16 * max(len(panel.curves) for panel in figure.panels))
+    for axes, panel in zip(
+        drawing.subplots(1, len(figure.panels), sharey=True, squeeze=False)[0], figure.panels, strict=True
+    ):
+        _panel(figure, panel, axes)
+    drawing.axes[0].set_ylabel(figure.up)
+
+
+def _panel(figure: Curves, panel: Panel, axes: Any) -> None:
+    axes.set_title(panel.title, fontsize=9, loc="left")
+    axes.set_xlabel(figure.across)
+    axes.grid(alpha=0.25)
+    if panel.beside:
+        axes.plot([*panel.beside], [*panel.beside.values()], ":", color=GREY, label="best control at each budget")
+    for (name, curve), colour, marker in zip(panel.curves.items(), cycle(COLOURS), cycle(_MARKERS), strict=False):
+        values, low, high = zip(*curve.values(), strict=True)
+        axes.fill_between([*curve], low, high, color=colour, alpha=0.1, linewidth=0)
+        axes.plot([*curve], values, color=colour, marker=marker, markersize=4, label=name)
+    if figure.falls:
+        axes.invert_xaxis()
+    if figure.share:
+        axes.set_ylim(-0.02, 1.02)
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.2), frameon=False, fontsize=7, borderaxespad=0)
+
+
+def _transfer(table: pd.DataFrame, rate: str, loud: set[str], drawing: Any) -> None:
+    """Draw a transfer matrix as a heat map."""
+    drawing.set_size_inches(3.2 + 1.3 * len(table.columns), 1.2 + 0.32 * len(table))
+    axes = drawing.subplots()
+    shown = axes.imshow(table.to_numpy(), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(table.columns)), [marked(str(name), loud) for name in table.columns])
+    labels = ["/".join(part for part in key if part) for key in table.index]
+    axes.set_yticks(range(len(table)), [marked(label, loud) for label in labels])
+    axes.set_xlabel("classifier")
+    for i, row in enumerate(table.to_numpy()):
+        for j, value in enumerate(row):
+            if value == value:
+                axes.text(j, i, f"{value:.0%}", ha="center", va="center", color="white" if value > 0.6 else "black")
+    drawing.colorbar(shown, label=rate.replace("_", " "))

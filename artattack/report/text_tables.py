@@ -1,0 +1,108 @@
+"""The summary for papers and spreadsheets: CSV, Markdown, LaTeX."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pandas as pd
+
+from artattack.errors import unknown
+from artattack.report.tables import (
+    SUMMARY,
+    Cell,
+    Column,
+    Row,
+    at_own_distance,
+    cells,
+    clean_error,
+    labelled,
+    means,
+    number,
+    rates,
+    untrained,
+    words,
+)
+from artattack.results.records import to_csv
+from artattack.results.run_folder import RunFolder
+
+
+def summary_table(run: RunFolder) -> pd.DataFrame:
+    """Return the summary as people read it: text, with the columns of the report's first table."""
+    rows = cells(labelled(run.summary), SUMMARY, untrained(run))
+    return pd.DataFrame([[cell.plain for cell in row] for row in rows], columns=[column.name for column in SUMMARY])
+
+
+def markdown(run: RunFolder) -> str:
+    """Return the summary as a Markdown table; nothing in a name is markup."""
+    table = summary_table(run).map(_in_markdown)
+    return f"{table.to_markdown(index=False, disable_numparse=True)}\n"
+
+
+def _in_markdown(text: str) -> str:
+    return re.sub(r"([\\`*<|&])", r"\\\1", " ".join(text.split()))
+
+
+def _of_known(row: Row, cell: Cell) -> Cell:
+    return cell._replace(text=f"{cell.text} of {row['n_labelled']}") if cell.text else cell
+
+
+# Rates are in percent, as the headings say, so that cells are short: `62 [31, 86]`.
+_PAPER = (
+    words("Attack", "", "label", named=True),
+    words("Classifier", "", "classifier", named=True),
+    Column("Clean error (%)", "", lambda row: _of_known(row, clean_error(row, sign=""))),
+    number("n", "", "n", "d"),
+    rates("Flips (%)", "", "flip_rate", "flips", sign=""),
+    number("n correct", "", "n_correct", "d"),
+    rates("Successes (%)", "", "success_rate", "successes", "n_correct", sign=""),
+    means("Confidence shift", "", "mean_confidence_shift"),
+    number("L2", "", "mean_l2", ".1f"),
+    number("SSIM", "", "mean_ssim"),
+)
+_LONG = 40  # rows that fit on a page
+
+
+def latex(run: RunFolder) -> str:
+    """Return the attacks and controls at their own distance as a LaTeX table with booktabs rules, for a paper."""
+    rows = cells(labelled(at_own_distance(run.summary)), _PAPER, untrained(run))
+    # What a rate counts stands in columns of its own.
+    shown = [[cell._replace(note="").plain for cell in row] for row in rows]
+    table = pd.DataFrame(shown, columns=[column.name for column in _PAPER])
+    style = table.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
+    caption = (
+        "Clean error of the untouched images whose class the classifier knows, flips (top-1 class changed, of n) and "
+        "successes (of the n correct before, wrong after) of each attack and control at its own distance. "
+        "Brackets are 95\\,\\% intervals, in percent for rates."
+    )
+    long = len(table) > _LONG
+    name = str(run.info["config"].get("benchmark", {}).get("name", "run"))
+    text: str = style.to_latex(
+        hrules=True,
+        column_format="".join("r" if column.figure else "l" for column in _PAPER),
+        caption=caption,
+        label="tab:" + (re.sub(r"[^A-Za-z0-9-]+", "-", name).strip("-") or "run"),
+        environment="longtable" if long else None,
+        position="t" if not long else None,
+        position_float="centering" if not long else None,
+    )
+    packages = ("booktabs", "longtable") if long else ("booktabs",)
+    return "".join(f"% \\usepackage{{{package}}}\n" for package in packages) + text
+
+
+FORMATS: dict[str, Callable[[RunFolder], str]] = {
+    "csv": lambda run: to_csv(run.summary).decode(),
+    "markdown": markdown,
+    "latex": latex,
+}
+
+
+def write_tables(run: RunFolder, form: str) -> str:
+    """Return the summary in one of `FORMATS`: csv (all columns), markdown or latex.
+
+    Raises:
+        ArtattackError: no such format.
+    """
+    if form not in FORMATS:
+        raise unknown("format", form, ["html", *FORMATS])
+    return FORMATS[form](run)

@@ -1,0 +1,303 @@
+"""A run in the formats of other projects: RobustBench's JSON, TextAttack's CSV, parquet.
+
+The shapes are theirs, the numbers are ours: see `NOTE`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from artattack import __version__
+from artattack.attacks.baselines import baseline_info
+from artattack.errors import ArtattackError, unknown
+from artattack.files import write_file
+from artattack.results.records import variant_labels
+from artattack.results.run_folder import RunFolder
+
+NOTE = (
+    "Not comparable with RobustBench's leaderboard: these are other images, and where autoattack is among the attacks "
+    "it is ART's, which differs from the official one (untargeted DLR loss, no FAB). An attack counts from whichever "
+    "model it was made with (source); few attacks overestimate robustness."
+)
+# Column -> pandas dtype of `textattack_table`: TextAttack's own nine, then what tells our records apart.
+TEXTATTACK_COLUMNS: dict[str, str] = {
+    "original_text": "string",
+    "perturbed_text": "string",
+    "original_score": "float64",
+    "perturbed_score": "float64",
+    "original_output": "Int64",
+    "perturbed_output": "Int64",
+    "ground_truth_output": "Int64",
+    "num_queries": "Int64",
+    "result_type": "string",
+    "image": "string",
+    "attack": "string",
+    "classifier": "string",
+    "error": "string",
+}
+# ART's attacks whose `eps` is the radius of a ball that the image stays in, of `norm` or, by default, linf. Others
+# have an eps of another meaning (vat, wasserstein) or none.
+_BALLS = frozenset(
+    {
+        "fgsm",
+        "bim",
+        "pgd",
+        "pgd_numpy",
+        "pgd_tensorflow",
+        "autopgd",
+        "autocg",
+        "rescaling_autocg",
+        "autoattack",
+        "square",
+        "universal",
+        "targeted_universal",
+    }
+)
+_NORMS = {"inf": "Linf", "linf": "Linf", "1": "L1", "2": "L2", "l2": "L2"}  # as RobustBench writes them
+_ATTACKS = ("style", "baseline")  # kinds with an adversary
+
+
+class Threat(NamedTuple):
+    """What attacks are allowed: the ball they stay in, or only a word where there is none."""
+
+    model: str
+    eps: str | None
+
+
+def export(run: RunFolder, name: str, path: Path) -> list[Path]:
+    """Write a run in another project's format.
+
+    Args:
+        run: a finished run.
+        name: one of `FORMATS`.
+        path: the file to write; for robustbench the folder, with a file for each classifier. What is there is
+            written over.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ArtattackError: there is no such format, pyarrow is missing, the run is not finished, or the disk does not
+            take it.
+    """
+    if name not in FORMATS:
+        raise unknown("format", name, FORMATS)
+    contents = FORMATS[name](run)
+    written = []
+    for file, content in contents.items():
+        written.append(path / file if file else path)
+        write_file(written[-1], content)
+    return written
+
+
+def parquet(records: pd.DataFrame) -> bytes:
+    """Return records as parquet; `pandas.read_parquet` gives the same values and dtypes back.
+
+    Raises:
+        ArtattackError: as `check_parquet`.
+    """
+    check_parquet()
+    content: bytes = records.to_parquet(index=False, engine="pyarrow")
+    return content
+
+
+def check_parquet() -> None:
+    """Find out that parquet cannot be written before there is something to write.
+
+    Raises:
+        ArtattackError: pyarrow is not installed, or is not one that works here.
+    """
+    try:
+        import_module("pyarrow")
+    except ImportError as error:
+        raise ArtattackError(f"parquet: {error}: pip install 'artattack[parquet]'") from error
+
+
+def textattack_table(records: pd.DataFrame) -> pd.DataFrame:
+    """Return records in the columns of TextAttack's CSV log, with image files in the place of texts.
+
+    The columns are those of `CSVLogger` (TextAttack, textattack/loggers/csv_logger.py). As in its untargeted
+    classification a score is 1 minus the confidence of the true class, and an output is a class. `result_type` is
+    Successful or Failed by our `success`, and Skipped where there is no success to speak of: wrong before the attack,
+    unlabelled, not among the classifier's classes, or failed with an error, which TextAttack has no word for: its
+    readers pass Skipped rows over, and the column `error` tells. Unlike TextAttack's, our skipped images were attacked
+    all the same, and `perturbed_text` is the file. Queries are not counted: `num_queries` is missing.
+
+    Args:
+        records: of one run.
+
+    Returns:
+        A row for each record of an attack or control (see `attack`), none for untouched or unreadable images, with
+        the columns and dtypes of `TEXTATTACK_COLUMNS`. Files are relative to the run folder.
+    """
+    attacked = records[records["kind"].isin([*_ATTACKS, "control"])]
+    kinds = attacked["success"].map({True: "Successful", False: "Failed"}).astype("string").fillna("Skipped")
+    table = pd.DataFrame(
+        {
+            "original_text": "images/original/" + attacked["image"] + ".png",
+            "perturbed_text": attacked["file"],
+            "original_score": 1 - attacked["true_confidence_before"],
+            "perturbed_score": 1 - attacked["true_confidence_after"],
+            "original_output": attacked["top1_class_before"],
+            "perturbed_output": attacked["top1_class_after"],
+            "ground_truth_output": attacked["true_class"],
+            "num_queries": pd.NA,
+            "result_type": kinds,
+            "image": attacked["image"],
+            "attack": variant_labels(attacked),
+            "classifier": attacked["classifier"],
+            "error": attacked["error"],
+        }
+    )
+    return table.astype(TEXTATTACK_COLUMNS)
+
+
+def robustbench_infos(run: RunFolder) -> dict[str, dict[str, Any]]:
+    """Return what a run says of each classifier, in the shape of RobustBench's model_info.
+
+    Fields that mean the same have the names RobustBench has (model_info/imagenet/Linf/*.json of
+    github.com/RobustBench/robustbench): `name`, `dataset`, `architecture`, `number_forward_passes`, `clean_acc`,
+    `eps`; accuracies are per cent as text. Theirs has a file for each threat model; here one file has the list
+    `threat_models`. There is no `autoattack_acc`: see `NOTE`, which is the field `note`.
+
+    A threat model is a ball, Linf or L2 of radius `eps`, if an attack's `eps`, a style attack's `budget` or `match`, or
+    the run's own budgets say so, and all attacks in it count together; else `style` or, for an ART attack that goes as
+    far as it needs, `unrestricted`, neither with an eps. Controls are no attacks. An image is robust against attacks
+    if it is classified correctly untouched, which every threat model allows, and after each of them:
+    `robust_acc` is the worst case over the attacks of a threat model, and beside each attack its own. Only labelled
+    images known under all of them count (`n_examples`); an attack that failed on every image has none and is left out
+    of the worst case.
+
+    Args:
+        run: a finished run.
+
+    Returns:
+        Plain data for each classifier, by its name.
+    """
+    records = run.records
+    config = run.info["config"]
+    entries = {entry["name"]: entry for entry in config.get("benchmark", {}).get("attacks", ())}
+    records = records.assign(variant=variant_labels(records))[records["kind"].isin([*_ATTACKS, "clean"])]
+    infos = {}
+    for classifier, seen in records.groupby("classifier", sort=False):
+        name = str(classifier)
+        known = seen["error"].isna() & seen["in_label_space"].fillna(False)
+        clean = seen[known & (seen["kind"] == "clean")].set_index("image")["correct_before"].astype(bool)
+        model = config.get("models", {}).get(name, {})
+        infos[name] = {
+            "name": name,
+            "dataset": run.info.get("image_set", {}).get("name"),
+            "architecture": config.get("benchmark", {}).get("models", {}).get(name, {}).get("model", name),
+            "number_forward_passes": 1,
+            "weights": model.get("weights"),
+            "weights_sha256": model.get("sha256"),
+            "n_examples": len(clean),
+            "clean_acc": _per_cent(clean),
+            "threat_models": list(_threat_models(seen[seen["kind"] != "clean"], known, entries)),
+            "note": NOTE,
+            "artattack": __version__,
+            "config_hash": run.info.get("config_hash"),
+        }
+    return infos
+
+
+def _threat_models(
+    records: pd.DataFrame, known: pd.Series[bool], entries: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Yield each threat model of one classifier's attacks, in order of appearance."""
+    attacks: dict[Threat, list[dict[str, Any]]] = {}
+    robust: dict[Threat, list[pd.Series[bool]]] = {}
+    for variant, rows in records.groupby("variant", sort=False):
+        first, scored = rows.iloc[0], rows[known[rows.index]]
+        right = scored["correct_before"] & (scored["top1_class_after"] == scored["true_class"])
+        right = right.astype(bool).set_axis(scored["image"])
+        threat = _threat(first, entries)
+        robust.setdefault(threat, []).extend([right] if len(right) else [])
+        attacks.setdefault(threat, []).append(
+            {
+                "attack": variant,
+                "white_box": not pd.isna(first["source"]) and first["source"] == first["classifier"],
+                "n_examples": len(right),
+                "robust_acc": _per_cent(right),
+            }
+        )
+    for threat, members in attacks.items():
+        worst = pd.concat(robust[threat] or [pd.Series(dtype=bool)], axis=1, join="inner").all(axis=1)
+        yield {
+            "threat_model": threat.model,
+            "eps": threat.eps,
+            "n_examples": len(worst),
+            "robust_acc": _per_cent(worst),
+            "attacks": members,
+        }
+
+
+def _threat(record: Any, entries: Mapping[str, Any]) -> Threat:
+    """Return the threat model of the attack that a record is of."""
+    if not pd.isna(record["budget"]):
+        return _ball(record["budget_distance"], record["budget"])
+    parameters = json.loads(record["parameters"]) if not pd.isna(record["parameters"]) else {}
+    if record["kind"] == "style":
+        held = parameters.get("budget") or parameters.get("match")
+        return _ball(*held) if held else Threat("style", None)
+    attack = entries.get(record["attack"], {}).get("attack", record["attack"])
+    norm = _NORMS.get(str(parameters.get("norm", "inf")))
+    if "eps" in parameters and norm and _art_name(attack) in _BALLS:
+        return _ball(norm, parameters["eps"])
+    return Threat("unrestricted", None)
+
+
+def _art_name(attack: str) -> str:
+    try:
+        return baseline_info(attack).name
+    except ArtattackError:  # not an attack of this version, or its package is not here
+        return attack
+
+
+def _ball(distance: str, radius: float) -> Threat:
+    """Return a ball with its radius as RobustBench writes it: 8/255 where it is a whole number of 8-bit steps."""
+    steps = radius * 255
+    whole = distance.lower() == "linf" and abs(steps - round(steps)) < 1e-6
+    return Threat(_NORMS.get(distance, distance), f"{round(steps)}/255" if whole else f"{radius:g}")
+
+
+def _per_cent(right: pd.Series[Any]) -> str | None:
+    return f"{100 * right.mean():.2f}" if len(right) else None
+
+
+def _robustbench_files(run: RunFolder) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    for name, info in robustbench_infos(run).items():
+        stem = re.sub(r"[^\w.-]+", "_", Path(name).name).lstrip(".") or "classifier"
+        taken = [file.casefold() for file in files]
+        file = next(
+            f for n in range(1, len(files) + 2) if (f := f"{stem}{f'_{n}' * (n > 1)}.json").casefold() not in taken
+        )
+        files[file] = (json.dumps(info, indent=2, allow_nan=False) + "\n").encode()
+    return files
+
+
+def _textattack_file(run: RunFolder) -> dict[str, bytes]:
+    table = textattack_table(run.records)
+    text: str = table.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+    return {"": text.encode()}
+
+
+def _parquet_file(run: RunFolder) -> dict[str, bytes]:
+    check_parquet()  # before reading, which may take long
+    return {"": parquet(run.records)}
+
+
+FORMATS: dict[str, Callable[[RunFolder], dict[str, bytes]]] = {  # file name ("" for the path itself) -> its content
+    "robustbench": _robustbench_files,
+    "textattack": _textattack_file,
+    "parquet": _parquet_file,
+}

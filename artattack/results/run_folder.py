@@ -1,0 +1,352 @@
+"""The run folder: what a run leaves on disk, written so that it can stop at any moment and go on.
+
+run.json        what was run, with what, and how far it came
+records.csv     a row for each image x attack x classifier
+summary.csv     a row for each attack x style x source x budget x classifier
+controls.csv    each attack against the best control at its distance
+pairs.csv       each attack against each other
+areas.csv       what curves over budgets sum up to
+images/         ATTACK-LABEL/IMAGE.png
+cells/          KEY.json: the records of each finished cell, the checkpoint for resuming
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import platform
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from artattack import __version__
+from artattack.errors import ArtattackError
+from artattack.files import write_file
+from artattack.results.comparison import areas, compare_attacks, compare_to_controls
+from artattack.results.records import (
+    RECORD_COLUMNS,
+    SUMMARY_COLUMNS,
+    print_summary,
+    read_records,
+    read_summary,
+    records_frame,
+    summarise,
+    to_csv,
+)
+
+__all__ = [
+    "RECORD_COLUMNS",
+    "SUMMARY_COLUMNS",
+    "RunFolder",
+    "config_hash",
+    "differences",
+    "load_run",
+    "print_summary",
+    "read_records",
+    "read_summary",
+    "records_frame",
+    "summarise",
+    "versions",
+]
+
+_PACKAGES = (
+    "tensorflow",
+    "tf-keras",
+    "larq",
+    "larq-zoo",
+    "adversarial-robustness-toolbox",
+    "numpy",
+    "scipy",
+    "pandas",
+    "pillow",
+    "scikit-image",
+    "foolbox",
+    "ray",
+)
+_SHOWN = 3  # differences named in an error message
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run on disk. Open one with `load_run`.
+
+    Users read `.info` and the frames `.records`, `.summary`, `.curves`, `.controls`, `.pairs`, `.areas` and `.checks`.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, run: Mapping[str, Any], *, resume: bool = False) -> Self:
+        """Start a run folder, or go on with one that has the same config.
+
+        Args:
+            path: the folder; it may exist if it is empty or, to resume, holds a run.
+            run: what run.json says, as plain data. `run["config"]` is all that decides the results; only an
+                identical one can be resumed. What else differs when resuming is kept under "resumed".
+            resume: whether to go on with the run that is there, instead of starting a new one.
+
+        Raises:
+            ArtattackError: the folder holds something else, or a run that is not to be resumed, or there is
+                none to resume.
+        """
+        folder = cls(path)
+        new = _loads(_dumps(run).encode())
+        folder._write_info(folder._resumed(new) if resume else folder._started(new))
+        for part in (folder._cells, folder.images):
+            part.mkdir(exist_ok=True)
+        return folder
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Open a run folder that exists.
+
+        Raises:
+            ArtattackError: there is no run there, or its run.json cannot be read.
+        """
+        folder = cls(Path(path))
+        _ = folder.info
+        return folder
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What run.json says at this moment."""
+        path = self.path / "run.json"
+        try:
+            info = _loads(path.read_bytes())
+        except FileNotFoundError as error:
+            raise ArtattackError(f"{self.path}: no run folder (it has no run.json)") from error
+        except OSError as error:
+            raise ArtattackError(f"{path}: cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise ArtattackError(f"{path}: not valid JSON: {error}") from error
+        if not isinstance(info, dict) or "config" not in info or "status" not in info:
+            raise ArtattackError(f"{path}: not a run of artattack (it has no config or no status)")
+        return info
+
+    @property
+    def images(self) -> Path:
+        """The folder of adversarial images."""
+        return self.path / "images"
+
+    @cached_property
+    def records(self) -> pd.DataFrame:
+        """The records of a finished run, with the columns and dtypes of `RECORD_COLUMNS`."""
+        self._must_be_finished()
+        return read_records(self.path / "records.csv")
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """The summary of a finished run, with the columns and dtypes of `SUMMARY_COLUMNS`."""
+        self._must_be_finished()
+        return read_summary(self.path / "summary.csv")
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """The rows of the summary at a budget: rates against distance."""
+        return self.summary[self.summary["budget"].notna()]
+
+    @cached_property
+    def controls(self) -> pd.DataFrame:
+        """Each attack against the best control at its distance: `artattack.results.comparison.compare_to_controls`."""
+        return compare_to_controls(self.records)
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        """Each attack against each other: `artattack.results.comparison.compare_attacks`."""
+        return compare_attacks(self.records)
+
+    @cached_property
+    def areas(self) -> pd.DataFrame:
+        """What curves over budgets sum up to: `artattack.results.comparison.areas`; empty without budgets."""
+        return areas(self.records)
+
+    @property
+    def checks(self) -> pd.DataFrame | None:
+        """The sanity checks of the run, as `artattack check` has left them, or None."""
+        path = self.path / "checks.csv"
+        return pd.read_csv(path, dtype="string") if path.exists() else None
+
+    def done(self) -> set[str]:
+        """Return the keys of the cells that are done; one whose file is cut short, or that failed, is to do again."""
+        cells = {path.stem: self._read_cell(path.stem) for path in self._cells.glob("*.json")}
+        return {key for key, rows in cells.items() if rows is not None and not any(row.get("error") for row in rows)}
+
+    def write_cell(self, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Keep the records of a finished cell, all or nothing.
+
+        Args:
+            key: names the cell and its file.
+            rows: its records as `records_frame` takes them.
+
+        Raises:
+            ArtattackError: the disk does not take it.
+        """
+        if Path(key).name != key:
+            raise ValueError(f"a cell's key names a file, not {key!r}")
+        write_file(self._cells / f"{key}.json", _dumps({"key": key, "rows": list(rows)}).encode())
+
+    def finish(self, keys: Iterable[str], *, parquet: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Write the tables from the cells, and close the run.
+
+        Args:
+            keys: the cells in the order of the plan.
+            parquet: whether to write the records as parquet, too.
+
+        Returns:
+            Records and summary, as `read_records` and `read_summary` would read them back.
+
+        Raises:
+            ArtattackError: a cell is not finished.
+        """
+        rows: list[dict[str, Any]] = []
+        for key in keys:
+            cell = self._read_cell(key)
+            if cell is None:
+                raise ArtattackError(f"{self.path}: cell '{key}' is not finished: resume the run")
+            rows += cell
+        records = records_frame(rows)
+        summary = summarise(records)
+        tables = {
+            "records": records,
+            "summary": summary,
+            "controls": compare_to_controls(records),
+            "pairs": compare_attacks(records),
+            "areas": areas(records),
+        }
+        for name, table in tables.items():
+            write_file(self.path / f"{name}.csv", to_csv(table))
+        if parquet:
+            write_file(self.path / "records.parquet", records.to_parquet(index=False))
+        self._write_info({**self.info, "status": "finished", "finished": _now()})
+        return records, summary
+
+    @property
+    def _cells(self) -> Path:
+        return self.path / "cells"
+
+    def _started(self, new: dict[str, Any]) -> dict[str, Any]:
+        """Return what run.json says of a new run, after checking that the folder is free."""
+        if (self.path / "run.json").exists():
+            raise ArtattackError(
+                f"{self.path}: holds a run already ({self.info['status']}, {len(self.done())} cells done): "
+                "resume it (--resume), or choose another folder (--out)"
+            )
+        if self.path.exists() and not self.path.is_dir():
+            raise ArtattackError(f"{self.path}: is a file: choose another folder (--out)")
+        if self.path.exists() and any(entry.suffix != ".tmp" for entry in self.path.iterdir()):
+            raise ArtattackError(f"{self.path}: is not empty and holds no run: choose another folder (--out)")
+        return {"status": "running", "started": _now(), "config_hash": config_hash(new["config"]), **new}
+
+    def _resumed(self, new: dict[str, Any]) -> dict[str, Any]:
+        """Return what run.json says of a run gone on with, after checking that it is the same run."""
+        if not (self.path / "run.json").exists():
+            raise ArtattackError(f"{self.path}: no run to resume: start one without --resume")
+        old = self.info
+        if config_hash(old["config"]) != config_hash(new["config"]):
+            found = list(differences(old["config"], new["config"]))
+            more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+            raise ArtattackError(
+                f"{self.path}: cannot resume with another config: {'; '.join(found[:_SHOWN])}{more}; "
+                "put it back as it was, or choose another folder (--out)"
+            )
+        changed = {name: value for name, value in new.items() if old.get(name) != value}
+        resumed = [*old.get("resumed", []), {"at": _now(), **changed}]
+        return {**old, "status": "running", "resumed": resumed}
+
+    def _write_info(self, info: Mapping[str, Any]) -> None:
+        write_file(self.path / "run.json", (_dumps(info, indent=2) + "\n").encode())
+
+    def _read_cell(self, key: str) -> list[dict[str, Any]] | None:
+        """Return the records of a cell, or None where its file is missing, damaged or of other columns."""
+        try:
+            cell = _loads((self._cells / f"{key}.json").read_bytes())
+        except (OSError, ValueError):
+            return None
+        if not isinstance(cell, dict) or cell.get("key") != key or not isinstance(cell.get("rows"), list):
+            return None
+        rows: list[dict[str, Any]] = cell["rows"]
+        return rows if all(isinstance(row, dict) and row.keys() <= RECORD_COLUMNS.keys() for row in rows) else None
+
+    def _must_be_finished(self) -> None:
+        if self.info["status"] != "finished":
+            raise ArtattackError(
+                f"{self.path}: the run is not finished ({len(self.done())} cells done): resume it (--resume)"
+            )
+
+
+def load_run(path: str | Path) -> RunFolder:
+    """Open a run folder to read: `.records` and `.summary` as frames, `.info` from run.json.
+
+    Raises:
+        ArtattackError: there is no run there.
+    """
+    return RunFolder.open(path)
+
+
+def config_hash(config: Any) -> str:
+    """Return the SHA-256 of plain data, the same whatever the order of its keys."""
+    return hashlib.sha256(_dumps(config, sort_keys=True).encode()).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that may bear on a result: artattack, Python, the platform, installed packages."""
+    found = {"artattack": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def differences(old: Any, new: Any, at: str = "") -> Iterator[str]:
+    """Yield one phrase, such as `seed was 0, now 1`, for each place where two pieces of plain data differ.
+
+    Args:
+        old, new: dicts, lists and plain values, as run.json holds them.
+        at: where they stand, put before each place with a dot.
+    """
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in dict.fromkeys([*old, *new]):
+            sides = old.get(key, "(absent)"), new.get(key, "(absent)")
+            yield from differences(*sides, f"{at}.{key}" if at else key)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for i, (a, b) in enumerate(zip(old, new, strict=True)):
+            yield from differences(a, b, f"{at}.{i}")
+    elif _dumps(old) != _dumps(new):  # in Python 1 == 1.0 == True
+        yield f"{at} was {json.dumps(old)}, now {json.dumps(new)}"
+
+
+_NON_FINITE = "$float"  # JSON has no inf and no NaN: they are written {"$float": "inf"}
+
+
+def _dumps(data: Any, **options: Any) -> str:
+    return json.dumps(_plain(data), allow_nan=False, **options)
+
+
+def _loads(content: bytes) -> Any:
+    return json.loads(content, object_hook=lambda d: float(d[_NON_FINITE]) if d.keys() == {_NON_FINITE} else d)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return {_NON_FINITE: str(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,208 @@
+"""The plan: what is done, in which order, under which names and seeds."""
+
+import itertools
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from artattack.config import BaselineEntry, ControlEntry, StyleEntry, parse_benchmark
+from artattack.errors import ArtattackError
+from artattack.evaluation.plan import Cell, Plan, Variant, make_plan
+
+FGSM = {"attack": "fgsm", "source": ["quicknet_tiny", "efficientnet_lite0"]}
+STYLE = {"attack": "style", "style": ["waves", "marble"], "backbone": ["quicknet_tiny", "vgg16"]}
+
+
+def plan(*attacks: dict[str, Any], **keys: Any) -> Plan:
+    return make_plan(parse_benchmark({"attacks": list(attacks), **keys}))
+
+
+def titles(of: Plan) -> list[str]:
+    return [variant.title for variant in of.variants]
+
+
+def test_controls_come_after_what_they_copy_and_styles_of_a_backbone_together() -> None:
+    noise = {"attack": "noise", "name": "hiss", "like": "fgsm"}
+    assert titles(plan(noise, {"attack": "noise", "like": "style"}, FGSM, STYLE)) == [
+        "clean",
+        "fgsm/quicknet_tiny",
+        "fgsm/efficientnet_lite0",
+        "style/waves/quicknet_tiny",
+        "style/marble/quicknet_tiny",
+        "style/waves/vgg16",
+        "style/marble/vgg16",
+        "hiss as fgsm/quicknet_tiny",
+        "hiss as fgsm/efficientnet_lite0",
+        "noise as style/waves/quicknet_tiny",
+        "noise as style/marble/quicknet_tiny",
+        "noise as style/waves/vgg16",
+        "noise as style/marble/vgg16",
+    ]
+
+
+def test_every_image_is_once_in_every_variant_in_batches() -> None:
+    planned = plan(FGSM, {"attack": "noise", "like": "fgsm"}, batch_size=8)
+    assert len(planned.samples) == 20
+    assert len(planned.cells) == 5 * 3  # the untouched, two sources and their controls; 8 + 8 + 4 images
+    for variant in planned.variants:
+        cells = [cell for cell in planned.cells if cell.variant == variant]
+        assert [len(cell.samples) for cell in cells] == [8, 8, 4]
+        assert [cell.number for cell in cells] == [0, 1, 2]
+        assert tuple(itertools.chain(*(cell.samples for cell in cells))) == planned.samples
+
+
+def test_the_default_benchmark_counts() -> None:
+    planned = make_plan(parse_benchmark({}))
+    # The untouched; 2 styles, fgsm and pgd of 2 sources each; noise as each of these 6, 4 more controls as the styles.
+    assert len(planned.variants) == 1 + 6 + 6 + 4 * 2
+    assert len(planned.cells) == 2 * 21
+    keys = [cell.key for cell in planned.cells]
+    assert keys[0] == "clean-0000"
+    assert keys[2] == "style--stained-glass--quicknet_tiny-0000"
+    assert keys[-1] == "blend--waves--as--style--waves--quicknet_tiny-0001"
+
+
+def test_controls_that_need_a_style_copy_style_attacks_alone() -> None:
+    entries = [FGSM | {"source": "vgg16"}, STYLE | {"style": "waves"}]
+    planned = plan(*entries, {"attack": "blend"}, {"attack": "random-backbone"}, {"attack": "jpeg"})
+    assert titles(planned)[4:] == [
+        "blend/waves as style/waves/quicknet_tiny",
+        "blend/waves as style/waves/vgg16",
+        "random-backbone/waves/quicknet_tiny as style/waves/quicknet_tiny",
+        "random-backbone/waves/vgg16 as style/waves/vgg16",
+        "jpeg as fgsm/vgg16",
+        "jpeg as style/waves/quicknet_tiny",
+        "jpeg as style/waves/vgg16",
+    ]
+
+
+def test_at_budgets_every_attack_and_control_once() -> None:
+    entries = [FGSM | {"source": "vgg16"}, STYLE | {"style": "waves"}]
+    controls = [{"attack": name} for name in ("noise", "blend", "random-backbone")]
+    planned = plan(*entries, *controls, compare={"l2": [5, 2], "ssim": 0.9})
+    at_l2 = [
+        "fgsm/vgg16",
+        "style/waves/quicknet_tiny",
+        "style/waves/vgg16",
+        "noise",
+        "blend/waves",
+        "random-backbone/waves/quicknet_tiny",
+        "random-backbone/waves/vgg16",
+    ]
+    expected = [f"{title} at l2={budget}" for title in at_l2 for budget in (2, 5)]
+    expected += [f"{title} at ssim=0.9" for title in at_l2]
+    assert titles(planned)[-len(expected) :] == expected
+    assert len({variant.key for variant in planned.variants}) == len(planned.variants)
+    last = planned.variants[-1]
+    assert last.free in planned.variants  # which it starts from
+    assert (last.kind, last.free.budget, last.budget) == ("control", None, ("ssim", 0.9))
+
+
+def test_a_limit_spreads_evenly_over_the_set() -> None:
+    everything = plan(FGSM).samples
+    assert plan(FGSM, images={"limit": 4}).samples == (everything[0], everything[5], everything[10], everything[15])
+    assert plan(FGSM, images={"limit": 3}).samples == (everything[0], everything[6], everything[13])
+    assert plan(FGSM, images={"limit": 99}).samples == everything
+
+
+def test_seeds_differ_by_cell_and_do_not_depend_on_other_cells() -> None:
+    control = {"attack": "noise", "like": "fgsm"}
+    alone, beside = plan(FGSM, control), plan(STYLE, FGSM | {"source": FGSM["source"][::-1]}, control)
+    seeds = {cell.key: cell.seed(0) for cell in beside.cells}
+    assert len(set(seeds.values())) == len(beside.cells)
+    assert {cell.key: cell.seed(0) for cell in alone.cells}.items() <= seeds.items()
+    assert all(0 <= seed < 2**32 for seed in seeds.values())
+    assert not set(seeds.values()) & {cell.seed(1) for cell in beside.cells}
+
+
+def test_seeds_of_a_control_differ_by_image_and_by_what_it_copies() -> None:
+    planned = plan(FGSM, {"attack": "noise", "like": "fgsm"})
+    seeds = [variant.seed(0, sample.id) for variant in planned.variants for sample in planned.samples]
+    assert len(set(seeds)) == len(seeds)
+
+
+def style_file(folder: Path, name: str = "art.png") -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (4, 4), "red").save(folder / name, format="PNG")
+    return str(folder / name)
+
+
+def test_seeds_do_not_depend_on_the_folder_one_works_in(tmp_path: Path) -> None:
+    here, there = (plan({"attack": "style", "style": style_file(tmp_path / name)}) for name in ("here", "there"))
+    assert [cell.seed(5) for cell in here.cells] == [cell.seed(5) for cell in there.cells]
+
+
+def test_two_files_of_one_name_have_folders_of_their_own(tmp_path: Path) -> None:
+    styles = [style_file(tmp_path / "a"), style_file(tmp_path / "b"), style_file(tmp_path / "a", "art_png")]
+    planned = plan({"attack": "style", "style": styles}, {"attack": "noise", "like": "style"})
+    assert len(planned.variants) == 7
+    assert len({variant.key for variant in planned.variants}) == 7
+    assert "art-png" in planned.variants[1].key
+    assert tmp_path.name not in planned.variants[1].key
+
+
+WORDS = st.one_of(
+    st.text(min_size=1, max_size=6),
+    st.text(min_size=100, max_size=300),
+    st.sampled_from(["a", "b", "A", "a-b", "a--b", "a/b", "as", "a+b", "b+a", "style", "..", "-", ".", "~/a.png"]),
+    st.sampled_from(["/x/a.png", "/y/a.png", "NUL", "ä", "é"]),
+)
+
+
+def variants_of(names: Sequence[str], styles: Sequence[str], sources: Sequence[str]) -> list[Variant]:
+    """All kinds of entries a benchmark may have under these words; the names of its entries differ."""
+    found: list[Variant] = []
+    for number, name in enumerate(names):
+        if number % 3 == 0:
+            entry = StyleEntry(attack="style", name=name)
+            found += [Variant(entry, style, source) for style in styles for source in sources]
+        elif number % 3 == 1:
+            found += [Variant(BaselineEntry(attack="fgsm", name=name, source="x"), source=s) for s in sources]
+        else:
+            found += [Variant(ControlEntry(attack="noise", name=name, like="x"), matched=v) for v in found if v.style]
+    return found
+
+
+@settings(deadline=None)
+@given(*(st.lists(WORDS, min_size=2, max_size=4, unique=True) for _ in range(3)))
+def test_keys_are_unique_and_safe_whatever_the_names(names: list[str], styles: list[str], sources: list[str]) -> None:
+    variants = variants_of(names, styles, sources)
+    keys = [Cell(variant, 0, ()).key for variant in variants]
+    assert len({key.lower() for key in keys}) == len(variants)
+    for key in keys:
+        assert re.fullmatch(r"[\w.+-]+", key, re.ASCII)
+        assert len(key) < 200
+        assert Path(f"{key}.json").stem == key
+        assert not key.startswith(".")
+
+
+@pytest.mark.parametrize(
+    ("keys", "attack", "message"),
+    [
+        ({"classifiers": "quicknet_tny"}, FGSM, r"classifiers: unknown model 'quicknet_tny'; did you mean 'quicknet_t"),
+        ({}, FGSM | {"source": "vgg15"}, r"attacks.0 \(fgsm\): unknown model 'vgg15'; did you mean"),
+        ({}, STYLE | {"backbone": "vgg15"}, r"attacks.0 \(style\): unknown model 'vgg15'"),
+        ({}, STYLE | {"guide": "a.h5", "name": "n"}, r"attacks.0 \(n\): model 'a.h5': no such file"),
+        ({}, STYLE | {"style": "wavs"}, r"attacks.0 \(style\): unknown style 'wavs'; did you mean 'waves'"),
+        ({}, STYLE | {"style": "waves+wavs"}, "unknown style 'wavs'"),
+        ({}, STYLE | {"style": "absent.png"}, r"absent.png: no such file"),
+        ({}, FGSM | {"eps": "8/25x"}, r"attacks.0 \(fgsm\): '8/25x' is not a number"),
+        ({"images": {"set": "smples"}}, FGSM, "'smples'; did you mean 'samples'"),
+    ],
+)
+def test_mistyped_names_are_found_before_any_work(keys: dict[str, Any], attack: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArtattackError, match=message):
+        plan(attack, **keys)
+
+
+def test_a_model_of_ones_own_goes_by_its_name() -> None:
+    models = {"mine": {"model": "vgg16", "weights": "random"}}
+    assert titles(plan(FGSM | {"source": "mine"}, models=models, classifiers="mine")) == ["clean", "fgsm/mine"]
+    with pytest.raises(ArtattackError, match="unknown model 'vg16'; did you mean 'vgg16'"):
+        plan(FGSM, models={"mine": {"model": "vg16"}}, classifiers="mine")

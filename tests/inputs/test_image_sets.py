@@ -1,0 +1,586 @@
+"""Image sets: the ones known by name, folders, manifests, and fetching."""
+
+import hashlib
+import shutil
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from artattack.errors import ArtattackError
+from artattack.inputs import image_sets as datasets
+from artattack.inputs.image_sets import (
+    Sample,
+    fetch_imagenet_sample,
+    image_set_infos,
+    load_images,
+    open_image_set,
+    read_sample,
+    spread,
+)
+from artattack.inputs.images import fit, read_image, save_png
+from artattack.inputs.labels import class_name
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "datasets"
+
+
+def picture(path: Path, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (12, 16, 3), np.uint8)).save(path)
+    return path
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def manifest(folder: Path, text: str, encoding: str = "utf-8") -> Path:
+    path = folder / "set.csv"
+    path.write_text(text, encoding=encoding)
+    return path
+
+
+def labels(path: Path) -> dict[str, int | None]:
+    return {sample.id: sample.label for sample in open_image_set(path).samples}
+
+
+def refused(name: str | Path, why: str) -> None:
+    with pytest.raises(ArtattackError, match=why) as caught:
+        open_image_set(name)
+    assert "\n" not in str(caught.value)
+
+
+# Sets known by name
+
+
+def test_samples_are_there_and_right():
+    image_set = open_image_set("samples")
+    assert len(image_set.samples) == 20
+    assert image_set.note == ""
+    for sample in image_set.samples:
+        assert sample.sha256 == sha256(sample.path)
+        assert sample.label == int(sample.path.stem.rsplit("_", 1)[1])  # their names end in their class
+        assert min(read_image(sample.path).shape[:2]) >= 512
+
+
+def test_infos_tell_what_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ARTATTACK_DATA", str(tmp_path))
+    infos = {info.name: info for info in image_set_infos()}
+    assert list(infos) == ["samples", "imagenet-sample"]
+    assert infos["samples"].available
+    assert not infos["imagenet-sample"].available
+    refused("imagenet-sample", "not on this machine; it needs: artattack datasets fetch imagenet-sample")
+
+
+def test_imagenet_sample_has_one_image_of_each_class():
+    samples = datasets._manifest(datasets.data_dir() / "imagenet-sample.csv", Path())
+    assert [sample.label for sample in samples] == list(range(1000))
+    assert all(len(sample.sha256 or "") == 64 for sample in samples)
+
+
+def test_without_foolbox_the_need_is_told(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(datasets, "find_spec", lambda name: None)
+    refused("samples", "'samples' is not on this machine; it needs: foolbox")
+    assert not image_set_infos()[0].available
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("sample", "unknown image set 'sample'; did you mean 'samples'"),
+        ("imagenet_sample", "did you mean 'imagenet-sample'"),
+        ("no/such/folder", "'no/such/folder': no such folder or manifest"),
+        ("absent.csv", "no such folder or manifest"),
+    ],
+)
+def test_no_such_set(name: str, why: str):
+    refused(name, why)
+
+
+def test_a_file_that_is_no_manifest(tmp_path: Path):
+    refused(picture(tmp_path / "photo.png"), "neither a folder nor a .csv manifest")
+
+
+# Manifests
+
+
+def test_a_manifest_labels_by_index_wnid_or_name(tmp_path: Path):
+    path = manifest(
+        tmp_path,
+        "file,class_index,wnid,name,extra\n"
+        "a.png,440,,,x\n"
+        "b.png,,n02823428,,\n"
+        "c.png,,,beer bottle,\n"
+        "sub/d.png,440,n02823428,any words,\n"  # a name counts only where nothing surer is given
+        "e.png\n"
+        f"{tmp_path}/f.png, 0 ,,,\n",
+    )
+    image_set = open_image_set(path)
+    assert image_set.name == "set"
+    assert labels(path) == {"a": 440, "b": 440, "c": 440, "d": 440, "e": None, "f": 0}
+    assert image_set.samples[3].path == tmp_path / "sub" / "d.png"
+    assert image_set.samples[5].path == tmp_path / "f.png"
+
+
+def test_a_manifest_with_a_byte_order_mark(tmp_path: Path):
+    path = manifest(tmp_path, "file,class_index\nmünze.png,7\n", encoding="utf-8-sig")
+    assert labels(path) == {"münze": 7}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "has a column 'file'; this has: nothing"),
+        ("image,label\na.png,1\n", "has a column 'file'; this has: image, label"),
+        ("file,wnid\n", "no images are listed"),
+        ("file,class_index\na.png,1\n ,2\n", "line 3: no file is named"),
+        ("file,class_index\na.png,1\nb.png,1000\n", "line 3: no ImageNet class '1000'"),
+        ("file,class_index\n\n\na.png,1.0\n", "line 4: no ImageNet class '1.0'"),
+        ("file,name\na.png,tensh\n", "line 2: no ImageNet class 'tensh'; did you mean 'tench'"),
+        ("file,name\na.png,crane\n", "line 2: 'crane' is the name of ImageNet classes 134 .* and 517"),
+        ("file,class_index,wnid\na.png,0,n01440764\nb.png,5,n01440764\n", "line 3: class_index 5 is not n01440764"),
+    ],
+)
+def test_a_wrong_manifest_is_refused_by_line(tmp_path: Path, text: str, why: str):
+    refused(manifest(tmp_path, text), rf"set\.csv(: .*|, )?{why}")
+
+
+def test_a_manifest_that_is_no_text(tmp_path: Path):
+    (tmp_path / "set.csv").write_bytes(b"file\n\xff\xfe\x00")
+    refused(tmp_path / "set.csv", r"set\.csv: cannot be read as CSV")
+
+
+# Folders
+
+
+def test_folders_are_classes(tmp_path: Path):
+    for name in ("n01440764", "1", "Beer_Bottle", ".git"):
+        picture(tmp_path / name / f"in_{name.strip('.')}.png")
+    (tmp_path / "empty").mkdir()  # no files, so no name to understand
+    (tmp_path / "1" / "notes.txt").touch()
+    (tmp_path / "1" / ".DS_Store").touch()
+    (tmp_path / "1" / "deeper").mkdir()
+    assert labels(tmp_path) == {"in_n01440764": 0, "in_1": 1, "in_Beer_Bottle": 440}
+    assert open_image_set(tmp_path).note == ""
+
+
+def test_files_beside_class_folders_are_told(tmp_path: Path):
+    picture(tmp_path / "0" / "a.png")
+    picture(tmp_path / "stray.png")
+    (tmp_path / "README.md").touch()
+    image_set = open_image_set(tmp_path)
+    assert [sample.id for sample in image_set.samples] == ["a"]
+    assert image_set.note == "1 files beside the class folders left out"
+
+
+def test_a_folder_that_is_no_class(tmp_path: Path):
+    picture(tmp_path / "tensh" / "a.png")
+    refused(tmp_path, "sub-folders are classes, but no ImageNet class 'tensh'; did you mean 'tench'")
+
+
+def test_a_flat_folder_is_labelled_by_wnid_where_names_begin_so(tmp_path: Path):
+    for name in ("n01440764_10026.JPEG", "n15075141_roll.png", "holiday.png", "n0144_x.png", "ILSVRC2012_val_1.png"):
+        picture(tmp_path / name)
+    assert labels(tmp_path) == {
+        "ILSVRC2012_val_1": None,
+        "holiday": None,
+        "n01440764_10026": 0,
+        "n0144_x": None,
+        "n15075141_roll": 999,
+    }
+
+
+def test_a_flat_folder_with_an_unknown_wnid_is_refused(tmp_path: Path):
+    picture(tmp_path / "n00000001_a.png")
+    refused(tmp_path, "files named WNID_.* are labelled so, but no ImageNet class 'n00000001'")
+
+
+def test_empty_folders(tmp_path: Path):
+    refused(tmp_path, "no images$")
+    (tmp_path / "notes.txt").touch()
+    refused(tmp_path, "no images$")
+    (tmp_path / "0" / "images").mkdir(parents=True)
+    refused(tmp_path, "no images in its class folders")
+
+
+# The images of the NIPS 2017 competition
+
+
+COMPETITION = "ImageId,URL,x1,y1,x2,y2,TrueLabel,TargetClass,OriginalLandingURL,License,Author,AuthorProfileURL\n"
+
+
+def competition(folder: Path, labels: dict[str, object], images: str = "", name: str = "images.csv") -> Path:
+    """A table such as the competition's, with images in a folder beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, id_ in enumerate(labels):
+        picture(folder / images / f"{id_}.png", seed=number)
+    rows = (
+        f'{id_},https://x/{id_}.jpg,0,0.1,1,0.9,{label},779,https://x,by/2.0,"A, B",\n' for id_, label in labels.items()
+    )
+    (folder / name).write_text(COMPETITION + "".join(rows))
+    return folder / name
+
+
+@pytest.mark.parametrize("images", ["", "images"])
+def test_the_competitions_table_counts_classes_from_1(tmp_path: Path, images: str):
+    folder = tmp_path / "nips2017"
+    path = competition(folder, {"0c7ac4a8c9dfa802": 306, "f43fbfe8a9ea876c": 1, "4fc263d35a3ad3ee": 1000}, images)
+    by_table, by_folder = open_image_set(path), open_image_set(folder)
+    assert by_table.samples == by_folder.samples
+    assert (by_table.name, by_folder.name) == ("images", "nips2017")
+    assert labels(path) == {"0c7ac4a8c9dfa802": 305, "f43fbfe8a9ea876c": 0, "4fc263d35a3ad3ee": 999}
+    assert class_name(305) == "dung beetle"  # what that image of the competition shows
+    assert load_images(folder, size=8).errors == {}
+
+
+def test_an_image_of_the_competition_that_is_not_there_is_told(tmp_path: Path):
+    path = competition(tmp_path, {"aa": 1, "bb": 2}, "images")
+    (tmp_path / "images" / "bb.png").unlink()
+    images = load_images(path, size=8)
+    assert images.ids == ("aa",)
+    assert list(images.errors) == ["bb"]
+
+
+@pytest.mark.parametrize("label", [0, 1001, "", "dung beetle", "-1", "1.0"])
+def test_a_label_the_competition_has_not(tmp_path: Path, label: object):
+    path = competition(tmp_path, {"aa": 1, "bb": label})
+    refused(path, rf"images\.csv, line 3: TrueLabel '{label}' \(they are 1 to 1000, class \+ 1\)")
+
+
+def test_an_image_of_the_competition_without_an_id(tmp_path: Path):
+    path = competition(tmp_path, {"aa": 1})
+    path.write_text(path.read_text() + ",,,,,,5,,,,,\n")
+    refused(path, "line 3: no ImageId")
+
+
+def test_two_tables_of_the_competition_in_one_folder(tmp_path: Path):
+    for name in ("dev_dataset.csv", "final_dataset.csv"):
+        competition(tmp_path, {"aa": 1}, name=name)
+    refused(tmp_path, "name one of dev_dataset.csv, final_dataset.csv")
+    assert labels(tmp_path / "final_dataset.csv") == {"aa": 0}
+
+
+def test_other_tables_in_a_folder_do_not_matter(tmp_path: Path):
+    competition(tmp_path, {"aa": 1}, "images")
+    (tmp_path / "categories.csv").write_text("CategoryId,CategoryName\n1,tench\n")
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "broken.csv").write_bytes(b"\xff\0" * 200_000)
+    (tmp_path / "folder.csv").mkdir()
+    assert labels(tmp_path) == {"aa": 0}
+
+
+def test_a_manifest_made_from_the_competitions_table_is_a_manifest(tmp_path: Path):
+    path = manifest(tmp_path, "ImageId,TrueLabel,file,class_index\naa,5,a.png,7\n")
+    assert labels(path) == {"a": 7}
+
+
+# Ids
+
+
+def test_ids_are_unique_also_where_case_does_not_count(tmp_path: Path):
+    path = manifest(tmp_path, "file\na/x.png\nb/X.png\nb/x.jpg\nc/y.png\na_x.png\na/x.bmp\n")
+    assert [sample.id for sample in open_image_set(path).samples] == ["a_x_2", "b_X", "b_x_2", "y", "a_x", "a_x_3"]
+
+
+@given(
+    st.lists(
+        st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=5),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_ids_are_always_safe_and_distinct(stems: list[str]):
+    samples = [Sample(datasets._safe(stem), Path("folder") / "x.png") for stem in stems]
+    ids = [sample.id for sample in datasets._distinct(samples)]
+    assert len({name.casefold() for name in ids}) == len(stems)
+    for name in ids:
+        assert name
+        assert not name.startswith(".")
+        assert not set(name) & set(" /\\:*?\"<>|\n'")
+
+
+def test_many_images_of_one_name_are_quick(tmp_path: Path):
+    samples = [Sample("img", tmp_path / str(n) / "img.png") for n in range(20_000)]
+    assert len({sample.id for sample in datasets._distinct(samples)}) == 20_000
+
+
+@pytest.mark.parametrize("letter", ["x", "語", "𝒳"])
+def test_ids_of_the_longest_file_names_can_be_written(tmp_path: Path, letter: str):
+    stem = letter * (250 // len(letter.encode()))
+    for folder in ("0", "1"):
+        picture(tmp_path / folder / f"{stem}.png")
+    samples = open_image_set(tmp_path).samples
+    for sample in samples:
+        save_png(tmp_path / "out" / f"{sample.id}.png", read_sample(sample, 8))
+    assert len(list((tmp_path / "out").iterdir())) == len(samples) == 2
+
+
+# Reading
+
+
+def test_a_sample_is_read_cut_and_resized(tmp_path: Path):
+    path = picture(tmp_path / "a.png")
+    np.testing.assert_array_equal(
+        read_sample(Sample("a", path, sha256=sha256(path)), 8, 0.5), fit(read_image(path), 8, 0.5)
+    )
+
+
+def test_another_file_than_the_manifest_means_is_named(tmp_path: Path):
+    path = picture(tmp_path / "a.png")
+    with pytest.raises(ArtattackError, match=r"a\.png: not the file its manifest means"):
+        read_sample(Sample("a", path, sha256="0" * 64), 8)
+
+
+def test_loading_keeps_what_can_be_read_and_names_the_rest(tmp_path: Path):
+    good = picture(tmp_path / "good.png")
+    picture(tmp_path / "changed.png", seed=1)
+    (tmp_path / "text.jpg").write_text("no image")
+    path = manifest(
+        tmp_path,
+        f"file,class_index,sha256\ngood.png,3,{sha256(good).upper()}\nchanged.png,4,{sha256(good)}\n"
+        "text.jpg,5,\nabsent.png,6,\ngood.png,,\n",
+    )
+    images = load_images(path, size=(6, 8), crop=1.0)
+    assert images.x.shape == (2, 6, 8, 3)
+    assert images.x.dtype == np.float32
+    assert 0 <= images.x.min() < images.x.max() <= 1
+    np.testing.assert_array_equal(images.x[0] * 255, fit(read_image(good), (6, 8), 1.0))
+    assert images.y.tolist() == [3, -1]
+    assert images.y.dtype == np.int64
+    assert len(set(images.ids)) == 2
+    assert list(images.errors) == ["changed", "text", "absent"]
+    for name, message in images.errors.items():
+        assert f"{name}." in message
+        assert "\n" not in message
+
+
+def test_loading_nothing_readable_keeps_the_shape(tmp_path: Path):
+    (tmp_path / "text.jpg").write_text("no image")
+    images = load_images(tmp_path, size=(5, 7))
+    assert images.x.shape == (0, 5, 7, 3)
+    assert images.y.shape == (0,)
+    assert list(images.errors) == ["text"]
+
+
+def test_a_limit_is_spread_over_the_set(tmp_path: Path):
+    for n in range(10):
+        picture(tmp_path / f"{n}.png")
+    assert load_images(tmp_path, size=4, limit=4).ids == ("0", "2", "5", "7")
+    assert len(load_images(tmp_path, size=4, limit=99).ids) == 10
+
+
+@pytest.mark.parametrize("wrong", [{"limit": 0}, {"limit": -3}, {"crop": 2.0}, {"size": 0}])
+def test_senseless_settings_are_refused_at_once(wrong):
+    with pytest.raises(ArtattackError):
+        load_images("samples", **{"size": 4, **wrong})
+
+
+@given(n=st.integers(0, 60), limit=st.integers(1, 60))
+def test_spread_takes_in_order_without_repeats(n: int, limit: int):
+    samples = [Sample(str(i), Path()) for i in range(n)]
+    chosen = [int(sample.id) for sample in spread(samples, limit)]
+    assert len(chosen) == min(n, limit)
+    assert chosen == sorted(set(chosen))
+    assert spread(samples, None) == tuple(samples)
+    steps = np.diff([*chosen, n])  # no stretch of the set is left out
+    assert n == 0 or steps.max() - steps.min() <= 1
+
+
+# Fetching
+
+
+class Server(SimpleHTTPRequestHandler):
+    """Serves a folder and keeps what was asked for; a file called cut.* breaks off half-way."""
+
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        if self.path.startswith("/cut"):
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b"half")
+            return
+        super().do_GET()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, str, list[str]]]:
+    """A server on this machine with seven images, their manifest in place of the real one, and a home for them.
+
+    Yields the served folder, its URL and the list of paths asked for.
+    """
+    served, data = tmp_path / "served", tmp_path / "data"
+    data.mkdir()
+    lines = ["file,class_index,sha256"]
+    for n, name in enumerate(("a", "b's", "c", "d", "e", "f", "g")):
+        path = picture(served / f"{name}.png", seed=n)
+        lines.append(f"{path.name},{n},{sha256(path)}")
+    (data / "imagenet-sample.csv").write_text("\n".join(lines))
+    monkeypatch.setattr(datasets, "data_dir", lambda: data)
+    monkeypatch.setenv("ARTATTACK_DATA", str(tmp_path / "home"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    asked: list[str] = []
+    handler = type("Handler", (Server,), {"asked": asked})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(served)))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield served, f"http://127.0.0.1:{server.server_port}/", asked
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_fetch_downloads_everything_once(shop, tmp_path: Path):
+    served, url, asked = shop
+    home = tmp_path / "home" / "imagenet-sample"
+    assert fetch_imagenet_sample(base_url=url) == f"7 of 7 images in {home}, 0 of them from before"
+    assert files(home) == files(served)
+    assert all(sha256(home / name) == sha256(served / name) for name in files(served))
+    assert fetch_imagenet_sample(base_url=url) == f"7 of 7 images in {home}, 7 of them from before"
+    assert len(asked) == 7
+    image_set = open_image_set("imagenet-sample")
+    assert ([sample.label for sample in image_set.samples], image_set.note) == ([0, 1, 2, 3, 4, 5, 6], "")
+
+
+def test_fetch_tells_what_failed_keeps_the_rest_and_resumes(shop, tmp_path: Path):
+    served, url, asked = shop
+    home = tmp_path / "home" / "imagenet-sample"
+    (served / "c.png").rename(tmp_path / "c.png")
+    right = (served / "e.png").read_bytes()
+    (served / "e.png").write_bytes(right[:-9])
+    with pytest.raises(ArtattackError) as caught:
+        fetch_imagenet_sample(base_url=url)
+    assert str(caught.value) == (
+        f"5 of 7 images in {home}, 0 of them from before; 2 could not be had: run again to resume, or take a local "
+        "copy with --from. The first: c.png: the server says 404 File not found"
+    )
+    assert files(home) == ["a.png", "b's.png", "d.png", "f.png", "g.png"]
+    assert open_image_set("imagenet-sample").note == "5 of 7 images present"
+
+    (tmp_path / "c.png").rename(served / "c.png")
+    asked.clear()
+    with pytest.raises(ArtattackError, match=r"6 of 7 .*, 5 of them .*; 1 could .*: e\.png: it came damaged \(sha256"):
+        fetch_imagenet_sample(base_url=url)
+    assert asked == ["/c.png", "/e.png"]
+
+    (served / "e.png").write_bytes(right)
+    asked.clear()
+    assert fetch_imagenet_sample(base_url=url).startswith("7 of 7 images")
+    assert asked == ["/e.png"]
+
+
+def test_fetch_replaces_a_wrong_file(shop, tmp_path: Path):
+    served, url, asked = shop
+    fetch_imagenet_sample(base_url=url)
+    home = tmp_path / "home" / "imagenet-sample"
+    (home / "d.png").write_bytes(b"cut off")
+    asked.clear()
+    assert fetch_imagenet_sample(base_url=url).startswith("7 of 7 images")
+    assert asked == ["/d.png"]
+    assert sha256(home / "d.png") == sha256(served / "d.png")
+
+
+def test_fetch_gives_up_when_nothing_comes(shop, tmp_path: Path):
+    served, url, asked = shop
+    for path in served.iterdir():
+        path.unlink()
+    with pytest.raises(ArtattackError, match=r"0 of 7 .*; 7 could not be had: run again"):
+        fetch_imagenet_sample(base_url=url)
+    assert len(asked) == 5
+
+
+def test_fetch_goes_on_as_long_as_something_comes(shop):
+    served, url, asked = shop
+    for path in served.iterdir():
+        if path.name != "e.png":
+            path.unlink()
+    with pytest.raises(ArtattackError, match=r"1 of 7 .*; 6 could not be had"):
+        fetch_imagenet_sample(base_url=url)
+    assert len(asked) == 7
+
+
+def test_fetch_without_a_network_is_told_in_few_words(shop):
+    with pytest.raises(ArtattackError) as caught:
+        fetch_imagenet_sample(base_url="http://127.0.0.1:9/")  # nobody listens at the discard port
+    first = str(caught.value).partition("The first: ")[2]
+    assert first == "a.png: the connection failed (ConnectionError)"
+
+
+def test_fetch_survives_a_broken_connection(shop, tmp_path: Path):
+    _, url, _ = shop
+    table = datasets.data_dir() / "imagenet-sample.csv"
+    table.write_text(table.read_text().replace("c.png", "cut.png"))
+    with pytest.raises(ArtattackError, match=r"6 of 7 .*The first: cut\.png: the connection failed \(\w+\)"):
+        fetch_imagenet_sample(base_url=url)
+    assert "cut.png" not in files(tmp_path / "home" / "imagenet-sample")
+
+
+def test_fetch_copies_from_a_folder_and_checks(shop, tmp_path: Path):
+    served, _, asked = shop
+    home = tmp_path / "home" / "imagenet-sample"
+    copy = tmp_path / "copy"
+    shutil.copytree(served, copy)
+    (copy / "b's.png").unlink()
+    (copy / "d.png").write_bytes(b"other")
+    with pytest.raises(ArtattackError) as caught:
+        fetch_imagenet_sample(copy)
+    assert str(caught.value) == (
+        f"5 of 7 images in {home}, 0 of them from before; 2 could not be had: take them from a fuller copy. "
+        f"The first: b's.png: not in {copy}"
+    )
+    assert files(home) == ["a.png", "c.png", "e.png", "f.png", "g.png"]
+    assert fetch_imagenet_sample(served) == f"7 of 7 images in {home}, 5 of them from before"
+    assert files(home) == files(served)
+    assert asked == []
+
+
+def test_fetch_from_no_folder(shop, tmp_path: Path):
+    with pytest.raises(ArtattackError, match="absent: no such folder"):
+        fetch_imagenet_sample(tmp_path / "absent")
+
+
+def test_fetch_into_a_place_that_cannot_be(shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ARTATTACK_DATA", str(tmp_path / "file"))
+    with pytest.raises(ArtattackError, match="cannot be made: Not a directory; set ARTATTACK_DATA"):
+        fetch_imagenet_sample(shop[0])
+
+
+# Real images, where they are
+
+
+def test_500_real_images_are_copied_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    source = SHARED / "imagenet-sample"
+    if not source.is_dir():
+        pytest.skip("no local copy of imagenet-sample beside the checkout")
+    monkeypatch.setenv("ARTATTACK_DATA", str(tmp_path))
+    here = len(list(source.iterdir()))
+    try:
+        message = fetch_imagenet_sample(source)
+    except ArtattackError as error:  # the copy need not be whole
+        message = str(error)
+    assert message.startswith(f"{here} of 1000 images in")
+    image_set = open_image_set("imagenet-sample")
+    assert len(image_set.samples) == here
+    wnids = {sample.path.name[:9] for sample in image_set.samples}
+    assert len(wnids) == here  # one of each class
+    images = load_images("imagenet-sample", size=32, limit=20)
+    assert images.errors == {}
+    assert len(images.ids) == 20
+    assert all((images.y >= 0) & (np.diff(images.y, prepend=-1) > 0))

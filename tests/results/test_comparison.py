@@ -1,0 +1,296 @@
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from artattack.errors import ArtattackError
+from artattack.results.comparison import (
+    AREA_COLUMNS,
+    CONTROL_COLUMNS,
+    PAIR_COLUMNS,
+    areas,
+    compare_attacks,
+    compare_to_controls,
+    paired_difference,
+    transfer_matrix,
+    verdicts,
+)
+from artattack.results.records import records_frame, summarise, variant_labels
+from artattack.results.statistics import newcombe
+
+
+def pairs(both: int, only_a: int, only_b: int, neither: int) -> tuple[list[bool], list[bool]]:
+    a = [True] * both + [True] * only_a + [False] * only_b + [False] * neither
+    b = [True] * both + [False] * only_a + [True] * only_b + [False] * neither
+    return a, b
+
+
+def attack(
+    flips: str, name: str = "style", classifier: str = "lite0", first: int = 0, **values: Any
+) -> list[dict[str, Any]]:
+    """The records of an attack: a letter for each image, flipped (x), not (.), failed (e)."""
+    return [
+        {
+            "image": f"i{number}",
+            "kind": "control" if name in ("noise", "blur") else "style" if name == "style" else "baseline",
+            "attack": name,
+            "classifier": classifier,
+            **({"error": "out of memory"} if letter == "e" else {"flip": letter == "x"}),
+            **values,
+        }
+        for number, letter in enumerate(flips, first)
+    ]
+
+
+STYLE: dict[str, Any] = {"style": "waves", "source": "quicknet"}
+COPIED = {"matched_to": "style/waves/quicknet"}
+
+
+def test_labels() -> None:
+    rows = [
+        *attack("x", **STYLE),
+        *attack("x", "noise", **COPIED),
+        *attack("x", "fgsm", source="lite0"),
+        {"image": "unreadable", "error": "no image"},
+        *attack("x", "fgsm", source="lite0", budget_distance="linf", budget=1 / 64),
+    ]
+    expected = [
+        "style/waves/quicknet",
+        "noise as style/waves/quicknet",
+        "fgsm/lite0",
+        "",
+        "fgsm/lite0 at linf=0.015625",
+    ]
+    assert variant_labels(records_frame(rows)).tolist() == expected
+    assert variant_labels(records_frame([])).tolist() == []
+
+
+def test_paired_difference_uses_the_images_both_know() -> None:
+    records = records_frame(
+        [
+            *attack("xxxx..e.x", **STYLE),
+            *attack("x...x.xe", "noise", **COPIED),
+            *attack("xxxxxxxxx", "noise", "other", **COPIED),
+        ]
+    )
+    found = paired_difference(records, "style/waves/quicknet", "noise as style/waves/quicknet", classifier="lite0")
+    assert found[:4] == (6, 4 / 6, 2 / 6, 2 / 6)
+    assert (found.low, found.high) == newcombe(*pairs(1, 3, 1, 1))
+    assert found[6:] == (3, 1, pytest.approx(2 * (1 + 4) / 16))
+    backwards = paired_difference(records, "noise as style/waves/quicknet", "style/waves/quicknet", classifier="lite0")
+    assert backwards.difference == -found.difference
+    assert backwards.p_value == found.p_value
+
+
+def test_paired_difference_of_success_leaves_skipped_images_out() -> None:
+    rows = attack("xx.", **STYLE) + attack("xx.", "fgsm", source="lite0")
+    for row, success in zip(rows, [True, None, False, False, None, False], strict=True):
+        row["success"] = success
+    records = records_frame(rows)
+    found = paired_difference(records, "style/waves/quicknet", "fgsm/lite0", classifier="lite0", what="success")
+    assert found[:4] == (2, 0.5, 0.0, 0.5)
+
+
+def test_paired_difference_of_no_common_image() -> None:
+    records = records_frame(attack("xx", "a") + attack("xx", "b", first=2))
+    found = paired_difference(records, "a", "b", classifier="lite0")
+    assert found.n == found.only_a == found.only_b == 0
+    assert np.isnan([found.rate_a, found.rate_b, found.difference, found.low, found.high, found.p_value]).all()
+
+
+def test_paired_difference_names_what_is_not_there() -> None:
+    records = records_frame(attack("x", **STYLE) + attack("x", "noise", **COPIED))
+    with pytest.raises(ArtattackError, match="unknown attack 'style/wave/quicknet'; did you mean 'style/waves"):
+        paired_difference(records, "noise as style/waves/quicknet", "style/wave/quicknet", classifier="lite0")
+    with pytest.raises(ArtattackError, match="unknown classifier 'lite1'; did you mean 'lite0'"):
+        paired_difference(records, "style/waves/quicknet", "noise as style/waves/quicknet", classifier="lite1")
+    twice = records_frame(attack("x", **STYLE) * 2)
+    message = "image 'i0' is there twice under 'style/waves/quicknet', classifier 'lite0'"
+    with pytest.raises(ArtattackError, match=message):
+        paired_difference(twice, "style/waves/quicknet", "style/waves/quicknet", classifier="lite0")
+    with pytest.raises(ArtattackError, match=message):
+        compare_to_controls(twice)
+
+
+def test_attacks_against_their_controls() -> None:
+    other: dict[str, Any] = {"style": "glass", "source": "quicknet"}
+    records = records_frame(
+        [
+            {"image": "unreadable", "error": "no image"},
+            *attack("xxxxxxxxxx", **STYLE),  # 9 more than blur alone: 2 / 512
+            *attack("xxxxxxxx", **other),
+            *attack("xx..", "fgsm", source="lite0"),
+            *attack("..........", "noise", **COPIED),
+            *attack("x.........", "blur", **COPIED),
+            *attack("xxxxxxx.", "blur", matched_to="style/glass/quicknet"),
+            *attack("xxxxx.....", classifier="other", **STYLE),
+            *attack("..........", "noise", "other", **COPIED),
+            *attack("x........e", "blur", "other", **COPIED),
+            *attack(".e", "pgd", "other", source="lite0"),
+            *attack("........", "weak", "other"),
+            *attack("xxxxxxxx", "noise", "other", matched_to="weak"),
+        ]
+    )
+    table = compare_to_controls(records)
+    assert {name: str(dtype) for name, dtype in table.dtypes.items()} == CONTROL_COLUMNS
+    waves, glass = "style/waves/quicknet", "style/glass/quicknet"
+    counts = ["variant", "classifier", "n", "control", "only_variant", "only_control", "verdict"]
+    found = [tuple(None if pd.isna(v) else v for v in row) for row in table[counts].to_numpy(object)]
+    assert found == [
+        (waves, "lite0", 10, f"blur as {waves}", 9, 0, "beats"),
+        (glass, "lite0", 8, f"blur as {glass}", 1, 0, "no better"),
+        ("fgsm/lite0", "lite0", 4, None, None, None, "no control"),
+        (waves, "other", 9, f"blur as {waves}", 4, 0, "no better"),
+        ("pgd/lite0", "other", 1, None, None, None, "no control"),
+        ("weak", "other", 8, "noise as weak", 0, 8, "worse"),
+    ]
+    numbers = table.set_index(["variant", "classifier"])
+    assert numbers["flip_rate"].tolist() == pytest.approx([1, 1, 0.5, 5 / 9, 0, 0])
+    assert numbers["control_flip_rate"].dropna().tolist() == pytest.approx([0.1, 7 / 8, 1 / 9, 1])
+    assert numbers["difference"].dropna().tolist() == pytest.approx([0.9, 1 / 8, 4 / 9, -1])
+    p = [2 / 512, 1, math.nan, 2 / 16, math.nan, 2 / 256]
+    assert numbers["p"].tolist() == pytest.approx(p, nan_ok=True)
+    # four tests: 2/512 * 4, 2/256 * 3, 2/16 * 2, 1
+    adjusted = [8 / 512, 1, math.nan, 4 / 16, math.nan, 6 / 256]
+    assert numbers["p_holm"].tolist() == pytest.approx(adjusted, nan_ok=True)
+    low, high = newcombe(*pairs(1, 9, 0, 0))
+    assert numbers["difference_low"].iloc[0] == pytest.approx(low)
+    assert numbers["difference_high"].iloc[0] == pytest.approx(high)
+
+
+def test_many_tests_make_each_verdict_harder() -> None:
+    one = attack("xxxxxx", **STYLE) + attack("......", "noise", **COPIED)  # p = 2 / 64
+    assert compare_to_controls(records_frame(one))["verdict"].tolist() == ["beats"]
+    two = one + [row | {"classifier": "other"} for row in one]
+    assert compare_to_controls(records_frame(two))["verdict"].tolist() == ["no better", "no better"]
+    assert compare_to_controls(records_frame(two), 0.9)["verdict"].tolist() == ["beats", "beats"]
+
+
+def test_a_control_that_failed_is_no_control() -> None:
+    table = compare_to_controls(records_frame(attack("xx", **STYLE) + attack("ee", "noise", **COPIED)))
+    assert table[["n", "flip_rate", "verdict"]].to_numpy().tolist() == [[2, 1.0, "no control"]]
+    failed = compare_to_controls(records_frame(attack("ee", **STYLE)))
+    assert failed["n"].tolist() == [0]
+    assert failed["flip_rate"].isna().all()
+
+
+def test_comparison_of_nothing() -> None:
+    table = compare_to_controls(records_frame([]))
+    assert {name: str(dtype) for name, dtype in table.dtypes.items()} == CONTROL_COLUMNS
+    assert table.empty
+
+
+# ---- at budgets
+
+
+def curve(flips: dict[float, str], name: str = "style", distance: str = "l2", **values: Any) -> list[dict[str, Any]]:
+    """The records of an attack at some budgets, as `attack` writes them."""
+    return [
+        row for budget, letters in flips.items()
+        for row in attack(letters, name, budget_distance=distance, budget=budget, **values)
+    ]  # fmt: skip
+
+
+def test_a_control_at_the_same_budget_is_at_the_same_distance() -> None:
+    records = records_frame(
+        [
+            *attack("xxxxxx", **STYLE),
+            *attack("......", "noise", **COPIED),
+            *curve({5: "xxxxxx", 10: "xxxxxx"}, **STYLE),
+            *curve({5: "......", 10: "xxxxx."}, "noise"),
+            *curve({5: "xxxxxx"}, "noise", "linf"),
+        ]
+    )
+    table = compare_to_controls(records)
+    found = table[["budget", "control", "only_variant", "verdict"]].to_numpy(object).tolist()
+    assert [tuple(None if pd.isna(v) else v for v in row) for row in found] == [
+        (None, "noise as style/waves/quicknet", 6, "beats"),  # 2 / 64, the only test at its own distance
+        (5, "noise at l2=5", 6, "no better"),  # 2 / 64 of two tests
+        (10, "noise at l2=10", 1, "no better"),
+    ]
+    assert table["variant"].tolist()[1:] == [f"style/waves/quicknet at l2={budget}" for budget in (5, 10)]
+    assert table["p_holm"].tolist()[1:] == pytest.approx([4 / 64, 1])
+
+
+def test_areas_by_hand() -> None:
+    # Flip rates 0, 1/2, 1 at distances 0, 2, 6: areas 0.5 * 2 * 0.5 + 4 * 0.75 = 3.5 over a width of 6.
+    records = records_frame(curve({2: "x.", 6: "xx"}, **STYLE) + curve({2: "..", 6: "x."}, "noise"))
+    table = areas(records)
+    assert {name: str(dtype) for name, dtype in table.dtypes.items()} == AREA_COLUMNS
+    assert table["flip_area"].tolist() == pytest.approx([3.5 / 6, 0.5 * 4 * 0.5 / 6])
+    assert table["half_flip_budget"].tolist() == pytest.approx([2.0, 6.0])
+    assert table["largest_budget"].tolist() == [6.0, 6.0]
+    assert table["n"].tolist() == [2, 2]
+    assert table["kind"].tolist() == ["style", "control"]
+    # The curves of the single images have areas (0.5 * 2 + 4) / 6 and 0.5 * 4 / 6, and resampling two gives no less.
+    low, high = table.loc[0, ["flip_area_low", "flip_area_high"]]
+    assert 2 / 6 <= low <= 3.5 / 6 <= high <= 5 / 6
+
+
+def test_half_the_images_flip_between_two_budgets_or_never() -> None:
+    records = records_frame(curve({1: "x...", 3: "xxx."}, **STYLE) + curve({1: "x...", 3: "x..."}, "noise"))
+    # From 1/4 at 1 to 3/4 at 3: half at 2.
+    assert areas(records)["half_flip_budget"].tolist() == pytest.approx([2.0, math.nan], nan_ok=True)
+
+
+def test_similarity_falls_as_distance_grows() -> None:
+    # Distances 1 - SSIM: 0.2 (no flip) and 0.6 (all): area 0.5 * 0.4 / 0.6; half of them at 0.4, an SSIM of 0.6.
+    table = areas(records_frame(curve({0.4: "xx", 0.8: ".."}, distance="ssim", **STYLE)))
+    assert table.loc[0, "flip_area"] == pytest.approx(0.2 / 0.6)
+    assert table.loc[0, "half_flip_budget"] == pytest.approx(0.6)
+    assert table.loc[0, "largest_budget"] == pytest.approx(0.4)
+
+
+def test_areas_count_images_known_at_every_budget_alone() -> None:
+    table = areas(records_frame(curve({2: "xe.", 4: "xxe"}, **STYLE)))
+    assert table.loc[0, "n"] == 1
+    assert table.loc[0, "flip_area"] == pytest.approx(0.75)
+    assert areas(records_frame(attack("x", **STYLE))).empty
+
+
+def test_attacks_against_each_other() -> None:
+    records = records_frame(
+        [
+            *attack("xxxxxx..", **STYLE),
+            *attack("......x.", "fgsm", source="lite0"),
+            *attack("xxxxxxxx", "noise", **COPIED),
+            *attack("xxx", classifier="other", **STYLE),
+            *attack("xxx", "fgsm", "other", source="lite0"),
+            *curve({5: "xxxxxxxx"}, **STYLE),
+        ]
+    )
+    table = compare_attacks(records)
+    assert {name: str(dtype) for name, dtype in table.dtypes.items()} == PAIR_COLUMNS
+    names = ["classifier", "a", "b", "n", "only_a", "only_b"]
+    assert table[names].to_numpy(object).tolist() == [
+        ["lite0", "style/waves/quicknet", "fgsm/lite0", 8, 6, 1],
+        ["other", "style/waves/quicknet", "fgsm/lite0", 3, 0, 0],
+    ]
+    assert table["p"].tolist() == pytest.approx([2 * (1 + 7) / 128, 1])
+    assert table["p_holm"].tolist() == pytest.approx([4 * (1 + 7) / 128, 1])
+
+
+def test_transfer_is_source_by_classifier() -> None:
+    rows = [
+        *attack("x.", "fgsm", "lite0", source="lite0"),
+        *attack("..", "fgsm", "tiny", source="lite0"),
+        *attack("xx", "fgsm", "tiny", source="tiny"),
+        *attack("xx", "noise", "tiny", matched_to="fgsm/tiny"),
+    ]
+    table = transfer_matrix(summarise(records_frame(rows)))
+    assert list(table.columns) == ["lite0", "tiny"]
+    assert list(table.index) == [("fgsm", "", "lite0"), ("fgsm", "", "tiny")]
+    np.testing.assert_array_equal(table.to_numpy(), [[0.5, 0.0], [np.nan, 1.0]])
+
+
+def test_verdicts_in_words() -> None:
+    rows = attack("xxxxxx", **STYLE) + attack("......", "noise", **COPIED) + attack("x", "fgsm", source="lite0")
+    beats, none = verdicts(compare_to_controls(records_frame(rows)))
+    low, high = newcombe(*pairs(0, 6, 0, 0))
+    assert beats == (
+        "style/waves/quicknet on lite0 flips more than the best control, noise as style/waves/quicknet: 100% against "
+        f"0% of 6, difference +100 points [{100 * low:+.0f}, {100 * high:+.0f}], adjusted p 0.031."
+    )
+    assert none == "fgsm/lite0 on lite0: no control at the same distance."

@@ -1,0 +1,561 @@
+import io
+import json
+import math
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+import artattack
+from artattack.errors import ArtattackError
+from artattack.files import sha256_file
+from artattack.results.run_folder import (
+    RECORD_COLUMNS,
+    SUMMARY_COLUMNS,
+    RunFolder,
+    config_hash,
+    load_run,
+    print_summary,
+    read_records,
+    read_summary,
+    records_frame,
+    summarise,
+    versions,
+)
+from artattack.results.statistics import bootstrap_mean
+
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "string": st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
+    | st.sampled_from(["NA", "nan", "None", 'a,"b"', "Ölkännchen\n", "\r", " x ", "1.50", "True", "#", "turtle 🐢"]),
+    "Int64": st.integers(-(2**63) + 1, 2**63 - 1),
+    "boolean": st.booleans(),
+    "float64": st.floats(),
+}
+ROWS = st.lists(
+    st.fixed_dictionaries({}, optional={c: st.none() | VALUES[d] for c, d in RECORD_COLUMNS.items()}),
+    max_size=4,
+)
+QUICK = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def record(**values: Any) -> dict[str, Any]:
+    """A record of an attack that moved one image from right to wrong."""
+    usual = {
+        "image": "cat",
+        "true_class": 281,
+        "attack": "fgsm",
+        "parameters": '{"eps": 0.03}',
+        "source": "quicknet",
+        "source_weights": "bundled",
+        "classifier": "lite0",
+        "classifier_weights": "imagenet",
+        "in_label_space": True,
+        "top1_confidence_before": 0.75,
+        "top1_class_after": 440,
+        "top1_confidence_after": 0.5,
+        "correct_before": True,
+        "flip": True,
+        "top5_flip": False,
+        "rank_after": 2,
+        "kl_divergence": 0.5,
+        "success": True,
+        "confidence_shift": -0.5,
+        "true_confidence_shift": -0.5,
+        "l2": 2.0,
+        "linf": 0.03,
+        "ssim": 0.9,
+        "seconds": 0.25,
+    }
+    return usual | values
+
+
+# ---- records
+
+
+def test_records_have_the_columns_and_types_even_without_rows() -> None:
+    for frame in (records_frame([]), records_frame([{"image": "a"}])):
+        assert {name: str(dtype) for name, dtype in frame.dtypes.items()} == RECORD_COLUMNS
+    with pytest.raises(ValueError, match="not columns of the records: l3"):
+        records_frame([{"l3": 1}])
+
+
+def test_missing_values() -> None:
+    frame = records_frame([{"source": "", "true_class": None, "psnr": None, "flip": None, "error": math.nan}])
+    assert frame.isna().all(axis=None)
+
+
+def test_text_that_csv_cannot_hold_is_kept_as_far_as_it_goes() -> None:
+    frame = records_frame([{"image": "caf\udce9", "error": "one\r\ntwo\rthree\nfour"}])
+    assert frame["image"][0] == "caf?"
+    assert frame["error"][0] == "one\ntwo\nthree\nfour"
+
+
+@QUICK
+@given(ROWS)
+def test_records_come_back_from_csv_as_they_were(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    folder = RunFolder.create(tmp_path / f"run{len(list(tmp_path.iterdir()))}", {"config": {}})
+    folder.write_cell("all", rows)
+    records, summary = folder.finish(["all"])
+    pd.testing.assert_frame_equal(records, records_frame(rows), check_exact=True)
+    pd.testing.assert_frame_equal(load_run(folder.path).records, records, check_exact=True)
+    pd.testing.assert_frame_equal(load_run(folder.path).summary, summary, check_exact=True)
+
+
+def test_floats_keep_every_bit(tmp_path: Path) -> None:
+    values = [0.1 + 0.2, 5e-324, 1.7976931348623157e308, -0.0, math.inf, -math.inf, 1 / 3]
+    file = tmp_path / "records.csv"
+    file.write_bytes(records_frame([{"psnr": v} for v in values]).to_csv(index=False).encode())
+    assert list(map(repr, read_records(file)["psnr"])) == list(map(repr, values))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read: No such file"),
+        ("", "not a table of artattack: No columns"),
+        ("image,flip\na,True\n", "columns missing: image_sha256, true_class,.*unknown: none"),
+        (",".join([*RECORD_COLUMNS, "l3"]) + "\n", "columns missing: none; unknown: l3"),
+        (
+            ",".join(RECORD_COLUMNS) + "\n" + "x," * (len(RECORD_COLUMNS) - 1) + "x\n",
+            "not a table of artattack",
+        ),
+    ],
+)
+def test_what_is_no_table_is_refused_in_one_line(tmp_path: Path, content: str | None, message: str) -> None:
+    file = tmp_path / "records.csv"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(ArtattackError, match=message) as caught:
+        read_records(file)
+    assert "\n" not in str(caught.value)
+
+
+# ---- summary
+
+
+def test_summary_worked_out_by_hand() -> None:
+    rows = [
+        record(),
+        record(
+            flip=False,
+            success=False,
+            top1_class_after=281,
+            rank_after=1,
+            confidence_shift=-0.1,
+            true_confidence_shift=-0.1,
+            l2=1.0,
+            seconds=0.75,
+        ),
+        record(
+            correct_before=False,
+            success=None,
+            top1_class_after=281,
+            top5_flip=True,
+            rank_after=9,
+            confidence_shift=-0.3,
+            true_confidence_shift=0.2,
+            ssim=0.6,
+            kl_divergence=1.0,
+        ),
+        record(in_label_space=False, correct_before=None, success=None, true_confidence_shift=None),
+        record(
+            in_label_space=None,
+            true_class=None,
+            correct_before=None,
+            success=None,
+            true_confidence_shift=None,
+        ),
+        {k: v for k, v in record(error="out of memory").items() if k in ("attack", "source", "classifier", "error")},
+    ]
+    (row,) = summarise(records_frame(rows)).to_dict("records")
+    expected = {
+        "n": 5,
+        "errors": 1,
+        "n_labelled": 3,
+        "n_correct": 2,
+        "clean_accuracy": 2 / 3,
+        "clean_accuracy_low": 0.207660,  # (2 + z²/2 -+ z sqrt(3 * 2/3 * 1/3 + z²/4)) / (3 + z²), z = 1.959964
+        "clean_accuracy_high": 0.938508,
+        "n_correct_after": 2,
+        "robust_accuracy": 2 / 3,
+        "robust_accuracy_low": 0.207660,
+        "robust_accuracy_high": 0.938508,
+        "flips": 4,
+        "flip_rate": 0.8,
+        "flip_rate_low": 0.375534,  # (4 + z²/2 -+ z sqrt(5 * 0.8 * 0.2 + z²/4)) / (5 + z²)
+        "flip_rate_high": 0.963776,
+        "top5_flips": 1,
+        "top5_flip_rate": 0.2,
+        "top5_flip_rate_low": 1 - 0.963776,
+        "top5_flip_rate_high": 1 - 0.375534,
+        "mean_kl_divergence": 0.6,
+        "median_rank_after": 2,
+        # In one bin each: confidence 0.75 and 2 of 3 right, then 0.5 and 2 of 3.
+        "ece_before": 0.75 - 2 / 3,
+        "ece_after": 2 / 3 - 0.5,
+        "successes": 1,
+        "success_rate": 0.5,
+        "success_rate_low": 0.094531,  # 1/2 -+ z sqrt(2 * 0.5 * 0.5 + z²/4) / (2 + z²)
+        "success_rate_high": 0.905469,
+        "mean_confidence_shift": (-0.5 - 0.1 - 0.3 - 0.5 - 0.5) / 5,
+        "median_confidence_shift": -0.5,
+        "mean_true_confidence_shift": (-0.5 - 0.1 + 0.2) / 3,
+        "median_true_confidence_shift": -0.1,
+        "mean_l2": 9 / 5,
+        "mean_linf": 0.03,
+        "mean_ssim": 4.2 / 5,
+        "seconds_per_image": 0.35,
+    }
+    assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-5)
+    bounds = row["mean_confidence_shift_low"], row["mean_confidence_shift_high"]
+    assert bounds == bootstrap_mean([-0.5, -0.1, -0.3, -0.5, -0.5], seed=0)
+    assert -0.5 <= bounds[0] < row["mean_confidence_shift"] < bounds[1] <= -0.1
+    assert row["parameters"] == '{"eps": 0.03}'
+    assert row["classifier_weights"] == "imagenet"
+    assert pd.isna(row["style"])
+
+
+def test_groups_stand_in_order_of_appearance_and_missing_parts_make_groups_too() -> None:
+    groups = [
+        ("style", "waves", "quicknet", None, "b"),
+        ("style", "waves", "quicknet", None, "a"),
+        ("noise", None, None, "style/waves/quicknet", "b"),
+        ("noise", None, None, "style/glass/quicknet", "b"),
+        (None, None, None, None, None),
+        ("fgsm", None, "zoo", None, "a"),
+    ]
+    keys = ["attack", "style", "source", "matched_to", "classifier"]
+    rows = [record(**dict(zip(keys, group, strict=True)), l2=float(i)) for i, group in enumerate(groups)]
+    summary = summarise(records_frame(rows + rows[::-1]))
+    assert [tuple(None if pd.isna(v) else v for v in row) for row in summary[keys].to_numpy()] == groups
+    assert list(summary["mean_l2"]) == [0, 1, 2, 3, 4, 5]
+    assert list(summary["n"]) == [2] * 6
+
+
+def test_rates_of_nothing_are_missing() -> None:
+    for rows in (
+        [],
+        [record(error="broken")],
+        [record(in_label_space=None, correct_before=None, success=None)],
+    ):
+        summary = summarise(records_frame(rows))
+        assert {name: str(dtype) for name, dtype in summary.dtypes.items()} == SUMMARY_COLUMNS
+        nothing = [name for name in SUMMARY_COLUMNS if name.startswith(("clean_accuracy", "success_rate"))]
+        assert len(nothing) == 6
+        assert summary[nothing].isna().all(axis=None)
+    failed = summarise(records_frame([record(error="broken")]))
+    missing = ["flip_rate", "flip_rate_low", "flip_rate_high", "mean_confidence_shift_low", "mean_l2"]
+    assert failed[[*missing, "seconds_per_image"]].isna().all(axis=None)
+    assert failed[["n", "errors", "flips", "successes"]].to_numpy().tolist() == [[0, 1, 0, 0]]
+
+
+@QUICK
+@given(ROWS)
+def test_counts_hold_each_other(rows: list[dict[str, Any]]) -> None:
+    summary = summarise(records_frame(rows))
+    assert summary["n"].sum() + summary["errors"].sum() == len(rows)
+    for smaller, larger in [("n_labelled", "n"), ("n_correct", "n_labelled"), ("flips", "n")]:
+        assert (summary[smaller] <= summary[larger]).all()
+    for rate in ("clean_accuracy", "flip_rate", "success_rate"):
+        known = summary[summary[rate].notna()]
+        assert known[rate].between(known[f"{rate}_low"], known[f"{rate}_high"]).all()
+
+
+def printed(rows: list[dict[str, Any]], width: int = 120) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    print_summary(summarise(records_frame(rows)), console)
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(map(len, text.splitlines())) <= width
+    return text
+
+
+def test_printed_summary() -> None:
+    style = {
+        "attack": "style",
+        "style": "stained-glass",
+        "source": "quicknet_tiny",
+        "backbone": "quicknet_tiny",
+    }
+    control = {"attack": "noise", "source": None, "matched_to": "style/stained-glass/quicknet_tiny"}
+    text = printed(
+        [
+            record(**style),
+            record(**style, classifier="efficientnet_lite0"),
+            record(**control, flip=False, correct_before=False, success=None),
+        ]
+    )
+    rows = [" ".join(line.split()) for line in text.splitlines()]
+    assert rows == [
+        "attack, classifier n clean flips success shift L2 SSIM s/img",
+        "style/stained-glass/quicknet_tiny",
+        "lite0 1 100% [21, 100] 100% [21, 100] 100% [21, 100] -0.50 2.00 0.90 0.25",
+        "efficientnet_lite0 1 100% [21, 100] 100% [21, 100] 100% [21, 100] -0.50 2.00 0.90 0.25",
+        "noise as style/stained-glass/quicknet_tiny",
+        "lite0 1 0% [0, 79] 0% [0, 79] -0.50 2.00 0.90 0.25",
+    ]
+
+
+def test_printed_rates_have_their_intervals() -> None:
+    text = printed([record(image=str(i), flip=i < 5, success=None, correct_before=False) for i in range(8)])
+    assert "62% [31, 86]" in text  # 5 of 8
+
+
+def test_the_longest_names_of_the_default_run_are_not_broken() -> None:
+    usual = {"classifier": "efficientnet_lite0", "source": "efficientnet_lite0", "l2": 12.34, "seconds": 12.3}
+    style = "style/stained-glass/efficientnet_lite0"
+    attacks = [{"attack": "style", "style": "stained-glass"}, {"attack": "noise", "source": None}]
+    rows = [
+        record(image=str(i), **usual | attack, matched_to=style if attack["attack"] == "noise" else None)
+        for attack in attacks
+        for i in range(100)
+    ]
+    for width in (120, 100):
+        text = printed(rows, width)
+        assert sum(line.rstrip().endswith(style) for line in text.splitlines()) == 2
+        assert text.count("100% [96, 100]") == 6
+
+
+def test_a_narrow_terminal_keeps_the_intervals_and_drops_distances() -> None:
+    text = printed([record()], 80)
+    assert text.splitlines()[0].split() == ["attack,", "classifier", "n", "clean", "flips", "success", "shift"]
+    assert text.count("100% [21, 100]") == 3
+
+
+@pytest.mark.parametrize("role", ["source_weights", "classifier_weights"])
+def test_random_weights_are_marked_loudly(role: str) -> None:
+    text = " ".join(printed([record(classifier="sound", source="zoo"), record(**{role: "random"})], 140).split())
+    assert text.count("RANDOM WEIGHTS") == 2  # the row and the note below
+    assert "RANDOM WEIGHTS: networks never trained" in text
+
+
+def test_errors_are_printed_where_there_are_any() -> None:
+    text = printed([record(), record(error="x"), {"image": "bad", "error": "no image [bold]"}])
+    assert "errors" in text
+    assert "(images not read)" in text
+
+
+def test_names_are_not_markup() -> None:
+    assert "[red]x[/red]" in printed([record(classifier="[red]x[/red]")])
+
+
+# ---- the folder
+
+CONFIG = {"seed": 0, "attacks": [{"attack": "style", "steps": 60}, {"attack": "fgsm"}]}
+
+
+def start(path: Path) -> RunFolder:
+    return RunFolder.create(path, {"config": CONFIG, "versions": {"numpy": "1"}})
+
+
+def test_a_run_from_start_to_end(tmp_path: Path) -> None:
+    folder = start(tmp_path / "deep" / "run")
+    assert folder.done() == set()
+    assert folder.images.is_dir()
+    assert folder.info["status"] == "running"
+    assert folder.info["config"] == CONFIG
+    assert folder.info["config_hash"] == config_hash(CONFIG)
+    with pytest.raises(ArtattackError, match=r"not finished \(0 cells done\)"):
+        _ = folder.records
+    folder.write_cell("b-0000", [record(image="b0"), record(image="b1", psnr=math.inf, l2=math.nan)])
+    folder.write_cell("a-0000", [record(image="a0", true_class=np.int64(3), l2=np.float32(0.5))])
+    assert folder.done() == {"a-0000", "b-0000"}
+    with pytest.raises(ArtattackError, match="cell 'c' is not finished"):
+        folder.finish(["a-0000", "c"])
+    records, _ = folder.finish(["a-0000", "b-0000"])
+    assert list(records["image"]) == ["a0", "b0", "b1"]
+    assert list(records["true_class"]) == [3, 281, 281]
+    assert records["psnr"][2] == math.inf
+    assert records["l2"].isna().tolist() == [False, False, True]
+    run = load_run(str(folder.path))
+    assert run.info["status"] == "finished"
+    assert len(run.records) == 3
+    assert list(run.summary["n"]) == [3]
+    assert not list(folder.path.rglob("*.tmp"))
+
+
+def test_json_is_valid_and_keeps_none_nan_and_inf_apart(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run", {"config": {"eps": math.inf}})
+    folder.write_cell("a", [{"psnr": math.inf, "l1": -math.inf, "l2": math.nan, "ssim": None, "linf": 0.1}])
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    for file in ("run.json", "cells/a.json"):
+        json.loads((folder.path / file).read_text(), parse_constant=refuse)
+    (row,) = json.loads((folder.path / "cells" / "a.json").read_text())["rows"]
+    assert row == {
+        "psnr": {"$float": "inf"},
+        "l1": {"$float": "-inf"},
+        "l2": {"$float": "nan"},
+        "ssim": None,
+        "linf": 0.1,
+    }
+    assert folder.info["config"] == {"eps": math.inf}
+
+
+@QUICK
+@given(cut=st.integers(0, 10**6))
+def test_a_cell_cut_short_is_not_done(tmp_path: Path, cut: int) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_cell("whole", [record()])
+    folder.write_cell("cut", [record(), record(psnr=math.inf)])
+    content = (tmp_path / "cells" / "cut.json").read_bytes()
+    (tmp_path / "cells" / "cut.json").write_bytes(content[: cut % len(content)])
+    assert folder.done() == {"whole"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0" * 100,
+        b"[]",
+        b"{}",
+        b'{"key": "b", "rows": []}',
+        b'{"key": "a", "rows": [{"l3": 1}]}',
+        b"\xff",
+    ],
+)
+def test_a_cell_that_is_something_else_is_not_done(tmp_path: Path, content: bytes) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_cell("b", [])
+    (tmp_path / "cells" / "a.json").write_bytes(content)
+    assert folder.done() == {"b"}
+    folder.write_cell("a", [record()])
+    assert folder.done() == {"a", "b"}
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_stopped_while_writing_the_old_content_stays(
+    tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = start(tmp_path / "run")
+    folder.write_cell("a", [record(image="old")])
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, step, stop)
+        for key in ("a", "b"):
+            with pytest.raises(KeyboardInterrupt):
+                folder.write_cell(key, [record(image="new")])
+    assert folder.done() == {"a"}
+    assert folder.finish(["a"])[0]["image"].tolist() == ["old"]
+    folder.write_cell("b", [])
+    assert folder.done() == {"a", "b"}
+
+
+def test_a_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ArtattackError, match=r"run\.json: cannot be written: No space left on device"):
+        start(tmp_path / "run")
+
+
+def test_keys_name_files() -> None:
+    with pytest.raises(ValueError, match="names a file"):
+        RunFolder(Path("nowhere")).write_cell("a/b", [])
+
+
+def test_a_new_run_needs_a_free_folder(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "run.json.tmp").touch()  # stopped while it started
+    start(tmp_path / "empty").write_cell("a", [])
+    with pytest.raises(ArtattackError, match=r"holds a run already \(running, 1 cells done\): resume it"):
+        start(tmp_path / "empty")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.png").touch()
+    with pytest.raises(ArtattackError, match="not empty and holds no run: choose another folder"):
+        start(tmp_path / "photos")
+    with pytest.raises(ArtattackError, match="is a file"):
+        start(tmp_path / "photos" / "cat.png")
+
+
+def test_resuming(tmp_path: Path) -> None:
+    start(tmp_path / "run").write_cell("a", [record()])
+    same = {"attacks": CONFIG["attacks"], "seed": 0}
+    folder = RunFolder.create(tmp_path / "run", {"config": same, "versions": {"numpy": "2"}}, resume=True)
+    assert folder.done() == {"a"}
+    assert folder.info["versions"] == {"numpy": "1"}
+    (resumed,) = folder.info["resumed"]
+    assert resumed["versions"] == {"numpy": "2"}
+    assert "config" not in resumed
+
+
+def test_resuming_another_config_names_what_differs(tmp_path: Path) -> None:
+    start(tmp_path / "run")
+    other = {"seed": 0.0, "attacks": [{"attack": "style", "steps": 61}, {"attack": "fgsm", "eps": None}]}
+    with pytest.raises(ArtattackError) as caught:
+        RunFolder.create(tmp_path / "run", {"config": other}, resume=True)
+    assert str(caught.value) == (
+        f"{tmp_path / 'run'}: cannot resume with another config: seed was 0, now 0.0; "
+        "attacks.0.steps was 60, now 61; "
+        'attacks.1.eps was "(absent)", now null; put it back as it was, or choose another folder (--out)'
+    )
+    RunFolder.create(tmp_path / "letters", {"config": dict.fromkeys("abcd", 0)})
+    with pytest.raises(ArtattackError, match=r"a was 0, now 1; b was 0, now 1; c was 0, now 1 and 1 more; put"):
+        RunFolder.create(tmp_path / "letters", {"config": dict.fromkeys("abcd", 1)}, resume=True)
+
+
+def test_resuming_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ArtattackError, match="no run to resume: start one without --resume"):
+        RunFolder.create(tmp_path / "run", {"config": CONFIG}, resume=True)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "no run folder"), ("{", "run.json: not valid JSON"), ("[1]", "not a run of artattack")],
+)
+def test_opening_what_is_no_run(tmp_path: Path, content: str | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "run.json").write_text(content)
+    with pytest.raises(ArtattackError, match=message):
+        load_run(tmp_path)
+
+
+# ---- small things
+
+
+def test_sha256_file(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, B.1
+    assert sha256_file(tmp_path / "abc") == expected
+    with pytest.raises(ArtattackError, match="cannot be read"):
+        sha256_file(tmp_path / "none")
+
+
+def test_config_hash_depends_on_content_alone() -> None:
+    assert config_hash({"a": 1, "b": (1, 2)}) == config_hash({"b": [1, 2], "a": 1})
+    assert len({config_hash(c) for c in ({"a": 1}, {"a": 2}, {"a": None}, {"a": math.nan}, {"a": "nan"}, {})}) == 6
+
+
+def test_versions() -> None:
+    found = versions()
+    assert found["artattack"] == artattack.__version__
+    assert found["numpy"] == np.__version__
+    assert {"python", "platform", "pandas"} <= found.keys()
+
+
+@pytest.mark.parametrize(("title", "columns"), [("records.csv", RECORD_COLUMNS), ("summary.csv", SUMMARY_COLUMNS)])
+def test_the_glossary_has_every_column_in_order(title: str, columns: dict[str, str]) -> None:
+    glossary = Path(__file__).resolve().parents[2] / "results" / "README.md"
+    section = glossary.read_text(encoding="utf-8").split(f"\n## {title}\n")[1].split("\n## ")[0]
+    first_cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    assert re.findall(r"`(\w+)`", " ".join(first_cells)) == list(columns)
+
+
+def test_summary_of_a_file_that_is_no_summary(tmp_path: Path) -> None:
+    (tmp_path / "summary.csv").write_text("n\n1\n")
+    with pytest.raises(ArtattackError, match="columns missing: kind, attack"):
+        read_summary(tmp_path / "summary.csv")
