@@ -163,6 +163,8 @@ DISTANCES: dict[str, Callable[[Images, Images], Floats]] = {
     "delta_e": delta_e,
 }
 
+SIMILARITIES = frozenset({"ssim", "ms_ssim"})
+
 
 def total_variation(x: Images) -> Floats:
     """Return the anisotropic total variation: how much neighbouring values differ.
