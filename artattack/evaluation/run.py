@@ -168,7 +168,7 @@ class Run:
                 "weights": model.weights,
                 "sha256": model.weights_sha256,
                 "binary": model.binary,
-                "classes": model.network.output_shape[-1],
+                "classes": model.classes,
             }
             for name, model in self._models.items()
         }
