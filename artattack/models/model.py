@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -76,12 +76,14 @@ class Model:
         weights: `imagenet`, `bundled`, `random` or `file`.
         weights_sha256: hash of the weights' values.
         binary: whether the network has binarized layers.
-        network: functional Keras network from preprocessed images (N, h, w, 3) to logits (N, K).
+        network: functional Keras network from preprocessed images (N, h, w, 3) to logits, of which the model's
+            own (N, K) are all or some.
         input_size: (h, w) in pixels at which the network classifies.
         preprocessing: applied to images in [0, 1] before the network.
-        label_space: ImageNet class of each logit, or None where the classes are not ImageNet's.
+        label_space: ImageNet class of each of the model's K logits, or None where the classes are not ImageNet's.
         style_layers: default layers for style, as specifications (`binary:3` or a name).
         content_layers: default layers for content, likewise.
+        outputs: which of the network's outputs are the model's logits, in order; None for all.
     """
 
     name: str
@@ -94,14 +96,60 @@ class Model:
     label_space: LabelSpace | None
     style_layers: tuple[str, ...]
     content_layers: tuple[str, ...]
-    _compiled: dict[tuple[int, int], Callable[[tf.Tensor], tf.Tensor]] = field(default_factory=dict, repr=False)
+    outputs: tuple[int, ...] | None = None
+    # Not among the arguments, so that a changed copy (`dataclasses.replace`) starts with none of the original's.
+    _compiled: dict[tuple[int, int], Callable[[tf.Tensor], tf.Tensor]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+
+    @property
+    def classes(self) -> int:
+        """How many classes the model tells apart: the K of its logits."""
+        return int(self.network.output_shape[-1]) if self.outputs is None else len(self.outputs)
+
+    def restricted_to(self, classes: LabelSpace) -> Model:
+        """Return a model of the same network that knows only some of its classes, and chooses among them.
+
+        What an image set of fewer classes than ImageNet asks of a classifier (ImageNet-A and -R, Hendrycks et
+        al., CVPR and ICCV 2021), for attacks to see as well.
+
+        Args:
+            classes: the ImageNet classes to keep, two or more; their order does not matter.
+
+        Returns:
+            A model whose logits (N, len(classes)) are those of the classes, in this model's order, and whose
+            `label_space` says which they are. It shares this model's network.
+
+        Raises:
+            ArtattackError: the model's classes are not ImageNet's, it lacks one of them, or they are fewer than two.
+        """
+        if self.label_space is None:
+            raise ArtattackError(
+                f"model '{self.name}' cannot be restricted to some ImageNet classes: it has no label_space that says "
+                "which its outputs are"
+            )
+        if missing := sorted(set(classes) - set(self.label_space)):
+            more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+            raise ArtattackError(
+                f"model '{self.name}' cannot be restricted to ImageNet class {missing[0]}{more}: it has no such class"
+            )
+        kept = [k for k, index in enumerate(self.label_space) if index in set(classes)]
+        if len(kept) < 2:
+            raise ArtattackError(f"model '{self.name}' cannot be restricted to {len(kept)} of its classes; give two")
+        outputs = range(self.classes) if self.outputs is None else self.outputs
+        return replace(
+            self,
+            label_space=tuple(self.label_space[k] for k in kept),
+            outputs=tuple(outputs[k] for k in kept),
+        )
 
     def logits(self, x: tf.Tensor) -> tf.Tensor:
         """Return logits (N, K) float32 of images (N, H, W, 3) float32 in [0, 1]; differentiable.
 
         Images of another size are resized to `input_size`, see `resize`.
         """
-        return tf.cast(self.network(self.preprocessing(resize(x, self.input_size)), training=False), tf.float32)
+        logits = tf.cast(self.network(self.preprocessing(resize(x, self.input_size)), training=False), tf.float32)
+        return logits if self.outputs is None else tf.gather(logits, self.outputs, axis=1)
 
     def predict(self, x: NDArray[Any], batch_size: int = 32) -> NDArray[Any]:
         """Return logits (N, K) float32 of images (N, H, W, 3) in [0, 1], compiled, in batches."""
@@ -115,7 +163,7 @@ class Model:
         batches = [
             compiled(tf.constant(x[i : i + batch_size], tf.float32)).numpy() for i in range(0, len(x), batch_size)
         ]
-        return np.concatenate(batches) if batches else np.zeros((0, self.network.output_shape[-1]), np.float32)
+        return np.concatenate(batches) if batches else np.zeros((0, self.classes), np.float32)
 
 
 def weights_sha256(network: Any) -> str:

@@ -7,6 +7,7 @@ images all have the same mean Z0, so that what an attack must find is the same f
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,13 @@ def test_wrapped_model_that_is_not_the_network_is_found() -> None:
     outcome = check("native", model_of(redness.network, cls=Swapped), x)
     assert not outcome.passed
     assert "same class on 0 of 10" in outcome.figures
+
+
+def test_a_model_restricted_to_some_classes_is_its_network() -> None:
+    image = tf_keras.Input(SHAPE)
+    network = tf_keras.Model(image, tf_keras.layers.Dense(3)(tf_keras.layers.Flatten()(image)))
+    full = replace(model_of(network), label_space=(7, 8, 9))
+    assert check("native", full.restricted_to((9, 7)), X).passed
 
 
 def test_probabilities_are_found() -> None:

@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -5,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artattack.errors import ArtattackError
+from artattack.inputs.labels import LabelSpace
 from artattack.models.model import (
     PREPROCESSING,
     Model,
@@ -131,3 +135,71 @@ def test_weights_sha256_follows_the_values(model: Model) -> None:
     assert weights_sha256(copy) == before
     copy.set_weights([w + 1e-3 for w in model.network.get_weights()])
     assert weights_sha256(copy) != before
+
+
+SPACE = (207, 3, 999, 0)
+
+
+def gradient(function: Callable[[tf.Tensor], tf.Tensor], x: np.ndarray) -> np.ndarray:
+    """Return the gradient of some weighted sum of a function's outputs (N, 2)."""
+    x = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        total = tf.reduce_sum(function(x) * (2.0, -3.0))
+    return np.asarray(tape.gradient(total, x))
+
+
+def test_a_restricted_model_gives_the_logits_of_its_classes_in_the_models_order(model: Model) -> None:
+    full = replace(model, label_space=SPACE)
+    x = images(5, 9, 7)
+    some = full.restricted_to((0, 3))
+    assert (some.label_space, some.classes, full.classes) == ((3, 0), 2, 4)
+    assert (some.network, some.name, some.input_size) == (full.network, full.name, full.input_size)
+    np.testing.assert_array_equal(some.predict(x), full.predict(x)[:, [1, 3]])
+    np.testing.assert_array_equal(some.logits(tf.constant(x)), full.logits(tf.constant(x)).numpy()[:, [1, 3]])
+    assert some.predict(x[:0]).shape == (0, 2)
+    np.testing.assert_array_equal(full.restricted_to(SPACE).predict(x), full.predict(x))
+
+
+def test_a_restricted_models_gradient_is_that_of_its_logits(model: Model) -> None:
+    full, x = replace(model, label_space=SPACE), images(3, 9, 7)
+    ours = gradient(full.restricted_to((999, 207)).logits, x)
+    np.testing.assert_array_equal(ours, gradient(lambda x: tf.gather(full.logits(x), [0, 2], axis=1), x))
+    # On images of the network's own size also by hand: 255/255 times 2 K[:, 0] - 3 K[:, 2].
+    kernel = model.network.get_weights()[0]
+    expected = (2 * kernel[:, 0] - 3 * kernel[:, 2]).reshape(1, 6, 5, 3)
+    ours = gradient(full.restricted_to((999, 207)).logits, images(1, 6, 5))
+    np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
+def test_a_restricted_model_can_be_restricted_further(model: Model) -> None:
+    full, x = replace(model, label_space=SPACE), images(2, 6, 5)
+    some = full.restricted_to((3, 999, 0)).restricted_to((0, 999))
+    assert some.label_space == (999, 0)
+    np.testing.assert_array_equal(some.predict(x), full.predict(x)[:, [2, 3]])
+
+
+def test_a_changed_copy_compiles_anew(model: Model) -> None:
+    x = images(2, 6, 5)
+    before = model.predict(x)
+    changed = replace(model, preprocessing=Preprocessing(std=(127.5,) * 3)).predict(x)
+    bias = model.network.get_weights()[1]
+    np.testing.assert_allclose(changed - bias, 2 * (before - bias), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("space", "classes", "message"),
+    [
+        (None, (0, 3), "has no label_space"),
+        (SPACE, (0,), "1 of its classes; give two"),
+        (SPACE, (), "0 of its classes; give two"),
+        (SPACE, (0, 0), "1 of its classes; give two"),
+        (SPACE, (0, 3, 5), r"ImageNet class 5: it has no such class"),
+        (SPACE, (7, 0, 3, 5, 1000), r"ImageNet class 5 \(and 2 more\): it has no such class"),
+    ],
+)
+def test_what_a_model_cannot_be_restricted_to(
+    model: Model, space: LabelSpace | None, classes: LabelSpace, message: str
+) -> None:
+    with pytest.raises(ArtattackError, match=f"'dense' cannot be restricted to.*{message}"):
+        replace(model, label_space=space).restricted_to(classes)
