@@ -25,15 +25,10 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from artattack import __version__
-from artattack.config import (
-    CONTROLS,
-    Benchmark,
-    StyleEntry,
-    StyleOptions,
-    load_benchmark,
-    parse_benchmark,
-    parse_options,
-)
+from artattack.attacks.options import StyleOptions, parse_options
+from artattack.attacks.registry import own_attacks
+from artattack.attacks.style_entry import StyleEntry
+from artattack.config import Benchmark, load_benchmark, parse_benchmark
 from artattack.errors import ArtattackError, unknown
 from artattack.runtime import silence_libraries
 
@@ -45,7 +40,7 @@ if TYPE_CHECKING:
     from artattack.evaluation.plan import Plan
 
 _DEFAULT = Benchmark()
-_DEFAULT_BACKBONE = next(entry.backbone[0] for entry in _DEFAULT.attacks if isinstance(entry, StyleEntry))
+_DEFAULT_BACKBONE = StyleEntry(attack="style").backbone[0]
 
 _LEAST_SIZE = 32
 _NAME_WIDTH = 30  # of a class in a list of guesses, so that the lists of all classifiers stand alike
@@ -126,7 +121,7 @@ def _root(
     epilog=_examples(
         "artattack run",
         "artattack run mine.yaml --dry-run",
-        "artattack run --compare l2=5,10,20 --compare ssim",
+        "artattack run --budgets l2=5,10,20 --budgets ssim",
         "artattack run mine.yaml --limit 4 -o out",
         "artattack run mine.yaml --limit 4 -o out --resume",
     )
@@ -140,9 +135,9 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its size, do nothing.")] = False,
     seed: Annotated[int | None, typer.Option(help="Replace the file's seed.", min=0, max=_LARGEST_SEED)] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many images.", min=1)] = None,
-    compare: Annotated[
+    budgets: Annotated[
         list[str] | None,
-        typer.Option(help="Compare all attacks and controls at budgets: l2=5,10 or ssim; repeat for more distances."),
+        typer.Option(help="Bring all attacks and controls to these, too: l2=5,10 or ssim; repeat for more distances."),
     ] = None,
 ) -> None:
     """Run a benchmark: perturb images, score classifiers, write records, summary and pictures.
@@ -151,25 +146,25 @@ def run(
     """
     from artattack.evaluation.plan import make_plan
 
-    benchmark = _overridden(load_benchmark(file), seed, limit, compare or [])
+    benchmark = _overridden(load_benchmark(file), seed, limit, budgets or [])
     if resume and out is None:
         raise ArtattackError("--resume needs --out FOLDER, the run to go on with")
     plan = make_plan(benchmark)
     if dry_run:
         _print_plan(plan)
         return
-    from artattack.evaluation.run import Run, run_path
+    from artattack.evaluation.run import run_path, run_plan
     from artattack.report import write_report
     from artattack.results.run_folder import load_run, print_summary
 
     path = run_path(benchmark, out)
     try:
         with _progress() as on_progress:
-            records, summary = Run(plan, path, resume=resume, on_progress=on_progress)()
+            records, summary = run_plan(plan, path, resume=resume, on_progress=on_progress)
     except KeyboardInterrupt as error:
         same = [str(file)] if file else []
         same += [f"--{name}={value}" for name, value in (("seed", seed), ("limit", limit)) if value is not None]
-        same += [f"--compare={text}" for text in compare or []]
+        same += [f"--budgets={text}" for text in budgets or []]
         again = shlex.join(["artattack", "run", *same, "--resume", "--out", str(path)])
         _complain(f"interrupted; to go on: {again}" if (path / "run.json").exists() else "interrupted")
         raise typer.Exit(130) from error
@@ -187,16 +182,16 @@ def run(
         raise typer.Exit(1)
 
 
-def _overridden(benchmark: Benchmark, seed: int | None, limit: int | None, compare: Sequence[str]) -> Benchmark:
+def _overridden(benchmark: Benchmark, seed: int | None, limit: int | None, budgets: Sequence[str]) -> Benchmark:
     """Return the benchmark with what the command line says in the place of what the file says."""
     given = benchmark.model_dump(mode="json")
     if seed is not None:
         given["seed"] = seed
     if limit is not None:
         given["images"]["limit"] = limit
-    if compare:
-        pairs = [text.partition("=") for text in compare]
-        given["compare"] = {name: budgets.split(",") if equals else None for name, equals, budgets in pairs}
+    if budgets:
+        pairs = [text.partition("=") for text in budgets]
+        given["budgets"] = {name: numbers.split(",") if equals else None for name, equals, numbers in pairs}
     return parse_benchmark(given, where="command line")
 
 
@@ -478,10 +473,9 @@ def models_command() -> None:
 @app.command("attacks", epilog=_examples("artattack attacks | grep decisions"))
 def attacks_command() -> None:
     """List the attacks and controls a benchmark file can name."""
-    from artattack.attacks.baselines import baseline_infos
+    from artattack.attacks.art_attacks import baseline_infos
 
-    rows = [["style", "StyleTransferAttack", "features, gradients"]]
-    rows += [[name, "control", "only a distance"] for name in CONTROLS]
+    rows = [[name, entry.kind, entry.reads] for name, entry in own_attacks().items()]
     rows += [
         [b.name, b.art_class, b.reads + "*" * b.minimum_norm + (f", package {b.package}" if b.package else "")]
         for b in baseline_infos()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
 from pydantic import (
@@ -75,16 +77,14 @@ def _known_attack(value: Any) -> Any:
 if TYPE_CHECKING:
     AttackEntry = Entry
 else:  # of the registry's kinds, the one that the word `attack` stands for
-    AttackEntry = Annotated[
-        Annotated[Union[tuple(Annotated[entry, Tag(entry.__name__)] for entry in ENTRIES)], Discriminator(_entry_tag)],
-        BeforeValidator(_known_attack),
-    ]
+    _ANY_ENTRY = reduce(or_, (Annotated[entry, Tag(entry.__name__)] for entry in ENTRIES))
+    AttackEntry = Annotated[_ANY_ENTRY, Discriminator(_entry_tag), BeforeValidator(_known_attack)]
 
 _DEFAULT_SOURCES = ("quicknet_tiny", "efficientnet_lite0")
 _DEFAULT_ATTACKS: tuple[Entry, ...] = (
     StyleEntry(attack="style"),
-    BaselineEntry(attack="fgsm", source=_DEFAULT_SOURCES, eps="8/255"),  # type: ignore[call-arg]
-    BaselineEntry(attack="pgd", source=_DEFAULT_SOURCES, eps="8/255", eps_step="2/255", max_iter=10),  # type: ignore[call-arg]
+    BaselineEntry(attack="fgsm", source=_DEFAULT_SOURCES, eps="8/255"),
+    BaselineEntry(attack="pgd", source=_DEFAULT_SOURCES, eps="8/255", eps_step="2/255", max_iter=10),
     ControlEntry(attack="noise"),
     *(ControlEntry(attack=name, like="style") for name in ("blur", "jpeg", "colour", "blend")),
 )
@@ -95,8 +95,6 @@ DEFAULT_BUDGETS: dict[str, tuple[float, ...]] = {
     "ssim": (0.99, 0.95, 0.9, 0.8, 0.6, 0.4),
     "delta_e": (1.0, 2.0, 5.0, 10.0, 20.0),
 }
-
-
 
 
 def _budgets(value: Any) -> Any:

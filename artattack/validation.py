@@ -66,7 +66,7 @@ def check_distance(distance: tuple[str, float]) -> tuple[str, float]:
     elif not 0 < target < math.inf:
         raise ArtattackError(f"{name}={target:g}: a distance is a finite number above 0")
     elif name == "linf" and target > 1:
-        raise ArtattackError(f"linf={target:g}: values lie in [0, 1], so that a distance is at most 1; write linf=8/255")
+        raise ArtattackError(f"linf={target:g}: values lie in [0, 1], and so does a distance; write one such as 8/255")
     return distance
 
 
@@ -104,9 +104,7 @@ def explain(error: ValidationError, where: Callable[[tuple[Any, ...]], tuple[str
     return "; ".join(shown[:_MISTAKES_SHOWN]) + more
 
 
-def _mistakes(
-    error: ValidationError, where: Callable[[tuple[Any, ...]], tuple[str, type[BaseModel]]]
-) -> Iterator[str]:
+def _mistakes(error: ValidationError, where: Callable[[tuple[Any, ...]], tuple[str, type[BaseModel]]]) -> Iterator[str]:
     mistakes = error.errors()
     for mistake in mistakes:
         path, kind = mistake["loc"], mistake["type"]

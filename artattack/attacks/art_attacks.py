@@ -53,6 +53,8 @@ class BaselineInfo:
         words = {"gradients": "gradients", "logits": "logits only", "decisions": "decisions only"}[self.reads]
         if self.minimum_norm:
             words += "; seeks the smallest change"
+        if self.together == "whole":
+            words += "; one perturbation for a batch"
         return f"{words}; package {self.package}" if self.package else words
 
 
@@ -68,9 +70,7 @@ _BASELINES = (
     BaselineInfo("bim", "BasicIterativeMethod", "gradients", together="apart", norms=("linf",)),
     BaselineInfo("pgd", "ProjectedGradientDescent", "gradients", together="apart", norms=_ALL),
     BaselineInfo("pgd_numpy", "ProjectedGradientDescentNumpy", "gradients", together="apart", norms=_ALL),
-    BaselineInfo(
-        "pgd_tensorflow", "ProjectedGradientDescentTensorFlowV2", "gradients", together="apart", norms=_ALL
-    ),
+    BaselineInfo("pgd_tensorflow", "ProjectedGradientDescentTensorFlowV2", "gradients", together="apart", norms=_ALL),
     BaselineInfo("autopgd", "AutoProjectedGradientDescent", "gradients", norms=_ALL),
     BaselineInfo("autocg", "AutoConjugateGradient", "gradients", norms=_ALL),
     BaselineInfo("rescaling_autocg", "RescalingAutoConjugateGradient", "gradients", norms=_ALL),

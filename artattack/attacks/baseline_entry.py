@@ -81,7 +81,7 @@ class BaselineEntry(Entry):
 
             def flips(images: np.ndarray) -> np.ndarray:
                 now = attack.estimator.predict(images).argmax(1)
-                return now != seen if targets is None else now == targets
+                return np.asarray(now != seen if targets is None else now == targets)
 
             return Perturbed(made, walk_to_flip(batch.x, made, flips))
         held_to = bounded_by(attack)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import os
 import random
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import chdir, contextmanager, nullcontext
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -61,7 +60,7 @@ def make_baseline(name: str, estimator: Any, parameters: Mapping[str, Any], seed
 def bounded_by(attack: Any) -> tuple[str, float] | None:
     """Return the ball, its norm and radius, that an attack of `make_baseline` keeps to, or None."""
     norm = _NORMS.get(getattr(attack, "norm", np.inf))
-    return (norm, float(attack.eps)) if norm in attack.generate.info.norms else None
+    return (norm, float(attack.eps)) if norm is not None and norm in attack.generate.info.norms else None
 
 
 def with_budget(name: str, parameters: Mapping[str, Any], distance: str, budget: float) -> dict[str, Any]:
@@ -164,7 +163,7 @@ class _Generate:
         self._attack.targeted = self._targeted  # some of ART's classes change it
         for found in self.info.remembers:
             setattr(self._attack, found, None)
-        with nullcontext() if seed is None else seeded(seed), _working_in(self._folder.name):
+        with nullcontext() if seed is None else seeded(seed), chdir(self._folder.name):
             return np.asarray(self._generate(x, labels, **kwargs), np.float32)
 
     def _one_hot(self, y: NDArray[Any]) -> NDArray[Any]:
@@ -175,17 +174,6 @@ class _Generate:
         if not ((y >= 0) & (y < classes)).all():
             raise ArtattackError(f"attack '{self.info.name}': labels must be in 0..{classes - 1}, the source's outputs")
         return np.asarray(np.eye(classes, dtype=np.float32)[y.astype(int)])
-
-
-@contextmanager
-def _working_in(folder: str) -> Iterator[None]:
-    """Make a folder the working directory for a while."""
-    before = os.getcwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
 
 
 def _art_class(info: BaselineInfo) -> Any:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+
 from artattack.distances import DISTANCES
-from artattack.errors import ArtattackError, unknown
-from artattack.inputs.images import quantize, to_uint8
+from artattack.errors import unknown
+from artattack.inputs.images import as_measured, quantize
 
 _SIMILARITIES = frozenset({"ssim", "ms_ssim", "psnr"})  # fall as images move apart
 _HALVINGS = 24  # of an interval of factors: finer than the 8-bit grid can show
@@ -64,12 +65,11 @@ def match(
 def within(x: np.ndarray, moved: np.ndarray, target: np.ndarray | float, distance: str) -> np.ndarray:
     """Return whether 8-bit images (N, H, W, 3) are no farther from originals than a target, one for all or (N,).
 
-    For a similarity, such as `ssim`, no less alike. What is compared are the 8-bit values, in float64: differences of
-    float32 images are off by a little, so that an image at 8/255 would seem to lie outside a ball of that radius.
+    For a similarity, such as `ssim`, no less alike. Compared is what `as_measured` gives.
 
     Returns:
         (N,) bool.
     """
     sign = -1.0 if distance in _SIMILARITIES else 1.0
-    found = sign * DISTANCES[distance](*(to_uint8(images) / 255.0 for images in (x, moved)))
+    found = sign * DISTANCES[distance](as_measured(x), as_measured(moved))
     return np.asarray(found <= sign * np.asarray(target, np.float64) + _ROUNDING)

@@ -19,7 +19,7 @@ from artattack.attacks.budget import match, within
 from artattack.attacks.entries import Batch, Entry, Perturbed, Variant
 from artattack.distances import DISTANCES
 from artattack.errors import unknown
-from artattack.inputs.images import quantize, to_float, to_uint8
+from artattack.inputs.images import as_measured, quantize, to_float, to_uint8
 from artattack.inputs.styles import load_styles
 from artattack.validation import Names
 
@@ -138,6 +138,7 @@ class CopyEntry(Entry):
     """What stands at the distance of other entries' perturbations, image by image."""
 
     kind: ClassVar[str] = "control"
+    reads: ClassVar[str] = "only a distance"
     copies_others: ClassVar[bool] = True
 
     like: Names | None = Field(None, description="entries whose distance it copies; default: all it can")
@@ -171,7 +172,9 @@ class CopyEntry(Entry):
     def wanted(self, batch: Batch) -> np.ndarray:
         """Return the distances (N,) of the perturbed images whose distance is copied."""
         assert batch.variant.matched is not None
-        return np.asarray(DISTANCES[self.distance](batch.x, batch.images_of(batch.variant.matched)))
+        return np.asarray(
+            DISTANCES[self.distance](as_measured(batch.x), as_measured(batch.images_of(batch.variant.matched)))
+        )
 
 
 class ControlEntry(CopyEntry):

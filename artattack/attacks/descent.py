@@ -10,11 +10,11 @@ import numpy as np
 import tensorflow as tf
 from scipy.optimize import minimize
 
-from artattack.attacks.projection import project
 from artattack.attacks.guidance import Guidance
 from artattack.attacks.objective import Objective, Targets, total_variation
-from artattack.attacks.parametrization import Fourier, Pixel
 from artattack.attacks.options import StyleOptions
+from artattack.attacks.parametrization import Fourier, Pixel
+from artattack.attacks.projection import project
 
 _STEPS_PER_CALL = 20  # between two looks at the host: often enough for a progress bar and an interrupt
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's own (Kingma & Ba, ICLR 2015)

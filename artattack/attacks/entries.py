@@ -152,6 +152,7 @@ class Entry(Section):
     folder: ClassVar[str] = ""  # where its images lie, if not in one named by the variant's key
     one_seed: ClassVar[bool] = False  # whether all images of a variant have the same seed
     copies_others: ClassVar[bool] = False  # whether its variants are made from those of other entries
+    reads: ClassVar[str] = ""  # what it reads of the models it is given, in a few words
     untrained: ClassVar[bool] = False  # whether it reads networks with random weights on purpose
 
     attack: str = Field(description="style, a control, or an ART attack by short name or class name")

@@ -11,9 +11,9 @@ from artattack.attacks.style_entry import StyleEntry
 ENTRIES: tuple[type[Entry], ...] = (StyleEntry, ControlEntry, RandomBackboneEntry, BaselineEntry)
 
 
-def own_attacks() -> dict[str, str]:
-    """Return the attacks and controls of our own, by name, with the kind of each."""
-    return {name: entry.kind for entry in ENTRIES if entry is not BaselineEntry for name in entry.attacks()}
+def own_attacks() -> dict[str, type[Entry]]:
+    """Return the attacks and controls of our own, by name, with the kind of entry of each."""
+    return {name: entry for entry in ENTRIES if entry is not BaselineEntry for name in entry.attacks()}
 
 
 def entry_of(attack: str) -> type[Entry]:

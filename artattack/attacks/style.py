@@ -16,8 +16,8 @@ from artattack.attacks.budget import match
 from artattack.attacks.descent import Descent
 from artattack.attacks.guidance import Guidance
 from artattack.attacks.objective import Objective
-from artattack.attacks.projection import check_budget
 from artattack.attacks.options import StyleOptions, parse_options
+from artattack.attacks.projection import check_budget
 from artattack.distances import DISTANCES
 from artattack.errors import ArtattackError, unknown
 from artattack.inputs.images import fit, read_image, to_float

@@ -20,6 +20,7 @@ class StyleEntry(Entry, StyleOptions):
     """Style transfer: one variant for each backbone and style. `a+b` blends two styles."""
 
     kind: ClassVar[str] = "style"
+    reads: ClassVar[str] = "features, gradients"
     one_seed: ClassVar[bool] = True  # the steps of a batch are one program: its random choices are shared
 
     backbone: Names = Field(("quicknet_tiny",), description="models whose features say what style is")

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from traceback import format_exception
 from typing import Any
 
@@ -24,7 +25,7 @@ from artattack.evaluation.plan import Cell, Plan
 from artattack.evaluation.scoring import score_batch
 from artattack.files import write_file
 from artattack.inputs.image_sets import Sample
-from artattack.inputs.images import read_image, save_png, to_float, to_uint8
+from artattack.inputs.images import as_measured, read_image, save_png, to_float, to_uint8
 from artattack.inputs.labels import class_name
 from artattack.results.run_folder import RunFolder
 
@@ -97,8 +98,12 @@ class CellWorker:
         if cell.variant.kind != "clean":
             for sample, image in zip(samples, to_uint8(files), strict=True):
                 save_png(self._folder.path / cell.variant.file(sample.id), image)
-        columns = distance_columns(x, files) | {"feature_distance": feature_distance(self._features, x, files)}
-        columns |= self._perturber.columns(cell.variant, x, files) | _held_to(x, perturbed)
+        columns: dict[str, Any] = {
+            **distance_columns(as_measured(x), as_measured(files)),
+            "feature_distance": feature_distance(self._features, x, files),
+            **self._perturber.columns(cell.variant, x, files),
+            **_held_to(x, perturbed),
+        }
         rows = [
             self.image_columns(sample)
             | self._attack_columns(cell, sample)
@@ -126,9 +131,7 @@ class CellWorker:
         with np.load(path) as stored:
             return {name: stored[str(i)] for i, name in enumerate(self._benchmark.classifiers)}
 
-    def _views(
-        self, name: str, clean: np.ndarray, samples: Sequence[Sample], perturbed: Perturbed
-    ) -> list[Row]:
+    def _views(self, name: str, clean: np.ndarray, samples: Sequence[Sample], perturbed: Perturbed) -> list[Row]:
         """Return what one classifier makes of each image; one that fails fails alone."""
         model = self._models[name]
         truth = np.array([-1 if sample.label is None else sample.label for sample in samples])
@@ -167,7 +170,7 @@ class CellWorker:
         return {"classifier": name, "classifier_weights": self._models[name].weights}
 
 
-def original(folder: RunFolder, sample: Sample) -> Any:
+def original(folder: RunFolder, sample: Sample) -> Path:
     """Return where an image lies in a run folder as it was cut, if it could be read."""
     return folder.images / "original" / f"{sample.id}.png"
 

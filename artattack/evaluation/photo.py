@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from artattack.config import Images, StyleOptions
+from artattack.attacks.options import StyleOptions
+from artattack.config import ImageSettings
 from artattack.errors import ArtattackError
 from artattack.evaluation.scoring import TOP, top_k
 from artattack.evaluation.tiles import paint_tiles
@@ -42,7 +43,7 @@ def attack_photo(
     classifiers: Sequence[str],
     size: int | None,
     tile: int | None,
-    images: Images,
+    images: ImageSettings,
     seed: int,
     options: StyleOptions,
 ) -> list[View]:

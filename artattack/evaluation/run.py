@@ -76,14 +76,12 @@ def run_plan(
     folder = RunFolder(path)
     worker = CellWorker(plan, loaded, folder, hashes)
     folder = RunFolder.create(path, _info(plan, loaded, hashes), resume=resume)
-    unreadable = {
-        sample.id: why
-        for sample in plan.samples
-        if not original(folder, sample).exists() and (why := _copy_original(sample, benchmark, original(folder, sample)))
-    }
-    folder.write_cell(
-        "images", [worker.image_columns(s) | {"error": unreadable[s.id]} for s in plan.samples if s.id in unreadable]
-    )
+    unreadable = []
+    for sample in plan.samples:
+        copy = original(folder, sample)
+        if not copy.exists() and (why := _copy_original(sample, benchmark, copy)):
+            unreadable.append(worker.image_columns(sample) | {"error": why})
+    folder.write_cell("images", unreadable)
     done = folder.done()
     for number, cell in enumerate(plan.cells):
         tell(cell.variant.title, number, total)

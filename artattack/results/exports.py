@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from artattack import __version__
-from artattack.attacks.baselines import baseline_info
+from artattack.attacks.art_attacks import baseline_info
 from artattack.errors import ArtattackError, unknown
 from artattack.files import write_file
 from artattack.results.records import variant_labels
