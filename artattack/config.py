@@ -1,4 +1,4 @@
-"""The benchmark file, typed and validated. Every default of the product stands here and nowhere else."""
+"""The benchmark file, typed and validated. Every default of the product stands here, but for a distance's budgets."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from artattack.attacks.baselines import baseline_info
+from artattack.distances import DISTANCES
 from artattack.errors import ArtattackError, nearest
 from artattack.inputs.image_sets import image_set_infos
 from artattack.inputs.styles import style_names
@@ -189,11 +190,22 @@ class BaselineEntry(Entry):
         return {key: _number_or_word(value) for key, value in (self.__pydantic_extra__ or {}).items()}
 
 
+DEFAULT_BUDGETS = {name: distance.budgets for name, distance in DISTANCES.items() if distance.budgets}
+
+
+def _budgeted(name: str) -> str:
+    """Accept the name of a distance that images can be brought to."""
+    if name not in DEFAULT_BUDGETS:
+        hint = nearest(name, DEFAULT_BUDGETS)
+        raise ValueError(f"unknown distance '{name}'{hint} (one of {', '.join(DEFAULT_BUDGETS)})")
+    return name
+
+
 class ControlEntry(Entry):
     """A perturbation with no adversary in it, at the distance of other entries' perturbations, image by image."""
 
     like: Names | None = Field(None, description="entries whose distance it copies; default: all it can")
-    distance: Literal["l2", "linf", "ssim", "delta_e"] = Field("l2", description="which distance that is")
+    distance: Annotated[str, AfterValidator(_budgeted)] = Field("l2", description="which distance that is")
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -238,13 +250,6 @@ _DEFAULT_ATTACKS: tuple[Any, ...] = (
     ControlEntry(attack="noise"),
     *(ControlEntry(attack=name, like="style") for name in ("blur", "jpeg", "colour", "blend")),
 )
-# Budgets from barely visible to a style attack's own; distances at 224 px.
-DEFAULT_BUDGETS: dict[str, tuple[float, ...]] = {
-    "l2": (2.5, 5.0, 10.0, 20.0, 40.0),
-    "linf": (2 / 255, 4 / 255, 8 / 255, 16 / 255, 32 / 255, 64 / 255),
-    "ssim": (0.99, 0.95, 0.9, 0.8, 0.6, 0.4),
-    "delta_e": (1.0, 2.0, 5.0, 10.0, 20.0),
-}
 
 
 def _budgets(value: Any) -> Any:
@@ -254,9 +259,7 @@ def _budgets(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     for name in value:
-        if name not in DEFAULT_BUDGETS:
-            hint = nearest(str(name), DEFAULT_BUDGETS)
-            raise ValueError(f"unknown distance '{name}'{hint} (one of {', '.join(DEFAULT_BUDGETS)})")
+        _budgeted(str(name))
     return {name: DEFAULT_BUDGETS[name] if budgets is None else budgets for name, budgets in value.items()}
 
 

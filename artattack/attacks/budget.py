@@ -9,7 +9,6 @@ from artattack.distances import DISTANCES
 from artattack.errors import ArtattackError, unknown
 from artattack.inputs.images import quantize
 
-_SIMILARITIES = frozenset({"ssim", "ms_ssim", "psnr"})  # fall as images move apart
 _HALVINGS = 24  # of an interval of factors: finer than the 8-bit grid can show
 _DOUBLINGS = 16
 
@@ -67,7 +66,7 @@ def within(x: np.ndarray, moved: np.ndarray, target: np.ndarray | float, distanc
 
     For a similarity, such as `ssim`, no less alike.
     """
-    sign = -1.0 if distance in _SIMILARITIES else 1.0
+    sign = -1.0 if DISTANCES[distance].is_similarity else 1.0
     return np.asarray(sign * DISTANCES[distance](x, moved) <= sign * np.asarray(target, np.float64))
 
 
