@@ -155,7 +155,8 @@ def run(
         return
     from artattack.evaluation.run import run_path, run_plan
     from artattack.report import write_report
-    from artattack.results.run_folder import load_run, print_summary
+    from artattack.results.run_folder import load_run
+    from artattack.terminal import print_summary
 
     path = run_path(benchmark, out)
     try:
@@ -422,8 +423,8 @@ def compare_command(
     """Set runs side by side: which rates differ from the first run's, by how much, beyond chance or not, and why."""
     from artattack.files import write_file
     from artattack.results.between_runs import compare_runs, print_side_by_side
-    from artattack.results.records import to_csv
     from artattack.results.run_folder import load_run
+    from artattack.results.tables import to_csv
 
     if len(runs) < 2:
         raise ArtattackError("compare: give two or more run folders, the reference first")

@@ -1,4 +1,4 @@
-"""The benchmark file, typed and validated. Every default stands here, except an attack's own, which it owns."""
+"""The benchmark file, typed and validated. Every default stands here, but what an attack or distance owns."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from artattack.attacks.controls import ControlEntry
 from artattack.attacks.entries import Entry, needed_models
 from artattack.attacks.registry import ENTRIES, entry_of, own_attacks
 from artattack.attacks.style_entry import StyleEntry
-from artattack.errors import ArtattackError, nearest
+from artattack.distances import default_budgets
+from artattack.errors import ArtattackError, nearest, unknown
 from artattack.inputs.image_sets import image_set_infos
 from artattack.models.registry import model_infos
 from artattack.validation import Names, Numbers, Section, as_list, check_distance, explain
@@ -88,13 +89,6 @@ _DEFAULT_ATTACKS: tuple[Entry, ...] = (
     ControlEntry(attack="noise"),
     *(ControlEntry(attack=name, like="style") for name in ("blur", "jpeg", "colour", "blend")),
 )
-# Budgets from barely visible to a style attack's own; distances at 224 px.
-DEFAULT_BUDGETS: dict[str, tuple[float, ...]] = {
-    "l2": (2.5, 5.0, 10.0, 20.0, 40.0),
-    "linf": (2 / 255, 4 / 255, 8 / 255, 16 / 255, 32 / 255, 64 / 255),
-    "ssim": (0.99, 0.95, 0.9, 0.8, 0.6, 0.4),
-    "delta_e": (1.0, 2.0, 5.0, 10.0, 20.0),
-}
 
 
 def _budgets(value: Any) -> Any:
@@ -103,11 +97,11 @@ def _budgets(value: Any) -> Any:
         value = dict.fromkeys(map(str, as_list(value)))
     if not isinstance(value, dict):
         return value
+    defaults = default_budgets()
     for name in value:
-        if name not in DEFAULT_BUDGETS:
-            hint = nearest(str(name), DEFAULT_BUDGETS)
-            raise ValueError(f"unknown distance '{name}'{hint} (one of {', '.join(DEFAULT_BUDGETS)})")
-    return {name: DEFAULT_BUDGETS[name] if budgets is None else budgets for name, budgets in value.items()}
+        if name not in defaults:
+            raise unknown("distance", str(name), defaults)
+    return {name: defaults[name] if budgets is None else budgets for name, budgets in value.items()}
 
 
 def _in_range(budgets: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:

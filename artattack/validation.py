@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from artattack.distances import DISTANCES, default_budgets
 from artattack.errors import ArtattackError, nearest, unknown
 
 _MISTAKES_SHOWN = 3
@@ -55,12 +56,10 @@ def check_distance(distance: tuple[str, float]) -> tuple[str, float]:
     Raises:
         ArtattackError: no such distance, or a number outside its range.
     """
-    from artattack.distances import DISTANCES, SIMILARITIES
-
     name, target = distance
     if name not in DISTANCES:
         raise unknown("distance", name, DISTANCES)
-    if name in SIMILARITIES:
+    if DISTANCES[name].untouched == 1:
         if not 0 < target < 1:
             raise ArtattackError(f"{name}={target:g}: a similarity lies between 0 and 1, and 1 is an untouched image")
     elif not 0 < target < math.inf:
@@ -80,9 +79,16 @@ def _distance(value: Any) -> Any:
     return value
 
 
+def _budgeted(name: str) -> str:
+    if name not in default_budgets():
+        raise unknown("distance", name, default_budgets())
+    return name
+
+
 Number = Annotated[float, BeforeValidator(lambda value: parse_number(value) if isinstance(value, str) else value)]
 Numbers = Annotated[tuple[Number, ...], BeforeValidator(as_list)]
 Names = Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1), AfterValidator(_each_once)]
+DistanceName = Annotated[str, AfterValidator(_budgeted)]  # of a distance that images can be brought to
 Distance = Annotated[tuple[str, float], BeforeValidator(_distance), AfterValidator(check_distance)]
 
 

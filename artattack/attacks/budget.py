@@ -8,7 +8,6 @@ from artattack.distances import DISTANCES
 from artattack.errors import unknown
 from artattack.inputs.images import as_measured, quantize
 
-_SIMILARITIES = frozenset({"ssim", "ms_ssim", "psnr"})  # fall as images move apart
 _HALVINGS = 24  # of an interval of factors: finer than the 8-bit grid can show
 _DOUBLINGS = 16
 _ROUNDING = 1e-9  # of float64 sums; an 8-bit step is four million times as large
@@ -70,6 +69,6 @@ def within(x: np.ndarray, moved: np.ndarray, target: np.ndarray | float, distanc
     Returns:
         (N,) bool.
     """
-    sign = -1.0 if distance in _SIMILARITIES else 1.0
+    sign = -1.0 if DISTANCES[distance].is_similarity else 1.0
     found = sign * DISTANCES[distance](as_measured(x), as_measured(moved))
     return np.asarray(found <= sign * np.asarray(target, np.float64) + _ROUNDING)

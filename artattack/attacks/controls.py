@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -21,7 +21,7 @@ from artattack.distances import DISTANCES
 from artattack.errors import unknown
 from artattack.inputs.images import as_measured, quantize, to_float, to_uint8
 from artattack.inputs.styles import load_styles
-from artattack.validation import Names
+from artattack.validation import DistanceName, Names
 
 _HALVINGS = 10  # of a path: the rest of the way is met on a straight line
 _WIDEST = 0.25  # standard deviation of the strongest blur, over the longer side
@@ -142,7 +142,7 @@ class CopyEntry(Entry):
     copies_others: ClassVar[bool] = True
 
     like: Names | None = Field(None, description="entries whose distance it copies; default: all it can")
-    distance: Literal["l2", "linf", "ssim", "delta_e"] = Field("l2", description="which distance that is")
+    distance: DistanceName = Field("l2", description="which distance that is")
 
     @property
     def of_style(self) -> bool:

@@ -17,13 +17,13 @@ from artattack.errors import ArtattackError
 from artattack.files import write_file
 from artattack.inputs.image_sets import Sample, load_images, spread
 from artattack.inputs.images import quantize, read_image, to_float
-from artattack.results.records import to_csv
+from artattack.results.columns import CHECKS as CHECK_TABLE
 from artattack.results.run_folder import load_run
+from artattack.results.tables import make_table, to_csv
 
 if TYPE_CHECKING:
     from artattack.models.model import Model
 
-CHECK_COLUMNS = ("check", "classifier", "attack", "status", "figures", "meaning")
 BROKEN = "error: "  # what the figures of a check that raised begin with
 
 EPS = 8 / 255
@@ -62,8 +62,9 @@ def run_checks(
         on_progress: called with what is under way, the checks done and the checks in all.
 
     Returns:
-        A frame of `CHECK_COLUMNS`, all text, a row for each classifier and check: `status` is `pass`, `fail` or
-        `not run`, because it does not apply (`meaning` says why) or because it raised (`figures` has the error).
+        A table of the columns `artattack.results.columns.CHECKS`, all text, a row for each classifier and check:
+        `status` is `pass`, `fail` or `not run`, because it does not apply (`meaning` says why) or because it raised
+        (`figures` has the error).
 
     Raises:
         ArtattackError: the images or a number make no sense.
@@ -105,7 +106,7 @@ def run_checks(
             rows.append(row(check, subject))
     if on_progress:
         on_progress("done", total, total)
-    return pd.DataFrame(rows, columns=list(CHECK_COLUMNS))
+    return make_table(rows, CHECK_TABLE)
 
 
 def all_sound(checks: pd.DataFrame) -> bool:

@@ -1,8 +1,9 @@
-"""Clean and adversarial logits of one classifier -> what became of each image: the classifier's columns."""
+"""Clean and adversarial logits of one classifier -> what became of each image: the outcome columns of the records."""
 
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,34 +12,17 @@ from scipy.special import log_softmax, softmax
 
 from artattack.errors import ArtattackError
 from artattack.inputs.labels import LabelSpace, class_name
+from artattack.results.columns import RECORDS, Outcome
 
 Logits = npt.NDArray[np.floating[Any]]
+Floats = npt.NDArray[np.float64]
+Outputs = npt.NDArray[np.integer[Any]]  # indices of a classifier's outputs
+Mask = npt.NDArray[np.bool_]
 Guess = tuple[int, str, float]  # class, name, confidence
 
 TOP = 5  # classes kept in the columns top5_before and top5_after
 
-
-def top_k(logits: Logits, label_space: LabelSpace | None, k: int = TOP) -> list[list[Guess]]:
-    """Return each image's most likely classes, best first; of equals, the earlier output first.
-
-    Args:
-        logits: (N, K) of one classifier.
-        label_space: the ImageNet indices of its K outputs, or None where its classes are others.
-        k: how many classes; a classifier with fewer gives fewer.
-
-    Returns:
-        For each image, up to k of (class, name, confidence): ImageNet indices and names, or the classifier's
-        own output indices and "output 7"; confidences are softmax probabilities over the K outputs.
-
-    Raises:
-        ArtattackError: logits are not finite, or do not fit the label space.
-    """
-    logits = _checked(logits, label_space)
-    best = np.argsort(-logits, axis=1, kind="stable")[:, :k]  # of logits: confidences may round to equals
-    return [
-        [(*_class(output, label_space), float(confidences[output])) for output in outputs]
-        for outputs, confidences in zip(best.tolist(), softmax(logits, axis=1), strict=True)
-    ]
+_OUTCOMES = [column for column in RECORDS if isinstance(column, Outcome)]
 
 
 def score_batch(
@@ -56,36 +40,116 @@ def score_batch(
             then classes are its own output indices and nothing is said about truth.
 
     Returns:
-        For each image the columns of records.csv from `classes` to `top5_after`; None where missing.
+        For each image the columns of records.csv that are an `Outcome`; None where missing.
 
     Raises:
         ArtattackError: logits are not finite, or shapes do not fit each other or the label space.
     """
-    if not (clean.shape == adversarial.shape and clean.shape[:1] == true_classes.shape):
-        raise ArtattackError(
-            "clean logits, adversarial logits and true classes must be of the same images, got shapes "
-            f"{clean.shape}, {adversarial.shape} and {true_classes.shape}"
-        )
-    before, after = top_k(clean, label_space), top_k(adversarial, label_space)
-    p, q = (softmax(np.asarray(logits, np.float64), axis=1) for logits in (clean, adversarial))
-    divergence = kl_divergence(clean, adversarial)
-    ranks = np.argsort(np.argsort(-adversarial, axis=1, kind="stable"), axis=1) + 1
-    classes = range(clean.shape[1]) if label_space is None else label_space
-    output_of = {index: output for output, index in enumerate(classes)}
-    rows = []
-    for i, true in enumerate(true_classes.tolist()):
-        top = output_of[before[i][0][0]]
-        row = _top1_columns(before[i], after[i], shift=float(q[i, top] - p[i, top])) | {
-            "classes": len(output_of),
-            "rank_after": int(ranks[i, top]),
-            "top5_flip": bool(ranks[i, top] > TOP),
-            "kl_divergence": float(divergence[i]),
-        }
-        row["in_label_space"] = None if true < 0 else label_space is not None and true in output_of
-        if row["in_label_space"]:
-            row |= _truth_columns(true, row, float(p[i, output_of[true]]), float(q[i, output_of[true]]))
-        rows.append(row)
-    return rows
+    scores = Scores(clean, adversarial, true_classes, label_space)
+    columns: dict[str, list[Any]] = {}
+    for column in _OUTCOMES:
+        values = np.asarray(column.compute(scores), dtype=_NUMPY[column.dtype]).tolist()
+        if column.where is not None:
+            known = column.where(scores).tolist()
+            values = [value if is_known else None for value, is_known in zip(values, known, strict=True)]
+        columns[column.name] = values
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+_NUMPY = {"string": object, "Int64": np.int64, "float64": np.float64, "boolean": np.bool_}  # for pandas' dtypes
+
+
+class Scores:
+    """What one classifier makes of N images before and after an attack: what the outcome columns follow from.
+
+    Attributes:
+        logits_before, logits_after: (N, K) float64.
+        before, after: confidences (N, K) float64, softmax probabilities.
+        top_before, top_after: the most likely output for each image, (N,).
+        labelled: which images have a true class, (N,).
+        known: which of these have one that is among the classifier's, (N,).
+        true: its output, (N,); 0 where it is not known.
+    """
+
+    def __init__(
+        self,
+        clean: Logits,
+        adversarial: Logits,
+        true_classes: npt.NDArray[np.integer[Any]],
+        label_space: LabelSpace | None,
+    ) -> None:
+        if not (clean.shape == adversarial.shape and clean.shape[:1] == true_classes.shape):
+            raise ArtattackError(
+                "clean logits, adversarial logits and true classes must be of the same images, got shapes "
+                f"{clean.shape}, {adversarial.shape} and {true_classes.shape}"
+            )
+        self._label_space = label_space
+        self.logits_before: Floats = _checked(clean, label_space)
+        self.logits_after: Floats = _checked(adversarial, label_space)
+        self.before: Floats = softmax(self.logits_before, axis=1)
+        self.after: Floats = softmax(self.logits_after, axis=1)
+        # Of logits: two confidences may round to one number.
+        self.top_before: Outputs = self.logits_before.argmax(axis=1)
+        self.top_after: Outputs = self.logits_after.argmax(axis=1)
+        outputs = {index: output for output, index in enumerate(label_space or ())}
+        found = np.array([outputs.get(index, -1) for index in true_classes.tolist()], np.int64)
+        self.labelled: Mask = true_classes >= 0
+        self.known: Mask = found >= 0
+        self.true: Outputs = np.maximum(found, 0)
+
+    @staticmethod
+    def at(values: Floats, outputs: Outputs) -> Floats:
+        """Return each image's value (N,) at one output of its own, of values (N, K) and outputs (N,)."""
+        return np.take_along_axis(values, outputs[:, None], axis=1)[:, 0]
+
+    @cached_property
+    def classes(self) -> npt.NDArray[np.int64]:
+        """The class of each output, (K,): ImageNet indices, or the output's own index."""
+        return np.array(self._label_space or range(self.before.shape[1]), np.int64)
+
+    def names(self, outputs: Outputs) -> list[str]:
+        """Return the names of outputs (N,)."""
+        return [_class(output, self._label_space)[1] for output in outputs.tolist()]
+
+    @cached_property
+    def rank_after(self) -> npt.NDArray[np.int64]:
+        """The rank after the attack, from 1, of the class that was most likely before, (N,)."""
+        value = self.at(self.logits_after, self.top_before)[:, None]
+        earlier = np.arange(self.before.shape[1]) < self.top_before[:, None]  # of equals, the earlier output first
+        ahead = (self.logits_after > value) | ((self.logits_after == value) & earlier)
+        return np.asarray(1 + np.count_nonzero(ahead, axis=1), np.int64)
+
+    @cached_property
+    def kl_divergence(self) -> Floats:
+        """How far confidences have moved, as the function `kl_divergence` returns it, (N,)."""
+        return kl_divergence(self.logits_before, self.logits_after)
+
+    def best_as_json(self, logits: Floats) -> list[str]:
+        """Return each image's five most likely classes, as `top_k` does, in JSON."""
+        return [json.dumps(guesses, ensure_ascii=False) for guesses in top_k(logits, self._label_space)]
+
+
+def top_k(logits: Logits, label_space: LabelSpace | None, k: int = TOP) -> list[list[Guess]]:
+    """Return each image's most likely classes, best first; of equals, the earlier output first.
+
+    Args:
+        logits: (N, K) of one classifier.
+        label_space: the ImageNet indices of its K outputs, or None where its classes are others.
+        k: how many classes; a classifier with fewer gives fewer.
+
+    Returns:
+        For each image, up to k of (class, name, confidence): ImageNet indices and names, or the classifier's
+        own output indices and "output 7"; confidences are softmax probabilities over the K outputs.
+
+    Raises:
+        ArtattackError: logits are not finite, are of fewer than two classes, or do not fit the label space.
+    """
+    logits = _checked(logits, label_space)
+    best = np.argsort(-logits, axis=1, kind="stable")[:, :k]  # of logits: confidences may round to equals
+    return [
+        [(*_class(output, label_space), float(confidences[output])) for output in outputs]
+        for outputs, confidences in zip(best.tolist(), softmax(logits, axis=1), strict=True)
+    ]
 
 
 def kl_divergence(clean: Logits, adversarial: Logits) -> npt.NDArray[np.float64]:
@@ -117,42 +181,6 @@ def restricted(logits: Logits, label_space: LabelSpace | None, shared: LabelSpac
     if label_space is None or shared is None or shared == label_space:
         return logits
     return logits[:, [label_space.index(index) for index in shared]]
-
-
-def _top1_columns(before: list[Guess], after: list[Guess], shift: float) -> dict[str, Any]:
-    (class_before, name_before, confidence_before), (class_after, name_after, confidence_after) = (
-        before[0],
-        after[0],
-    )
-    return {
-        "in_label_space": None,
-        "top1_class_before": class_before,
-        "top1_name_before": name_before,
-        "top1_confidence_before": confidence_before,
-        "top1_class_after": class_after,
-        "top1_name_after": name_after,
-        "top1_confidence_after": confidence_after,
-        "true_confidence_before": None,
-        "true_confidence_after": None,
-        "correct_before": None,
-        "flip": class_before != class_after,
-        "success": None,
-        "confidence_shift": shift,
-        "true_confidence_shift": None,
-        "top5_before": json.dumps(before, ensure_ascii=False),
-        "top5_after": json.dumps(after, ensure_ascii=False),
-    }
-
-
-def _truth_columns(true: int, row: dict[str, Any], before: float, after: float) -> dict[str, Any]:
-    correct = row["top1_class_before"] == true
-    return {
-        "true_confidence_before": before,
-        "true_confidence_after": after,
-        "correct_before": correct,
-        "success": row["top1_class_after"] != true if correct else None,  # already wrong: skipped
-        "true_confidence_shift": after - before,
-    }
 
 
 def _class(output: int, label_space: LabelSpace | None) -> tuple[int, str]:

@@ -8,21 +8,20 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from artattack.distances import DISTANCES
 from artattack.report.tables import at_own_distance, untrained
-from artattack.results.comparison import SIMILARITIES
 from artattack.results.records import RANDOM, attack_labels, variant_labels
 from artattack.results.run_folder import RunFolder
 
 # Apart for any colour vision, at least 3 to 1 on the page's paper both light and dark; grey is for what is beside.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#C0679A", "#AD7D00", "#7B6FD0")
 GREY = "#8A8A8A"
-MEASURES = {
+_RATES = {
     "flip_rate": "flip rate",
     "success_rate": "success rate",
     "mean_confidence_shift": "mean confidence shift",
 }
 _PANELS = {"style": "Style attacks", "baseline": "Baselines", "control": "Controls"}
-_UNITS = {"l2": "L2, image units", "linf": "Linf, image units", "ssim": "SSIM", "delta_e": "CIEDE2000"}
 
 
 class Point(NamedTuple):
@@ -105,17 +104,17 @@ def curves(run: RunFolder) -> Iterator[Curves]:
     table = run.curves.assign(label=attack_labels(run.curves))
     taken: set[str] = set()
     for (distance, classifier), rows in table.groupby(["budget_distance", "classifier"], sort=False):
-        falls = distance in SIMILARITIES
-        for measure, name in MEASURES.items():
+        axis = DISTANCES[str(distance)]
+        falls = axis.is_similarity
+        for measure, name in _RATES.items():
             known = rows[rows[measure].notna()].sort_values("budget", ascending=not falls, kind="stable")
             if known.empty:
                 continue
-            untouched = 1.0 if falls else 0.0
-            start = {untouched: Point(0.0, 0.0, 0.0)}
+            start = {axis.untouched: Point(0.0, 0.0, 0.0)}
             controls = known[known["kind"] == "control"].groupby("budget", sort=False)[measure]
             # A control is the better the lower confidence falls.
             best = controls.min() if measure == "mean_confidence_shift" else controls.max()
-            beside = dict(zip([untouched, *best.index], [0.0, *best], strict=True)) if len(best) else {}
+            beside = dict(zip([axis.untouched, *best.index], [0.0, *best], strict=True)) if len(best) else {}
             panels = [
                 Panel(
                     title,
@@ -132,7 +131,7 @@ def curves(run: RunFolder) -> Iterator[Curves]:
             yield Curves(
                 _file_name(f"{measure}-{distance}-{classifier}", taken),
                 f"{name[0].upper()}{name[1:]} of {marked(str(classifier), loud)} against {distance}",
-                _UNITS.get(str(distance), str(distance)),
+                axis.axis,
                 name,
                 panels,
                 falls,

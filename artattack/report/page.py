@@ -16,7 +16,8 @@ from artattack.files import write_file
 from artattack.report import findings, plotly_figures, tables, transfer
 from artattack.report.figures import Curves, Dots, curves, flip_rates, numbers
 from artattack.report.gallery import gallery
-from artattack.report.glossary import glossary
+from artattack.results.columns import TABLES
+from artattack.results.glossary import Entry, entries
 from artattack.results.run_folder import RunFolder
 
 _HASHES = 1000  # images whose hashes are listed
@@ -104,13 +105,18 @@ def render(run: RunFolder) -> str:
         skipped=findings.skipped(run),
         failures=failures,
         failed=failed,
-        glossary=glossary(),
+        glossary=_glossary(),
         untrained=[name for name, model in config.get("models", {}).items() if model.get("weights") == "random"],
         config=json.dumps(config.get("benchmark", {}), indent=2, ensure_ascii=False),
         style=Markup((own / "report.css").read_text("utf-8")),
         scripts=[Markup(script) for script in scripts],
         script_hashes=[_policy_hash(script) for script in scripts],
     )
+
+
+def _glossary() -> dict[str, list[Entry]]:
+    """Return what the columns of a run's files mean, by file."""
+    return {name: entries(columns) for name, columns in TABLES.items() if name.endswith(".csv")}
 
 
 def _policy_hash(script: str) -> str:

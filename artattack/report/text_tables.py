@@ -23,8 +23,8 @@ from artattack.report.tables import (
     untrained,
     words,
 )
-from artattack.results.records import to_csv
 from artattack.results.run_folder import RunFolder
+from artattack.results.tables import to_csv
 
 
 def summary_table(run: RunFolder) -> pd.DataFrame:

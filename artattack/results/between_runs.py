@@ -13,35 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from artattack.results.columns import SIDES
 from artattack.results.records import variant_labels
 from artattack.results.run_folder import RunFolder, differences
 from artattack.results.statistics import Interval, holm, mcnemar, newcombe
+from artattack.results.tables import make_table
 
-# Column -> pandas dtype of `SideBySide.table`; results/README.md says what each column means.
-SIDE_COLUMNS: dict[str, str] = {
-    "reference": "string",
-    "run": "string",
-    "kind": "string",
-    "variant": "string",
-    "budget_distance": "string",
-    "budget": "float64",
-    "classifier": "string",
-    "rate": "string",
-    "paired": "boolean",
-    "n_reference": "Int64",
-    "n_run": "Int64",
-    "rate_reference": "float64",
-    "rate_run": "float64",
-    "difference": "float64",
-    "difference_low": "float64",
-    "difference_high": "float64",
-    "only_reference": "Int64",
-    "only_run": "Int64",
-    "p": "float64",
-    "p_holm": "float64",
-    "verdict": "string",
-    "changes": "string",
-}
 _RATES = {"clean_accuracy": "correct_before", "flip_rate": "flip", "success_rate": "success"}  # rate -> its record
 _WORDS = {"clean_accuracy": "clean", "flip_rate": "flips", "success_rate": "success"}
 _PAIRED_SHARE = 0.5  # of the images of the smaller run, from which on those in both runs are all that is compared
@@ -71,7 +48,7 @@ class Side(NamedTuple):
 
 
 class SideBySide(NamedTuple):
-    """Result of `compare_runs`: the rates, with the columns and dtypes of `SIDE_COLUMNS`, and each run's side."""
+    """Result of `compare_runs`: the rates, with the columns `artattack.results.columns.SIDES`, and each run's side."""
 
     reference: str
     table: pd.DataFrame
@@ -113,7 +90,7 @@ def compare_runs(reference: RunFolder, *runs: RunFolder, confidence: float = 0.9
         rows += [start | row for row in _rows(old, new, paired, confidence)]
         side = str(run.path), shared, len(old.images), len(new.images), paired
         sides.append(Side(*side, tuple(_reasons(old, new)), _alone(old, new), _alone(new, old)))
-    table = pd.DataFrame(rows, columns=list(SIDE_COLUMNS)).astype(SIDE_COLUMNS)
+    table = make_table(rows, SIDES)
     table["p_holm"] = holm(table["p"])
     shown = table["p_holm"] < 1 - confidence
     table.loc[shown & (table["difference"] > 0), "verdict"] = "higher"

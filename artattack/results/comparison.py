@@ -13,59 +13,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from artattack.distances import DISTANCES
 from artattack.errors import ArtattackError, unknown
+from artattack.results.columns import AREAS, CONTROLS, PAIRS
 from artattack.results.records import variant_labels
 from artattack.results.statistics import Floats, bootstrap_mean, holm, mcnemar, newcombe
+from artattack.results.tables import make_table
 
-# Column -> pandas dtype of `compare_to_controls`; results/README.md says what the columns of each table mean.
-CONTROL_COLUMNS: dict[str, str] = {
-    "variant": "string",
-    "budget_distance": "string",
-    "budget": "float64",
-    "classifier": "string",
-    "n": "Int64",
-    "flip_rate": "float64",
-    "control": "string",
-    "control_flip_rate": "float64",
-    "difference": "float64",
-    "difference_low": "float64",
-    "difference_high": "float64",
-    "only_variant": "Int64",
-    "only_control": "Int64",
-    "p": "float64",
-    "p_holm": "float64",
-    "verdict": "string",
-}
-PAIR_COLUMNS: dict[str, str] = {  # of `compare_attacks`
-    "classifier": "string",
-    "a": "string",
-    "b": "string",
-    "n": "Int64",
-    "rate_a": "float64",
-    "rate_b": "float64",
-    "difference": "float64",
-    "difference_low": "float64",
-    "difference_high": "float64",
-    "only_a": "Int64",
-    "only_b": "Int64",
-    "p": "float64",
-    "p_holm": "float64",
-}
 _CURVES = {"flip_area": "flip", "success_area": "success", "confidence_shift_area": "confidence_shift"}
-AREA_COLUMNS: dict[str, str] = {  # of `areas`
-    "kind": "string",
-    "attack": "string",
-    "style": "string",
-    "source": "string",
-    "budget_distance": "string",
-    "classifier": "string",
-    "n": "Int64",
-    "largest_budget": "float64",
-    **{f"{area}{end}": "float64" for area in _CURVES for end in ("", "_low", "_high")},
-    "half_flip_budget": "float64",
-}
 _ATTACKS = ("style", "baseline")  # kinds with an adversary
-SIMILARITIES = ("ssim", "ms_ssim")  # distances of which 1 is an untouched image
 _SEED = 0  # of the bootstrap: the same records always have the same tables
 
 
@@ -132,9 +88,9 @@ def compare_to_controls(records: pd.DataFrame, confidence: float = 0.95) -> pd.D
         confidence: of the intervals; an adjusted p value below 1 - confidence is a verdict.
 
     Returns:
-        A row for each attack x budget x classifier, in order of appearance, with the columns and dtypes of
-        `CONTROL_COLUMNS`. The verdict is "beats", "worse", "no better" (no difference shown) or "no control":
-        none is at this attack's distance, or none has an image in common with it.
+        A row for each attack x budget x classifier, in order of appearance, with the columns
+        `artattack.results.columns.CONTROLS`. The verdict is "beats", "worse", "no better" (no difference shown) or
+        "no control": none is at this attack's distance, or none has an image in common with it.
 
     Raises:
         ArtattackError: an image is there twice.
@@ -155,7 +111,7 @@ def compare_to_controls(records: pd.DataFrame, confidence: float = 0.95) -> pd.D
             "budget": variant.budget if variant.budget_distance else None,
         }
         rows.append(names | place | _against_best(flips, comparisons))
-    table = pd.DataFrame(rows, columns=list(CONTROL_COLUMNS)).astype(CONTROL_COLUMNS)
+    table = make_table(rows, CONTROLS)
     for _, family in table.groupby(table["budget_distance"].fillna("")):
         table.loc[family.index, "p_holm"] = holm(family["p"])
     shown = table["p_holm"] < 1 - confidence
@@ -173,8 +129,8 @@ def compare_attacks(records: pd.DataFrame, confidence: float = 0.95) -> pd.DataF
         confidence: of the intervals.
 
     Returns:
-        A row for each pair of attacks x classifier with the columns and dtypes of `PAIR_COLUMNS`; p values of all
-        rows are adjusted together.
+        A row for each pair of attacks x classifier with the columns `artattack.results.columns.PAIRS`; p values of
+        all rows are adjusted together.
 
     Raises:
         ArtattackError: an image is there twice.
@@ -185,7 +141,7 @@ def compare_attacks(records: pd.DataFrame, confidence: float = 0.95) -> pd.DataF
         for seen_by in dict.fromkeys(variant.classifier for variant in outcomes)
         for a, b in combinations([variant for variant in outcomes if variant.classifier == seen_by], 2)
     ]
-    table = pd.DataFrame(rows, columns=list(PAIR_COLUMNS)).astype(PAIR_COLUMNS)
+    table = make_table(rows, PAIRS)
     table["p_holm"] = holm(table["p"])
     return table
 
@@ -202,7 +158,7 @@ def areas(records: pd.DataFrame) -> pd.DataFrame:
         records: the records of one run.
 
     Returns:
-        A row for each attack or control x distance x classifier with the columns and dtypes of `AREA_COLUMNS`;
+        A row for each attack or control x distance x classifier with the columns `artattack.results.columns.AREAS`;
         none where the run has no budgets. `half_flip_budget` is missing where the curve stays below one half.
 
     Raises:
@@ -217,7 +173,7 @@ def areas(records: pd.DataFrame) -> pd.DataFrame:
             name: None if pd.isna(part) else part for name, part in zip(names, parts, strict=True)
         }
         rows.append(columns | _curve_columns(group, str(columns["budget_distance"])))
-    return pd.DataFrame(rows, columns=list(AREA_COLUMNS)).astype(AREA_COLUMNS)
+    return make_table(rows, AREAS)
 
 
 def transfer_matrix(summary: pd.DataFrame, rate: Literal["flip_rate", "success_rate"] = "flip_rate") -> pd.DataFrame:
@@ -355,7 +311,8 @@ def _curve(group: pd.DataFrame, what: str, distance: str) -> tuple[Floats, Float
 
 def _budget(moved: Any, distance: str) -> Any:
     """Turn a budget into how far that is from the untouched image, or back."""
-    return 1.0 - moved if distance in SIMILARITIES else moved
+    untouched = DISTANCES[distance].untouched
+    return untouched - moved if untouched else moved
 
 
 def _first_crossing(x: Floats, y: Floats, level: float = 0.5) -> float:

@@ -19,6 +19,7 @@ from artattack import __version__
 from artattack.attacks.art_attacks import baseline_info
 from artattack.errors import ArtattackError, unknown
 from artattack.files import write_file
+from artattack.results.columns import TEXTATTACK, dtypes
 from artattack.results.records import variant_labels
 from artattack.results.run_folder import RunFolder
 
@@ -27,22 +28,6 @@ NOTE = (
     "it is ART's, which differs from the official one (untargeted DLR loss, no FAB). An attack counts from whichever "
     "model it was made with (source); few attacks overestimate robustness."
 )
-# Column -> pandas dtype of `textattack_table`: TextAttack's own nine, then what tells our records apart.
-TEXTATTACK_COLUMNS: dict[str, str] = {
-    "original_text": "string",
-    "perturbed_text": "string",
-    "original_score": "float64",
-    "perturbed_score": "float64",
-    "original_output": "Int64",
-    "perturbed_output": "Int64",
-    "ground_truth_output": "Int64",
-    "num_queries": "Int64",
-    "result_type": "string",
-    "image": "string",
-    "attack": "string",
-    "classifier": "string",
-    "error": "string",
-}
 # ART's attacks whose `eps` is the radius of a ball that the image stays in, of `norm` or, by default, linf. Others
 # have an eps of another meaning (vat, wasserstein) or none.
 _BALLS = frozenset(
@@ -136,7 +121,7 @@ def textattack_table(records: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A row for each record of an attack or control (see `attack`), none for untouched or unreadable images, with
-        the columns and dtypes of `TEXTATTACK_COLUMNS`. Files are relative to the run folder.
+        the columns and dtypes of `artattack.results.columns.TEXTATTACK`. Files are relative to the run folder.
     """
     attacked = records[records["kind"].isin([*_ATTACKS, "control"])]
     kinds = attacked["success"].map({True: "Successful", False: "Failed"}).astype("string").fillna("Skipped")
@@ -157,7 +142,7 @@ def textattack_table(records: pd.DataFrame) -> pd.DataFrame:
             "error": attacked["error"],
         }
     )
-    return table.astype(TEXTATTACK_COLUMNS)
+    return table.astype(dtypes(TEXTATTACK))
 
 
 def robustbench_infos(run: RunFolder) -> dict[str, dict[str, Any]]:

@@ -30,32 +30,11 @@ import pandas as pd
 from artattack import __version__
 from artattack.errors import ArtattackError
 from artattack.files import write_file
+from artattack.results.columns import RECORD_COLUMNS
 from artattack.results.comparison import areas, compare_attacks, compare_to_controls
-from artattack.results.records import (
-    RECORD_COLUMNS,
-    SUMMARY_COLUMNS,
-    print_summary,
-    read_records,
-    read_summary,
-    records_frame,
-    summarise,
-    to_csv,
-)
-
-__all__ = [
-    "RECORD_COLUMNS",
-    "SUMMARY_COLUMNS",
-    "RunFolder",
-    "config_hash",
-    "differences",
-    "load_run",
-    "print_summary",
-    "read_records",
-    "read_summary",
-    "records_frame",
-    "summarise",
-    "versions",
-]
+from artattack.results.records import read_records, records_frame
+from artattack.results.summary import read_summary, summarise
+from artattack.results.tables import to_csv
 
 _PACKAGES = (
     "tensorflow",
@@ -138,13 +117,13 @@ class RunFolder:
 
     @cached_property
     def records(self) -> pd.DataFrame:
-        """The records of a finished run, with the columns and dtypes of `RECORD_COLUMNS`."""
+        """The records of a finished run, with the columns and dtypes of `artattack.results.columns.RECORDS`."""
         self._must_be_finished()
         return read_records(self.path / "records.csv")
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """The summary of a finished run, with the columns and dtypes of `SUMMARY_COLUMNS`."""
+        """The summary of a finished run, with the columns and dtypes of `artattack.results.columns.SUMMARY`."""
         self._must_be_finished()
         return read_summary(self.path / "summary.csv")
 

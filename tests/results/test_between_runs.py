@@ -13,7 +13,8 @@ from typer.testing import CliRunner, Result
 
 from artattack import cli
 from artattack.errors import ArtattackError
-from artattack.results.between_runs import SIDE_COLUMNS, SideBySide, compare_runs, print_side_by_side, verdicts
+from artattack.results.between_runs import SideBySide, compare_runs, print_side_by_side, verdicts
+from artattack.results.columns import SIDE_COLUMNS
 from artattack.results.run_folder import RunFolder, load_run
 
 LITE = {"weights": "imagenet", "sha256": hashlib.sha256(b"lite").hexdigest(), "binary": False, "classes": 1000}

@@ -6,10 +6,8 @@ import pandas as pd
 import pytest
 
 from artattack.errors import ArtattackError
+from artattack.results.columns import AREA_COLUMNS, CONTROL_COLUMNS, PAIR_COLUMNS
 from artattack.results.comparison import (
-    AREA_COLUMNS,
-    CONTROL_COLUMNS,
-    PAIR_COLUMNS,
     areas,
     compare_attacks,
     compare_to_controls,
@@ -17,8 +15,9 @@ from artattack.results.comparison import (
     transfer_matrix,
     verdicts,
 )
-from artattack.results.records import records_frame, summarise, variant_labels
+from artattack.results.records import records_frame, variant_labels
 from artattack.results.statistics import newcombe
+from artattack.results.summary import summarise
 
 
 def pairs(both: int, only_a: int, only_b: int, neither: int) -> tuple[list[bool], list[bool]]:

@@ -13,17 +13,17 @@ from typer.testing import CliRunner, Result
 
 from artattack import cli
 from artattack.errors import ArtattackError
+from artattack.results.columns import RECORD_COLUMNS, TEXTATTACK_COLUMNS
 from artattack.results.exports import (
     FORMATS,
     NOTE,
-    TEXTATTACK_COLUMNS,
     check_parquet,
     export,
     parquet,
     robustbench_infos,
     textattack_table,
 )
-from artattack.results.records import RECORD_COLUMNS, records_frame
+from artattack.results.records import records_frame
 from artattack.results.run_folder import RunFolder, load_run
 
 PGD = {"attack": "pgd", "kind": "baseline", "source": "lite0", "parameters": json.dumps({"eps": 8 / 255})}
