@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import stat
 import warnings
 from pathlib import Path
 
@@ -24,23 +26,38 @@ def read_image(path: Path) -> np.ndarray:
             of unknown scale.
     """
     path = Path(path)
-    if path.is_dir():
-        raise ArtattackError(f"{path}: a folder, not an image")
+    _check_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=_formats()) as image:
                 image.load()
                 return np.asarray(_rgb(image))
-    except FileNotFoundError:
-        raise ArtattackError(f"{path}: no such file") from None
     except UnidentifiedImageError:
         raise ArtattackError(f"{path}: not an image of a known format") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ArtattackError(f"{path}: too many pixels for a photo; scale it down first") from None
     except Exception as error:  # decoders raise whatever damage makes them trip over: RuntimeError (AVIF)...
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, OSError) and error.strerror:  # the system's word, not a decoder's
+            raise ArtattackError(f"{path}: cannot be read: {error.strerror}") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise ArtattackError(f"{path}: cannot be read as an image: {reason}") from error
+
+
+def _check_file(path: Path) -> None:
+    """Raise ArtattackError unless a path leads to a file: opening a pipe would wait for whoever writes to it."""
+    try:
+        kind = path.stat().st_mode
+    except (FileNotFoundError, ValueError):  # a null character is in no file's name
+        why = f"a broken link: there is no {path.resolve()}" if path.is_symlink() else "no such file"
+        raise ArtattackError(f"{path}: {why}") from None
+    except OSError as error:
+        why = "a link that leads back to itself" if error.errno == errno.ELOOP else f"cannot be read: {error.strerror}"
+        raise ArtattackError(f"{path}: {why}") from error
+    if stat.S_ISDIR(kind):
+        raise ArtattackError(f"{path}: a folder, not an image")
+    if not stat.S_ISREG(kind):
+        raise ArtattackError(f"{path}: a pipe or a device, not an image")
 
 
 def _formats() -> list[str]:
