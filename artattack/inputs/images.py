@@ -10,20 +10,24 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
 
 from artattack.errors import ArtattackError
 from artattack.files import write_file
+
+_KNOWN_SCALE = frozenset({"PNG", "PPM", "JPEG2000", "TIFF"})  # whose integers of more than 8 bits have a known white
+_UNSIGNED = 1  # TIFF's SampleFormat of unsigned integers, which is what a file without that tag has
 
 
 def read_image(path: Path) -> np.ndarray:
     """Read any image file as sRGB, upright, uint8 (H, W, 3).
 
     Orientation (EXIF) and colour profiles are applied; transparent parts lie on white; 16-bit values are
-    scaled to 8 bits; of an animation, the first frame is read.
+    scaled to 8 bits, and floats are shares of white; of an animation, the first frame is read.
 
     Raises:
         ArtattackError: the file is missing, is no image, is cut short, is too large to be meant, or has values
-            of unknown scale.
+            whose scale nobody knows, such as signed or 32-bit integers.
     """
     path = Path(path)
     _check_file(path)
@@ -67,9 +71,10 @@ def _formats() -> list[str]:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    scale = _scale(image)  # as the file says: a turned copy does not know it
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
-        return _eight_bit(image)
+        return _eight_bit(image, *scale)
     profile = image.info.get("icc_profile")
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -82,13 +87,29 @@ def _rgb(image: Image.Image) -> Image.Image:
     return _srgb(image, profile)
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Scale greyscale of more than 8 bits: 0..65535 for integers, 0..1 for floats."""
+def _scale(image: Image.Image) -> tuple[int, bool]:
+    """Return the greatest value a channel has, 1 for floats, and whether that is black (TIFF's WhiteIsZero).
+
+    It is for `_eight_bit`; values of 8 bits or fewer are scaled by Pillow, which brings 16-bit PNG, PPM and JPEG 2000
+    to 0..65535, too, but leaves TIFF as it is.
+    """
+    tags = getattr(image, "tag_v2", {})
+    bits, kind = tags.get(BITSPERSAMPLE, (16,))[0], tags.get(SAMPLEFORMAT, (_UNSIGNED,))[0]
+    inverted = tags.get(PHOTOMETRIC_INTERPRETATION) == 0
+    if image.mode == "F":
+        return 1, inverted
+    if kind != _UNSIGNED or bits > 16 or (image.mode.startswith("I") and image.format not in _KNOWN_SCALE):
+        raise ValueError("nothing says which of its integers is white; save it with 8 or 16 bits a channel, unsigned")
+    return 2**bits - 1, inverted
+
+
+def _eight_bit(image: Image.Image, greatest: int, inverted: bool) -> Image.Image:
+    """Scale greyscale of more than 8 bits, from 0 to its greatest value."""
     values = np.asarray(image, np.float64)
-    top = 1 if image.mode == "F" else 65535
-    if not ((values >= 0) & (values <= top)).all():
-        raise ValueError(f"it has values outside 0..{top}; save it with 8 or 16 bits a channel")
-    return Image.fromarray(to_uint8(values / top)).convert("RGB")
+    if not ((values >= 0) & (values <= greatest)).all():
+        raise ValueError(f"it has values outside 0..{greatest}; save it with 8 or 16 bits a channel")
+    shares = values / greatest
+    return Image.fromarray(to_uint8(1 - shares if inverted else shares)).convert("RGB")
 
 
 def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
