@@ -85,7 +85,7 @@ class Images(NamedTuple):
 def image_set_infos() -> tuple[ImageSetInfo, ...]:
     """Return the image sets known by name."""
     return tuple(
-        ImageSetInfo(name, description, needs, any(path.is_file() for path in _paths(name)))
+        ImageSetInfo(name, description, needs, any(map(_is_file, _paths(name))))
         for name, (description, needs) in _NAMED.items()
     )
 
@@ -102,8 +102,15 @@ def open_image_set(name: str | Path) -> ImageSet:
             class is an error) and others not.
 
     Raises:
-        ArtattackError: there is no such set, or a manifest or a folder's names make no sense.
+        ArtattackError: there is no such set, it cannot be read, or a manifest or a folder's names make no sense.
     """
+    try:
+        return _opened(name)
+    except OSError as error:
+        raise ArtattackError(f"image set '{name}': {error.filename} cannot be read: {error.strerror}") from error
+
+
+def _opened(name: str | Path) -> ImageSet:
     if str(name) in _NAMED:
         return _named(str(name))
     path = Path(name).expanduser()
@@ -247,7 +254,8 @@ def _competition_sample(row: Mapping[str, str], home: Path) -> Sample:
     if not (row["TrueLabel"].isdecimal() and 1 <= int(row["TrueLabel"]) <= len(IMAGENET)):
         raise ArtattackError(f"TrueLabel '{row['TrueLabel']}' (they are 1 to {len(IMAGENET)}, class + 1)")
     name = f"{row['ImageId']}.png"
-    image = next((path for path in (home / name, home / "images" / name) if path.is_file()), home / name)
+    places = (home / name, home / "images" / name)
+    image = next((path for path in places if path.is_symlink() or path.is_file()), places[0])
     return Sample(_safe(image.stem), image, int(row["TrueLabel"]) - 1)
 
 
@@ -277,13 +285,16 @@ def _label(index: str, wnid: str, name: str) -> int | None:
 
 
 def _folder(path: Path) -> ImageSet:
-    classes = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    classes = sorted(entry for entry in path.iterdir() if _is_folder(entry) and not entry.name.startswith("."))
     files = _files(path)
     note = ""
     try:
         if classes:
             samples = [Sample(_safe(f.stem), f, class_index(c.name)) for c in classes for f in _files(c)]
-            note = f"{len(files)} files beside the class folders left out" if files else ""
+            broken = [file for file in files if file.is_symlink() and not _is_file(file)]
+            samples += [Sample(_safe(link.name), link) for link in broken]  # they may have been class folders
+            beside = len(files) - len(broken)
+            note = f"{beside} files beside the class folders left out" if beside else ""
         else:
             samples = [Sample(_safe(file.stem), file, _wnid_of(file)) for file in files]
     except ArtattackError as error:
@@ -296,12 +307,29 @@ def _folder(path: Path) -> ImageSet:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return every file of a folder but hidden ones and tables: one that is no image is for the records to tell."""
+    """Return all that lies in a folder but folders, tables and what is hidden.
+
+    What is no image, and a link that leads nowhere, is among them: it is for the records to tell.
+    """
     return sorted(
         entry
         for entry in folder.iterdir()
-        if entry.is_file() and not entry.name.startswith(".") and entry.suffix.lower() not in _TEXT
+        if not _is_folder(entry) and not entry.name.startswith(".") and entry.suffix.lower() not in _TEXT
     )
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether a path leads to a folder; not where that is out of reach, for which pathlib raises an error."""
+    with suppress(OSError):
+        return path.is_dir()
+    return False
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a path leads to a file; not where that is out of reach."""
+    with suppress(OSError):
+        return path.is_file()
+    return False
 
 
 def _wnid_of(file: Path) -> int | None:
@@ -408,4 +436,4 @@ def _copy(file: Path, sample: Sample) -> None:
 
 
 def _is_right(sample: Sample, file: Path) -> bool:
-    return file.is_file() and sha256_file(file) == sample.sha256
+    return _is_file(file) and sha256_file(file) == sample.sha256

@@ -2,45 +2,66 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import stat
 import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
 
 from artattack.errors import ArtattackError
 from artattack.files import write_file
+
+_KNOWN_SCALE = frozenset({"PNG", "PPM", "JPEG2000", "TIFF"})  # whose integers of more than 8 bits have a known white
+_UNSIGNED = 1  # TIFF's SampleFormat of unsigned integers, which is what a file without that tag has
 
 
 def read_image(path: Path) -> np.ndarray:
     """Read any image file as sRGB, upright, uint8 (H, W, 3).
 
     Orientation (EXIF) and colour profiles are applied; transparent parts lie on white; 16-bit values are
-    scaled to 8 bits; of an animation, the first frame is read.
+    scaled to 8 bits, and floats are shares of white; of an animation, the first frame is read.
 
     Raises:
         ArtattackError: the file is missing, is no image, is cut short, is too large to be meant, or has values
-            of unknown scale.
+            whose scale nobody knows, such as signed or 32-bit integers.
     """
     path = Path(path)
-    if path.is_dir():
-        raise ArtattackError(f"{path}: a folder, not an image")
+    _check_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=_formats()) as image:
                 image.load()
                 return np.asarray(_rgb(image))
-    except FileNotFoundError:
-        raise ArtattackError(f"{path}: no such file") from None
     except UnidentifiedImageError:
         raise ArtattackError(f"{path}: not an image of a known format") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ArtattackError(f"{path}: too many pixels for a photo; scale it down first") from None
     except Exception as error:  # decoders raise whatever damage makes them trip over: RuntimeError (AVIF)...
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, OSError) and error.strerror:  # the system's word, not a decoder's
+            raise ArtattackError(f"{path}: cannot be read: {error.strerror}") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise ArtattackError(f"{path}: cannot be read as an image: {reason}") from error
+
+
+def _check_file(path: Path) -> None:
+    """Raise ArtattackError unless a path leads to a file: opening a pipe would wait for whoever writes to it."""
+    try:
+        kind = path.stat().st_mode
+    except (FileNotFoundError, ValueError):  # a null character is in no file's name
+        why = f"a broken link: there is no {path.resolve()}" if path.is_symlink() else "no such file"
+        raise ArtattackError(f"{path}: {why}") from None
+    except OSError as error:
+        why = "a link that leads back to itself" if error.errno == errno.ELOOP else f"cannot be read: {error.strerror}"
+        raise ArtattackError(f"{path}: {why}") from error
+    if stat.S_ISDIR(kind):
+        raise ArtattackError(f"{path}: a folder, not an image")
+    if not stat.S_ISREG(kind):
+        raise ArtattackError(f"{path}: a pipe or a device, not an image")
 
 
 def _formats() -> list[str]:
@@ -50,9 +71,10 @@ def _formats() -> list[str]:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    scale = _scale(image)  # as the file says: a turned copy does not know it
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
-        return _eight_bit(image)
+        return _eight_bit(image, *scale)
     profile = image.info.get("icc_profile")
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -65,13 +87,29 @@ def _rgb(image: Image.Image) -> Image.Image:
     return _srgb(image, profile)
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Scale greyscale of more than 8 bits: 0..65535 for integers, 0..1 for floats."""
+def _scale(image: Image.Image) -> tuple[int, bool]:
+    """Return the greatest value a channel has, 1 for floats, and whether that is black (TIFF's WhiteIsZero).
+
+    It is for `_eight_bit`; values of 8 bits or fewer are scaled by Pillow, which brings 16-bit PNG, PPM and JPEG 2000
+    to 0..65535, too, but leaves TIFF as it is.
+    """
+    tags = getattr(image, "tag_v2", {})
+    bits, kind = tags.get(BITSPERSAMPLE, (16,))[0], tags.get(SAMPLEFORMAT, (_UNSIGNED,))[0]
+    inverted = tags.get(PHOTOMETRIC_INTERPRETATION) == 0
+    if image.mode == "F":
+        return 1, inverted
+    if kind != _UNSIGNED or bits > 16 or (image.mode.startswith("I") and image.format not in _KNOWN_SCALE):
+        raise ValueError("nothing says which of its integers is white; save it with 8 or 16 bits a channel, unsigned")
+    return 2**bits - 1, inverted
+
+
+def _eight_bit(image: Image.Image, greatest: int, inverted: bool) -> Image.Image:
+    """Scale greyscale of more than 8 bits, from 0 to its greatest value."""
     values = np.asarray(image, np.float64)
-    top = 1 if image.mode == "F" else 65535
-    if not ((values >= 0) & (values <= top)).all():
-        raise ValueError(f"it has values outside 0..{top}; save it with 8 or 16 bits a channel")
-    return Image.fromarray(to_uint8(values / top)).convert("RGB")
+    if not ((values >= 0) & (values <= greatest)).all():
+        raise ValueError(f"it has values outside 0..{greatest}; save it with 8 or 16 bits a channel")
+    shares = values / greatest
+    return Image.fromarray(to_uint8(1 - shares if inverted else shares)).convert("RGB")
 
 
 def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

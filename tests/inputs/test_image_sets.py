@@ -1,6 +1,7 @@
 """Image sets: the ones known by name, folders, manifests, and fetching."""
 
 import hashlib
+import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -208,6 +209,114 @@ def test_empty_folders(tmp_path: Path):
     refused(tmp_path, "no images$")
     (tmp_path / "0" / "images").mkdir(parents=True)
     refused(tmp_path, "no images in its class folders")
+
+
+# Links, and what cannot be read
+
+
+def errors(path: Path) -> dict[str, str]:
+    return load_images(path, size=8).errors
+
+
+@pytest.mark.parametrize("folder", ["", "440"])
+def test_links_that_lead_nowhere_are_told_and_the_others_followed(tmp_path: Path, folder: str):
+    home, away = tmp_path / "set" / folder, tmp_path / "away"
+    picture(home / "here.png")
+    (home / "good.png").symlink_to(picture(away / "there.png"))
+    (home / "chain.png").symlink_to(home / "broken.png")
+    (home / "broken.png").symlink_to(away / "gone.png")
+    (home / "loop.png").symlink_to("pool.png")
+    (home / "pool.png").symlink_to("loop.png")
+    label = 440 if folder else None
+    assert labels(tmp_path / "set") == dict.fromkeys(["broken", "chain", "good", "here", "loop", "pool"], label)
+    assert errors(tmp_path / "set") == {
+        "broken": f"{home}/broken.png: a broken link: there is no {away}/gone.png",
+        "chain": f"{home}/chain.png: a broken link: there is no {away}/gone.png",
+        "loop": f"{home}/loop.png: a link that leads back to itself",
+        "pool": f"{home}/pool.png: a link that leads back to itself",
+    }
+
+
+def test_links_to_class_folders_are_followed_and_broken_ones_told(tmp_path: Path):
+    home, away = tmp_path / "set", tmp_path / "away"
+    picture(away / "a.png")
+    home.mkdir()
+    (home / "n01440764").symlink_to(away)
+    (home / "n01443537").symlink_to(tmp_path / "unplugged")
+    (home / "1").symlink_to("1")
+    (home / "latest").symlink_to(away / "a.png")  # a file beside the class folders
+    assert labels(home) == {"a": 0, "n01443537": None, "1": None}
+    assert open_image_set(home).note == "1 files beside the class folders left out"
+    assert errors(home) == {
+        "n01443537": f"{home}/n01443537: a broken link: there is no {tmp_path}/unplugged",
+        "1": f"{home}/1: a link that leads back to itself",
+    }
+
+
+def test_links_to_folders_above_come_to_an_end(tmp_path: Path):
+    picture(tmp_path / "0" / "a.png")
+    (tmp_path / "0" / "up").symlink_to(tmp_path)
+    (tmp_path / "0" / "same").symlink_to(tmp_path / "0")
+    assert labels(tmp_path) == {"a": 0}
+    (tmp_path / "1").symlink_to(tmp_path)  # a class of the files beside the class folders, of which there are none
+    assert labels(tmp_path) == {"a": 0}
+
+
+def test_a_broken_link_in_a_manifest_or_the_competition_is_told(tmp_path: Path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "aa.png").symlink_to(tmp_path / "gone.png")
+    path = manifest(tmp_path, "file\nimages/aa.png\n")
+    told = {"aa": f"{tmp_path}/images/aa.png: a broken link: there is no {tmp_path}/gone.png"}
+    assert errors(path) == told
+    path.write_text(COMPETITION + "aa,,,,,,5,,,,,\n")
+    assert errors(path) == told
+
+
+def test_a_file_that_is_gone_by_the_time_it_is_read(tmp_path: Path):
+    picture(tmp_path / "a.png")
+    (sample,) = open_image_set(tmp_path).samples
+    sample.path.unlink()
+    with pytest.raises(ArtattackError, match=r"a\.png: no such file$"):
+        read_sample(sample, 8)
+
+
+def test_a_pipe_is_told_and_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "a.png")
+    assert errors(tmp_path) == {"a": f"{tmp_path}/a.png: a pipe or a device, not an image"}
+
+
+def denied(path: Path, monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let the system refuse some calls for a path and all below it, as it does to all but root."""
+    for name in names:
+        allowed = getattr(os, name)
+
+        def call(at: object, *rest: object, allowed=allowed, **options: object) -> object:
+            if Path(str(at)).is_relative_to(path):
+                raise PermissionError(13, "Permission denied", str(at))
+            return allowed(at, *rest, **options)
+
+        monkeypatch.setattr(os, name, call)
+
+
+def test_a_file_nobody_may_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    picture(tmp_path / "set" / "a.png")
+    (tmp_path / "set" / "b.png").symlink_to(picture(tmp_path / "closed" / "b.png"))
+    denied(tmp_path / "set" / "b.png", monkeypatch, "stat")
+    assert labels(tmp_path / "set") == {"a": None, "b": None}
+    assert errors(tmp_path / "set") == {"b": f"{tmp_path}/set/b.png: cannot be read: Permission denied"}
+
+
+def test_a_folder_nobody_may_look_into_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    picture(tmp_path / "0" / "a.png")
+    denied(tmp_path / "0", monkeypatch, "listdir")
+    refused(tmp_path, f"image set '{tmp_path}': {tmp_path}/0 cannot be read: Permission denied")
+
+
+def test_a_home_nobody_may_look_into_has_no_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ARTATTACK_DATA", str(tmp_path / "data"))
+    denied(tmp_path / "data", monkeypatch, "stat")
+    assert [info.available for info in image_set_infos()] == [True, False]
+    refused("imagenet-sample", "cannot be read: Permission denied")
 
 
 # The images of the NIPS 2017 competition

@@ -33,6 +33,17 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
+def tiff(width: int, height: int, bits: int, kind: int, rows: bytes, photometric: int = 1) -> bytes:
+    """A greyscale TIFF by the letter of its standard, little-endian, in one strip; `kind` is its SampleFormat."""
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: height, 279: len(rows)}
+    entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted((tags | {339: kind}).items())]
+    directory = struct.pack("<H", len(entries)) + b"".join(entries) + b"\0\0\0\0"
+    return struct.pack("<2sHI", b"II", 42, 8 + len(rows)) + rows + directory
+
+
+UNSIGNED, SIGNED, FLOAT = 1, 2, 3  # TIFF's SampleFormat
+
+
 def refused(path: Path, why: str) -> None:
     with pytest.raises(ArtattackError, match=why) as caught:
         read_image(path)
@@ -88,12 +99,58 @@ def test_floats_are_shares_of_white(tmp_path: Path):
     np.testing.assert_array_equal(read_image(tmp_path / "float.tiff")[0, :, 1], [0, 128, 255])
 
 
-@pytest.mark.parametrize(
-    "values", [np.array([[0, 255]], np.float32), np.array([[np.nan]], np.float32), np.array([[0, 70000]], np.int32)]
-)
-def test_values_of_unknown_scale_are_refused(tmp_path: Path, values: np.ndarray):
+@pytest.mark.parametrize("values", [np.array([[0, 255]], np.float32), np.array([[np.nan]], np.float32)])
+def test_floats_of_unknown_scale_are_refused(tmp_path: Path, values: np.ndarray):
     Image.fromarray(values).save(tmp_path / "odd.tiff")
-    refused(tmp_path / "odd.tiff", r"values outside 0\.\.")
+    refused(tmp_path / "odd.tiff", r"values outside 0\.\.1;")
+
+
+@pytest.mark.parametrize("top", [1, 100, 127, 255, 32767, 65535, 2**31 - 1, 2**32 - 1])
+@pytest.mark.parametrize("dtype", ["<i1", "<i2", "<i4", "<u4"])
+def test_integers_of_unknown_scale_are_refused(tmp_path: Path, dtype: str, top: int):
+    # 255 may be white, or a seventh of a thousandth of it.
+    kind, bits = (UNSIGNED if dtype[1] == "u" else SIGNED), 8 * int(dtype[2])
+    values = np.array([[0, top // 2, min(top, np.iinfo(dtype).max)]]).astype(dtype)
+    (tmp_path / "odd.tiff").write_bytes(tiff(3, 1, bits, kind, values.tobytes()))
+    refused(tmp_path / "odd.tiff", "nothing says which of its integers is white; save it with 8 or 16 bits")
+
+
+@pytest.mark.parametrize(("dtype", "top"), [("<u1", 255), ("<u2", 65535), ("<f4", 1.0)])
+@pytest.mark.parametrize("inverted", [False, True])
+def test_a_tiff_is_scaled_by_its_bits_and_turned_where_white_is_0(
+    tmp_path: Path, dtype: str, top: float, inverted: bool
+):
+    values = np.array([[0, 0.2 * top, top]]).astype(dtype)  # a fifth of 255 is 51
+    kind = FLOAT if "f" in dtype else UNSIGNED
+    data = tiff(3, 1, 8 * values.itemsize, kind, values.tobytes(), 0 if inverted else 1)
+    (tmp_path / "grey.tiff").write_bytes(data)
+    expected = [255, 204, 0] if inverted else [0, 51, 255]
+    np.testing.assert_array_equal(read_image(tmp_path / "grey.tiff")[0, :, 1], expected)
+
+
+def test_twelve_bit_grey_fills_the_scale(tmp_path: Path):
+    # 0x000, 0x333 and 0xFFF of 0xFFF: none, a fifth, all; two values in three bytes.
+    (tmp_path / "grey.tiff").write_bytes(tiff(4, 1, 12, UNSIGNED, bytes.fromhex("000333FFF000")))
+    np.testing.assert_array_equal(read_image(tmp_path / "grey.tiff")[0, :, 0], [0, 51, 255, 0])
+
+
+def test_a_turned_tiff_keeps_its_scale(tmp_path: Path):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(np.array([[0, 65535]], np.uint16)).save(tmp_path / "turned.tiff", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "turned.tiff")[0, :, 0], [255, 0])
+
+
+@pytest.mark.parametrize("kind", ["PPM", "JPEG2000"])
+def test_sixteen_bit_grey_of_other_kinds(tmp_path: Path, kind: str):
+    values = np.repeat(np.array([[0, 257 * 51, 65535]], np.uint16), 4, 0)
+    Image.fromarray(values).save(tmp_path / "deep", kind)
+    np.testing.assert_array_equal(read_image(tmp_path / "deep")[0, :, 0], [0, 51, 255])
+
+
+def test_integers_of_a_kind_of_file_without_a_known_white_are_refused(tmp_path: Path):
+    Image.fromarray(np.array([[0, 255, 4095]], np.uint16)).save(tmp_path / "odd.im")
+    refused(tmp_path / "odd.im", "nothing says which")
 
 
 def test_cmyk_jpeg_is_not_inverted(tmp_path: Path):
