@@ -157,7 +157,7 @@ def test_unknown_options_are_named_with_the_nearest_valid_word() -> None:
             r"'blend' is like 'fgsm', which is none of \(none\)",
         ),
         ({"attacks": [FGSM | {"name": "clean"}]}, "'clean' is the name of the untouched images"),
-        ({"attacks": [FGSM], "budgets": "l3"}, "budgets: unknown distance 'l3' .*one of l2, linf"),
+        ({"attacks": [FGSM], "budgets": "l3"}, "budgets: unknown distance 'l3' .*valid: delta_e, l2, linf"),
         ({"attacks": [FGSM], "budgets": ["simm"]}, "budgets: unknown distance 'simm'; did you mean 'ssim'"),
         ({"attacks": [FGSM], "budgets": {"l2": [0, 1]}}, "budgets: l2=0: a distance is a finite number above 0"),
         ({"attacks": [FGSM], "budgets": {"l2": ["much"]}}, "budgets.l2.0: 'much' is not a number"),

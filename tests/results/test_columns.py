@@ -92,7 +92,8 @@ def l3(x, y):
 
 distances.DISTANCES["l3"] = distances.Distance("l3", l3, "image units", "the cubes", "L3, image units", budgets=(1.0,))
 
-from artattack.config import ControlEntry, parse_benchmark
+from artattack.attacks.controls import ControlEntry
+from artattack.config import parse_benchmark
 from artattack.results.columns import RECORD_COLUMNS, SUMMARY_COLUMNS, TABLES
 from artattack.results.glossary import entries
 from artattack.results.records import records_frame
@@ -104,7 +105,7 @@ x, y = np.zeros((2, 16, 16, 3)), np.ones((2, 16, 16, 3))
 assert distances.distance_columns(x, y)["l3"].round(6).tolist() == [round(768 ** (1 / 3), 6)] * 2
 records = records_frame([{"image": "a", "attack": "fgsm", "classifier": "b", "l3": 2.0}])
 assert summarise(records)["mean_l3"].tolist() == [2.0]
-assert parse_benchmark({"compare": "l3"}).compare == {"l3": (1.0,)}
+assert parse_benchmark({"budgets": "l3"}).budgets == {"l3": (1.0,)}
 assert ControlEntry(attack="noise", distance="l3").distance == "l3"
 assert (l3(x, match(x, y, 1.0, "l3")) <= 1.0).all()
 assert any("l3" in entry.names for entry in entries(TABLES["records.csv"]))
