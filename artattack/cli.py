@@ -24,13 +24,13 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-from artattack import __version__
 from artattack.attacks.options import StyleOptions, parse_options
 from artattack.attacks.registry import own_attacks
 from artattack.attacks.style_entry import StyleEntry
 from artattack.config import Benchmark, load_benchmark, parse_benchmark
 from artattack.errors import ArtattackError, unknown
 from artattack.runtime import silence_libraries
+from artattack.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from artattack import __version__
 from artattack.attacks.art_attacks import baseline_info
 from artattack.errors import ArtattackError, unknown
 from artattack.files import write_file
 from artattack.results.columns import TEXTATTACK, dtypes
 from artattack.results.records import variant_labels
 from artattack.results.run_folder import RunFolder
+from artattack.version import __version__
 
 NOTE = (
     "Not comparable with RobustBench's leaderboard: these are other images, and where autoattack is among the attacks "

@@ -27,7 +27,6 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from artattack import __version__
 from artattack.errors import ArtattackError
 from artattack.files import write_file
 from artattack.results.columns import RECORD_COLUMNS
@@ -35,6 +34,7 @@ from artattack.results.comparison import areas, compare_attacks, compare_to_cont
 from artattack.results.records import read_records, records_frame
 from artattack.results.summary import read_summary, summarise
 from artattack.results.tables import to_csv
+from artattack.version import __version__
 
 _PACKAGES = (
     "tensorflow",
