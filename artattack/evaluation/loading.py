@@ -42,12 +42,13 @@ def load_models(plan: Plan, on_loading: Callable[[str], None]) -> LoadedModels:
     Raises:
         ArtattackError: a model cannot be loaded, or has too few of the classes of `images.label_space`.
     """
-    from artattack.attacks.features import Features
-    from artattack.models import load_model
     from artattack.runtime import load_tensorflow
 
+    load_tensorflow()  # quietly, before anything else imports it
+    from artattack.attacks.features import Features
+    from artattack.models import load_model
+
     benchmark = plan.benchmark
-    load_tensorflow()
     models: dict[str, Model] = {}
     for name in benchmark.model_names():
         on_loading(name)
