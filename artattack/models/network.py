@@ -100,7 +100,8 @@ def rebuild(
 def reason(error: Exception) -> str:
     """Return the one line of an exception that says most: Keras puts the layer first and the cause below."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    lines = [line for line in lines if not line.startswith("Exception encountered")] or lines
+    causes = [cause for line in lines if (cause := line.partition("Exception encountered: ")[2])]
+    lines = causes[-1:] or [line for line in lines if not line.startswith("Exception encountered")] or lines
     return lines[0][:200] if lines else type(error).__name__
 
 

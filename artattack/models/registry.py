@@ -165,6 +165,7 @@ def _chosen_weights(info: ModelInfo, weights: str | Path | None) -> str | Path:
 def _build(info: ModelInfo, weights: str | Path, classes: int, seed: int) -> Any:
     """Build a network and give it its weights; see `load_model` for the errors."""
     from artattack.models.network import reason
+    from artattack.models.untrusted import weights_file
 
     build = _builder(info.family)
     if weights == "random":
@@ -172,10 +173,13 @@ def _build(info: ModelInfo, weights: str | Path, classes: int, seed: int) -> Any
             return build(info, weights, classes)
     if isinstance(weights, Path):
         try:
-            return build(info, weights, classes)
+            if info.family == "efficientnet_lite":
+                return build(info, weights, classes)
+            with weights_file(weights) as checked:
+                return build(info, checked, classes)
         except ArtattackError:
             raise
-        except (ValueError, KeyError, OSError) as error:
+        except Exception as error:  # whatever Keras and the readers raise on damaged and foreign files
             raise ArtattackError(
                 f"'{weights}' does not fit model '{info.name}' with {classes} classes: {reason(error)}"
             ) from error

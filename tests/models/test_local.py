@@ -13,7 +13,6 @@ import tf_keras
 
 from artattack.errors import ArtattackError
 from artattack.models import load_model
-from artattack.models.local import _check
 from artattack.models.network import layer_names, rebuild
 
 FORMATS = ["model.keras", "model.h5", "saved_model"]
@@ -162,29 +161,6 @@ def test_classes_from_elsewhere_are_refused(tmp_path: Path) -> None:
     rewrite(path, lambda text: text.replace(dense, '"module": "subprocess", "class_name": "Popen"'))
     with pytest.raises(ArtattackError, match="contains 'Popen'"):
         load_model(path, preprocessing="unit")
-
-
-@pytest.mark.parametrize(
-    "part",
-    [
-        {"class_name": "Lambda", "config": {}},
-        {"class_name": "__lambda__", "config": {"value": ""}},
-        {"class_name": "TFSMLayer", "module": "keras.layers", "config": {}},
-        {"class_name": "TensorFlowOpLayer", "config": {}},
-        {"class_name": "StringLookup", "config": {}},
-        {"class_name": "function", "module": "keras.utils", "config": "get_file"},
-        {"class_name": "function", "module": "os", "config": "system"},
-        {"class_name": "function", "module": "builtins", "config": "exec"},
-        {"class_name": "os.system", "module": "keras.layers", "config": {}},
-        {"class_name": "Dense", "module": "keras_layers", "config": {}},
-        {"class_name": "anything", "module": "keras.src.utils.file_utils", "config": {}},
-        {"class_name": "TFOpLambda", "config": {"function": "mathx"}},
-        {"class_name": "TFOpLambda", "config": {"function": "raw_ops.WriteFile"}},
-    ],
-)
-def test_descriptions_that_are_refused(part: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(ArtattackError, match="could run code or touch files"):
-        _check(tmp_path, {"config": {"layers": [{"config": {"activation": [part]}}]}})
 
 
 def test_probabilities_of_unknown_origin_are_refused(tmp_path: Path) -> None:
