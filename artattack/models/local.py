@@ -26,6 +26,7 @@ from artattack.inputs.labels import LabelSpace
 from artattack.models.model import Model, Preprocessing, parse_preprocessing, weights_sha256
 from artattack.models.network import (
     default_layers,
+    final_names,
     is_binary_convolution,
     keras_of,
     reason,
@@ -33,6 +34,8 @@ from artattack.models.network import (
     with_logits,
 )
 from artattack.models.untrusted import check_architecture, check_hdf5, read_member, weights_file
+
+_SIGMOIDS = {"Sigmoid", "sigmoid", "math.sigmoid", "hard_sigmoid"}
 
 
 def load(
@@ -57,6 +60,7 @@ def load(
             f"model '{path}': say what its network expects, preprocessing=imagenet, caffe, tf, unit or byte, "
             "or mean and std in 0..255"
         )
+    expected = parse_preprocessing(preprocessing)
     network = _functional(path, _read(path))
     size = input_size or network.input_shape[1:3]
     if None in size:
@@ -68,7 +72,16 @@ def load(
         raise ArtattackError(
             f"model '{path}' gives probabilities, but ends in no softmax; save it with logits as output"
         )
+    if _SIGMOIDS & final_names(logits):
+        raise ArtattackError(
+            f"model '{path}' ends in a sigmoid, which scores each class by itself; save it with logits as output"
+        )
     outputs = logits.output_shape[-1]
+    if outputs < 2:
+        raise ArtattackError(
+            f"model '{path}' has {outputs} output, and a classifier one for each of two or more classes; where that "
+            "is the score z of one class against the other, save it with outputs 0 and z"
+        )
     if label_space is not None and len(label_space) != outputs:
         raise ArtattackError(f"model '{path}': a label space of {len(label_space)} classes for {outputs} outputs")
     style_layers, content_layers = default_layers(logits)
@@ -79,7 +92,7 @@ def load(
         binary=any(map(is_binary_convolution, logits.layers)),
         network=logits,
         input_size=(int(size[0]), int(size[1])),
-        preprocessing=parse_preprocessing(preprocessing),
+        preprocessing=expected,
         label_space=label_space,
         style_layers=style_layers,
         content_layers=content_layers,

@@ -171,6 +171,28 @@ def test_probabilities_of_unknown_origin_are_refused(tmp_path: Path) -> None:
         load_model(save(network, tmp_path / "model.keras"), preprocessing="unit")
 
 
+def head(units: int, activation: Any) -> Any:
+    inputs = tf_keras.Input((16, 16, 3))
+    return tf_keras.Model(inputs, activation(tf_keras.layers.Dense(units)(tf_keras.layers.Flatten()(inputs))))
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [tf.sigmoid, tf_keras.layers.Activation("sigmoid"), tf_keras.layers.Dense(3, activation="sigmoid")],
+)
+def test_sigmoids_are_refused(activation: Any, tmp_path: Path) -> None:
+    with pytest.raises(ArtattackError, match="ends in a sigmoid"):
+        load_model(save(head(3, activation), tmp_path / "model.keras"), preprocessing="unit")
+
+
+@pytest.mark.parametrize("activation", [tf.identity, tf_keras.layers.Softmax()])
+@pytest.mark.parametrize("label_space", [None, ["tench", "goldfish"]])
+def test_a_network_of_one_output_is_no_classifier(activation: Any, label_space: Any, tmp_path: Path) -> None:
+    path = save(head(1, activation), tmp_path / "model.keras")
+    with pytest.raises(ArtattackError, match="has 1 output, and a classifier one for each of two or more"):
+        load_model(path, preprocessing="unit", label_space=label_space)
+
+
 def test_label_space_must_fit(tmp_path: Path) -> None:
     path = save(classifier("linear"), tmp_path / "model.keras")
     with pytest.raises(ArtattackError, match="1000 classes for 5 outputs"):
