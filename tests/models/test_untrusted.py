@@ -23,6 +23,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 from tf_keras.protobuf import saved_metadata_pb2
+from tf_keras.src.layers.rnn.cell_wrappers import ResidualWrapper
 
 import artattack
 from artattack.config import load_benchmark
@@ -434,6 +435,24 @@ def test_the_last_of_two_equal_keys_counts(copy_of: Callable[[str], Path], canar
         write_archive(path, content | {"config.json": changed.encode()})
         assert "'Conv2D' of" in refusal(path)
     canary.assert_silent()
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5", "saved_model"])
+def test_code_in_a_cell_of_a_recurrent_layer_does_not_run(name: str, tmp_path: Path) -> None:
+    """Not a Lambda, and not among Keras' public layers, but a layer that Keras finds and that holds code."""
+    mark = tmp_path / "mark"
+    # A loaded function sees no variables of ours, so the path is written into it.
+    residual = eval(f"lambda inputs, outputs: (open({str(mark)!r}, 'w').close(), outputs)[1]")
+    inputs = tf_keras.Input((16, 16, 3))
+    cell = ResidualWrapper(tf_keras.layers.GRUCell(3), residual_fn=residual)
+    x = tf_keras.layers.RNN(cell)(tf_keras.layers.Reshape((256, 3))(inputs))
+    path = save(tf_keras.Model(inputs, x), tmp_path / name)
+    if name == "model.h5":  # the payload is real: without the checks it runs
+        mark.unlink()
+        tf_keras.models.load_model(path)
+    mark.unlink()
+    assert "contains 'ResidualWrapper'" in refusal(path)
+    assert not mark.exists()
 
 
 class MarksWhenUnpickled:
