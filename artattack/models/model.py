@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -22,13 +24,25 @@ class Preprocessing:
 
     Attributes:
         mean: per channel, in 0..255, in the network's channel order.
-        std: per channel, in 0..255.
+        std: per channel, in 0..255, above 0.
         bgr: whether the network expects its channels as blue, green, red.
+
+    Raises:
+        ArtattackError: a value is none of these.
     """
 
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (255.0, 255.0, 255.0)
     bgr: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the values, and make tuples of lists and arrays."""
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, _three_numbers(name, getattr(self, name)))
+        if min(self.std) <= 0:
+            raise ArtattackError(f"preprocessing: std takes 3 numbers above 0, not {list(self.std)}")
+        if not isinstance(self.bgr, bool):
+            raise ArtattackError(f"preprocessing: bgr takes true or false, without quotes, not {self.bgr!r}")
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Map images (N, H, W, 3) float32 in [0, 1] to the network's input, same shape and dtype."""
@@ -36,6 +50,20 @@ class Preprocessing:
             x = tf.reverse(x, axis=[-1])
         std = np.asarray(self.std, np.float32)
         return x * tf.constant(255.0 / std, x.dtype) - tf.constant(np.asarray(self.mean, np.float32) / std, x.dtype)
+
+
+def _three_numbers(name: str, values: Any) -> tuple[float, ...]:
+    known = isinstance(values, list | tuple | np.ndarray) and len(values) == 3
+    if not known or not all(_is_finite(value) for value in values):
+        raise ArtattackError(
+            f"preprocessing: {name} takes 3 numbers in 0..255, one for each channel, such as [127.5, 127.5, 127.5], "
+            f"not {' '.join(repr(values).split())}"
+        )
+    return tuple(float(value) for value in values)
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 # By the names Keras gives its modes; `imagenet` is its `torch`, and what every network of larq-zoo expects.
@@ -50,21 +78,38 @@ PREPROCESSING = {
 
 
 def parse_preprocessing(value: str | Mapping[str, Any] | Preprocessing) -> Preprocessing:
-    """Return a preprocessing by its name, or from `mean`, `std` (each of 3 numbers in 0..255) and `bgr`."""
+    """Return a preprocessing by its name, or from `mean`, `std` (each of 3 numbers in 0..255) and `bgr`.
+
+    Raises:
+        ArtattackError: there is no such name or key, or a value is none, or is one of pixels in [0, 1]: a mean
+            or std with no channel at 1 or above, which no network expects of pixels in 0..255. A `Preprocessing`
+            is taken as it is.
+    """
     if isinstance(value, Preprocessing):
         return value
     if isinstance(value, str):
         if value not in PREPROCESSING:
             raise unknown("preprocessing", value, PREPROCESSING)
         return PREPROCESSING[value]
-    wrong = set(value) - {"mean", "std", "bgr"}
+    if not isinstance(value, Mapping):
+        raise ArtattackError(f"preprocessing: give a name ({', '.join(PREPROCESSING)}), or mean and std, not {value!r}")
+    wrong = {str(key) for key in value} - {"mean", "std", "bgr"}
     if wrong:
-        raise unknown("preprocessing key", str(min(wrong)), ("mean", "std", "bgr"))
-    default = PREPROCESSING["byte"]
-    mean, std = (tuple(float(v) for v in value.get(key, getattr(default, key))) for key in ("mean", "std"))
-    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-        raise ArtattackError(f"preprocessing: mean and std take 3 numbers each, std above 0, not {mean} and {std}")
-    return Preprocessing(mean, std, bool(value.get("bgr", False)))
+        raise unknown("preprocessing key", min(wrong), ("mean", "std", "bgr"))
+    preprocessing = replace(PREPROCESSING["byte"], **value)
+    fractions = {
+        name: [round(255 * number, 3) for number in numbers]
+        for name, numbers in (("mean", preprocessing.mean), ("std", preprocessing.std))
+        if 0 < max(map(abs, numbers)) < 1
+    }
+    if fractions:
+        written = " and ".join(f"{name} {list(value[name])}" for name in fractions)
+        meant = ", ".join(f"{name}: {numbers}" for name, numbers in fractions.items())
+        raise ArtattackError(
+            f"preprocessing: {written} would be right for pixels in [0, 1], but both are in 0..255: multiply by 255, "
+            f"{meant}"
+        )
+    return preprocessing
 
 
 @dataclass(eq=False)

@@ -1,5 +1,7 @@
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,11 +65,62 @@ def test_parse_preprocessing() -> None:
         ({"means": [0, 0, 0]}, "did you mean 'mean'"),
         ({"mean": [0, 0]}, "3 numbers"),
         ({"std": [1, 0, 1]}, "above 0"),
+        ({"std": [1, -1, 1]}, "above 0"),
+        *(({"bgr": value}, "bgr takes true or false, without quotes") for value in ("false", "no", "", 0, 1, None)),
+        *(({"mean": [1, 2, value]}, "mean takes 3 numbers") for value in (math.nan, math.inf, "3", None, True, [3])),
+        *(({"std": [1, 2, value]}, "std takes 3 numbers") for value in (math.nan, -math.inf, "3", None, True)),
+        *(({"mean": value}, "mean takes 3 numbers") for value in (127.5, "123", None, {0: 1, 1: 2, 2: 3}, np.eye(3))),
+        (None, "give a name"),
+        (["imagenet"], "give a name"),
+        ({0: [1, 2, 3]}, "unknown preprocessing key '0'"),
     ],
 )
 def test_wrong_preprocessing_is_named(value: object, message: str) -> None:
-    with pytest.raises(ArtattackError, match=message):
+    with pytest.raises(ArtattackError, match=message) as caught:
         parse_preprocessing(value)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+# Of torchvision, for pixels in [0, 1]; by hand, 255 times as much.
+TORCH = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+MEAN, STD = r"mean: \[123\.675, 116\.28, 103\.53\]", r"std: \[58\.395, 57\.12, 57\.375\]"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (TORCH, rf"mean \[0\.485, 0\.456, 0\.406\] and std \[0\.229.*multiply by 255, {MEAN}, {STD}$"),
+        (TORCH | {"mean": [123.675, 116.28, 103.53]}, rf"multiply by 255, {STD}$"),
+        (TORCH | {"std": [58.395, 57.12, 57.375]}, rf"multiply by 255, {MEAN}$"),
+        ({"mean": TORCH["mean"]}, rf"multiply by 255, {MEAN}$"),
+        ({"std": TORCH["std"]}, rf"multiply by 255, {STD}$"),
+        ({"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}, r"mean: \[127\.5, 127\.5, 127\.5\], std: \[127\.5"),
+    ],
+)
+def test_preprocessing_of_pixels_in_0_to_1_is_told_from_ours(value: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArtattackError, match=message):
+        parse_preprocessing(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"mean": [0, 0, 0], "std": [1, 1, 1]},
+        {"mean": [0.0, 0.0, 1.0]},
+        {"std": [1.0, 0.9, 0.8]},
+        {"mean": np.array([103.939, 116.779, 123.68])},
+    ],
+)
+def test_preprocessing_of_pixels_in_0_to_255_is_taken(value: dict[str, Any]) -> None:
+    preprocessing = parse_preprocessing(value)
+    assert preprocessing.mean == tuple(value.get("mean", (0, 0, 0)))
+    assert preprocessing.std == tuple(value.get("std", (1, 1, 1)))
+
+
+def test_a_preprocessing_made_in_python_is_taken_as_it_is() -> None:
+    assert parse_preprocessing(Preprocessing(std=(0.01, 0.01, 0.01))).std == (0.01, 0.01, 0.01)
+    with pytest.raises(ArtattackError, match="mean takes 3 numbers"):
+        Preprocessing(mean=(0.0, math.nan, 0.0))
 
 
 @settings(deadline=None, max_examples=20)
