@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from artattack.results.columns import SUMMARY
-from artattack.results.records import RANDOM, variant_labels
+from artattack.results.records import CONTROL, RANDOM, variant_labels
 
 _WIDE = 120  # columns of a terminal that hold a summary with all its columns
 
@@ -48,13 +48,13 @@ def print_summary(summary: pd.DataFrame, console: Console) -> None:
     above = ""
     for label, row, line in zip(variant_labels(summary), rows, cells, strict=True):
         if (attack := label or "(images not read)") != above:
-            untrained = row["kind"] != "control" and row["source_weights"] == "random"
+            untrained = row["kind"] != CONTROL and row["source_weights"] == "random"
             console.print(Text(attack + f" {RANDOM}" * untrained, style="bold red" if untrained else "bold"))
         above = attack
         untrained = row["classifier_weights"] == "random"
         line[0] += f" {RANDOM}" * untrained
         console.print(_line(line, widths, "bold red" if untrained else ""), no_wrap=True, overflow="ellipsis")
-    attacks = summary[summary["kind"].fillna("") != "control"]  # one of the controls is untrained on purpose
+    attacks = summary[(summary["kind"] != CONTROL).fillna(True)]  # one of the controls is untrained on purpose
     if (attacks[["source_weights", "classifier_weights"]] == "random").any(axis=None):
         console.print(Text(f"{RANDOM}: networks never trained; their numbers say nothing.", style="bold red"))
 

@@ -409,32 +409,49 @@ _DIFFERENCE_INTERVAL = "its 95 % interval (Newcombe 1998, method 10, for paired 
 
 CONTROLS: tuple[Column, ...] = (
     *_PLACE,
-    Column("n", "Int64", "images", "scored under both the attack and the control"),
+    Column("n", "Int64", "images", "scored under both the attack and the control named here"),
     Column("flip_rate", "float64", "[0, 1]", "of the attack, over those `n`: not the summary's where images failed"),
+    Column("controls", "Int64", "controls", "at the same distance that count"),
     Column(
         "control",
         "string",
         "",
-        "of the controls at the same distance, the one that flips most; missing where there is none",
+        "the one of them that decides: for the claim that the attack beats them all, the one with the largest p value; "
+        "where the other claim is likelier, that some control flips more, the one with the smallest. Missing where "
+        "there is none",
     ),
     Column("control_flip_rate", "float64", "[0, 1]", "its flip rate over the same `n`"),
     Column("difference", "float64", "[-1, 1]", "`flip_rate` - `control_flip_rate`"),
     *_interval("difference", "[-1, 1]", _DIFFERENCE_INTERVAL),
     Column("only_variant", "Int64", "images", "flipped by the attack and not by the control"),
     Column("only_control", "Int64", "images", "flipped by the control and not by the attack"),
-    Column("p", "float64", "[0, 1]", "exact McNemar test, two-sided, that both flip equally often"),
+    Column(
+        "p",
+        "float64",
+        "[0, 1]",
+        "of the likelier of the two claims, doubled since both are looked at; for a single control the two-sided exact "
+        "McNemar test",
+    ),
     Column(
         "p_holm",
         "float64",
         "[0, 1]",
-        "the same, adjusted for the number of tests (Holm): of attacks at their own distance, or at all budgets of one "
-        "distance",
+        "the same, with each claim adjusted for the number of attacks judged together (Holm): those at their own "
+        "distance, or those at all budgets of one distance",
     ),
     Column(
         "verdict",
         "string",
         "",
-        "`beats` or `worse` where `p_holm` < 0.05, `no better` where no difference is shown, `no control`",
+        "`beats` (every control) or `worse` (than some control) where `p_holm` < 0.05, `no better` where neither is "
+        "shown, `no control`",
+    ),
+    Column(
+        "left_out",
+        "string",
+        "",
+        "controls at the same distance that do not count, as they were scored on fewer than 80 % of the attack's "
+        "images, with the number of those",
     ),
 )
 

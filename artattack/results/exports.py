@@ -20,7 +20,7 @@ from artattack.attacks.baselines import baseline_info
 from artattack.errors import ArtattackError, unknown
 from artattack.files import write_file
 from artattack.results.columns import TEXTATTACK, dtypes
-from artattack.results.records import variant_labels
+from artattack.results.records import attacks_of, perturbed_of, untouched_of, variant_labels
 from artattack.results.run_folder import RunFolder
 
 NOTE = (
@@ -47,7 +47,6 @@ _BALLS = frozenset(
     }
 )
 _NORMS = {"inf": "Linf", "linf": "Linf", "1": "L1", "2": "L2", "l2": "L2"}  # as RobustBench writes them
-_ATTACKS = ("style", "baseline")  # kinds with an adversary
 
 
 class Threat(NamedTuple):
@@ -123,7 +122,7 @@ def textattack_table(records: pd.DataFrame) -> pd.DataFrame:
         A row for each record of an attack or control (see `attack`), none for untouched or unreadable images, with
         the columns and dtypes of `artattack.results.columns.TEXTATTACK`. Files are relative to the run folder.
     """
-    attacked = records[records["kind"].isin([*_ATTACKS, "control"])]
+    attacked = perturbed_of(records)
     kinds = attacked["success"].map({True: "Successful", False: "Failed"}).astype("string").fillna("Skipped")
     table = pd.DataFrame(
         {
@@ -170,12 +169,12 @@ def robustbench_infos(run: RunFolder) -> dict[str, dict[str, Any]]:
     records = run.records
     config = run.info["config"]
     entries = {entry["name"]: entry for entry in config.get("benchmark", {}).get("attacks", ())}
-    records = records.assign(variant=variant_labels(records))[records["kind"].isin([*_ATTACKS, "clean"])]
+    records = records.assign(variant=variant_labels(records))
     infos = {}
     for classifier, seen in records.groupby("classifier", sort=False):
         name = str(classifier)
         known = seen["error"].isna() & seen["in_label_space"].fillna(False)
-        clean = seen[known & (seen["kind"] == "clean")].set_index("image")["correct_before"].astype(bool)
+        clean = untouched_of(seen[known]).set_index("image")["correct_before"].astype(bool)
         model = config.get("models", {}).get(name, {})
         infos[name] = {
             "name": name,
@@ -186,7 +185,7 @@ def robustbench_infos(run: RunFolder) -> dict[str, dict[str, Any]]:
             "weights_sha256": model.get("sha256"),
             "n_examples": len(clean),
             "clean_acc": _per_cent(clean),
-            "threat_models": list(_threat_models(seen[seen["kind"] != "clean"], known, entries)),
+            "threat_models": list(_threat_models(attacks_of(seen), known, entries)),
             "note": NOTE,
             "artattack": __version__,
             "config_hash": run.info.get("config_hash"),

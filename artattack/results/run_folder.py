@@ -3,8 +3,8 @@
 run.json        what was run, with what, and how far it came
 records.csv     a row for each image x attack x classifier
 summary.csv     a row for each attack x style x source x budget x classifier
-controls.csv    each attack against the best control at its distance
-pairs.csv       each attack against each other
+controls.csv    each attack against the controls at its distance
+pairs.csv       each attack beside each other
 areas.csv       what curves over budgets sum up to
 images/         ATTACK-LABEL/IMAGE.png
 cells/          KEY.json: the records of each finished cell, the checkpoint for resuming
@@ -32,8 +32,10 @@ import pandas as pd
 from artattack import __version__
 from artattack.errors import ArtattackError
 from artattack.files import sha256_file, write_file
+from artattack.results.against_controls import judge_against_controls
 from artattack.results.columns import RECORD_COLUMNS
-from artattack.results.comparison import areas, compare_attacks, compare_to_controls
+from artattack.results.curves import sum_up_curves
+from artattack.results.pairs import pair_attacks
 from artattack.results.records import read_records, records_frame
 from artattack.results.summary import read_summary, summarise
 from artattack.results.tables import to_csv
@@ -140,18 +142,18 @@ class RunFolder:
 
     @cached_property
     def controls(self) -> pd.DataFrame:
-        """Each attack against the best control at its distance: `artattack.results.comparison.compare_to_controls`."""
-        return compare_to_controls(self.records)
+        """Each attack against the controls at its distance, as `judge_against_controls` judges it."""
+        return judge_against_controls(self.records)
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
-        """Each attack against each other: `artattack.results.comparison.compare_attacks`."""
-        return compare_attacks(self.records)
+        """Each attack beside each other, as `pair_attacks` sets them."""
+        return pair_attacks(self.records)
 
     @cached_property
     def areas(self) -> pd.DataFrame:
-        """What curves over budgets sum up to: `artattack.results.comparison.areas`; empty without budgets."""
-        return areas(self.records)
+        """What curves over budgets sum up to, as `sum_up_curves` does it; empty without budgets."""
+        return sum_up_curves(self.records)
 
     @property
     def checks(self) -> pd.DataFrame | None:
@@ -202,9 +204,9 @@ class RunFolder:
         tables = {
             "records": records,
             "summary": summary,
-            "controls": compare_to_controls(records),
-            "pairs": compare_attacks(records),
-            "areas": areas(records),
+            "controls": judge_against_controls(records),
+            "pairs": pair_attacks(records),
+            "areas": sum_up_curves(records),
         }
         left = {}
         for name, table in tables.items():

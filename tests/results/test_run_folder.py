@@ -97,6 +97,7 @@ def test_text_that_csv_cannot_hold_is_kept_as_far_as_it_goes() -> None:
 @QUICK
 @given(ROWS)
 def test_records_come_back_from_csv_as_they_were(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    rows = [row | {"image": f"{number} {row.get('image')}"} for number, row in enumerate(rows)]  # each is there once
     folder = RunFolder.create(tmp_path / f"run{len(list(tmp_path.iterdir()))}", {"config": {}})
     folder.write_cell("all", rows)
     records, summary = folder.finish(["all"])
