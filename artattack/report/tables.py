@@ -53,14 +53,14 @@ class Field(NamedTuple):
     only_if_any: bool = False
 
 
-def number(name: str, title: str, column: str, form: str = ".2f") -> Field:
-    """Return a column of numbers; a missing one is empty."""
+def number(name: str, title: str, column: str, form: str = ".2f", *, only_if_any: bool = False) -> Field:
+    """Return a column of numbers; a missing one is empty, and with `only_if_any` so is 0."""
 
     def cell(row: Row) -> Cell:
         value = row[column]
-        return EMPTY if pd.isna(value) else Cell(format(value, form), float(value))
+        return EMPTY if pd.isna(value) or (only_if_any and not value) else Cell(format(value, form), float(value))
 
-    return Field(name, title, cell, figure=True)
+    return Field(name, title, cell, figure=True, only_if_any=only_if_any)
 
 
 def words(name: str, title: str, column: str, *, named: bool = False, only_if_any: bool = False) -> Field:
@@ -121,6 +121,13 @@ SUMMARY_FIELDS = (
     number("classes", "classes it chose among", "classes", "d"),
     Field("clean error", "natural mistakes, without any attack", clean_error),
     rates("flips", "images whose top-1 class changed", "flip_rate", "flips"),
+    number(
+        "lost to rounding",
+        "flips of the image as the attack made it that are none in its 8-bit file",
+        "lost_to_rounding",
+        "d",
+        only_if_any=True,
+    ),
     rates("success", "correct before, wrong after", "success_rate", "successes", "n_correct"),
     rates("top-5 flips", "the class seen before is not among the five first", "top5_flip_rate", "top5_flips"),
     means("confidence shift", "mean, of the class seen before", "mean_confidence_shift"),

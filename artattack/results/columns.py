@@ -122,6 +122,14 @@ RECORDS: tuple[Column, ...] = (
         needed=True,
     ),
     Column("budget", "float64", "that distance's", "how far, at most", needed=True),
+    Column(
+        "eps_norm",
+        "string",
+        "",
+        "the ball around the original that the attack was held to by its own `eps` or budget: `linf`, `l2` or `l1`; "
+        "missing where there is none",
+    ),
+    Column("eps", "float64", "image units", "the radius of that ball"),
     Column("classifier", "string", "", "the model scored", needed=True),
     Column("classifier_weights", "string", "", "its weights, as in `source_weights`"),
     Outcome(
@@ -202,6 +210,12 @@ RECORDS: tuple[Column, ...] = (
         needed=True,
         compute=lambda s: s.top_before != s.top_after,
     ),
+    Column(
+        "flip_float",
+        "boolean",
+        "",
+        "does the image as the attack made it, before it was rounded to 8 bits, change the most likely class",
+    ),
     Outcome(
         "success",
         "boolean",
@@ -278,6 +292,7 @@ RECORDS: tuple[Column, ...] = (
         averaged=True,
     ),
     Column("style_distance_after", "float64", "ratio", "the same of the adversarial image", averaged=True),
+    Column("outside_eps", "boolean", "", "does the 8-bit file lie outside the ball of `eps`; missing without one"),
     Column("file", "string", "", "the adversarial image, relative to the run folder"),
     Column("seed", "Int64", "integer", "the seed the attack on this image started from"),
     Column("seconds", "float64", "s", "attack time per image: the cell's time over its images, scoring not included"),
@@ -295,6 +310,15 @@ def _as_in_records(name: str) -> Column:
 
 def _count(name: str, meaning: str, compute: Callable[[Group], Any], *, needed: bool = False) -> Column:
     return Sum(name, "Int64", "images", meaning, needed=needed, compute=compute)
+
+
+def _count_of_known(name: str, of: str, meaning: str, counted: Callable[[Group], Any]) -> Column:
+    """Return the column of a count that is missing where no record says anything in the column `of`."""
+    return _count(
+        name,
+        f"{meaning}; missing where no record knows",
+        lambda g: counted(g).sum() if g.knows(of) else None,
+    )
 
 
 def _rate(name: str, part: str, whole: str, meaning: str = "") -> Iterator[Column]:
@@ -372,6 +396,24 @@ SUMMARY: tuple[Column, ...] = (
     ),
     _count("flips", "of `n`, those whose most likely class changed", lambda g: g.yes("flip").sum()),
     *_rate("flip_rate", "flips", "n"),
+    _count_of_known(
+        "flips_float",
+        "flip_float",
+        "of `n`, those whose most likely class changed in the image before it was rounded to 8 bits",
+        lambda g: g.yes("flip_float"),
+    ),
+    _count_of_known(
+        "lost_to_rounding",
+        "flip_float",
+        "of `flips_float`, those that are no flips once rounded",
+        lambda g: g.yes("flip_float") & ~g.yes("flip"),
+    ),
+    _count_of_known(
+        "outside_eps",
+        "outside_eps",
+        "of `n`, those whose 8-bit file lies outside the ball its attack was held to",
+        lambda g: g.yes("outside_eps"),
+    ),
     _count("top5_flips", "of `n`, those with a `top5_flip`", lambda g: g.yes("top5_flip").sum()),
     *_rate("top5_flip_rate", "top5_flips", "n"),
     _count(

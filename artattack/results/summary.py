@@ -121,6 +121,10 @@ class Group:
         """Return which scored records have True in a column, (N,)."""
         return np.logical_and(self.scored, self._records[name] == 1)
 
+    def knows(self, name: str) -> bool:
+        """Return whether any scored record has a value in a column of numbers, True or False."""
+        return len(self._known(name)) > 0
+
     def first(self, name: str) -> Any:
         """Return what a column that is the same in all records says; None where it says nothing."""
         known = self._records[name][~pd.isna(self._records[name])]

@@ -128,6 +128,21 @@ def test_every_rate_of_the_first_table_is_the_summarys(run: RunFolder, page: Pag
         assert cells[2] == ("" if pd.isna(row["classifier"]) else row["classifier"])
 
 
+def test_flips_lost_to_rounding_have_a_column_where_there_are_any(
+    make_run: MakeRun, page: Page, tmp_path: Path
+) -> None:
+    assert "lost to rounding" not in page.tables["summary"][0]
+    run = make_run(tmp_path / "run")
+    rows = json.loads((run.path / "cells" / "all.json").read_text())["rows"]
+    made = [row | {"flip_float": True} if row.get("kind") == "baseline" else row for row in rows]
+    run.write_cell("all", made)
+    run.finish(["all"])
+    table = by_name(Page(render(RunFolder.open(run.path))).tables["summary"])
+    assert table["fgsm/lite0"]["lost to rounding"] == "6"  # 8 flips before rounding, 2 after
+    assert table["style/waves/quick"]["lost to rounding"] == ""
+    assert "lost to rounding" in summary_table(RunFolder.open(run.path)).columns
+
+
 def test_key_figures_and_the_classifier_that_knows_nothing(run: RunFolder, page: Page) -> None:
     (key,) = key_figures(run)
     assert (key.classifier, key.classes, key.images) == ("lite0", "1000", "8")

@@ -224,6 +224,20 @@ def test_summary_worked_out_by_hand() -> None:
     assert pd.isna(row["style"])
 
 
+def test_flips_that_rounding_undid_and_files_outside_their_ball_are_counted() -> None:
+    outcomes = [(True, True, False), (True, False, True), (False, True, None), (None, True, True), (True, False, False)]
+    names = ("flip_float", "flip", "outside_eps")
+    known = [record(image=str(i), **dict(zip(names, row, strict=True))) for i, row in enumerate(outcomes)]
+    old = [record(image=str(i), classifier="old") for i in range(3)]
+    failed = [{"attack": "fgsm", "classifier": "failed", "image": "a", "error": "broken"}]
+    table = summarise(records_frame(known + old + failed)).set_index("classifier")
+    counts = table[["flips", "flips_float", "lost_to_rounding", "outside_eps"]]
+    assert counts.loc["lite0"].tolist() == [3, 3, 2, 2]
+    for name, flips in (("old", 3), ("failed", 0)):
+        assert counts.loc[name, "flips"] == flips
+        assert counts.loc[name].iloc[1:].isna().all()
+
+
 def test_groups_stand_in_order_of_appearance_and_missing_parts_make_groups_too() -> None:
     groups = [
         ("style", "waves", "quicknet", None, "b"),
@@ -335,6 +349,15 @@ def test_random_weights_are_marked_loudly(role: str) -> None:
     text = " ".join(printed([record(classifier="sound", source="zoo"), record(**{role: "random"})], 140).split())
     assert text.count("RANDOM WEIGHTS") == 2  # the row and the note below
     assert "RANDOM WEIGHTS: networks never trained" in text
+
+
+def test_flips_lost_to_rounding_are_printed_where_there_are_any() -> None:
+    kept = record(flip=True, flip_float=True)
+    text = printed([kept, record(image="b", flip=False, flip_float=True), record(attack="pgd")])
+    assert text.splitlines()[0].split()[4:7] == ["flips", "lost", "success"]
+    assert text.splitlines()[2].split()[8] == "1"  # after `50% [9, 91]`
+    assert "lost: flips of the image as the attack made it that rounding to 8 bits undid" in text
+    assert "lost" not in printed([kept, record(attack="pgd")])
 
 
 def test_errors_are_printed_where_there_are_any() -> None:
