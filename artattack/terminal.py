@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from artattack.results.columns import SUMMARY
-from artattack.results.records import RANDOM, variant_labels
+from artattack.results.records import CONTROL, RANDOM, variant_labels
 
 _WIDE = 120  # columns of a terminal that hold a summary with all its columns
 
@@ -18,17 +18,20 @@ _WIDE = 120  # columns of a terminal that hold a summary with all its columns
 def print_summary(summary: pd.DataFrame, console: Console) -> None:
     """Print a summary as a table, the classifiers under each attack; untrained networks say RANDOM WEIGHTS.
 
-    Rates stand with their intervals: `62% [31, 86]`.
+    Rates stand with their intervals: `62% [31, 86]`. Where rounding to 8 bits undid flips, the column `lost` says how
+    many.
 
     Args:
         summary: as `summarise` returns it.
         console: where to; one of less than 120 columns is not told distances and seconds.
     """
+    lost = summary["lost_to_rounding"].sum()
     columns: dict[str, Callable[[Mapping[Any, Any]], str]] = {
         "n": lambda row: str(row["n"]),
         **({"errors": lambda row: str(row["errors"])} if (summary["errors"] > 0).any() else {}),
         "clean": lambda row: _interval(row, "clean_accuracy"),
         "flips": lambda row: _interval(row, "flip_rate"),
+        **({"lost": lambda row: _number(row["lost_to_rounding"], "d")} if lost else {}),
         "success": lambda row: _interval(row, "success_rate"),
         "shift": lambda row: _number(row["mean_confidence_shift"], "+.2f"),
     }
@@ -48,13 +51,15 @@ def print_summary(summary: pd.DataFrame, console: Console) -> None:
     above = ""
     for label, row, line in zip(variant_labels(summary), rows, cells, strict=True):
         if (attack := label or "(images not read)") != above:
-            untrained = row["kind"] != "control" and row["source_weights"] == "random"
+            untrained = row["kind"] != CONTROL and row["source_weights"] == "random"
             console.print(Text(attack + f" {RANDOM}" * untrained, style="bold red" if untrained else "bold"))
         above = attack
         untrained = row["classifier_weights"] == "random"
         line[0] += f" {RANDOM}" * untrained
         console.print(_line(line, widths, "bold red" if untrained else ""), no_wrap=True, overflow="ellipsis")
-    attacks = summary[summary["kind"].fillna("") != "control"]  # one of the controls is untrained on purpose
+    if lost:
+        console.print("lost: flips of the image as the attack made it that rounding to 8 bits undid")
+    attacks = summary[(summary["kind"] != CONTROL).fillna(True)]  # one of the controls is untrained on purpose
     if (attacks[["source_weights", "classifier_weights"]] == "random").any(axis=None):
         console.print(Text(f"{RANDOM}: networks never trained; their numbers say nothing.", style="bold red"))
 

@@ -43,7 +43,8 @@ def score_batch(
         For each image the columns of records.csv that are an `Outcome`; None where missing.
 
     Raises:
-        ArtattackError: logits are not finite, or shapes do not fit each other or the label space.
+        ArtattackError: logits are not finite, are of fewer than two classes, or shapes do not fit each other or the
+            label space.
     """
     scores = Scores(clean, adversarial, true_classes, label_space)
     columns: dict[str, list[Any]] = {}
@@ -190,9 +191,14 @@ def _class(output: int, label_space: LabelSpace | None) -> tuple[int, str]:
 
 
 def _checked(logits: Logits, label_space: LabelSpace | None) -> npt.NDArray[np.float64]:
-    if logits.ndim != 2 or logits.shape[1] == 0:
+    if logits.ndim != 2:
         raise ArtattackError(f"logits are of shape (images, classes), got {logits.shape}")
     images, outputs = logits.shape
+    if outputs < 2:
+        raise ArtattackError(
+            f"a classifier has a logit for each of two or more classes, got {outputs} for each image: nothing flips a "
+            "network with a single output; give it one output for each class"
+        )
     if label_space is not None and len(label_space) != outputs:
         raise ArtattackError(
             f"the classifier has {outputs} outputs, its label space {len(label_space)} classes: "

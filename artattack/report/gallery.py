@@ -12,7 +12,7 @@ from PIL import Image
 
 from artattack.errors import ArtattackError
 from artattack.inputs.images import read_image
-from artattack.results.records import variant_labels
+from artattack.results.records import CONTROL, at_own_distance, perturbed_of, variant_labels
 from artattack.results.run_folder import RunFolder
 
 LIMIT = 96  # pictures on the page
@@ -71,13 +71,13 @@ def gallery(run: RunFolder, limit: int = LIMIT) -> Gallery:
         limit: at most so many.
     """
     records = run.records
-    shown = records[records["kind"].isin(["style", "baseline", "control"]) & records["budget"].isna()]
+    shown = perturbed_of(at_own_distance(records))
     shown = shown[shown["error"].isna() & shown["file"].notna()]
     shown = shown.assign(label=variant_labels(shown))
     images = list(shown["image"].drop_duplicates())
     counts = shown.drop_duplicates(["label", "image"]).groupby("label", sort=False)["kind"].agg(["first", "size"])
     total = int(counts["size"].sum())
-    controls = [label for label, kind in counts["first"].items() if kind == "control"]
+    controls = [label for label, kind in counts["first"].items() if kind == CONTROL]
     attacks = [label for label in counts.index if label not in controls]
     if total <= limit:
         shares = dict.fromkeys(counts.index, len(images))

@@ -7,7 +7,7 @@ import hashlib
 import json
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 from markupsafe import Markup
@@ -18,6 +18,7 @@ from artattack.report.figures import Curves, Dots, curves, flip_rates, numbers
 from artattack.report.gallery import gallery
 from artattack.results.columns import TABLES
 from artattack.results.glossary import Entry, entries
+from artattack.results.records import at_own_distance, kind_in_words, perturbed_of
 from artattack.results.run_folder import RunFolder
 
 _HASHES = 1000  # images whose hashes are listed
@@ -39,7 +40,7 @@ class Table(NamedTuple):
     id: str
     title: str
     caption: str
-    columns: tuple[tables.Column, ...]
+    columns: list[tables.Field]
     rows: list[list[tables.Cell]]
     open: bool = True
 
@@ -123,10 +124,12 @@ def _policy_hash(script: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-def _attacks(run: RunFolder) -> dict[str, int]:
-    """Return how many variants of each kind the run has at their own distance."""
-    rows = tables.labelled(tables.at_own_distance(run.summary)).drop_duplicates("label")
-    return {kind: int((rows["kind"] == kind).sum()) for kind in ("style", "baseline", "control")}
+def _attacks(run: RunFolder) -> str:
+    """Say how many attacks of each kind the run has at their own distance: `2 style attacks and 1 control`."""
+    rows = perturbed_of(tables.labelled(at_own_distance(run.summary))).drop_duplicates("label")
+    counts = rows["kind"].value_counts(sort=False)
+    parts = [f"{count} {kind_in_words(str(kind))}{'s' * (count != 1)}" for kind, count in counts.items()]
+    return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part) or "no attack"
 
 
 def _shown(figure: Dots | Curves) -> Shown:
@@ -140,9 +143,16 @@ def _shown(figure: Dots | Curves) -> Shown:
 def _tables(run: RunFolder) -> list[Table]:
     marked = tables.untrained(run)
 
-    def table(name: str, title: str, caption: str, rows: pd.DataFrame, *, is_open: bool = True) -> Table:
-        columns: tuple[tables.Column, ...] = getattr(tables, name.upper())
-        return Table(name, title, caption, columns, tables.cells(rows, columns, marked), is_open)
+    def table(
+        id: str,
+        title: str,
+        caption: str,
+        rows: pd.DataFrame,
+        fields: tuple[tables.Field, ...],
+        *,
+        is_open: bool = True,
+    ) -> Table:
+        return Table(id, title, caption, *tables.fill(rows, fields, marked), is_open)
 
     made = [
         table(
@@ -150,12 +160,16 @@ def _tables(run: RunFolder) -> list[Table]:
             "All attacks and controls",
             "Rates with their 95 % Wilson intervals in percent, and what they count; summary.csv has more columns.",
             tables.labelled(run.summary),
+            tables.SUMMARY_FIELDS,
         ),
         table(
             "controls",
-            "Attacks against the best control at the same distance",
-            "Paired by image: Newcombe's interval of the difference, exact McNemar test, Holm's correction.",
+            "Attacks against the controls at the same distance",
+            "An attack beats its controls if it flips more than every one of them, and is worse if it flips less than "
+            "some. The control named is the one that decides. Paired by image: Newcombe's interval of the difference, "
+            "exact McNemar tests, Holm's correction for the number of attacks.",
             run.controls,
+            tables.CONTROL_FIELDS,
         ),
         table(
             "areas",
@@ -163,12 +177,14 @@ def _tables(run: RunFolder) -> list[Table]:
             "Area under each curve over its width, which is the mean over distances from 0 to the largest budget, with "
             "95 % bootstrap intervals.",
             tables.labelled(run.areas),
+            tables.AREA_FIELDS,
         ),
         table(
             "pairs",
-            "Attacks against each other",
+            "Attacks beside each other",
             "At their own distances, which differ: see the distances in the first table.",
             run.pairs,
+            tables.PAIR_FIELDS,
             is_open=False,
         ),
     ]
@@ -178,5 +194,5 @@ def _tables(run: RunFolder) -> list[Table]:
 def _checks(run: RunFolder) -> Table | None:
     if run.checks is None:
         return None
-    rows: list[list[Any]] = tables.cells(run.checks, tables.CHECKS, tables.untrained(run))
-    return Table("check-results", "Sanity checks", "docs/checks.md says what each is about.", tables.CHECKS, rows)
+    filled = tables.fill(run.checks, tables.CHECK_FIELDS, tables.untrained(run))
+    return Table("check-results", "Sanity checks", "docs/checks.md says what each is about.", *filled)

@@ -115,10 +115,10 @@ def _beside(shown: Panel) -> Iterator[dict[str, Any]]:
         yield {
             "type": "scatter",
             "mode": "lines",
-            "name": "best control at each budget",
+            "name": "strongest control at each budget",
             "x": list(shown.beside),
             "y": list(shown.beside.values()),
-            "hovertemplate": "best control: %{y:.2f} at %{x}<extra></extra>",
+            "hovertemplate": "strongest control: %{y:.2f} at %{x}<extra></extra>",
             "line": {"color": GREY, "dash": "dot", "width": 2},
         }
 

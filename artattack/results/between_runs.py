@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from artattack.results.columns import SIDES
-from artattack.results.records import variant_labels
+from artattack.results.records import CLEAN, variant_labels
 from artattack.results.run_folder import RunFolder, differences
 from artattack.results.statistics import Interval, holm, mcnemar, newcombe
 from artattack.results.tables import make_table
@@ -191,7 +191,7 @@ def _alone(run: _Outcomes, other: _Outcomes) -> tuple[str, ...]:
 
 def _rates(group: pd.DataFrame) -> tuple[str, ...]:
     """Return the rates that say something of a group: untouched images have an accuracy, attacks the others."""
-    return ("clean_accuracy",) if group["kind"].iloc[0] == "clean" else ("flip_rate", "success_rate")
+    return ("clean_accuracy",) if group["kind"].iloc[0] == CLEAN else ("flip_rate", "success_rate")
 
 
 def _compared(old: pd.Series[Any], new: pd.Series[Any], paired: bool, confidence: float) -> dict[str, Any]:

@@ -122,9 +122,14 @@ RECORDS: tuple[Column, ...] = (
         needed=True,
     ),
     Column("budget", "float64", "that distance's", "how far, at most", needed=True),
-    Column("eps_norm", "string", "", "the distance that the attack was held to: by its own eps, budget or match"),
-    Column("eps", "float64", "that distance's", "how far, at most; missing where it was held to no distance"),
-    Column("outside_eps", "boolean", "", "does the 8-bit file lie farther away than that"),
+    Column(
+        "eps_norm",
+        "string",
+        "",
+        "the distance that the attack was held to: by its own `eps` (`linf`, `l2` or `l1`), `budget` or `match`; missing "
+        "where there is none",
+    ),
+    Column("eps", "float64", "that distance's", "how far, at most"),
     Column("classifier", "string", "", "the model scored", needed=True),
     Column("classifier_weights", "string", "", "its weights, as in `source_weights`"),
     Outcome(
@@ -209,7 +214,7 @@ RECORDS: tuple[Column, ...] = (
         "flip_float",
         "boolean",
         "",
-        "did the image as the attack made it, before it was rounded to 8 bits, flip the classifier",
+        "does the image as the attack made it, before it was rounded to 8 bits, change the most likely class",
     ),
     Outcome(
         "success",
@@ -287,6 +292,7 @@ RECORDS: tuple[Column, ...] = (
         averaged=True,
     ),
     Column("style_distance_after", "float64", "ratio", "the same of the adversarial image", averaged=True),
+    Column("outside_eps", "boolean", "", "does the 8-bit file lie outside the ball of `eps`; missing without one"),
     Column("file", "string", "", "the adversarial image, relative to the run folder"),
     Column("seed", "Int64", "integer", "the seed the attack on this image started from"),
     Column("seconds", "float64", "s", "attack time per image: the cell's time over its images, scoring not included"),
@@ -304,6 +310,15 @@ def _as_in_records(name: str) -> Column:
 
 def _count(name: str, meaning: str, compute: Callable[[Group], Any], *, needed: bool = False) -> Column:
     return Sum(name, "Int64", "images", meaning, needed=needed, compute=compute)
+
+
+def _count_of_known(name: str, of: str, meaning: str, counted: Callable[[Group], Any]) -> Column:
+    """Return the column of a count that is missing where no record says anything in the column `of`."""
+    return _count(
+        name,
+        f"{meaning}; missing where no record knows",
+        lambda g: counted(g).sum() if g.knows(of) else None,
+    )
 
 
 def _rate(name: str, part: str, whole: str, meaning: str = "") -> Iterator[Column]:
@@ -381,6 +396,24 @@ SUMMARY: tuple[Column, ...] = (
     ),
     _count("flips", "of `n`, those whose most likely class changed", lambda g: g.yes("flip").sum()),
     *_rate("flip_rate", "flips", "n"),
+    _count_of_known(
+        "flips_float",
+        "flip_float",
+        "of `n`, those whose most likely class changed in the image before it was rounded to 8 bits",
+        lambda g: g.yes("flip_float"),
+    ),
+    _count_of_known(
+        "lost_to_rounding",
+        "flip_float",
+        "of `flips_float`, those that are no flips once rounded",
+        lambda g: g.yes("flip_float") & ~g.yes("flip"),
+    ),
+    _count_of_known(
+        "outside_eps",
+        "outside_eps",
+        "of `n`, those whose 8-bit file lies outside the ball its attack was held to",
+        lambda g: g.yes("outside_eps"),
+    ),
     _count("top5_flips", "of `n`, those with a `top5_flip`", lambda g: g.yes("top5_flip").sum()),
     *_rate("top5_flip_rate", "top5_flips", "n"),
     _count(
@@ -418,32 +451,49 @@ _DIFFERENCE_INTERVAL = "its 95 % interval (Newcombe 1998, method 10, for paired 
 
 CONTROLS: tuple[Column, ...] = (
     *_PLACE,
-    Column("n", "Int64", "images", "scored under both the attack and the control"),
+    Column("n", "Int64", "images", "scored under both the attack and the control named here"),
     Column("flip_rate", "float64", "[0, 1]", "of the attack, over those `n`: not the summary's where images failed"),
+    Column("controls", "Int64", "controls", "at the same distance that count"),
     Column(
         "control",
         "string",
         "",
-        "of the controls at the same distance, the one that flips most; missing where there is none",
+        "the one of them that decides: for the claim that the attack beats them all, the one with the largest p value; "
+        "where the other claim is likelier, that some control flips more, the one with the smallest. Missing where "
+        "there is none",
     ),
     Column("control_flip_rate", "float64", "[0, 1]", "its flip rate over the same `n`"),
     Column("difference", "float64", "[-1, 1]", "`flip_rate` - `control_flip_rate`"),
     *_interval("difference", "[-1, 1]", _DIFFERENCE_INTERVAL),
     Column("only_variant", "Int64", "images", "flipped by the attack and not by the control"),
     Column("only_control", "Int64", "images", "flipped by the control and not by the attack"),
-    Column("p", "float64", "[0, 1]", "exact McNemar test, two-sided, that both flip equally often"),
+    Column(
+        "p",
+        "float64",
+        "[0, 1]",
+        "of the likelier of the two claims, doubled since both are looked at; for a single control the two-sided exact "
+        "McNemar test",
+    ),
     Column(
         "p_holm",
         "float64",
         "[0, 1]",
-        "the same, adjusted for the number of tests (Holm): of attacks at their own distance, or at all budgets of one "
-        "distance",
+        "the same, with each claim adjusted for the number of attacks judged together (Holm): those at their own "
+        "distance, or those at all budgets of one distance",
     ),
     Column(
         "verdict",
         "string",
         "",
-        "`beats` or `worse` where `p_holm` < 0.05, `no better` where no difference is shown, `no control`",
+        "`beats` (every control) or `worse` (than some control) where `p_holm` < 0.05, `no better` where neither is "
+        "shown, `no control`",
+    ),
+    Column(
+        "left_out",
+        "string",
+        "",
+        "controls at the same distance that do not count, as they were scored on fewer than 80 % of the attack's "
+        "images, with the number of those",
     ),
 )
 

@@ -11,6 +11,7 @@ import pandas as pd
 from artattack.results.columns import RECORDS
 from artattack.results.tables import make_table, read_table
 
+CLEAN, CONTROL = "clean", "control"  # kinds of untouched images and of controls; any other kind is one of attacks
 RANDOM = "RANDOM WEIGHTS"  # how networks that were never trained are marked wherever they appear
 
 
@@ -44,3 +45,33 @@ def variant_labels(table: pd.DataFrame) -> pd.Series[str]:
     budget = table["budget"].map("{:g}".format).astype("string")
     place = (" as " + table["matched_to"]).fillna("") + (" at " + table["budget_distance"] + "=" + budget).fillna("")
     return attack_labels(table) + place
+
+
+def kind_in_words(kind: str) -> str:
+    """Say what something of a kind is, in the singular: `style attack`, `control`, `untouched image`."""
+    return {CLEAN: "untouched image", CONTROL: "control"}.get(kind, f"{kind} attack")
+
+
+def untouched_of(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of records, or of another table with kinds, that are of untouched images."""
+    return table[(table["kind"] == CLEAN).fillna(False)]
+
+
+def controls_of(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that are of controls."""
+    return table[(table["kind"] == CONTROL).fillna(False)]
+
+
+def perturbed_of(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that are of attacks and controls; images that no attack reached have no kind."""
+    return table[(table["kind"] != CLEAN).fillna(False)]
+
+
+def attacks_of(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that are of attacks, whatever their kind."""
+    return perturbed_of(table[(table["kind"] != CONTROL).fillna(False)])
+
+
+def at_own_distance(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that stand at no budget."""
+    return table[table["budget"].isna()]

@@ -3,8 +3,8 @@
 run.json        what was run, with what, and how far it came
 records.csv     a row for each image x attack x classifier
 summary.csv     a row for each attack x style x source x budget x classifier
-controls.csv    each attack against the best control at its distance
-pairs.csv       each attack against each other
+controls.csv    each attack against the controls at its distance
+pairs.csv       each attack beside each other
 areas.csv       what curves over budgets sum up to
 images/         ATTACK-LABEL/IMAGE.png
 cells/          KEY.json: the records of each finished cell, the checkpoint for resuming
@@ -12,11 +12,13 @@ cells/          KEY.json: the records of each finished cell, the checkpoint for 
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import math
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -28,9 +30,11 @@ import numpy as np
 import pandas as pd
 
 from artattack.errors import ArtattackError
-from artattack.files import write_file
+from artattack.files import sha256_file, write_file
+from artattack.results.against_controls import judge_against_controls
 from artattack.results.columns import RECORD_COLUMNS
-from artattack.results.comparison import areas, compare_attacks, compare_to_controls
+from artattack.results.curves import sum_up_curves
+from artattack.results.pairs import pair_attacks
 from artattack.results.records import read_records, records_frame
 from artattack.results.summary import read_summary, summarise
 from artattack.results.tables import to_csv
@@ -51,6 +55,7 @@ _PACKAGES = (
     "ray",
 )
 _SHOWN = 3  # differences named in an error message
+_HASH_SHOWN = 12  # characters of a SHA-256 that tell two apart
 
 
 @dataclass(frozen=True)
@@ -88,10 +93,13 @@ class RunFolder:
         """Open a run folder that exists.
 
         Raises:
-            ArtattackError: there is no run there, or its run.json cannot be read.
+            ArtattackError: there is no run there, its run.json cannot be read, or a table of a finished run is not as
+                the run has left it: cut short, say, while it was copied.
         """
         folder = cls(Path(path))
-        _ = folder.info
+        if folder.info["status"] == "finished":
+            for name, left in folder.info.get("tables", {}).items():  # runs of earlier versions have none
+                folder._must_be_as_left(name, left)
         return folder
 
     @property
@@ -134,18 +142,18 @@ class RunFolder:
 
     @cached_property
     def controls(self) -> pd.DataFrame:
-        """Each attack against the best control at its distance: `artattack.results.comparison.compare_to_controls`."""
-        return compare_to_controls(self.records)
+        """Each attack against the controls at its distance, as `judge_against_controls` judges it."""
+        return judge_against_controls(self.records)
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
-        """Each attack against each other: `artattack.results.comparison.compare_attacks`."""
-        return compare_attacks(self.records)
+        """Each attack beside each other, as `pair_attacks` sets them."""
+        return pair_attacks(self.records)
 
     @cached_property
     def areas(self) -> pd.DataFrame:
-        """What curves over budgets sum up to: `artattack.results.comparison.areas`; empty without budgets."""
-        return areas(self.records)
+        """What curves over budgets sum up to, as `sum_up_curves` does it; empty without budgets."""
+        return sum_up_curves(self.records)
 
     @property
     def checks(self) -> pd.DataFrame | None:
@@ -196,15 +204,18 @@ class RunFolder:
         tables = {
             "records": records,
             "summary": summary,
-            "controls": compare_to_controls(records),
-            "pairs": compare_attacks(records),
-            "areas": areas(records),
+            "controls": judge_against_controls(records),
+            "pairs": pair_attacks(records),
+            "areas": sum_up_curves(records),
         }
+        left = {}
         for name, table in tables.items():
-            write_file(self.path / f"{name}.csv", to_csv(table))
+            content = to_csv(table)
+            write_file(self.path / f"{name}.csv", content)
+            left[f"{name}.csv"] = {"rows": len(table), "sha256": hashlib.sha256(content).hexdigest()}
         if parquet:
             write_file(self.path / "records.parquet", records.to_parquet(index=False))
-        self._write_info({**self.info, "status": "finished", "finished": _now()})
+        self._write_info({**self.info, "status": "finished", "finished": _now(), "tables": left})
         return records, summary
 
     @property
@@ -254,6 +265,23 @@ class RunFolder:
         rows: list[dict[str, Any]] = cell["rows"]
         return rows if all(isinstance(row, dict) and row.keys() <= RECORD_COLUMNS.keys() for row in rows) else None
 
+    def _must_be_as_left(self, name: str, left: Mapping[str, Any]) -> None:
+        """Raise ArtattackError unless a table has the rows and the SHA-256 that run.json has noted of it."""
+        path = self.path / name
+        sha256 = sha256_file(path) if path.exists() else None
+        if sha256 == left["sha256"]:
+            return
+        found = f"{_count_rows(path)} rows with {sha256[:_HASH_SHOWN]}" if sha256 else "no such file"
+        again = (
+            f"resume the run, which writes its tables again: artattack run ... --resume --out {self.path}"
+            if self.done()
+            else "get the folder again from where it came from"
+        )
+        raise ArtattackError(
+            f"{path}: not as the run has left it: expected {left['rows']} rows with the SHA-256 "
+            f"{left['sha256'][:_HASH_SHOWN]}, found {found}; {again}"
+        )
+
     def _must_be_finished(self) -> None:
         if self.info["status"] != "finished":
             raise ArtattackError(
@@ -265,9 +293,18 @@ def load_run(path: str | Path) -> RunFolder:
     """Open a run folder to read: `.records` and `.summary` as frames, `.info` from run.json.
 
     Raises:
-        ArtattackError: there is no run there.
+        ArtattackError: as `RunFolder.open`.
     """
     return RunFolder.open(path)
+
+
+def _count_rows(path: Path) -> int:
+    """Return how many rows a CSV file has below its header, as far as it can be read."""
+    lines = 0
+    with path.open(encoding="utf-8", errors="replace", newline="") as file, suppress(csv.Error):
+        for _ in csv.reader(file):
+            lines += 1
+    return max(0, lines - 1)
 
 
 def config_hash(config: Any) -> str:

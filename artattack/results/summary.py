@@ -14,6 +14,7 @@ import pandas as pd
 
 from artattack.results import statistics
 from artattack.results.columns import RECORD_COLUMNS, SUMMARY, Rate, Sum
+from artattack.results.records import at_own_distance, attacks_of
 from artattack.results.statistics import Floats, Interval, bootstrap_mean, wilson
 from artattack.results.tables import make_table, read_table
 
@@ -58,6 +59,26 @@ def read_summary(path: str | Path) -> pd.DataFrame:
     return read_table(Path(path), SUMMARY)
 
 
+def transfer_matrix(summary: pd.DataFrame, rate: Literal["flip_rate", "success_rate"] = "flip_rate") -> pd.DataFrame:
+    """Return how attacks made with one model fare on others.
+
+    Args:
+        summary: of one run.
+        rate: what stands in the matrix.
+
+    Returns:
+        float64, a row for each attack at its own distance (index attack, style, source), a column for each
+        classifier; NaN where there is no rate.
+    """
+    attacks = at_own_distance(attacks_of(summary))
+    names = ["attack", "style", "source"]
+    table = attacks.assign(**{name: attacks[name].fillna("") for name in names}).pivot(
+        index=names, columns="classifier", values=rate
+    )
+    order = pd.MultiIndex.from_frame(attacks[names].fillna("").drop_duplicates())
+    return table.reindex(index=order, columns=attacks["classifier"].drop_duplicates())
+
+
 def _array(column: pd.Series[Any]) -> npt.NDArray[Any]:
     """Return text as objects, and numbers, True and False as float64 with NaN where they are missing."""
     if column.dtype == "string":
@@ -99,6 +120,10 @@ class Group:
     def yes(self, name: str) -> Mask:
         """Return which scored records have True in a column, (N,)."""
         return np.logical_and(self.scored, self._records[name] == 1)
+
+    def knows(self, name: str) -> bool:
+        """Return whether any scored record has a value in a column of numbers, True or False."""
+        return len(self._known(name)) > 0
 
     def first(self, name: str) -> Any:
         """Return what a column that is the same in all records says; None where it says nothing."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from artattack import __version__
 from artattack.errors import ArtattackError
 from artattack.results.columns import Column, dtypes
 
@@ -57,10 +58,11 @@ def read_table(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
     """Read a table back from CSV, exactly as it was written.
 
     Returns:
-        A frame with the columns and their dtypes.
+        A frame with the columns and their dtypes. Of a table written before a column existed, that column is missing
+        in every row.
 
     Raises:
-        ArtattackError: the file cannot be read or is not this table.
+        ArtattackError: the file cannot be read, is not this table, or has columns that only a newer artattack knows.
     """
     expected = dtypes(columns)
     try:
@@ -76,11 +78,11 @@ def read_table(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
         raise ArtattackError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, TypeError) as error:
         raise ArtattackError(f"{path}: not a table of artattack: {' '.join(str(error).split())}") from error
-    if list(table.columns) != list(expected):
-        missing = [name for name in expected if name not in table.columns]
-        extra = [name for name in table.columns if name not in expected]
+    if missing := [column.name for column in columns if column.needed and column.name not in table.columns]:
+        raise ArtattackError(f"{path}: not a table of artattack: columns missing: {', '.join(missing)}")
+    if unknown := [name for name in table.columns if name not in expected]:
         raise ArtattackError(
-            f"{path}: not a table of this version of artattack: "
-            f"columns missing: {', '.join(missing) or 'none'}; unknown: {', '.join(extra) or 'none'}"
+            f"{path}: written by a newer artattack than this one, {__version__}, which does not know the columns "
+            f"{', '.join(unknown)}: update artattack to read it"
         )
-    return table
+    return table.reindex(columns=list(expected)).astype(expected)

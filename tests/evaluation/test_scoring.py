@@ -131,8 +131,9 @@ def test_each_image_has_its_own_row() -> None:
 
 
 def test_top_k_ends_with_the_classes_and_ties_go_to_the_first() -> None:
-    ((one,),) = top_k(np.array([[3.0]]), (440,))
-    assert one == (440, class_name(440), 1.0)
+    ((first, second),) = top_k(np.array([[3.0, 3.0 + math.log(3)]]), (440, 281))
+    assert first == (281, class_name(281), pytest.approx(0.75))
+    assert second == (440, class_name(440), pytest.approx(0.25))
     assert [c for c, _, _ in top_k(np.zeros((1, 7)), None)[0]] == [0, 1, 2, 3, 4]
     assert [c for c, _, _ in top_k(np.zeros((1, 7)), None, k=2)[0]] == [0, 1]
     huge = top_k(np.array([[1000.0, 2000.0, 1500.0]], np.float32), None)[0]  # confidences 0, 1, 0
@@ -176,7 +177,8 @@ def test_logits_that_are_not_finite_are_an_error(bad: float) -> None:
         ((2, 3), (2, 4), 2, r"\(2, 3\), \(2, 4\) and \(2,\)"),
         ((2, 3), (2, 3), 1, r"\(2, 3\), \(2, 3\) and \(1,\)"),
         ((2, 4), (2, 4), 2, "has 4 outputs, its label space 3 classes"),
-        ((2, 0), (2, 0), 2, r"shape \(images, classes\), got \(2, 0\)"),
+        ((2, 0), (2, 0), 2, "a logit for each of two or more classes, got 0 for each image"),
+        ((2, 1), (2, 1), 2, "a logit for each of two or more classes, got 1 for each image: nothing flips"),
         ((2, 3, 1), (2, 3, 1), 2, r"shape \(images, classes\), got \(2, 3, 1\)"),
     ],
 )
