@@ -126,8 +126,8 @@ RECORDS: tuple[Column, ...] = (
         "eps_norm",
         "string",
         "",
-        "the distance that the attack was held to: by its own `eps` (`linf`, `l2` or `l1`), `budget` or `match`; missing "
-        "where there is none",
+        "the distance that the attack was held to: by its own `eps` (`linf`, `l2` or `l1`), `budget` or `match`; "
+        "missing where there is none",
     ),
     Column("eps", "float64", "that distance's", "how far, at most"),
     Column("classifier", "string", "", "the model scored", needed=True),
