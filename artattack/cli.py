@@ -422,9 +422,10 @@ def compare_command(
 ) -> None:
     """Set runs side by side: which rates differ from the first run's, by how much, beyond chance or not, and why."""
     from artattack.files import write_file
-    from artattack.results.between_runs import compare_runs, print_side_by_side
+    from artattack.results.between_runs import compare_runs
     from artattack.results.run_folder import load_run
     from artattack.results.tables import to_csv
+    from artattack.terminal import print_side_by_side
 
     if len(runs) < 2:
         raise ArtattackError("compare: give two or more run folders, the reference first")

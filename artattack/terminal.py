@@ -1,18 +1,29 @@
-"""All that is printed as tables in the terminal."""
+"""All that is printed as tables in the terminal.
+
+Results and pandas are imported where they are printed, so that commands which only list or plan start quickly.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
-from artattack.results.columns import SUMMARY
-from artattack.results.records import CONTROL, RANDOM, variant_labels
+if TYPE_CHECKING:
+    import pandas as pd
 
+    from artattack.results.between_runs import Side, SideBySide
+
+_RATES_SHORT = {"clean_accuracy": "clean", "flip_rate": "flips", "success_rate": "success"}
 _WIDE = 120  # columns of a terminal that hold a summary with all its columns
+
+
+def say(console: Console, line: str, style: str | None = None) -> None:
+    """Print a line as it is: nothing in it is markup, and it is not cut."""
+    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_summary(summary: pd.DataFrame, console: Console) -> None:
@@ -25,6 +36,8 @@ def print_summary(summary: pd.DataFrame, console: Console) -> None:
         summary: as `summarise` returns it.
         console: where to; one of less than 120 columns is not told distances and seconds.
     """
+    from artattack.results.records import CONTROL, RANDOM, variant_labels
+
     lost = summary["lost_to_rounding"].sum()
     columns: dict[str, Callable[[Mapping[Any, Any]], str]] = {
         "n": lambda row: str(row["n"]),
@@ -41,8 +54,8 @@ def print_summary(summary: pd.DataFrame, console: Console) -> None:
             "SSIM": lambda row: _number(row["mean_ssim"], ".2f"),
             "s/img": lambda row: _number(row["seconds_per_image"], ".2f"),
         }
-    texts = {column.name: "" for column in SUMMARY if column.dtype == "string"}
-    rows = summary.fillna(texts).to_dict("records")
+    texts: list[str] = summary.select_dtypes("string").columns.tolist()
+    rows = summary.fillna(dict.fromkeys(texts, "")).to_dict("records")
     cells = [[f"  {row['classifier']}", *(cell(row) for cell in columns.values())] for row in rows]
     header = ["attack, classifier", *columns]
     widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
@@ -58,7 +71,7 @@ def print_summary(summary: pd.DataFrame, console: Console) -> None:
         line[0] += f" {RANDOM}" * untrained
         console.print(_line(line, widths, "bold red" if untrained else ""), no_wrap=True, overflow="ellipsis")
     if lost:
-        console.print("lost: flips of the image as the attack made it that rounding to 8 bits undid")
+        say(console, "lost: flips of the image as the attack made it that rounding to 8 bits undid")
     attacks = summary[(summary["kind"] != CONTROL).fillna(True)]  # one of the controls is untrained on purpose
     if (attacks[["source_weights", "classifier_weights"]] == "random").any(axis=None):
         console.print(Text(f"{RANDOM}: networks never trained; their numbers say nothing.", style="bold red"))
@@ -70,11 +83,88 @@ def _line(cells: Sequence[str], widths: Sequence[int], style: str) -> Text:
     return Text("  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]), style=style)
 
 
-def _number(value: float, form: str) -> str:
-    return "" if pd.isna(value) else format(value, form)
+def _number(value: Any, form: str) -> str:
+    from pandas import isna
+
+    return "" if isna(value) else format(value, form)
 
 
 def _interval(row: Mapping[Any, Any], rate: str) -> str:
-    if pd.isna(row[rate]):
+    if not (shown := _number(row[rate], ".0%")):
         return ""
-    return f"{row[rate]:.0%} [{100 * row[f'{rate}_low']:.0f}, {100 * row[f'{rate}_high']:.0f}]"
+    return f"{shown} [{100 * row[f'{rate}_low']:.0f}, {100 * row[f'{rate}_high']:.0f}]"
+
+
+def print_side_by_side(found: SideBySide, console: Console) -> None:
+    """Print for each run what differs from the reference, its rates that are not the same, and what they come to.
+
+    Args:
+        found: as `compare_runs` returns it.
+        console: where to.
+    """
+    for side in found.sides:
+        say(console, f"{side.run} against {found.reference}", "bold")
+        for line in _introduction(side, found.reference):
+            say(console, line)
+        say(console, "")
+        rows = found.table[found.table["run"] == side.run]
+        changed = rows[~rows["change"].isin(["identical", "not tested"])]
+        if len(changed):
+            console.print(_rates(changed))
+            say(console, "")
+        for line in _conclusion(rows, 1 - found.confidence):
+            say(console, line)
+        say(console, "")
+
+
+def _introduction(side: Side, reference: str) -> Iterator[str]:
+    how = "image by image (paired)" if side.paired else "as independent samples of images (not paired)"
+    yield f"Images: {side.shared} in both, of {side.images_reference} and {side.images_run}; compared {how}"
+    yield from _listed("Differs", side.differences) if side.differences else ["Differs: nothing that run.json tells"]
+    yield from _listed(f"Only in {reference}", side.only_reference)
+    yield from _listed(f"Only in {side.run}", side.only_run)
+
+
+def _listed(what: str, items: Sequence[str]) -> list[str]:
+    return [f"{what}:", *(f"  {item}" for item in items)] if items else []
+
+
+def _conclusion(rows: pd.DataFrame, level: float) -> Iterator[str]:
+    from artattack.results.between_runs import changes_in_words
+
+    counts = rows["change"].value_counts()
+    if not len(rows):
+        yield "The runs share no attack and classifier."
+        return
+    if same := counts.get("identical", 0):
+        yield f"{same} of {len(rows)} rates are identical, image by image."
+    if untested := counts.get("not tested", 0):
+        yield f"{untested} of {len(rows)} rates have no images to compare."
+    beyond = list(changes_in_words(rows))
+    yield f"{len(beyond)} of {len(rows)} rates differ beyond chance (adjusted p < {level:g})" + (":" if beyond else ".")
+    yield from (f"  {line}" for line in beyond)
+
+
+def _rates(rows: pd.DataFrame) -> Table:
+    """Lay out rates of two runs beside each other, the classifiers under each attack."""
+    from artattack.results.between_runs import BEYOND_CHANCE, difference_in_points, images_counted
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("attack, classifier", overflow="fold")
+    for name in ("rate", "n", "was", "is", "difference", "p"):
+        table.add_column(name, justify="left" if name == "rate" else "right", no_wrap=True)
+    table.add_column("change", overflow="fold")
+    for variant, group in rows.groupby("variant", sort=False):
+        table.add_row(Text(str(variant), style="bold"))
+        for row in group.to_dict("records"):
+            cells = [
+                f"  {row['classifier']}",
+                _RATES_SHORT[row["rate"]],
+                images_counted(row),
+                *(_number(row[name], ".0%") for name in ("rate_reference", "rate_run")),
+                difference_in_points(row),
+                _number(row["p_holm"], ".2g"),
+                row["change"],
+            ]
+            table.add_row(*map(Text, map(str, cells)), style="bold" if row["change"] in BEYOND_CHANCE else None)
+    return table

@@ -186,10 +186,10 @@ def marked(name: str, names: set[str]) -> str:
 
 def _file_name(text: str, taken: set[str]) -> str:
     """Return a name that any file system and any HTML element takes, each once."""
-    name = plain = re.sub(r"[^A-Za-z0-9.]+", "-", text.replace("_rate", "-rate")).strip("-.")
+    name = safe = re.sub(r"[^A-Za-z0-9.]+", "-", text.replace("_rate", "-rate")).strip("-.")
     count = 1
     while name.lower() in taken:
         count += 1
-        name = f"{plain}-{count}"
+        name = f"{safe}-{count}"
     taken.add(name.lower())
     return name

@@ -22,7 +22,7 @@ _QUALITY = 76
 _CLIPPED = 2.0  # per cent of the values that an amplified change may leave out
 
 
-class View(NamedTuple):
+class SeenBy(NamedTuple):
     """What one classifier saw before and after."""
 
     classifier: str
@@ -44,7 +44,7 @@ class Picture(NamedTuple):
     change: str
     factor: int
     distances: str
-    views: list[View]
+    views: list[SeenBy]
 
     @property
     def flipped(self) -> bool:
@@ -124,7 +124,7 @@ def _picture(run: RunFolder, label: str, rows: pd.DataFrame, files: dict[str, st
         *keys,
         factor,
         f"L2 {first['l2']:.1f}, Linf {first['linf']:.3f}, SSIM {first['ssim']:.2f}",
-        [_view(row) for row in rows.to_dict("records")],
+        [_seen_by(row) for row in rows.to_dict("records")],
     )
 
 
@@ -139,14 +139,14 @@ def amplified(original: np.ndarray, perturbed: np.ndarray) -> tuple[int, np.ndar
     return factor, (127.5 + factor * change).clip(0, 255).astype(np.uint8)
 
 
-def _view(row: dict[Any, Any]) -> View:
+def _seen_by(row: dict[Any, Any]) -> SeenBy:
     outcomes = ("success", "flip")  # a success is a flip, and says more
     outcome = next((name for name in outcomes if pd.notna(row[name]) and row[name]), "")
     before, after = (
         f"{_text(row[f'top1_name_{when}'])} {row[f'top1_confidence_{when}']:.0%}" for when in ("before", "after")
     )
     untrained = _text(row["classifier_weights"]) == "random"
-    return View(_text(row["classifier"]), untrained, before, after, outcome)
+    return SeenBy(_text(row["classifier"]), untrained, before, after, outcome)
 
 
 def _text(value: Any) -> str:

@@ -24,7 +24,7 @@ from artattack.results.run_folder import RunFolder
 _HASHES = 1000  # images whose hashes are listed
 
 
-class Shown(NamedTuple):
+class ShownFigure(NamedTuple):
     """A figure of the page: its id and title, each panel's title and data for Plotly, and its numbers as a table."""
 
     id: str
@@ -34,7 +34,7 @@ class Shown(NamedTuple):
     rows: list[list[str]]
 
 
-class Table(NamedTuple):
+class ShownTable(NamedTuple):
     """A table of the page."""
 
     id: str
@@ -132,15 +132,15 @@ def _attacks(run: RunFolder) -> str:
     return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part) or "no attack"
 
 
-def _shown(figure: Dots | Curves) -> Shown:
+def _shown(figure: Dots | Curves) -> ShownFigure:
     if isinstance(figure, Dots):
         panels = [("", Markup(plotly_figures.dots(figure)))]
     else:
         panels = [(panel.title, Markup(plotly_figures.panel(figure, panel))) for panel in figure.panels]
-    return Shown(figure.id, figure.title, panels, *numbers(figure))
+    return ShownFigure(figure.id, figure.title, panels, *numbers(figure))
 
 
-def _tables(run: RunFolder) -> list[Table]:
+def _tables(run: RunFolder) -> list[ShownTable]:
     marked = tables.untrained(run)
 
     def table(
@@ -151,8 +151,8 @@ def _tables(run: RunFolder) -> list[Table]:
         fields: tuple[tables.Field, ...],
         *,
         is_open: bool = True,
-    ) -> Table:
-        return Table(id, title, caption, *tables.fill(rows, fields, marked), is_open)
+    ) -> ShownTable:
+        return ShownTable(id, title, caption, *tables.fill(rows, fields, marked), is_open)
 
     made = [
         table(
@@ -191,8 +191,8 @@ def _tables(run: RunFolder) -> list[Table]:
     return [table for table in made if table.rows]
 
 
-def _checks(run: RunFolder) -> Table | None:
+def _checks(run: RunFolder) -> ShownTable | None:
     if run.checks is None:
         return None
     filled = tables.fill(run.checks, tables.CHECK_FIELDS, tables.untrained(run))
-    return Table("check-results", "Sanity checks", "docs/checks.md says what each is about.", *filled)
+    return ShownTable("check-results", "Sanity checks", "docs/checks.md says what each is about.", *filled)

@@ -581,14 +581,17 @@ SIDES: tuple[Column, ...] = (
     Column("p", "float64", "[0, 1]", "exact McNemar test or, unless paired, Fisher's exact test, two-sided"),
     Column("p_holm", "float64", "[0, 1]", "the same, adjusted for the number of tests in the table (Holm)"),
     Column(
-        "verdict",
+        "change",
         "string",
         "",
         "`higher` or `lower` where `p_holm` < 0.05, `no change shown`, `identical` (the same on every image), "
         "`not tested` (no images)",
     ),
     Column(
-        "changes", "string", "", "what differs in the attack's parameters and in the models it reads and is seen by"
+        "setup_differs",
+        "string",
+        "",
+        "what is not the same in the attack's parameters and in the models it reads and is seen by",
     ),
 )
 

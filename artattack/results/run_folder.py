@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
-import math
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,7 +24,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import pandas as pd
 
 from artattack.errors import ArtattackError
@@ -35,6 +32,7 @@ from artattack.results.against_controls import judge_against_controls
 from artattack.results.columns import RECORD_COLUMNS
 from artattack.results.curves import sum_up_curves
 from artattack.results.pairs import pair_attacks
+from artattack.results.plain_data import config_hash, differences, from_json, short_hash, to_json
 from artattack.results.records import read_records, records_frame
 from artattack.results.summary import read_summary, summarise
 from artattack.results.tables import to_csv
@@ -55,7 +53,6 @@ _PACKAGES = (
     "ray",
 )
 _SHOWN = 3  # differences named in an error message
-_HASH_SHOWN = 12  # characters of a SHA-256 that tell two apart
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,7 @@ class RunFolder:
                 none to resume.
         """
         folder = cls(path)
-        new = _loads(_dumps(run).encode())
+        new = from_json(to_json(run).encode())
         folder._write_info(folder._resumed(new) if resume else folder._started(new))
         for part in (folder._cells, folder.images):
             part.mkdir(exist_ok=True)
@@ -107,7 +104,7 @@ class RunFolder:
         """What run.json says at this moment."""
         path = self.path / "run.json"
         try:
-            info = _loads(path.read_bytes())
+            info = from_json(path.read_bytes())
         except FileNotFoundError as error:
             raise ArtattackError(f"{self.path}: no run folder (it has no run.json)") from error
         except OSError as error:
@@ -178,7 +175,7 @@ class RunFolder:
         """
         if Path(key).name != key:
             raise ValueError(f"a cell's key names a file, not {key!r}")
-        write_file(self._cells / f"{key}.json", _dumps({"key": key, "rows": list(rows)}).encode())
+        write_file(self._cells / f"{key}.json", to_json({"key": key, "rows": list(rows)}).encode())
 
     def finish(self, keys: Iterable[str], *, parquet: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Write the tables from the cells, and close the run.
@@ -252,12 +249,12 @@ class RunFolder:
         return {**old, "status": "running", "resumed": resumed}
 
     def _write_info(self, info: Mapping[str, Any]) -> None:
-        write_file(self.path / "run.json", (_dumps(info, indent=2) + "\n").encode())
+        write_file(self.path / "run.json", (to_json(info, indent=2) + "\n").encode())
 
     def _read_cell(self, key: str) -> list[dict[str, Any]] | None:
         """Return the records of a cell, or None where its file is missing, damaged or of other columns."""
         try:
-            cell = _loads((self._cells / f"{key}.json").read_bytes())
+            cell = from_json((self._cells / f"{key}.json").read_bytes())
         except (OSError, ValueError):
             return None
         if not isinstance(cell, dict) or cell.get("key") != key or not isinstance(cell.get("rows"), list):
@@ -271,7 +268,7 @@ class RunFolder:
         sha256 = sha256_file(path) if path.exists() else None
         if sha256 == left["sha256"]:
             return
-        found = f"{_count_rows(path)} rows with {sha256[:_HASH_SHOWN]}" if sha256 else "no such file"
+        found = f"{_count_rows(path)} rows with {short_hash(sha256)}" if sha256 else "no such file"
         again = (
             f"resume the run, which writes its tables again: artattack run ... --resume --out {self.path}"
             if self.done()
@@ -279,7 +276,7 @@ class RunFolder:
         )
         raise ArtattackError(
             f"{path}: not as the run has left it: expected {left['rows']} rows with the SHA-256 "
-            f"{left['sha256'][:_HASH_SHOWN]}, found {found}; {again}"
+            f"{short_hash(left['sha256'])}, found {found}; {again}"
         )
 
     def _must_be_finished(self) -> None:
@@ -307,11 +304,6 @@ def _count_rows(path: Path) -> int:
     return max(0, lines - 1)
 
 
-def config_hash(config: Any) -> str:
-    """Return the SHA-256 of plain data, the same whatever the order of its keys."""
-    return hashlib.sha256(_dumps(config, sort_keys=True).encode()).hexdigest()
-
-
 def versions() -> dict[str, str]:
     """Return the versions that may bear on a result: artattack, Python, the platform, installed packages."""
     found = {"artattack": __version__, "python": platform.python_version(), "platform": platform.platform()}
@@ -325,44 +317,3 @@ def versions() -> dict[str, str]:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def differences(old: Any, new: Any, at: str = "") -> Iterator[str]:
-    """Yield one phrase, such as `seed was 0, now 1`, for each place where two pieces of plain data differ.
-
-    Args:
-        old, new: dicts, lists and plain values, as run.json holds them.
-        at: where they stand, put before each place with a dot.
-    """
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in dict.fromkeys([*old, *new]):
-            sides = old.get(key, "(absent)"), new.get(key, "(absent)")
-            yield from differences(*sides, f"{at}.{key}" if at else key)
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for i, (a, b) in enumerate(zip(old, new, strict=True)):
-            yield from differences(a, b, f"{at}.{i}")
-    elif _dumps(old) != _dumps(new):  # in Python 1 == 1.0 == True
-        yield f"{at} was {json.dumps(old)}, now {json.dumps(new)}"
-
-
-_NON_FINITE = "$float"  # JSON has no inf and no NaN: they are written {"$float": "inf"}
-
-
-def _dumps(data: Any, **options: Any) -> str:
-    return json.dumps(_plain(data), allow_nan=False, **options)
-
-
-def _loads(content: bytes) -> Any:
-    return json.loads(content, object_hook=lambda d: float(d[_NON_FINITE]) if d.keys() == {_NON_FINITE} else d)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return {_NON_FINITE: str(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value

@@ -23,7 +23,8 @@ from artattack.evaluation.run import run_benchmark
 from artattack.inputs.image_sets import open_image_set
 from artattack.inputs.labels import class_name
 from artattack.results.columns import RECORD_COLUMNS
-from artattack.results.run_folder import RunFolder, config_hash, load_run
+from artattack.results.plain_data import config_hash
+from artattack.results.run_folder import RunFolder, load_run
 
 pytestmark = pytest.mark.usefixtures("models_load_once")
 

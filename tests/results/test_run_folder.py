@@ -22,8 +22,9 @@ from artattack.errors import ArtattackError
 from artattack.files import sha256_file
 from artattack.report import write_report
 from artattack.results.columns import RECORD_COLUMNS, SUMMARY_COLUMNS
+from artattack.results.plain_data import config_hash
 from artattack.results.records import read_records, records_frame
-from artattack.results.run_folder import RunFolder, config_hash, load_run, versions
+from artattack.results.run_folder import RunFolder, load_run, versions
 from artattack.results.statistics import bootstrap_mean
 from artattack.results.summary import read_summary, summarise
 from artattack.terminal import print_summary
