@@ -4,24 +4,12 @@ from __future__ import annotations
 
 import inspect
 import shlex
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
-from rich.console import Console, Group
-from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
-from rich.table import Table
-from rich.text import Text
+from rich.console import Console
 from typer.core import TyperGroup
 
 from artattack.attacks.options import StyleOptions, parse_options
@@ -30,22 +18,27 @@ from artattack.attacks.style_entry import StyleEntry
 from artattack.config import Benchmark, load_benchmark, parse_benchmark
 from artattack.errors import ArtattackError, unknown
 from artattack.runtime import silence_libraries
+from artattack.terminal import (
+    complain,
+    lay_out,
+    print_checks,
+    print_plan,
+    print_side_by_side,
+    print_summary,
+    print_view,
+    say,
+    show_progress,
+)
 from artattack.version import __version__
 
 if TYPE_CHECKING:
-    import pandas as pd
     from pydantic.fields import FieldInfo
-
-    from artattack.evaluation.photo import View
-    from artattack.evaluation.plan import Plan
 
 _DEFAULT = Benchmark()
 _DEFAULT_BACKBONE = StyleEntry(attack="style").backbone[0]
 
 _LEAST_SIZE = 32
-_NAME_WIDTH = 30  # of a class in a list of guesses, so that the lists of all classifiers stand alike
 _LARGEST_SEED = 2**32 - 1
-_STATUSES = {"pass": "passed", "fail": "failed", "not run": "not run"}
 _REASONS = 3  # reasons of failure printed; the records have them all
 
 
@@ -57,10 +50,10 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except ArtattackError as error:
-            _complain(str(error))
+            complain(str(error))
             raise typer.Exit(2) from error
         except KeyboardInterrupt as error:
-            _complain("interrupted")
+            complain("interrupted")
             raise typer.Exit(130) from error
 
 
@@ -93,13 +86,8 @@ def main() -> None:
     app(prog_name="artattack")
 
 
-def _complain(message: str) -> None:
-    Console(stderr=True).print(f"artattack: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
-
-
 def _say(text: str, style: str | None = None) -> None:
-    """Print a line as it is: nothing in it is markup, and paths are not cut."""
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    say(console, text, style)
 
 
 def _version(wanted: bool) -> None:
@@ -151,23 +139,22 @@ def run(
         raise ArtattackError("--resume needs --out FOLDER, the run to go on with")
     plan = make_plan(benchmark)
     if dry_run:
-        _print_plan(plan)
+        print_plan(plan, console)
         return
     from artattack.evaluation.run import run_path, run_plan
     from artattack.report import write_report
     from artattack.results.run_folder import load_run
-    from artattack.terminal import print_summary
 
     path = run_path(benchmark, out)
     try:
-        with _progress() as on_progress:
+        with show_progress() as on_progress:
             records, summary = run_plan(plan, path, resume=resume, on_progress=on_progress)
     except KeyboardInterrupt as error:
         same = [str(file)] if file else []
         same += [f"--{name}={value}" for name, value in (("seed", seed), ("limit", limit)) if value is not None]
         same += [f"--budgets={text}" for text in budgets or []]
         again = shlex.join(["artattack", "run", *same, "--resume", "--out", str(path)])
-        _complain(f"interrupted; to go on: {again}" if (path / "run.json").exists() else "interrupted")
+        complain(f"interrupted; to go on: {again}" if (path / "run.json").exists() else "interrupted")
         raise typer.Exit(130) from error
     print_summary(summary, console)
     if plan.image_set.note:
@@ -194,55 +181,6 @@ def _overridden(benchmark: Benchmark, seed: int | None, limit: int | None, budge
         pairs = [text.partition("=") for text in budgets]
         given["budgets"] = {name: numbers.split(",") if equals else None for name, equals, numbers in pairs}
     return parse_benchmark(given, where="command line")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    screen = Console(stderr=True)
-    with Progress(*columns, console=screen, expand=True, transient=True, disable=not screen.is_terminal) as progress:
-        task = progress.add_task("starting", total=None)
-
-        def on_progress(what: str, done: int, total: int) -> None:
-            progress.update(task, description=escape(what), completed=done, total=total)
-
-        yield on_progress
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, prose: int = 1) -> Table:
-    """Lay out rows in columns; words of the last `prose` columns may go on the next line, others stay whole."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for i, column in enumerate(columns):
-        wraps = i >= len(columns) - prose
-        longest = max(len(cell) for cell in (column, *(row[i] for row in rows)))
-        table.add_column(column, min_width=None if wraps else longest, no_wrap=not wraps, overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return table
-
-
-def _print_plan(plan: Plan) -> None:
-    benchmark, images, variants = plan.benchmark, len(plan.samples), len(plan.variants)
-    attacks = sum(variant.kind != "clean" for variant in plan.variants)
-    classifiers = len(benchmark.classifiers)
-    for line in (
-        *(variant.title for variant in plan.variants),
-        "",
-        f"name         {benchmark.name}, seed {benchmark.seed}",
-        f"images       {images} of {plan.image_set.name}, {benchmark.images.size} x {benchmark.images.size} px",
-        *([f"             {plan.image_set.note}"] if plan.image_set.note else []),
-        f"classifiers  {', '.join(benchmark.classifiers)}",
-        f"cells        {len(plan.cells)}, of up to {benchmark.batch_size} images",
-        f"to perturb   {images * attacks} images ({images} images x {attacks} attacks and controls)",
-        f"records      {images * variants * classifiers} ({classifiers} classifiers)",
-    ):
-        _say(line)
 
 
 def _with_style_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -328,22 +266,8 @@ def attack(
         options=parse_options({key: value for key, value in options.items() if value not in (None, [])}),
     )
     for view in views:
-        console.print(_views_table(view))
+        print_view(view, console)
     _say(f"Written: {out}")
-
-
-def _views_table(view: View) -> Group:
-    """Lay out a classifier's best classes before and after; of an untrained one, loudly."""
-    title = Text(view.classifier, style="bold")
-    if view.weights == "random":
-        title.append(" RANDOM WEIGHTS", style="bold red")
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("before", "after"):
-        table.add_column("", justify="right", no_wrap=True)
-        table.add_column(heading, min_width=_NAME_WIDTH)
-    for (_, before, p), (_, after, q) in zip(view.before, view.after, strict=True):
-        table.add_row(f"{p:.1%}", Text(before), f"{q:.1%}", Text(after))
-    return Group(title, table, "")
 
 
 @app.command(
@@ -379,11 +303,11 @@ def check(
         raise ArtattackError(f"--eps: a radius above 0 and up to 1, such as 8/255, not '{eps}'")
     of_run = len(what) == 1 and Path(what[0]).is_dir()
     path = out or (Path(what[0]) / "checks.csv" if of_run else None)
-    with _progress() as on_progress:
+    with show_progress() as on_progress:
         on_progress("loading", 0, 1)
         targets = targets_of_run(Path(what[0]), limit) if of_run else targets_by_name(what, limit, seed)
         checks = run_checks(targets.models, targets.x, eps=radius, steps=steps, seed=seed, on_progress=on_progress)
-    _print_checks(checks)
+    print_checks(checks, console)
     if path:
         write_checks(checks, path)
         _say(f"Written: {path}")
@@ -394,19 +318,6 @@ def check(
         _say(f"Report: {write_report(load_run(what[0]))}")
     if not all_sound(checks):
         raise typer.Exit(1)
-
-
-def _print_checks(checks: pd.DataFrame) -> None:
-    """Print a table of checks for each classifier, and below it what those mean that did not pass."""
-    for classifier, rows in checks.fillna("").groupby("classifier", sort=False):
-        _say(str(classifier), "bold")
-        cells = rows[["status", "check", "figures"]].astype(str).to_numpy().tolist()
-        console.print(_table(["status", "check", "figures"], cells))
-        for row in rows[rows["status"] != "pass"].itertuples():
-            _say(f"{row.check}: {row.meaning}", "red" if row.status == "fail" or row.figures else "dim")
-        _say("")
-    counts = checks["status"].value_counts()
-    _say(", ".join(f"{counts.get(status, 0)} {word}" for status, word in _STATUSES.items()))
 
 
 @app.command(
@@ -425,7 +336,6 @@ def compare_command(
     from artattack.results.between_runs import compare_runs
     from artattack.results.run_folder import load_run
     from artattack.results.tables import to_csv
-    from artattack.terminal import print_side_by_side
 
     if len(runs) < 2:
         raise ArtattackError("compare: give two or more run folders, the reference first")
@@ -466,7 +376,7 @@ def models_command() -> None:
         [m.name, "binary" if m.binary else "float", str(m.input_size[0]), m.default_weights, m.needs]
         for m in model_infos()
     ]
-    console.print(_table(["name", "kind", "px", "weights", "needs"], rows))
+    console.print(lay_out(["name", "kind", "px", "weights", "needs"], rows))
     _say("")
     _say("In a benchmark file's `models`, each takes weights: random or a path as well;")
     _say("so does a network of one's own: a .keras, .h5 or SavedModel file.")
@@ -482,7 +392,7 @@ def attacks_command() -> None:
         [b.name, b.art_class, b.reads + "*" * b.minimum_norm + (f", package {b.package}" if b.package else "")]
         for b in baseline_infos()
     ]
-    console.print(_table(["name", "class", "reads"], rows))
+    console.print(lay_out(["name", "class", "reads"], rows))
     _say("")
     _say("*  seeks the smallest change that flips, where others stay within eps")
     _say("Attacks of ART take ART's parameters by ART's names.")
@@ -542,7 +452,7 @@ def datasets_command(context: typer.Context) -> None:
         from artattack.inputs.image_sets import image_set_infos
 
         rows = [[i.name, "yes" if i.available else "no", i.description, i.needs] for i in image_set_infos()]
-        console.print(_table(["name", "here", "what", "needs"], rows, prose=2))
+        console.print(lay_out(["name", "here", "what", "needs"], rows, prose=2))
         _say("")
         _say("Any folder of images or CSV manifest works too.")
 

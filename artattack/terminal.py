@@ -1,4 +1,4 @@
-"""All that is printed as tables in the terminal.
+"""All that is printed in the terminal, by Rich.
 
 Results and pandas are imported where they are printed, so that commands which only list or plan start quickly.
 """
@@ -6,18 +6,25 @@ Results and pandas are imported where they are printed, so that commands which o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from artattack.evaluation.photo import View
+    from artattack.evaluation.plan import Plan
     from artattack.results.between_runs import Side, SideBySide
 
 _RATES_SHORT = {"clean_accuracy": "clean", "flip_rate": "flips", "success_rate": "success"}
+_NAME_WIDTH = 30  # of a class in a list of guesses, so that the lists of all classifiers stand alike
+_STATUSES = {"pass": "passed", "fail": "failed", "not run": "not run"}
 _WIDE = 120  # columns of a terminal that hold a summary with all its columns
 
 
@@ -168,3 +175,86 @@ def _rates(rows: pd.DataFrame) -> Table:
             ]
             table.add_row(*map(Text, map(str, cells)), style="bold" if row["change"] in BEYOND_CHANCE else None)
     return table
+
+
+def complain(message: str) -> None:
+    """Print what went wrong, in one line, where errors go."""
+    Console(stderr=True).print(f"artattack: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def show_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Show a progress bar while it lasts; what it gives takes what is under way, units done and units in all."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    screen = Console(stderr=True)
+    with Progress(*columns, console=screen, expand=True, transient=True, disable=not screen.is_terminal) as progress:
+        task = progress.add_task("starting", total=None)
+
+        def on_progress(what: str, done: int, total: int) -> None:
+            progress.update(task, description=escape(what), completed=done, total=total)
+
+        yield on_progress
+
+
+def lay_out(columns: Sequence[str], rows: Sequence[Sequence[str]], *, prose: int = 1) -> Table:
+    """Lay out rows in columns; words of the last `prose` columns may go on the next line, others stay whole."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for i, column in enumerate(columns):
+        wraps = i >= len(columns) - prose
+        longest = max(len(cell) for cell in (column, *(row[i] for row in rows)))
+        table.add_column(column, min_width=None if wraps else longest, no_wrap=not wraps, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def print_plan(plan: Plan, console: Console) -> None:
+    """Print what a run would do, and how much that is."""
+    benchmark, images, variants = plan.benchmark, len(plan.samples), len(plan.variants)
+    attacks = sum(variant.kind != "clean" for variant in plan.variants)
+    classifiers = len(benchmark.classifiers)
+    for line in (
+        *(variant.title for variant in plan.variants),
+        "",
+        f"name         {benchmark.name}, seed {benchmark.seed}",
+        f"images       {images} of {plan.image_set.name}, {benchmark.images.size} x {benchmark.images.size} px",
+        *([f"             {plan.image_set.note}"] if plan.image_set.note else []),
+        f"classifiers  {', '.join(benchmark.classifiers)}",
+        f"cells        {len(plan.cells)}, of up to {benchmark.batch_size} images",
+        f"to perturb   {images * attacks} images ({images} images x {attacks} attacks and controls)",
+        f"records      {images * variants * classifiers} ({classifiers} classifiers)",
+    ):
+        say(console, line)
+
+
+def print_checks(checks: pd.DataFrame, console: Console) -> None:
+    """Print a table of checks for each classifier, and below it what those mean that did not pass."""
+    for classifier, rows in checks.fillna("").groupby("classifier", sort=False):
+        say(console, str(classifier), "bold")
+        cells = rows[["status", "check", "figures"]].astype(str).to_numpy().tolist()
+        console.print(lay_out(["status", "check", "figures"], cells))
+        for row in rows[rows["status"] != "pass"].itertuples():
+            say(console, f"{row.check}: {row.meaning}", "red" if row.status == "fail" or row.figures else "dim")
+        say(console, "")
+    counts = checks["status"].value_counts()
+    say(console, ", ".join(f"{counts.get(status, 0)} {word}" for status, word in _STATUSES.items()))
+
+
+def print_view(view: View, console: Console) -> None:
+    """Print a classifier's best classes before and after; of an untrained one, loudly."""
+    title = Text(view.classifier, style="bold")
+    if view.weights == "random":
+        title.append(" RANDOM WEIGHTS", style="bold red")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("before", "after"):
+        table.add_column("", justify="right", no_wrap=True)
+        table.add_column(heading, min_width=_NAME_WIDTH)
+    for (_, before, p), (_, after, q) in zip(view.before, view.after, strict=True):
+        table.add_row(f"{p:.1%}", Text(before), f"{q:.1%}", Text(after))
+    console.print(Group(title, table, ""))

@@ -1,7 +1,6 @@
 """Shared by all tests."""
 
 import os
-
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
