@@ -13,11 +13,11 @@ import numpy as np
 from artattack.attacks.options import StyleOptions
 from artattack.config import ImageSettings
 from artattack.errors import ArtattackError
-from artattack.evaluation.scoring import TOP, top_k
 from artattack.evaluation.tiles import paint_tiles
 from artattack.inputs.images import fit, read_image, save_png, to_float, to_uint8
 from artattack.inputs.styles import load_styles
 from artattack.models.registry import check_model
+from artattack.results.scores import TOP, top_k
 from artattack.runtime import load_tensorflow
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from artattack.distances import CHANGE_MEASURES, DISTANCES
 
 if TYPE_CHECKING:
-    from artattack.evaluation.scoring import Scores
-    from artattack.results.summary import Group
+    from artattack.results.groups import Group
+    from artattack.results.scores import Scores
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from artattack import __version__
 from artattack.errors import ArtattackError
 from artattack.results.columns import Column, dtypes
+from artattack.version import __version__
 
 
 def make_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> pd.DataFrame:

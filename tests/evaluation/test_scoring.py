@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from scipy.stats import entropy
 
 from artattack.errors import ArtattackError
-from artattack.evaluation.scoring import kl_divergence, restricted, score_batch, top_k
+from artattack.evaluation.scoring import score_batch
 from artattack.inputs.labels import IMAGENET, class_name
+from artattack.results.scores import kl_divergence, top_k
 
 SPACE = (0, 281, 440)  # tench, tabby, beer bottle
 
@@ -204,10 +205,3 @@ def test_kl_divergence_against_scipy_and_where_confidences_are_no_floats() -> No
     # Sure of the first class before, of the second after: log(1) - log(exp(-2000)).
     np.testing.assert_allclose(kl_divergence(np.array([[2000.0, 0.0]]), np.array([[0.0, 2000.0]])), [2000.0])
     np.testing.assert_array_equal(kl_divergence(p, p), np.zeros(5))
-
-
-def test_restricted_logits_are_those_of_the_shared_classes() -> None:
-    logits = np.array([[1.0, 2.0, 3.0]])
-    np.testing.assert_array_equal(restricted(logits, SPACE, (440, 0)), [[3.0, 1.0]])
-    for space, shared in ((SPACE, None), (None, (440,)), (SPACE, SPACE)):
-        assert restricted(logits, space, shared) is logits
