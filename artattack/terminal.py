@@ -217,7 +217,7 @@ def lay_out(columns: Sequence[str], rows: Sequence[Sequence[str]], *, prose: int
 def print_plan(plan: Plan, console: Console) -> None:
     """Print what a run would do, and how much that is."""
     benchmark, images, variants = plan.benchmark, len(plan.samples), len(plan.variants)
-    attacks = sum(variant.kind != "clean" for variant in plan.variants)
+    attacks = variants - 1  # the first are the images untouched
     classifiers = len(benchmark.classifiers)
     for line in (
         *(variant.title for variant in plan.variants),

@@ -21,7 +21,7 @@ from artattack.distances import distance_columns
 from artattack.errors import ArtattackError
 from artattack.evaluation.loading import LoadedModels
 from artattack.evaluation.perturbing import Perturber
-from artattack.evaluation.plan import Cell, Plan
+from artattack.evaluation.plan import CLEAN, Cell, Plan
 from artattack.evaluation.scoring import score_batch
 from artattack.files import write_file
 from artattack.inputs.image_sets import Sample
@@ -95,7 +95,7 @@ class CellWorker:
     ) -> list[Row]:
         """Write the files, measure them, and ask every classifier."""
         files = perturbed.files
-        if cell.variant.kind != "clean":
+        if cell.variant != CLEAN:
             for sample, image in zip(samples, to_uint8(files), strict=True):
                 save_png(self._folder.path / cell.variant.file(sample.id), image)
         columns: dict[str, Any] = {
@@ -122,7 +122,7 @@ class CellWorker:
     def _clean_logits(self, cell: Cell, x: np.ndarray) -> Logits:
         """Return what classifiers make of the originals: asked once, then kept beside the records of the cells."""
         path = self._folder.path / "cells" / f"logits-{cell.number:04d}.npz"
-        if cell.variant.kind == "clean":
+        if cell.variant == CLEAN:
             logits = {name: self._models[name].predict(x) for name in self._benchmark.classifiers}
             content = io.BytesIO()
             np.savez(content, **{str(i): logits[name] for i, name in enumerate(logits)})

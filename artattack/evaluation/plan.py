@@ -29,7 +29,7 @@ class Cell:
     @property
     def needs(self) -> tuple[str, ...]:
         """Keys of the cells that must be done before: the untouched images, and those this one starts from."""
-        if self.variant.kind == "clean":
+        if self.variant == CLEAN:
             return ()
         first = Cell(CLEAN, self.number, self.samples).key
         other = self.variant.entry.starts_from(self.variant)
