@@ -56,10 +56,11 @@ class ModelSpec(Section):
     preprocessing: str | dict[str, Any] | None = Field(None, description="for a local file: what it expects")
     label_space: str | list[str | int] | None = Field(None, description="for a local file: its classes in order")
     input_size: PositiveInt | None = Field(None, description="side of the images it classifies, in pixels")
+    distilled_from: str | None = Field(None, description="the model it was trained to imitate, if any")
 
     def arguments(self) -> dict[str, Any]:
         """What `artattack.load_model` takes."""
-        return {"spec": self.model, **self.model_dump(exclude={"model"})}
+        return {"spec": self.model, **self.model_dump(exclude={"model", "distilled_from"})}
 
 
 def _entry_tag(value: Any) -> str:
@@ -127,6 +128,10 @@ class Benchmark(Section):
     classifiers: Names = Field(_DEFAULT_SOURCES, description="models that are scored")
     attacks: tuple[AttackEntry, ...] = Field(_DEFAULT_ATTACKS, min_length=1)
     budgets: Budgets = Field({}, description="distances, and how far all attacks and controls are brought in each")
+    style_judges: Names = Field(
+        ("efficientnet_lite2", "efficientnet_lite0"),
+        description="models that say which style an image has: of an attack, the first that it does not read",
+    )
     feature_model: str = Field("efficientnet_lite0", description="model in whose features images are compared")
     parquet: bool = Field(False, description="write records.parquet beside records.csv, for large runs")
 
@@ -149,7 +154,12 @@ class Benchmark(Section):
 
     def model_names(self) -> tuple[str, ...]:
         """Return every model the benchmark uses, each once, in order of appearance."""
-        return tuple(dict.fromkeys((*self.classifiers, *needed_models(self.attacks), self.feature_model)))
+        judges = self.style_judges if self.styles() else ()
+        return tuple(dict.fromkeys((*self.classifiers, *needed_models(self.attacks), self.feature_model, *judges)))
+
+    def styles(self) -> tuple[str, ...]:
+        """Return the styles that images are painted in, each once, in order of appearance."""
+        return tuple(dict.fromkeys(style for entry in self.attacks for style in entry.styles()))
 
 
 def load_benchmark(path: Path | None) -> Benchmark:

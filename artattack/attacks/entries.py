@@ -182,6 +182,14 @@ class Entry(Section):
         """Return those of the models whose logits are read, not only features."""
         return ()
 
+    def models_of(self, variant: Variant) -> tuple[str, ...]:
+        """Return the models that one of its variants reads, with the weights they have."""
+        return (variant.source,) if variant.source else ()
+
+    def styles(self) -> tuple[str, ...]:
+        """Return the styles it paints in."""
+        return ()
+
     def files(self) -> Iterator[str | Path]:
         """Yield names of files it reads; other words among them do no harm."""
         yield from ()

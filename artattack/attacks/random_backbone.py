@@ -32,6 +32,10 @@ class RandomBackboneEntry(CopyEntry):
         """Yield one for each style attack whose distance it copies."""
         yield from (Variant(self, other.style, other.source, other) for other in self.copied(attacks))
 
+    def models_of(self, variant: Variant) -> tuple[str, ...]:
+        """Return the guides; the backbone is read without what it has learnt."""
+        return _style_entry(variant).guide or ()
+
     def make(self, variant: Variant, models: Models) -> Any:
         """Make the style attack; its loss may be least at the original, so the last iterate counts, not the best."""
         entry = _style_entry(variant)

@@ -50,6 +50,14 @@ class StyleEntry(Entry, StyleOptions):
         """Return the guides."""
         return self.guide or ()
 
+    def models_of(self, variant: Variant) -> tuple[str, ...]:
+        """Return the backbone and the guides."""
+        return (variant.source, *(self.guide or ()))
+
+    def styles(self) -> tuple[str, ...]:
+        """Return the styles."""
+        return self.style
+
     def files(self) -> Iterator[str | Path]:
         """Yield styles, masks and the first image."""
         for style in self.style:

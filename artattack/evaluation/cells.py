@@ -23,10 +23,12 @@ from artattack.evaluation.loading import LoadedModels
 from artattack.evaluation.perturbing import Perturber
 from artattack.evaluation.plan import CLEAN, Cell, Plan
 from artattack.evaluation.scoring import score_batch
+from artattack.evaluation.style_judging import StyleJudges
 from artattack.files import write_file
 from artattack.inputs.image_sets import Sample
 from artattack.inputs.images import as_measured, read_image, save_png, to_float, to_uint8
 from artattack.inputs.labels import class_name
+from artattack.inputs.styles import style_names
 from artattack.results.run_folder import RunFolder
 
 _LONGEST_ERROR = 500  # characters of an error in the records
@@ -51,6 +53,10 @@ class CellWorker:
         self._features = loaded.features
         self._folder = folder
         self._hashes = hashes
+        bank = tuple(dict.fromkeys((*style_names(), *self._benchmark.styles())))
+        self._judges = StyleJudges(
+            loaded.models, self._benchmark.style_judges, loaded.teachers, bank, self._benchmark.images.size
+        )
         images = self._benchmark.images
         self._perturber = Perturber(loaded, images.size, self._benchmark.seed, folder.path)
         self._perturber.check(plan.variants)
@@ -102,6 +108,7 @@ class CellWorker:
             **distance_columns(as_measured(x), as_measured(files)),
             "feature_distance": feature_distance(self._features, x, files),
             **self._perturber.columns(cell.variant, x, files),
+            **self._judges.columns(cell.variant, x, files),
             **_held_to(x, perturbed),
         }
         rows = [
@@ -114,7 +121,7 @@ class CellWorker:
         clean = self._clean_logits(cell, x)
         views = {name: self._views(name, clean[name], samples, perturbed) for name in self._benchmark.classifiers}
         return [
-            start | self._classifier_columns(name) | views[name][i]
+            start | self._classifier_columns(name) | self._seen(cell, name) | views[name][i]
             for i, start in enumerate(rows)
             for name in self._benchmark.classifiers
         ]
@@ -165,6 +172,11 @@ class CellWorker:
         if not cell.variant.source:
             return None
         return "random" if cell.variant.entry.untrained else self._models[cell.variant.source].weights
+
+    def _seen(self, cell: Cell, name: str) -> Row:
+        """Return whether the attack has read a classifier, under whatever name."""
+        read = {self._models[n].weights_sha256 for n in cell.variant.entry.models_of(cell.variant)}
+        return {} if cell.variant == CLEAN else {"classifier_seen": self._models[name].weights_sha256 in read}
 
     def _classifier_columns(self, name: str) -> Row:
         return {"classifier": name, "classifier_weights": self._models[name].weights}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from artattack.config import Benchmark
 from artattack.errors import ArtattackError
 from artattack.evaluation.plan import Plan
-from artattack.models.registry import parse_label_space
+from artattack.models.registry import model_infos, parse_label_space
 
 if TYPE_CHECKING:
     from artattack.attacks.features import Features
@@ -24,11 +24,13 @@ class LoadedModels:
         models: sources, guides, backbones and classifiers by their names in the benchmark, those that are asked for
             classes cut to the classes of `images.label_space`: what is attacked is what is scored.
         untrained: the same networks with random weights, where controls read them.
+        teachers: from a model's name to that of the model it was distilled from, where it was.
         features: layers in which perturbed images are compared with originals.
     """
 
     models: Mapping[str, Model]
     untrained: Mapping[str, Model]
+    teachers: Mapping[str, str]
     features: Features
 
 
@@ -64,7 +66,16 @@ def load_models(plan: Plan, on_loading: Callable[[str], None]) -> LoadedModels:
     if classes is not None:
         asked = dict.fromkeys((*benchmark.classifiers, *(n for e in benchmark.attacks for n in e.models_asked())))
         models |= {name: _cut(models[name], name, classes, benchmark) for name in asked}
-    return LoadedModels(models, untrained, Features(read, read.content_layers))
+    return LoadedModels(models, untrained, _teachers(benchmark), Features(read, read.content_layers))
+
+
+def _teachers(benchmark: Benchmark) -> dict[str, str]:
+    known = {info.name: info.distilled_from for info in model_infos()}
+    found = {
+        name: benchmark.spec(name).distilled_from or known.get(benchmark.spec(name).model, "")
+        for name in benchmark.model_names()
+    }
+    return {name: teacher for name, teacher in found.items() if teacher}
 
 
 def _classes(plan: Plan) -> set[int] | None:

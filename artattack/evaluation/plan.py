@@ -76,6 +76,9 @@ def _check_names(benchmark: Benchmark) -> None:
         _check_models(benchmark, benchmark.classifiers)
     with _at("feature_model"):
         _check_models(benchmark, [benchmark.feature_model])
+    if benchmark.styles():
+        with _at("style_judges"):
+            _check_models(benchmark, benchmark.style_judges)
     if benchmark.images.label_space not in (None, "own"):
         with _at("images.label_space"):
             parse_label_space(benchmark.images.label_space)

@@ -53,6 +53,10 @@ class Group:
         """Return which scored records have True in a column, (N,)."""
         return np.logical_and(self.scored, self._records[name] == 1)
 
+    def has(self, name: str) -> Mask:
+        """Return which scored records have a value in a column of numbers, True or False, (N,)."""
+        return np.logical_and(self.scored, ~np.isnan(self._records[name]))
+
     def knows(self, name: str) -> bool:
         """Return whether any scored record has a value in a column of numbers, True or False."""
         return len(self._known(name)) > 0
