@@ -303,7 +303,7 @@ RECORDS: tuple[Column, ...] = (
         "string",
         "",
         "of images with a style, and of controls that copy their distance: the network that says which style an image "
-        "has, the first of the benchmark's `style_judges` that the attack does not read, nor a model distilled from it; "
+        "has, the first of the `style_judges` that the attack does not read, nor a model distilled from it; "
         "or `none`",
     ),
     Column("style_nearest", "string", "", "the style whose Gram matrices are nearest, as the judge sees it"),
