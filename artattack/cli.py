@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from artattack.attacks.options import StyleOptions, parse_options
 from artattack.attacks.registry import own_attacks
 from artattack.attacks.style_entry import StyleEntry
+from artattack.checks import defaults as check_defaults
 from artattack.config import Benchmark, load_benchmark, parse_benchmark
 from artattack.errors import ArtattackError, unknown
 from artattack.runtime import silence_libraries
@@ -282,9 +283,11 @@ def check(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="CSV to write. Default for a run: checks.csv in its folder.")
     ] = None,
-    limit: Annotated[int, typer.Option(help="At most so many images.", min=5)] = 10,
-    eps: Annotated[str, typer.Option(help="Radius of the linf ball attacks are held to.")] = "8/255",
-    steps: Annotated[int, typer.Option(help="Iterations of PGD.", min=1)] = 20,
+    limit: Annotated[
+        int, typer.Option(help="At most so many images.", min=check_defaults.FEWEST)
+    ] = check_defaults.LIMIT,
+    eps: Annotated[str, typer.Option(help="Radius of the linf ball attacks are held to.")] = check_defaults.EPS,
+    steps: Annotated[int, typer.Option(help="Iterations of PGD.", min=1)] = check_defaults.STEPS,
     seed: Annotated[
         int, typer.Option(help="Every random choice follows from it.", min=0, max=_LARGEST_SEED)
     ] = _DEFAULT.seed,

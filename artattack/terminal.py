@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _RATES_SHORT = {"clean_accuracy": "clean", "flip_rate": "flips", "success_rate": "success"}
 _NAME_WIDTH = 30  # of a class in a list of guesses, so that the lists of all classifiers stand alike
 _STATUSES = {"pass": "passed", "fail": "failed", "not run": "not run"}
-_WIDE = 120  # columns of a terminal that hold a summary with all its columns
+_FEWEST = 4  # columns of a summary, however narrow the terminal
 
 
 def say(console: Console, line: str, style: str | None = None) -> None:
@@ -36,36 +36,39 @@ def say(console: Console, line: str, style: str | None = None) -> None:
 def print_summary(summary: pd.DataFrame, console: Console) -> None:
     """Print a summary as a table, the classifiers under each attack; untrained networks say RANDOM WEIGHTS.
 
-    Rates stand with their intervals: `62% [31, 86]`. Where rounding to 8 bits undid flips, the column `lost` says how
+    Rates stand with their intervals: `62% [31, 86]`. `style` is how often an independent network recognises the style,
+    beside what guessing gives. Where rounding to 8 bits undid flips, the column `lost` says how
     many.
 
     Args:
         summary: as `summarise` returns it.
-        console: where to; one of less than 120 columns is not told distances and seconds.
+        console: where to; a narrow one is told less.
     """
     from artattack.results.records import CONTROL, RANDOM, variant_labels
 
     lost = summary["lost_to_rounding"].sum()
-    columns: dict[str, Callable[[Mapping[Any, Any]], str]] = {
+    judged = summary["styles_judged"].sum()
+    columns: dict[str, Callable[[Mapping[Any, Any]], str]] = {  # the first ones matter most
         "n": lambda row: str(row["n"]),
         **({"errors": lambda row: str(row["errors"])} if (summary["errors"] > 0).any() else {}),
-        "clean": lambda row: _interval(row, "clean_accuracy"),
         "flips": lambda row: _interval(row, "flip_rate"),
-        **({"lost": lambda row: _number(row["lost_to_rounding"], "d")} if lost else {}),
         "success": lambda row: _interval(row, "success_rate"),
+        **({"style": lambda row: _interval(row, "style_identified_rate")} if judged else {}),
+        **({"lost": lambda row: _number(row["lost_to_rounding"], "d")} if lost else {}),
+        "clean": lambda row: _interval(row, "clean_accuracy"),
         "shift": lambda row: _number(row["mean_confidence_shift"], "+.2f"),
+        "L2": lambda row: _number(row["mean_l2"], ".2f"),
+        "SSIM": lambda row: _number(row["mean_ssim"], ".2f"),
+        "s/img": lambda row: _number(row["seconds_per_image"], ".2f"),
     }
-    if console.width >= _WIDE:
-        columns |= {
-            "L2": lambda row: _number(row["mean_l2"], ".2f"),
-            "SSIM": lambda row: _number(row["mean_ssim"], ".2f"),
-            "s/img": lambda row: _number(row["seconds_per_image"], ".2f"),
-        }
     texts: list[str] = summary.select_dtypes("string").columns.tolist()
     rows = summary.fillna(dict.fromkeys(texts, "")).to_dict("records")
     cells = [[f"  {row['classifier']}", *(cell(row) for cell in columns.values())] for row in rows]
     header = ["attack, classifier", *columns]
     widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
+    while sum(widths) + 2 * len(widths) > console.width and len(widths) > _FEWEST:  # what does not fit is in the files
+        for line in (header, widths, *cells):
+            line.pop()
     widths[0] += 1 + max((len(RANDOM) for row in rows if row["classifier_weights"] == "random"), default=-1)
     console.print(_line(header, widths, "bold"), no_wrap=True, overflow="ellipsis")
     above = ""
@@ -77,6 +80,9 @@ def print_summary(summary: pd.DataFrame, console: Console) -> None:
         untrained = row["classifier_weights"] == "random"
         line[0] += f" {RANDOM}" * untrained
         console.print(_line(line, widths, "bold red" if untrained else ""), no_wrap=True, overflow="ellipsis")
+    if judged:
+        chance = summary["style_chance"].min()
+        say(console, f"style: recognised by a network that the attack did not read; guessing gives {chance:.0%}")
     if lost:
         say(console, "lost: flips of the image as the attack made it that rounding to 8 bits undid")
     attacks = summary[(summary["kind"] != CONTROL).fillna(True)]  # one of the controls is untrained on purpose

@@ -56,7 +56,7 @@ def in_words(keys: list[KeyFigures]) -> Iterator[str]:
     for key in keys:
         if key.clean_error.text:
             start = (
-                f"Untouched, {key.classifier} gets {key.clean_error.note} images wrong whose class it knows, "
+                f"Untouched, {key.classifier} is wrong on {key.clean_error.note} images whose class it knows: "
                 f"{key.clean_error.text}."
             )
         else:

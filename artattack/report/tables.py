@@ -143,16 +143,16 @@ SUMMARY_FIELDS = (
 CONTROL_FIELDS = (
     words("attack", "ATTACK/STYLE/SOURCE", "variant", named=True),
     _CLASSIFIER,
-    number("n", "images scored under both", "n", "d"),
-    number("flip rate", "of the attack", "flip_rate", ".0%"),
+    words("verdict", "does the attack beat every control, or is it worse than some", "verdict"),
     number("controls", "at the same distance that count", "controls", "d"),
+    number("n", "images scored under both the attack and the deciding control", "n", "d"),
+    number("flip rate", "of the attack", "flip_rate", ".0%"),
     words("deciding control", "the one whose p value decides the verdict", "control"),
     number("its flip rate", "of the control, on the same images", "control_flip_rate", ".0%"),
     means("difference", "attack - control, with its 95 % interval", "difference"),
+    _ADJUSTED,
     number("attack only", "images flipped by the attack and not by the control", "only_variant", "d"),
     number("control only", "images flipped by the control and not by the attack", "only_control", "d"),
-    _ADJUSTED,
-    words("verdict", "does the attack beat every control", "verdict"),
     words("left out", "controls scored on too few of the attack's images to count", "left_out", only_if_any=True),
 )
 PAIR_FIELDS = (

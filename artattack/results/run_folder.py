@@ -60,6 +60,8 @@ class RunFolder:
     """A run on disk. Open one with `load_run`.
 
     Users read `.info` and the frames `.records`, `.summary`, `.curves`, `.controls`, `.pairs`, `.areas` and `.checks`.
+    All but the last raise ArtattackError where the run is not finished, or the table's file is not as the run has left
+    it: cut short, say, while it was copied.
     """
 
     path: Path
@@ -90,13 +92,10 @@ class RunFolder:
         """Open a run folder that exists.
 
         Raises:
-            ArtattackError: there is no run there, its run.json cannot be read, or a table of a finished run is not as
-                the run has left it: cut short, say, while it was copied.
+            ArtattackError: there is no run there, or its run.json cannot be read.
         """
         folder = cls(Path(path))
-        if folder.info["status"] == "finished":
-            for name, left in folder.info.get("tables", {}).items():  # runs of earlier versions have none
-                folder._must_be_as_left(name, left)
+        _ = folder.info
         return folder
 
     @property
@@ -123,14 +122,12 @@ class RunFolder:
     @cached_property
     def records(self) -> pd.DataFrame:
         """The records of a finished run, with the columns and dtypes of `artattack.results.columns.RECORDS`."""
-        self._must_be_finished()
-        return read_records(self.path / "records.csv")
+        return read_records(self._as_left("records.csv"))
 
     @cached_property
     def summary(self) -> pd.DataFrame:
         """The summary of a finished run, with the columns and dtypes of `artattack.results.columns.SUMMARY`."""
-        self._must_be_finished()
-        return read_summary(self.path / "summary.csv")
+        return read_summary(self._as_left("summary.csv"))
 
     @property
     def curves(self) -> pd.DataFrame:
@@ -140,16 +137,19 @@ class RunFolder:
     @cached_property
     def controls(self) -> pd.DataFrame:
         """Each attack against the controls at its distance, as `judge_against_controls` judges it."""
+        self._as_left("controls.csv")
         return judge_against_controls(self.records)
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
         """Each attack beside each other, as `pair_attacks` sets them."""
+        self._as_left("pairs.csv")
         return pair_attacks(self.records)
 
     @cached_property
     def areas(self) -> pd.DataFrame:
         """What curves over budgets sum up to, as `sum_up_curves` does it; empty without budgets."""
+        self._as_left("areas.csv")
         return sum_up_curves(self.records)
 
     @property
@@ -262,12 +262,23 @@ class RunFolder:
         rows: list[dict[str, Any]] = cell["rows"]
         return rows if all(isinstance(row, dict) and row.keys() <= RECORD_COLUMNS.keys() for row in rows) else None
 
-    def _must_be_as_left(self, name: str, left: Mapping[str, Any]) -> None:
-        """Raise ArtattackError unless a table has the rows and the SHA-256 that run.json has noted of it."""
-        path = self.path / name
+    def _as_left(self, name: str) -> Path:
+        """Return the file of a table, after checking that it has the rows and the SHA-256 that run.json has noted.
+
+        Runs of earlier versions have noted none.
+
+        Raises:
+            ArtattackError: the run is not finished, or the file is not as the run has left it.
+        """
+        path, info = self.path / name, self.info
+        if info["status"] != "finished":
+            raise ArtattackError(
+                f"{self.path}: the run is not finished ({len(self.done())} cells done): resume it (--resume)"
+            )
+        left = info.get("tables", {}).get(name)
         sha256 = sha256_file(path) if path.exists() else None
-        if sha256 == left["sha256"]:
-            return
+        if left is None or sha256 == left["sha256"]:
+            return path
         found = f"{_count_rows(path)} rows with {short_hash(sha256)}" if sha256 else "no such file"
         again = (
             f"resume the run, which writes its tables again: artattack run ... --resume --out {self.path}"
@@ -278,12 +289,6 @@ class RunFolder:
             f"{path}: not as the run has left it: expected {left['rows']} rows with the SHA-256 "
             f"{short_hash(left['sha256'])}, found {found}; {again}"
         )
-
-    def _must_be_finished(self) -> None:
-        if self.info["status"] != "finished":
-            raise ArtattackError(
-                f"{self.path}: the run is not finished ({len(self.done())} cells done): resume it (--resume)"
-            )
 
 
 def load_run(path: str | Path) -> RunFolder:

@@ -4,6 +4,7 @@ Most models score an image by its mean z alone: class 1 where the score is above
 images all have the same mean Z0, so that what an attack must find is the same for each and known.
 """
 
+import inspect
 import json
 import math
 from collections.abc import Callable
@@ -22,7 +23,8 @@ from typer.testing import CliRunner, Result
 import artattack
 from artattack import cli
 from artattack.attacks.baselines import make_baseline
-from artattack.checks import BROKEN, all_sound, run_checks, sanity, subject, targets_of_run
+from artattack.checks import all_sound, defaults, run_checks, sanity, subject, targets_of_run
+from artattack.checks.run import BROKEN
 from artattack.checks.sanity import CHECKS, NotApplicableError, Outcome
 from artattack.checks.subject import Subject
 from artattack.errors import ArtattackError
@@ -355,6 +357,8 @@ def test_few_images_are_no_proof_and_the_interval_says_so() -> None:
         (X[0], {}, "5 or more"),
         (X, {"eps": 0.0}, "radius"),
         (X, {"eps": 8.0}, "radius"),
+        (X, {"eps": "8"}, "radius"),
+        (X, {"eps": "much"}, "not a number"),
         (X, {"steps": 0}, "steps"),
     ],
 )
@@ -417,6 +421,13 @@ def test_command_fails_with_1_and_says_what_a_failed_check_means(
     assert result.exit_code == 1
     assert "glass: The model is made of glass." in result.output
     assert pd.read_csv(tmp_path / "new" / "checks.csv")["status"].tolist() == ["fail"]
+
+
+def test_python_and_the_command_line_have_the_same_defaults() -> None:
+    ours, theirs = (inspect.signature(function).parameters for function in (run_checks, cli.check))
+    for name, default in {"eps": defaults.EPS, "steps": defaults.STEPS, "seed": 0}.items():
+        assert ours[name].default == theirs[name].default == default
+    assert inspect.signature(targets_of_run).parameters["limit"].default == theirs["limit"].default == defaults.LIMIT
 
 
 def test_command_says_what_it_does_with_examples() -> None:

@@ -148,7 +148,7 @@ def test_key_figures_and_the_classifier_that_knows_nothing(run: RunFolder, page:
     assert (key.classifier, key.classes, key.images) == ("lite0", "1000", "8")
     assert key.strongest["style attack"] == ("style/waves/quick", Cell("75% [41, 93]", 0.75, "6 of 8"))
     assert page.tables["keys"][1][3] == "0% [0, 32] 0 of 8"
-    assert "Untouched, lite0 gets 0 of 8 images wrong whose class it knows, 0% [0, 32]." in page.text
+    assert "Untouched, lite0 is wrong on 0 of 8 images whose class it knows: 0% [0, 32]." in page.text
     assert rate({"flip_rate": float("nan")}, "flip_rate", "flips").text == ""
 
 
