@@ -43,15 +43,15 @@ class StyleJudge:
             raise ArtattackError(f"style judge '{model.name}' has no default style layers: name a registry model")
         self.name = model.name
         self.bank = tuple(bank)
-        features = Features(model, model.style_layers)
-        shapes = [output.shape for output in features(tf.zeros((1, size, size, 3)))]
-        fine = [k for k, shape in enumerate(shapes) if size <= _FINEST * shape[1]] or [0]
+        shapes = [output.shape for output in Features(model, model.style_layers)(tf.zeros((1, size, size, 3)))]
+        fine = [name for name, shape in zip(model.style_layers, shapes, strict=True) if size <= _FINEST * shape[1]]
+        features = Features(model, fine or model.style_layers[:1])
         self._statistics = tf.function(
-            lambda x: [gram(f) for f in Features(model, [model.style_layers[k] for k in fine])(x)],
+            lambda x: [gram(f) for f in features(x)],
             input_signature=[tf.TensorSpec((None, size, size, 3), tf.float32)],
         )
         styles = [self._statistics(tf.constant(load_styles(name, size))) for name in self.bank]
-        self._targets = [tf.stack([tf.reduce_mean(style[k], 0) for style in styles]) for k in range(len(fine))]
+        self._targets = [tf.stack([tf.reduce_mean(style[k], 0) for style in styles]) for k in range(len(styles[0]))]
 
     def distances(self, x: np.ndarray) -> np.ndarray:
         """Return how far images are from each style, as this network sees them.

@@ -45,7 +45,7 @@ def summarise(records: pd.DataFrame) -> pd.DataFrame:
     table = make_table(rows, SUMMARY)
     for column in SUMMARY:
         if isinstance(column, Rate):
-            part, whole = table[column.part], table[column.whole]
+            part, whole = table[column.part].fillna(0), table[column.whole].fillna(0)  # counts of nothing known
             table[column.name] = (part / whole.where(whole > 0)).astype("float64")
             table[f"{column.name}_low"], table[f"{column.name}_high"] = wilson(part, whole)
     return table
