@@ -94,9 +94,11 @@ def _percent(value: float, low: float, high: float, sign: str) -> str:
     return f"{100 * value:.0f}{sign} [{100 * low:.0f}, {100 * high:.0f}]"
 
 
-def rates(name: str, title: str, column: str, part: str, whole: str = "n", sign: str = "%") -> Field:
+def rates(
+    name: str, title: str, column: str, part: str, whole: str = "n", sign: str = "%", *, only_if_any: bool = False
+) -> Field:
     """Return a column of rates as `rate` shows them."""
-    return Field(name, title, lambda row: rate(row, column, part, whole, sign))
+    return Field(name, title, lambda row: rate(row, column, part, whole, sign), only_if_any=only_if_any)
 
 
 def means(name: str, title: str, column: str, form: str = "+.2f") -> Field:
@@ -129,12 +131,22 @@ SUMMARY_FIELDS = (
         only_if_any=True,
     ),
     rates("success", "correct before, wrong after", "success_rate", "successes", "n_correct"),
+    rates(
+        "style",
+        "recognised as its style by a network that the attack did not read",
+        "style_identified_rate",
+        "styles_identified",
+        "styles_judged",
+        only_if_any=True,
+    ),
+    words("seen", "did the attack read this classifier (white box), or has it never seen it", "seen", only_if_any=True),
     rates("top-5 flips", "the class seen before is not among the five first", "top5_flip_rate", "top5_flips"),
     means("confidence shift", "mean, of the class seen before", "mean_confidence_shift"),
     number("KL", "mean divergence of the confidences, nats", "mean_kl_divergence"),
     number("L2", "mean distance, image units", "mean_l2", ".1f"),
     number("Linf", "mean distance, image units", "mean_linf", ".3f"),
     number("SSIM", "mean structural similarity", "mean_ssim"),
+    number("edges", "mean gradient magnitude similarity deviation; 0 keeps every edge", "mean_gmsd"),
     number("ΔE", "mean colour difference, CIEDE2000", "mean_delta_e", ".1f"),
     number("grid", "mean checkerboard energy of the change; 1 is none", "mean_checkerboard", ".1f"),
     number("s/image", "seconds of attack per image", "seconds_per_image"),
@@ -229,4 +241,7 @@ def untrained(run: RunFolder) -> set[str]:
 def labelled(table: pd.DataFrame) -> pd.DataFrame:
     """Return a summary, or areas, with the name of each row's attack in the column `label`."""
     labels = variant_labels if "matched_to" in table else attack_labels
-    return table.assign(label=labels(table))
+    named = table.assign(label=labels(table))
+    if "classifier_seen" in table:
+        named["seen"] = table["classifier_seen"].map({True: "seen", False: "unseen"}).astype("string")
+    return named
