@@ -37,8 +37,7 @@ def print_summary(summary: pd.DataFrame, console: Console) -> None:
     """Print a summary as a table, the classifiers under each attack; untrained networks say RANDOM WEIGHTS.
 
     Rates stand with their intervals: `62% [31, 86]`. `style` is how often an independent network recognises the style,
-    beside what guessing gives. Where rounding to 8 bits undid flips, the column `lost` says how
-    many.
+    beside what guessing gives. Where rounding to 8 bits undid flips, the column `lost` says how many.
 
     Args:
         summary: as `summarise` returns it.

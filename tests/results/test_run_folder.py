@@ -310,7 +310,7 @@ def test_printed_summary() -> None:
     )
     rows = [" ".join(line.split()) for line in text.splitlines()]
     assert rows == [
-        "attack, classifier n clean flips success shift L2 SSIM s/img",
+        "attack, classifier n flips success clean shift L2 SSIM s/img",
         "style/stained-glass/quicknet_tiny",
         "lite0 1 100% [21, 100] 100% [21, 100] 100% [21, 100] -0.50 2.00 0.90 0.25",
         "efficientnet_lite0 1 100% [21, 100] 100% [21, 100] 100% [21, 100] -0.50 2.00 0.90 0.25",
@@ -341,7 +341,7 @@ def test_the_longest_names_of_the_default_run_are_not_broken() -> None:
 
 def test_a_narrow_terminal_keeps_the_intervals_and_drops_distances() -> None:
     text = printed([record()], 80)
-    assert text.splitlines()[0].split() == ["attack,", "classifier", "n", "clean", "flips", "success", "shift"]
+    assert text.splitlines()[0].split() == ["attack,", "classifier", "n", "flips", "success", "clean", "shift"]
     assert text.count("100% [21, 100]") == 3
 
 
@@ -355,8 +355,8 @@ def test_random_weights_are_marked_loudly(role: str) -> None:
 def test_flips_lost_to_rounding_are_printed_where_there_are_any() -> None:
     kept = record(flip=True, flip_float=True)
     text = printed([kept, record(image="b", flip=False, flip_float=True), record(attack="pgd")])
-    assert text.splitlines()[0].split()[4:7] == ["flips", "lost", "success"]
-    assert text.splitlines()[2].split()[8] == "1"  # after `50% [9, 91]`
+    assert text.splitlines()[0].split()[3:6] == ["flips", "success", "lost"]
+    assert text.splitlines()[2].split()[8] == "1"  # after `50% [9, 91]` and `100% [21, 100]`
     assert "lost: flips of the image as the attack made it that rounding to 8 bits undid" in text
     assert "lost" not in printed([kept, record(attack="pgd")])
 
