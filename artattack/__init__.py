@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import lazy_loader
 
+from artattack.version import __version__ as __version__
+
 # larq needs Keras 2; TensorFlow reads this once, when it is first imported.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-__version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from artattack.attacks.style import StyleTransferAttack as StyleTransferAttack

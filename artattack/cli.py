@@ -4,53 +4,42 @@ from __future__ import annotations
 
 import inspect
 import shlex
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
-from rich.console import Console, Group
-from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
-from rich.table import Table
-from rich.text import Text
+from rich.console import Console
 from typer.core import TyperGroup
 
-from artattack import __version__
-from artattack.config import (
-    CONTROLS,
-    Benchmark,
-    StyleEntry,
-    StyleOptions,
-    load_benchmark,
-    parse_benchmark,
-    parse_options,
-)
+from artattack.attacks.options import StyleOptions, parse_options
+from artattack.attacks.registry import own_attacks
+from artattack.attacks.style_entry import StyleEntry
+from artattack.checks import defaults as check_defaults
+from artattack.config import Benchmark, load_benchmark, parse_benchmark
 from artattack.errors import ArtattackError, unknown
 from artattack.runtime import silence_libraries
+from artattack.terminal import (
+    complain,
+    lay_out,
+    print_checks,
+    print_plan,
+    print_side_by_side,
+    print_summary,
+    print_view,
+    say,
+    show_progress,
+)
+from artattack.version import __version__
 
 if TYPE_CHECKING:
-    import pandas as pd
     from pydantic.fields import FieldInfo
 
-    from artattack.evaluation.photo import View
-    from artattack.evaluation.plan import Plan
-
 _DEFAULT = Benchmark()
-_DEFAULT_BACKBONE = next(entry.backbone[0] for entry in _DEFAULT.attacks if isinstance(entry, StyleEntry))
+_DEFAULT_BACKBONE = StyleEntry(attack="style").backbone[0]
 
 _LEAST_SIZE = 32
-_NAME_WIDTH = 30  # of a class in a list of guesses, so that the lists of all classifiers stand alike
 _LARGEST_SEED = 2**32 - 1
-_STATUSES = {"pass": "passed", "fail": "failed", "not run": "not run"}
 _REASONS = 3  # reasons of failure printed; the records have them all
 
 
@@ -62,10 +51,10 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except ArtattackError as error:
-            _complain(str(error))
+            complain(str(error))
             raise typer.Exit(2) from error
         except KeyboardInterrupt as error:
-            _complain("interrupted")
+            complain("interrupted")
             raise typer.Exit(130) from error
 
 
@@ -98,13 +87,8 @@ def main() -> None:
     app(prog_name="artattack")
 
 
-def _complain(message: str) -> None:
-    Console(stderr=True).print(f"artattack: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
-
-
 def _say(text: str, style: str | None = None) -> None:
-    """Print a line as it is: nothing in it is markup, and paths are not cut."""
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    say(console, text, style)
 
 
 def _version(wanted: bool) -> None:
@@ -126,7 +110,7 @@ def _root(
     epilog=_examples(
         "artattack run",
         "artattack run mine.yaml --dry-run",
-        "artattack run --compare l2=5,10,20 --compare ssim",
+        "artattack run --budgets l2=5,10,20 --budgets ssim",
         "artattack run mine.yaml --limit 4 -o out",
         "artattack run mine.yaml --limit 4 -o out --resume",
     )
@@ -140,9 +124,9 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its size, do nothing.")] = False,
     seed: Annotated[int | None, typer.Option(help="Replace the file's seed.", min=0, max=_LARGEST_SEED)] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many images.", min=1)] = None,
-    compare: Annotated[
+    budgets: Annotated[
         list[str] | None,
-        typer.Option(help="Compare all attacks and controls at budgets: l2=5,10 or ssim; repeat for more distances."),
+        typer.Option(help="Bring all attacks and controls to these, too: l2=5,10 or ssim; repeat for more distances."),
     ] = None,
 ) -> None:
     """Run a benchmark: perturb images, score classifiers, write records, summary and pictures.
@@ -151,27 +135,27 @@ def run(
     """
     from artattack.evaluation.plan import make_plan
 
-    benchmark = _overridden(load_benchmark(file), seed, limit, compare or [])
+    benchmark = _overridden(load_benchmark(file), seed, limit, budgets or [])
     if resume and out is None:
         raise ArtattackError("--resume needs --out FOLDER, the run to go on with")
     plan = make_plan(benchmark)
     if dry_run:
-        _print_plan(plan)
+        print_plan(plan, console)
         return
-    from artattack.evaluation.run import Run, run_path
+    from artattack.evaluation.run import run_path, run_plan
     from artattack.report import write_report
-    from artattack.results.run_folder import load_run, print_summary
+    from artattack.results.run_folder import load_run
 
     path = run_path(benchmark, out)
     try:
-        with _progress() as on_progress:
-            records, summary = Run(plan, path, resume=resume, on_progress=on_progress)()
+        with show_progress() as on_progress:
+            records, summary = run_plan(plan, path, resume=resume, on_progress=on_progress)
     except KeyboardInterrupt as error:
         same = [str(file)] if file else []
         same += [f"--{name}={value}" for name, value in (("seed", seed), ("limit", limit)) if value is not None]
-        same += [f"--compare={text}" for text in compare or []]
+        same += [f"--budgets={text}" for text in budgets or []]
         again = shlex.join(["artattack", "run", *same, "--resume", "--out", str(path)])
-        _complain(f"interrupted; to go on: {again}" if (path / "run.json").exists() else "interrupted")
+        complain(f"interrupted; to go on: {again}" if (path / "run.json").exists() else "interrupted")
         raise typer.Exit(130) from error
     print_summary(summary, console)
     if plan.image_set.note:
@@ -187,66 +171,17 @@ def run(
         raise typer.Exit(1)
 
 
-def _overridden(benchmark: Benchmark, seed: int | None, limit: int | None, compare: Sequence[str]) -> Benchmark:
+def _overridden(benchmark: Benchmark, seed: int | None, limit: int | None, budgets: Sequence[str]) -> Benchmark:
     """Return the benchmark with what the command line says in the place of what the file says."""
     given = benchmark.model_dump(mode="json")
     if seed is not None:
         given["seed"] = seed
     if limit is not None:
         given["images"]["limit"] = limit
-    if compare:
-        pairs = [text.partition("=") for text in compare]
-        given["compare"] = {name: budgets.split(",") if equals else None for name, equals, budgets in pairs}
+    if budgets:
+        pairs = [text.partition("=") for text in budgets]
+        given["budgets"] = {name: numbers.split(",") if equals else None for name, equals, numbers in pairs}
     return parse_benchmark(given, where="command line")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    screen = Console(stderr=True)
-    with Progress(*columns, console=screen, expand=True, transient=True, disable=not screen.is_terminal) as progress:
-        task = progress.add_task("starting", total=None)
-
-        def on_progress(what: str, done: int, total: int) -> None:
-            progress.update(task, description=escape(what), completed=done, total=total)
-
-        yield on_progress
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, prose: int = 1) -> Table:
-    """Lay out rows in columns; words of the last `prose` columns may go on the next line, others stay whole."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for i, column in enumerate(columns):
-        wraps = i >= len(columns) - prose
-        longest = max(len(cell) for cell in (column, *(row[i] for row in rows)))
-        table.add_column(column, min_width=None if wraps else longest, no_wrap=not wraps, overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return table
-
-
-def _print_plan(plan: Plan) -> None:
-    benchmark, images, variants = plan.benchmark, len(plan.samples), len(plan.variants)
-    attacks = sum(variant.kind != "clean" for variant in plan.variants)
-    classifiers = len(benchmark.classifiers)
-    for line in (
-        *(variant.title for variant in plan.variants),
-        "",
-        f"name         {benchmark.name}, seed {benchmark.seed}",
-        f"images       {images} of {plan.image_set.name}, {benchmark.images.size} x {benchmark.images.size} px",
-        *([f"             {plan.image_set.note}"] if plan.image_set.note else []),
-        f"classifiers  {', '.join(benchmark.classifiers)}",
-        f"cells        {len(plan.cells)}, of up to {benchmark.batch_size} images",
-        f"to perturb   {images * attacks} images ({images} images x {attacks} attacks and controls)",
-        f"records      {images * variants * classifiers} ({classifiers} classifiers)",
-    ):
-        _say(line)
 
 
 def _with_style_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -332,22 +267,8 @@ def attack(
         options=parse_options({key: value for key, value in options.items() if value not in (None, [])}),
     )
     for view in views:
-        console.print(_views_table(view))
+        print_view(view, console)
     _say(f"Written: {out}")
-
-
-def _views_table(view: View) -> Group:
-    """Lay out a classifier's best classes before and after; of an untrained one, loudly."""
-    title = Text(view.classifier, style="bold")
-    if view.weights == "random":
-        title.append(" RANDOM WEIGHTS", style="bold red")
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("before", "after"):
-        table.add_column("", justify="right", no_wrap=True)
-        table.add_column(heading, min_width=_NAME_WIDTH)
-    for (_, before, p), (_, after, q) in zip(view.before, view.after, strict=True):
-        table.add_row(f"{p:.1%}", Text(before), f"{q:.1%}", Text(after))
-    return Group(title, table, "")
 
 
 @app.command(
@@ -362,9 +283,11 @@ def check(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="CSV to write. Default for a run: checks.csv in its folder.")
     ] = None,
-    limit: Annotated[int, typer.Option(help="At most so many images.", min=5)] = 10,
-    eps: Annotated[str, typer.Option(help="Radius of the linf ball attacks are held to.")] = "8/255",
-    steps: Annotated[int, typer.Option(help="Iterations of PGD.", min=1)] = 20,
+    limit: Annotated[
+        int, typer.Option(help="At most so many images.", min=check_defaults.FEWEST)
+    ] = check_defaults.LIMIT,
+    eps: Annotated[str, typer.Option(help="Radius of the linf ball attacks are held to.")] = check_defaults.EPS,
+    steps: Annotated[int, typer.Option(help="Iterations of PGD.", min=1)] = check_defaults.STEPS,
     seed: Annotated[
         int, typer.Option(help="Every random choice follows from it.", min=0, max=_LARGEST_SEED)
     ] = _DEFAULT.seed,
@@ -383,11 +306,11 @@ def check(
         raise ArtattackError(f"--eps: a radius above 0 and up to 1, such as 8/255, not '{eps}'")
     of_run = len(what) == 1 and Path(what[0]).is_dir()
     path = out or (Path(what[0]) / "checks.csv" if of_run else None)
-    with _progress() as on_progress:
+    with show_progress() as on_progress:
         on_progress("loading", 0, 1)
         targets = targets_of_run(Path(what[0]), limit) if of_run else targets_by_name(what, limit, seed)
         checks = run_checks(targets.models, targets.x, eps=radius, steps=steps, seed=seed, on_progress=on_progress)
-    _print_checks(checks)
+    print_checks(checks, console)
     if path:
         write_checks(checks, path)
         _say(f"Written: {path}")
@@ -398,19 +321,6 @@ def check(
         _say(f"Report: {write_report(load_run(what[0]))}")
     if not all_sound(checks):
         raise typer.Exit(1)
-
-
-def _print_checks(checks: pd.DataFrame) -> None:
-    """Print a table of checks for each classifier, and below it what those mean that did not pass."""
-    for classifier, rows in checks.fillna("").groupby("classifier", sort=False):
-        _say(str(classifier), "bold")
-        cells = rows[["status", "check", "figures"]].astype(str).to_numpy().tolist()
-        console.print(_table(["status", "check", "figures"], cells))
-        for row in rows[rows["status"] != "pass"].itertuples():
-            _say(f"{row.check}: {row.meaning}", "red" if row.status == "fail" or row.figures else "dim")
-        _say("")
-    counts = checks["status"].value_counts()
-    _say(", ".join(f"{counts.get(status, 0)} {word}" for status, word in _STATUSES.items()))
 
 
 @app.command(
@@ -426,9 +336,9 @@ def compare_command(
 ) -> None:
     """Set runs side by side: which rates differ from the first run's, by how much, beyond chance or not, and why."""
     from artattack.files import write_file
-    from artattack.results.between_runs import compare_runs, print_side_by_side
-    from artattack.results.records import to_csv
+    from artattack.results.between_runs import compare_runs
     from artattack.results.run_folder import load_run
+    from artattack.results.tables import to_csv
 
     if len(runs) < 2:
         raise ArtattackError("compare: give two or more run folders, the reference first")
@@ -469,7 +379,7 @@ def models_command() -> None:
         [m.name, "binary" if m.binary else "float", str(m.input_size[0]), m.default_weights, m.needs]
         for m in model_infos()
     ]
-    console.print(_table(["name", "kind", "px", "weights", "needs"], rows))
+    console.print(lay_out(["name", "kind", "px", "weights", "needs"], rows))
     _say("")
     _say("In a benchmark file's `models`, each takes weights: random or a path as well;")
     _say("so does a network of one's own: a .keras, .h5 or SavedModel file.")
@@ -478,15 +388,14 @@ def models_command() -> None:
 @app.command("attacks", epilog=_examples("artattack attacks | grep decisions"))
 def attacks_command() -> None:
     """List the attacks and controls a benchmark file can name."""
-    from artattack.attacks.baselines import baseline_infos
+    from artattack.attacks.art_attacks import baseline_infos
 
-    rows = [["style", "StyleTransferAttack", "features, gradients"]]
-    rows += [[name, "control", "only a distance"] for name in CONTROLS]
+    rows = [[name, entry.kind, entry.reads] for name, entry in own_attacks().items()]
     rows += [
         [b.name, b.art_class, b.reads + "*" * b.minimum_norm + (f", package {b.package}" if b.package else "")]
         for b in baseline_infos()
     ]
-    console.print(_table(["name", "class", "reads"], rows))
+    console.print(lay_out(["name", "class", "reads"], rows))
     _say("")
     _say("*  seeks the smallest change that flips, where others stay within eps")
     _say("Attacks of ART take ART's parameters by ART's names.")
@@ -546,7 +455,7 @@ def datasets_command(context: typer.Context) -> None:
         from artattack.inputs.image_sets import image_set_infos
 
         rows = [[i.name, "yes" if i.available else "no", i.description, i.needs] for i in image_set_infos()]
-        console.print(_table(["name", "here", "what", "needs"], rows, prose=2))
+        console.print(lay_out(["name", "here", "what", "needs"], rows, prose=2))
         _say("")
         _say("Any folder of images or CSV manifest works too.")
 

@@ -1,15 +1,19 @@
-"""How far apart two batches of images are: pure functions, one number for each image."""
+"""How far apart two batches of images are: pure functions, one number for each image.
+
+`DISTANCES` and `CHANGE_MEASURES` list them with their units and what they mean. The tables, the figures and the
+benchmark file read those lists: a new distance is a function and an entry here. scikit-image and TensorFlow take long
+to import, so each is imported where it is used.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from skimage.color import deltaE_ciede2000, rgb2lab
-from skimage.metrics import structural_similarity
 
 from artattack.errors import ArtattackError
 
@@ -20,6 +24,7 @@ _SSIM_SIGMA = 1.5
 _SSIM_WINDOW = 11  # px; the Gaussian window of Wang et al., cut at 3.5 sigma
 _LUMA = np.array([0.2126, 0.7152, 0.0722])  # ITU-R BT.709
 _EIGHT_BIT_NOISE = 1.0 / 12.0 / 255.0**2  # variance of the rounding error of 8-bit values
+_GMSD_C = 170 / 255**2  # the paper's constant, for values in [0, 1]
 _RING = 8  # bins: neighbours farther from a grid frequency say little about it
 _MIN_REPEATS = 4  # periods along a side, below which harmonics of the grid have no neighbours of their own
 
@@ -91,6 +96,8 @@ def ssim(x: Images, y: Images) -> Floats:
     Raises:
         ArtattackError: the shapes differ, or a side is shorter than the window.
     """
+    from skimage.metrics import structural_similarity
+
     x, y = _pair(x, y)
     if min(x.shape[1:3]) < _SSIM_WINDOW:
         raise ArtattackError(
@@ -139,6 +146,36 @@ def ms_ssim(x: Images, y: Images) -> Floats:
     return np.asarray(values.numpy(), np.float64)
 
 
+def gmsd(x: Images, y: Images) -> Floats:
+    """Return the gradient magnitude similarity deviation: how unevenly edges survive, blind to colour and brightness.
+
+    W. Xue, L. Zhang, X. Mou, A. C. Bovik, "Gradient magnitude similarity deviation: a highly efficient perceptual image
+    quality index", IEEE Trans. Image Processing 23(2), 2014: on the luma, averaged over 2 x 2 px and halved; Prewitt
+    gradients; the standard deviation over pixels of (2 m n + c) / (m^2 + n^2 + c), m and n their magnitudes.
+
+    Args:
+        x, y: two batches (N, H, W, 3) in [0, 1].
+
+    Returns:
+        (N,) float64; 0 for identical images, and the more the fewer of the edges are where they were.
+    """
+    from scipy.ndimage import correlate1d
+
+    def magnitude(images: Floats) -> Floats:
+        luma = images @ _LUMA
+        mean = (luma[:, :-1, :-1] + luma[:, 1:, :-1] + luma[:, :-1, 1:] + luma[:, 1:, 1:]) / 4
+        half = mean[:, ::2, ::2]
+        across, down = (
+            correlate1d(correlate1d(half, [1 / 3, 1 / 3, 1 / 3], axis=a), [-1, 0, 1], axis=b)
+            for a, b in ((1, 2), (2, 1))
+        )
+        return np.asarray(np.hypot(across, down))
+
+    m, n = (magnitude(images) for images in _pair(x, y))
+    similarity = (2 * m * n + _GMSD_C) / (m**2 + n**2 + _GMSD_C)
+    return np.asarray(similarity.std(axis=(1, 2)), np.float64)
+
+
 def delta_e(x: Images, y: Images) -> Floats:
     """Return the colour difference CIEDE2000 (CIE 142-2001), mean over pixels.
 
@@ -148,20 +185,10 @@ def delta_e(x: Images, y: Images) -> Floats:
     Returns:
         (N,) float64, 0 for identical images; about 1 is a difference the eye just notices.
     """
+    from skimage.color import deltaE_ciede2000, rgb2lab
+
     x, y = _pair(x, y)
     return np.asarray(deltaE_ciede2000(rgb2lab(x), rgb2lab(y)).mean(axis=(1, 2)), np.float64)
-
-
-DISTANCES: dict[str, Callable[[Images, Images], Floats]] = {
-    "l0": l0,
-    "l1": l1,
-    "l2": l2,
-    "linf": linf,
-    "psnr": psnr,
-    "ssim": ssim,
-    "ms_ssim": ms_ssim,
-    "delta_e": delta_e,
-}
 
 
 def total_variation(x: Images) -> Floats:
@@ -179,31 +206,6 @@ def total_variation(x: Images) -> Floats:
     x = _batch(x)
     down, across = np.abs(np.diff(x, axis=1)), np.abs(np.diff(x, axis=2))
     return np.asarray((down.sum(axis=(1, 2, 3)) + across.sum(axis=(1, 2, 3))) / math.prod(x.shape[1:]))
-
-
-GRID = 4  # px; the stride of the first layers of most binarized networks, scored in the records
-
-
-def distance_columns(clean: Images, adversarial: Images) -> dict[str, Floats]:
-    """Measure perturbations for the distance columns of records.csv.
-
-    Args:
-        clean, adversarial: two batches (N, H, W, 3) in [0, 1].
-
-    Returns:
-        By column, (N,) float64 each: l0, l1, l2, linf, psnr, ssim, ms_ssim, delta_e, and of the perturbation
-        `adversarial - clean` total_variation and checkerboard, for a grid of 4 px. NaN where images are too small.
-
-    Raises:
-        ArtattackError: the shapes differ or the images are too small for SSIM.
-    """
-    names = ("l0", "l1", "l2", "linf", "psnr", "ssim", "ms_ssim", "delta_e")
-    columns = {name: DISTANCES[name](clean, adversarial) for name in names}
-    clean, adversarial = _pair(clean, adversarial)
-    change = adversarial - clean
-    large = min(change.shape[1:3]) >= _MIN_REPEATS * GRID
-    grid = checkerboard(change, GRID) if large else np.full(len(change), np.nan)
-    return columns | {"total_variation": total_variation(change), "checkerboard": grid}
 
 
 def checkerboard(x: Images, period: int | tuple[int, ...]) -> Floats:
@@ -277,3 +279,161 @@ def _over_ring(power: Floats, i: int, j: int, rows: int, columns: int) -> Floats
     neighbours = power[:, (at_y + y[ring]) % height, (at_x + x[ring]) % width]
     expected = np.median(neighbours, axis=1) / math.log(2)
     return np.asarray((power[:, at_y, at_x] + _EIGHT_BIT_NOISE) / (expected + _EIGHT_BIT_NOISE))
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number for each image, and what the tables say of it.
+
+    Attributes:
+        name: of its column.
+        function: one batch of changes (N, H, W, 3), adversarial minus original -> (N,) float64.
+        unit: of the number.
+        meaning: what the column says, in Markdown.
+    """
+
+    name: str
+    function: Callable[..., Floats]
+    unit: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Distance(Measure):
+    """A distance between images, or how alike they are; called, it measures two batches (N, H, W, 3) -> (N,) float64.
+
+    Attributes:
+        function: two such batches -> (N,) float64.
+        axis: what a figure writes along its axis.
+        untouched: its value for two equal images: 0 or, of a similarity, more.
+        budgets: those that attacks are brought to where a benchmark names none; empty for a distance that takes none.
+    """
+
+    axis: str
+    untouched: float = 0.0
+    budgets: tuple[float, ...] = ()
+
+    def __call__(self, x: Images, y: Images) -> Floats:
+        """Measure two batches of images, (N, H, W, 3) each in [0, 1] -> (N,) float64."""
+        return self.function(x, y)
+
+    @property
+    def is_similarity(self) -> bool:
+        """Whether it falls as images move apart."""
+        return self.untouched > 0
+
+
+# Default budgets go from barely visible to a style attack's own distance at 224 px.
+DISTANCES: dict[str, Distance] = {
+    distance.name: distance
+    for distance in (
+        Distance("l0", l0, "values", "how many of the height x width x 3 values differ", "L0, values"),
+        Distance("l1", l1, "image units", "sum of absolute differences", "L1, image units"),
+        Distance(
+            "l2",
+            l2,
+            "image units",
+            "root of the sum of squared differences",
+            "L2, image units",
+            budgets=(2.5, 5.0, 10.0, 20.0, 40.0),
+        ),
+        Distance(
+            "linf",
+            linf,
+            "image units",
+            "largest absolute difference",
+            "Linf, image units",
+            budgets=(2 / 255, 4 / 255, 8 / 255, 16 / 255, 32 / 255, 64 / 255),
+        ),
+        Distance(
+            "psnr",
+            psnr,
+            "dB",
+            "peak signal-to-noise ratio, -10 log10(mean squared difference); `inf` for identical images",
+            "PSNR, dB",
+            untouched=math.inf,
+        ),
+        Distance(
+            "ssim",
+            ssim,
+            "[-1, 1]",
+            "structural similarity (Wang et al. 2004), mean over pixels and R, G, B; 1 for identical images",
+            "SSIM",
+            untouched=1.0,
+            budgets=(0.99, 0.95, 0.9, 0.8, 0.6, 0.4),
+        ),
+        Distance(
+            "ms_ssim",
+            ms_ssim,
+            "[0, 1]",
+            "multi-scale SSIM (Wang et al. 2003), five scales; missing below 176 px",
+            "MS-SSIM",
+            untouched=1.0,
+        ),
+        Distance(
+            "gmsd",
+            gmsd,
+            "GMSD",
+            "gradient magnitude similarity deviation (Xue et al. 2014): how much of the content, its edges, is lost; 0 "
+            "for identical images",
+            "GMSD",
+        ),
+        Distance(
+            "delta_e",
+            delta_e,
+            "CIEDE2000",
+            "colour difference, mean over pixels; 1 is just noticeable",
+            "CIEDE2000",
+            budgets=(1.0, 2.0, 5.0, 10.0, 20.0),
+        ),
+    )
+}
+
+GRID = 4  # px; the stride of the first layers of most binarized networks, whose grid is looked for
+
+
+def default_budgets() -> dict[str, tuple[float, ...]]:
+    """Return the distances that images can be brought to, each with its default budgets."""
+    return {name: distance.budgets for name, distance in DISTANCES.items() if distance.budgets}
+
+
+def _grid(change: Images) -> Floats:
+    """Return the checkerboard energy of changes for a grid of 4 px, NaN where images are too small to tell."""
+    large = min(change.shape[1:3]) >= _MIN_REPEATS * GRID
+    return checkerboard(change, GRID) if large else np.full(len(change), np.nan)
+
+
+CHANGE_MEASURES = (
+    Measure(
+        "total_variation",
+        total_variation,
+        "image units per value",
+        "of the perturbation (after minus before): absolute differences of vertical and of horizontal neighbours, "
+        "summed, over height x width x 3",
+    ),
+    Measure(
+        "checkerboard",
+        _grid,
+        "ratio",
+        "energy of the perturbation at the frequencies of a 4 px grid over that of neighbouring frequencies; near 1 "
+        "without a grid",
+    ),
+)
+
+
+def distance_columns(clean: Images, adversarial: Images) -> dict[str, Floats]:
+    """Measure perturbations for the distance columns of records.csv.
+
+    Args:
+        clean, adversarial: two batches (N, H, W, 3) in [0, 1].
+
+    Returns:
+        By column, (N,) float64 each: all of `DISTANCES`, then of the perturbation `adversarial - clean` all of
+        `CHANGE_MEASURES`. NaN where images are too small.
+
+    Raises:
+        ArtattackError: the shapes differ or the images are too small for SSIM.
+    """
+    columns = {name: distance(clean, adversarial) for name, distance in DISTANCES.items()}
+    clean, adversarial = _pair(clean, adversarial)
+    return columns | {measure.name: measure.function(adversarial - clean) for measure in CHANGE_MEASURES}

@@ -1,8 +1,25 @@
-"""Numbers as people write them: `8/255`, `0.03`, `1e-3`."""
+"""What people write in files and on command lines -> checked values, or one line that says what is wrong."""
+
+from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
 
-from artattack.errors import ArtattackError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from artattack.distances import DISTANCES, default_budgets
+from artattack.errors import ArtattackError, nearest, unknown
+
+_MISTAKES_SHOWN = 3
+_PLAINLY = {  # pydantic's kinds of mistakes in the words of YAML
+    "tuple_type": "a list is wanted",
+    "dict_type": "a mapping is wanted",
+    "model_type": "a mapping is wanted",
+    "model_attributes_type": "a mapping is wanted",
+    "too_short": "at least one is wanted",
+    "finite_number": "a finite number is wanted",
+}
 
 
 def parse_number(text: str) -> float:
@@ -19,3 +36,93 @@ def parse_number(text: str) -> float:
     if not math.isfinite(number):
         raise ArtattackError(f"'{text}' is not a number; write one such as 0.03, 1e-3 or 8/255")
     return number
+
+
+def as_list(value: Any) -> Any:
+    """Return one value as a list of one; lists and tuples stay."""
+    return value if isinstance(value, list | tuple) else [value]
+
+
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"'{name}' is there twice")
+    return names
+
+
+def check_distance(distance: tuple[str, float]) -> tuple[str, float]:
+    """Return a distance, a name and how far, as it is.
+
+    Raises:
+        ArtattackError: no such distance, or a number outside its range.
+    """
+    name, target = distance
+    if name not in DISTANCES:
+        raise unknown("distance", name, DISTANCES)
+    if DISTANCES[name].untouched == 1:
+        if not 0 < target < 1:
+            raise ArtattackError(f"{name}={target:g}: a similarity lies between 0 and 1, and 1 is an untouched image")
+    elif not 0 < target < math.inf:
+        raise ArtattackError(f"{name}={target:g}: a distance is a finite number above 0")
+    elif name == "linf" and target > 1:
+        raise ArtattackError(f"linf={target:g}: values lie in [0, 1], and so does a distance; write one such as 8/255")
+    return distance
+
+
+def _distance(value: Any) -> Any:
+    """Read `linf=8/255` as a name and a number."""
+    if isinstance(value, str):
+        name, equals, number = value.partition("=")
+        if not equals:
+            raise ArtattackError(f"'{value}' is no distance; write one such as linf=8/255 or ssim=0.8")
+        return name.strip(), parse_number(number.strip())
+    return value
+
+
+def _budgeted(name: str) -> str:
+    if name not in default_budgets():
+        raise unknown("distance", name, default_budgets())
+    return name
+
+
+Number = Annotated[float, BeforeValidator(lambda value: parse_number(value) if isinstance(value, str) else value)]
+Numbers = Annotated[tuple[Number, ...], BeforeValidator(as_list)]
+Names = Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1), AfterValidator(_each_once)]
+DistanceName = Annotated[str, AfterValidator(_budgeted)]  # of a distance that images can be brought to
+Distance = Annotated[tuple[str, float], BeforeValidator(_distance), AfterValidator(check_distance)]
+
+
+class Section(BaseModel):
+    """Base of every section of a file: unknown keys are errors, numbers are finite, values stay as they are."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, ser_json_inf_nan="constants")
+
+
+def explain(error: ValidationError, where: Callable[[tuple[Any, ...]], tuple[str, type[BaseModel]]]) -> str:
+    """Say in one line what pydantic found wrong: the first mistakes, each with its place and the nearest valid word.
+
+    Args:
+        error: pydantic's.
+        where: from a path of keys to what people call the place, and the section that a key there belongs to.
+    """
+    shown = [" ".join(mistake.split()) for mistake in _mistakes(error, where)]  # keys and values may have line breaks
+    more = f"; and {len(shown) - _MISTAKES_SHOWN} more" if len(shown) > _MISTAKES_SHOWN else ""
+    return "; ".join(shown[:_MISTAKES_SHOWN]) + more
+
+
+def _mistakes(error: ValidationError, where: Callable[[tuple[Any, ...]], tuple[str, type[BaseModel]]]) -> Iterator[str]:
+    mistakes = error.errors()
+    for mistake in mistakes:
+        path, kind = mistake["loc"], mistake["type"]
+        if kind == "too_short" and any(other["loc"][: len(path)] == path != other["loc"] for other in mistakes):
+            continue  # pydantic does not count items that are wrong
+        place, section = where(path)
+        if kind == "extra_forbidden":
+            valid = section.model_fields
+            yield f"unknown key '{place}'{nearest(str(path[-1]), valid)} (valid: {', '.join(valid)})"
+        else:
+            message = _PLAINLY.get(kind) or mistake["msg"].removeprefix("Value error, ")
+            given = "" if kind in {"missing", "value_error"} else f", not {mistake['input']!r}"
+            if message[1:2].islower():  # not "ART's"
+                message = message[0].lower() + message[1:]
+            yield f"{place}: {message}{given}"

@@ -25,7 +25,7 @@ def cases(model: Any, x: np.ndarray, y: np.ndarray) -> dict[str, dict[str, Calla
 
     from artattack.models.estimator import to_estimator
 
-    one_hot = np.eye(model.network.output_shape[-1], dtype=np.float32)[y]
+    one_hot = np.eye(model.classes, dtype=np.float32)[y]
     estimators = {
         "artattack": to_estimator(model),
         "ART": TensorFlowV2Classifier(

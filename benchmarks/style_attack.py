@@ -107,7 +107,7 @@ def parts(model: Any, task: Any) -> Cases:
     from artattack.attacks.descent import Descent, State, Work, _precision
     from artattack.attacks.features import Features
     from artattack.attacks.objective import Objective, Targets, gram, relative_distance, total_variation
-    from artattack.config import StyleOptions
+    from artattack.attacks.options import StyleOptions
 
     features = Features(model, (*task.style_layers, *task.content_layers))
     count, options = len(task.style_layers), StyleOptions()

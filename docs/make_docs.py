@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import artattack  # noqa: F401  (chooses Keras 2 before TensorFlow loads)
 from artattack.attacks.objective import Objective, Targets
-from artattack.config import StyleOptions
+from artattack.attacks.options import StyleOptions
 from artattack.distances import checkerboard
 from artattack.inputs.images import fit, read_image, to_float, to_uint8
 from artattack.inputs.styles import load_styles

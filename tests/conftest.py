@@ -1,10 +1,14 @@
 """Shared by all tests."""
 
+import os
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # programs that use all cores at once slow each other down tenfold
+    os.environ |= {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
 import artattack  # chooses Keras 2 before a test imports TensorFlow
 import artattack.models

@@ -19,9 +19,9 @@ from typer.testing import CliRunner, Result
 
 import artattack.models
 from artattack import cli
-from artattack.attacks.baselines import baseline_infos
-from artattack.config import StyleOptions
-from artattack.evaluation.run import Run
+from artattack.attacks.art_attacks import baseline_infos
+from artattack.attacks.options import StyleOptions
+from artattack.evaluation.cells import CellWorker
 from artattack.inputs.image_sets import open_image_set
 from artattack.inputs.styles import style_names
 from artattack.models import model_infos
@@ -114,12 +114,12 @@ def test_a_dry_run_prints_the_plan_and_its_size(tmp_path: Path) -> None:
 
 
 def test_budgets_on_the_command_line_stand_in_the_plan(tmp_path: Path) -> None:
-    done = artattack_says("run", "--dry-run", "--compare", "l2=5,1", "--compare", "ssim")
+    done = artattack_says("run", "--dry-run", "--budgets", "l2=5,1", "--budgets", "ssim")
     assert done.exit_code == 0
     at = [line.rpartition(" at ")[2] for line in done.stdout.splitlines() if "fgsm/quicknet_tiny at" in line]
     assert at == ["l2=1", "l2=5", *(f"ssim={budget}" for budget in (0.4, 0.6, 0.8, 0.9, 0.95, 0.99))]
-    for mistake, message in (("l3=1", "unknown distance 'l3'"), ("l2=1,x", "compare.l2.1: 'x' is not a number")):
-        done = artattack_says("run", "--dry-run", "--compare", mistake)
+    for mistake, message in (("l3=1", "unknown distance 'l3'"), ("l2=1,x", "budgets.l2.1: 'x' is not a number")):
+        done = artattack_says("run", "--dry-run", "--budgets", mistake)
         assert done.exit_code == 2
         assert message in one_line(done)
 
@@ -238,16 +238,16 @@ def test_a_model_that_cannot_be_had_is_one_line(photo: Path, tmp_path: Path, mon
 def test_an_interrupted_run_says_how_to_go_on_and_does(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    records = Run._records
+    records = CellWorker.__call__
 
-    def interrupted(self: Run, cell: Any) -> Any:
+    def interrupted(self: CellWorker, cell: Any) -> Any:
         if cell.number == 1:
             raise KeyboardInterrupt
         return records(self, cell)
 
     out = tmp_path / "out folder"
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "_records", interrupted)
+        patch.setattr(CellWorker, "__call__", interrupted)
         done = artattack_says("run", file, "--seed", "2", "--out", out)
     assert done.exit_code == 130
     assert done.stderr.count("artattack: ") == 1

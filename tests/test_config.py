@@ -9,16 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from artattack.config import (
-    BaselineEntry,
-    Benchmark,
-    ControlEntry,
-    StyleEntry,
-    StyleOptions,
-    load_benchmark,
-    parse_benchmark,
-    parse_options,
-)
+from artattack.attacks.baseline_entry import BaselineEntry
+from artattack.attacks.controls import ControlEntry
+from artattack.attacks.options import StyleOptions, parse_options
+from artattack.attacks.style_entry import StyleEntry
+from artattack.config import Benchmark, load_benchmark, parse_benchmark
 from artattack.errors import ArtattackError
 
 FGSM = {"attack": "fgsm", "source": "quicknet_tiny", "eps": "8/255"}
@@ -49,7 +44,7 @@ def test_without_a_file_the_default_benchmark() -> None:
     assert style.options == StyleOptions()
     assert all(isinstance(control, ControlEntry) for control in controls)
     assert [control.attack for control in controls] == ["noise", "blur", "jpeg", "colour", "blend"]
-    assert benchmark.compare == {}
+    assert benchmark.budgets == {}
     assert isinstance(fgsm, BaselineEntry)
     assert isinstance(pgd, BaselineEntry)
     assert fgsm.parameters == {"eps": pytest.approx(0.0313725, abs=1e-6)}
@@ -162,12 +157,12 @@ def test_unknown_options_are_named_with_the_nearest_valid_word() -> None:
             r"'blend' is like 'fgsm', which is none of \(none\)",
         ),
         ({"attacks": [FGSM | {"name": "clean"}]}, "'clean' is the name of the untouched images"),
-        ({"attacks": [FGSM], "compare": "l3"}, "compare: unknown distance 'l3' .*one of l2, linf"),
-        ({"attacks": [FGSM], "compare": ["simm"]}, "compare: unknown distance 'simm'; did you mean 'ssim'"),
-        ({"attacks": [FGSM], "compare": {"l2": [0, 1]}}, "compare.l2: budgets are numbers above 0"),
-        ({"attacks": [FGSM], "compare": {"l2": ["much"]}}, "compare.l2.0: 'much' is not a number"),
-        ({"attacks": [{"attack": "stile"}]}, "attacks.0.attack: unknown attack 'stile'; did you mean 'style'?"),
-        ({"attacks": [FGSM | {"attack": "fgms"}]}, "attacks.0.attack: unknown attack 'fgms'; did you mean 'fgsm'?"),
+        ({"attacks": [FGSM], "budgets": "l3"}, "budgets: unknown distance 'l3' .*valid: delta_e, l2, linf"),
+        ({"attacks": [FGSM], "budgets": ["simm"]}, "budgets: unknown distance 'simm'; did you mean 'ssim'"),
+        ({"attacks": [FGSM], "budgets": {"l2": [0, 1]}}, "budgets: l2=0: a distance is a finite number above 0"),
+        ({"attacks": [FGSM], "budgets": {"l2": ["much"]}}, "budgets.l2.0: 'much' is not a number"),
+        ({"attacks": [{"attack": "stile"}]}, "attacks.0: unknown attack 'stile'; did you mean 'style'?"),
+        ({"attacks": [FGSM | {"attack": "fgms"}]}, "attacks.0: unknown attack 'fgms'; did you mean 'fgsm'?"),
         ({"attacks": [FGSM | {"attack": "AdversarialPatch"}]}, "attacks.0.attack: .*cannot be used here"),
         ({"attacks": [{"attack": "noise", "like": "stile"}]}, "attacks: 'noise' is like 'stile', which is none of"),
         (
@@ -303,7 +298,7 @@ def test_what_a_run_writes_down_reads_back_as_the_same_benchmark(tmp_path: Path)
     ],
 )
 def test_budgets_are_read_sorted_and_once(written: Any, read: dict[str, tuple[float, ...]]) -> None:
-    assert parse_benchmark({"attacks": [FGSM], "compare": written}).compare == read
+    assert parse_benchmark({"attacks": [FGSM], "budgets": written}).budgets == read
 
 
 @settings(deadline=None)

@@ -88,6 +88,30 @@ def test_ssim_refuses_images_smaller_than_its_window() -> None:
         ssim(flat(0.5, size=10), flat(0.5, size=10))
 
 
+def test_gmsd_is_the_papers() -> None:
+    """By scikit-image: block means, Prewitt's filters, and the paper's formula with c = 170 for values up to 255."""
+    from skimage.filters import prewitt_h, prewitt_v
+    from skimage.transform import downscale_local_mean
+
+    rng = np.random.default_rng(0)
+    x, y = rng.random((2, 3, 24, 32, 3))
+    y = x + 0.3 * (y - x)
+    expected = []
+    for a, b in zip(x, y, strict=True):
+        grey = [downscale_local_mean(255 * image @ [0.2126, 0.7152, 0.0722], (2, 2)) for image in (a, b)]
+        m, n = (np.sqrt(prewitt_h(g) ** 2 + prewitt_v(g) ** 2) for g in grey)
+        expected.append(((2 * m * n + 170) / (m**2 + n**2 + 170)).std())
+    np.testing.assert_allclose(DISTANCES["gmsd"](x, y), expected, rtol=1e-9)
+
+
+def test_gmsd_is_blind_to_brightness_and_sees_lost_edges() -> None:
+    x = np.random.default_rng(0).random((1, 32, 32, 3)) * 0.5
+    np.testing.assert_allclose(DISTANCES["gmsd"](x, x + 0.3), 0, atol=1e-12)
+    half = x.copy()
+    half[:, :, 16:] = half[:, :, 16:].mean()
+    assert DISTANCES["gmsd"](x, half) > 0.2
+
+
 def test_delta_e_of_greys_is_the_lightness_difference() -> None:
     """For greys CIEDE2000 is |dL*| / S_L with L* = 116 cbrt(Y) - 16."""
 
@@ -139,7 +163,7 @@ def test_total_variation_worked_out_by_hand() -> None:
 def test_columns_have_the_perturbations_total_variation() -> None:
     x, y = pair()
     columns = distance_columns(x, y)
-    names = ["l0", "l1", "l2", "linf", "psnr", "ssim", "ms_ssim", "delta_e", "total_variation", "checkerboard"]
+    names = ["l0", "l1", "l2", "linf", "psnr", "ssim", "ms_ssim", "gmsd", "delta_e", "total_variation", "checkerboard"]
     assert list(columns) == names
     assert np.isnan(columns["checkerboard"]).all()  # a side of 12 px has 3 periods of 4
     # 0.5 in a corner and 0.25 in the opposite one have two neighbours each, -0.25 inside has four

@@ -28,6 +28,15 @@ def test_the_package_loads_nothing_heavy() -> None:
     assert not loaded & {*HEAVY, "pandas", "scipy", "numpy", "pydantic", "typer"}
 
 
+def test_what_prints_loads_nothing_heavy() -> None:
+    assert not loaded_by("import artattack.terminal") & {*HEAVY, "pandas", "scipy"}
+
+
+def test_the_checks_load_only_what_is_used() -> None:
+    assert not loaded_by("import artattack.checks.defaults") & {*HEAVY, "pandas", "numpy"}
+    assert not loaded_by("from artattack.checks import run_checks") & {*HEAVY}
+
+
 def test_public_names_are_listed_and_load_on_first_use() -> None:
     loaded = loaded_by(
         "import artattack; assert {'load_model', 'run_benchmark', 'StyleTransferAttack'} <= set(dir(artattack)); "

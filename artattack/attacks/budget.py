@@ -1,17 +1,16 @@
-"""Budgets: how far an image may move, held to at every step or met afterwards."""
+"""Budgets met after an attack: back or on along the line from an image to its moved version."""
 
 from __future__ import annotations
 
 import numpy as np
-import tensorflow as tf
 
 from artattack.distances import DISTANCES
-from artattack.errors import ArtattackError, unknown
-from artattack.inputs.images import quantize
+from artattack.errors import unknown
+from artattack.inputs.images import as_measured, quantize
 
-_SIMILARITIES = frozenset({"ssim", "ms_ssim", "psnr"})  # fall as images move apart
 _HALVINGS = 24  # of an interval of factors: finer than the 8-bit grid can show
 _DOUBLINGS = 16
+_ROUNDING = 1e-9  # of float64 sums; an 8-bit step is four million times as large
 
 
 def match(
@@ -63,39 +62,13 @@ def match(
 
 
 def within(x: np.ndarray, moved: np.ndarray, target: np.ndarray | float, distance: str) -> np.ndarray:
-    """Return whether images (N, H, W, 3) are no farther from originals than a target, one for all or (N,); (N,) bool.
+    """Return whether 8-bit images (N, H, W, 3) are no farther from originals than a target, one for all or (N,).
 
-    For a similarity, such as `ssim`, no less alike.
+    For a similarity, such as `ssim`, no less alike. Compared is what `as_measured` gives.
+
+    Returns:
+        (N,) bool.
     """
-    sign = -1.0 if distance in _SIMILARITIES else 1.0
-    return np.asarray(sign * DISTANCES[distance](x, moved) <= sign * np.asarray(target, np.float64))
-
-
-BALLS = ("linf", "l2")  # what a budget can hold images to at every step
-
-
-def project(x: tf.Tensor, original: tf.Tensor, budget: tuple[str, float] | None) -> tf.Tensor:
-    """Return images near x, (N, H, W, 3), within [0, 1] and, if there is a budget, its ball; for linf the nearest.
-
-    Args:
-        x: images, any values.
-        original: centres of the balls, in [0, 1].
-        budget: `linf` or `l2` and its radius, or None. Differentiable.
-    """
-    if budget is None:
-        return tf.clip_by_value(x, 0.0, 1.0)
-    norm, radius = budget
-    if norm == "linf":
-        return tf.clip_by_value(original + tf.clip_by_value(x - original, -radius, radius), 0.0, 1.0)
-    # Clipping to [0, 1] first never moves away from the original, so the ball still holds after it.
-    change = tf.clip_by_value(x, 0.0, 1.0) - original
-    length = tf.sqrt(tf.reduce_sum(tf.square(change), (1, 2, 3), keepdims=True) + 1e-12)
-    return original + change * tf.minimum(1.0, radius / length)
-
-
-def check_budget(budget: tuple[str, float] | None) -> None:
-    """Raise ArtattackError unless `project` can hold images to the budget."""
-    if budget is not None and (budget[0] not in BALLS or not budget[1] > 0):
-        raise ArtattackError(
-            f"budget {budget[0]}={budget[1]:g}: one of linf and l2 with a radius above 0; match meets others"
-        )
+    sign = -1.0 if DISTANCES[distance].is_similarity else 1.0
+    found = sign * DISTANCES[distance](as_measured(x), as_measured(moved))
+    return np.asarray(found <= sign * np.asarray(target, np.float64) + _ROUNDING)

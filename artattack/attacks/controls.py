@@ -1,21 +1,27 @@
 """Controls: perturbations with no adversary in them, at the same distance. What an attack must beat.
 
-Each moves an image along a path of growing strength, and as far as it is told. One more control, the style attack
-through a backbone that was never trained, needs no code of its own: it is the style attack.
+Each moves an image along a path of growing strength, or on a straight line, and as far as it is told. A new control is
+a function and a line in `CONTROLS`.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import gaussian_filter
+from pydantic import Field
 
 from artattack.attacks.budget import match, within
+from artattack.attacks.entries import Batch, Entry, Perturbed, Variant
+from artattack.distances import DISTANCES
 from artattack.errors import unknown
-from artattack.inputs.images import quantize, to_float, to_uint8
+from artattack.inputs.images import as_measured, quantize, to_float, to_uint8
+from artattack.inputs.styles import load_styles
+from artattack.validation import DistanceName, Names
 
 _HALVINGS = 10  # of a path: the rest of the way is met on a straight line
 _WIDEST = 0.25  # standard deviation of the strongest blur, over the longer side
@@ -42,6 +48,8 @@ def blend(x: np.ndarray, rng: np.random.Generator, style: np.ndarray | None) -> 
 
 def blur(x: np.ndarray, strength: float) -> np.ndarray:
     """Blur one image (H, W, 3) by a Gaussian; a strength of 1 is a quarter of the longer side."""
+    from scipy.ndimage import gaussian_filter
+
     sigma = strength * _WIDEST * max(x.shape[:2])
     return np.asarray(gaussian_filter(x, (sigma, sigma, 0.0)))
 
@@ -53,11 +61,31 @@ def jpeg(x: np.ndarray, strength: float) -> np.ndarray:
     return to_float(np.asarray(Image.open(file)))
 
 
-LINES: dict[str, Line] = {"noise": noise, "colour": colour, "blend": blend}
-PATHS: dict[str, Path] = {"blur": blur, "jpeg": jpeg}
+@dataclass(frozen=True)
+class Control:
+    """One control.
+
+    Attributes:
+        line: from an image to any point of the straight line it moves on; or None.
+        path: from an image and a strength, 0 to 1, to a point of the path it moves on; or None.
+        of_style: whether it needs a style, and so a style attack whose that is.
+    """
+
+    line: Line | None = None
+    path: Path | None = None
+    of_style: bool = False
 
 
-def control(
+CONTROLS: dict[str, Control] = {
+    "noise": Control(line=noise),
+    "blur": Control(path=blur),
+    "jpeg": Control(path=jpeg),
+    "colour": Control(line=colour),
+    "blend": Control(line=blend, of_style=True),
+}
+
+
+def perturb(
     name: str,
     x: np.ndarray,
     target: np.ndarray,
@@ -70,7 +98,7 @@ def control(
     Between two strengths of a path, and beyond its strongest, images move on a straight line.
 
     Args:
-        name: a name in `LINES` or `PATHS`.
+        name: a name in `CONTROLS`.
         x: originals (N, H, W, 3) float32 in [0, 1], on the 8-bit grid.
         target: wanted distances (N,).
         seeds: one for each image, so that an image's noise does not depend on its batch.
@@ -83,13 +111,14 @@ def control(
     Raises:
         ArtattackError: no such control or distance.
     """
-    if name in LINES:
-        rngs = map(np.random.default_rng, seeds)
-        moved = [LINES[name](image, rng, style) for image, rng in zip(x, rngs, strict=True)]
-    elif name in PATHS:
-        moved = [_just_beyond(PATHS[name], x[i], target[i], distance) for i in range(len(x))]
+    if name not in CONTROLS:
+        raise unknown("control", name, CONTROLS)
+    line, path = CONTROLS[name].line, CONTROLS[name].path
+    if line is not None:
+        moved = [line(image, np.random.default_rng(seed), style) for image, seed in zip(x, seeds, strict=True)]
     else:
-        raise unknown("control", name, [*LINES, *PATHS])
+        assert path is not None
+        moved = [_just_beyond(path, x[i], target[i], distance) for i in range(len(x))]
     return match(x, np.stack(moved), target, distance, beyond=True)
 
 
@@ -103,3 +132,91 @@ def _just_beyond(path: Path, x: np.ndarray, target: float, distance: str) -> np.
         else:
             high = middle
     return path(x, high)
+
+
+class CopyEntry(Entry):
+    """What stands at the distance of other entries' perturbations, image by image."""
+
+    kind: ClassVar[str] = "control"
+    reads: ClassVar[str] = "only a distance"
+    copies_others: ClassVar[bool] = True
+
+    like: Names | None = Field(None, description="entries whose distance it copies; default: all it can")
+    distance: DistanceName = Field("l2", description="which distance that is")
+
+    @property
+    def of_style(self) -> bool:
+        """Whether it needs a style, and so copies attacks that have one."""
+        return False
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The distance that is copied."""
+        return {"distance": self.distance}
+
+    def check_beside(self, others: Sequence[Entry]) -> None:
+        """Find out that there is nothing whose distance it could copy."""
+        names = [entry.name for entry in others if not entry.copies_others and (not self.of_style or _styled(entry))]
+        for name in self.like or ():
+            if name not in names:
+                raise ValueError(f"'{self.name}' is like '{name}', which is none of {', '.join(names) or '(none)'}")
+        if not names:
+            raise ValueError(f"'{self.name}' needs an attack whose distance it copies, and there is none")
+
+    def copied(self, attacks: Sequence[Variant]) -> Iterator[Variant]:
+        """Yield those attacks whose distance it copies."""
+        for other in attacks:
+            if other.entry.name in (self.like or [other.entry.name]) and (other.style or not self.of_style):
+                yield other
+
+    def wanted(self, batch: Batch) -> np.ndarray:
+        """Return the distances (N,) of the perturbed images whose distance is copied."""
+        assert batch.variant.matched is not None
+        return np.asarray(
+            DISTANCES[self.distance](as_measured(batch.x), as_measured(batch.images_of(batch.variant.matched)))
+        )
+
+
+class ControlEntry(CopyEntry):
+    """A perturbation with no adversary in it."""
+
+    @classmethod
+    def attacks(cls) -> tuple[str, ...]:
+        """Return the names of the controls."""
+        return tuple(CONTROLS)
+
+    @property
+    def of_style(self) -> bool:
+        """Whether it needs a style."""
+        return CONTROLS[self.attack].of_style
+
+    def variants(self, attacks: Sequence[Variant]) -> Iterator[Variant]:
+        """Yield one for each attack whose distance it copies."""
+        for other in self.copied(attacks):
+            yield Variant(self, other.style if self.of_style else "", matched=other)
+
+    def at_budget(self, variant: Variant, budget: tuple[str, float]) -> Variant:
+        """Return the variant at a budget, where it copies nobody's distance."""
+        return replace(variant, matched=None, budget=budget)
+
+    def starts_from(self, variant: Variant) -> Variant | None:
+        """Return the attack whose distance is copied."""
+        return variant.matched
+
+    def perturb_freely(self, attack: Any, batch: Batch) -> Perturbed:
+        """Move images as far as those whose distance is copied."""
+        return self._moved(batch, self.wanted(batch), self.distance)
+
+    def perturb_to_budget(self, attack: Any, batch: Batch, distance: str, budget: float) -> Perturbed:
+        """Move images as far as the budget goes."""
+        return self._moved(batch, np.full(len(batch.x), budget), distance)._replace(held_to=(distance, budget))
+
+    def _moved(self, batch: Batch, target: np.ndarray, distance: str) -> Perturbed:
+        height, width = batch.x.shape[1:3]
+        style = load_styles(batch.variant.style, (height, width)).mean(0) if self.of_style else None
+        files = perturb(self.attack, batch.x, target, batch.seeds, distance, style)
+        return Perturbed(files, files)
+
+
+def _styled(entry: Entry) -> bool:
+    return any(variant.style for variant in entry.variants(()))

@@ -11,11 +11,11 @@ import numpy as np
 import tensorflow as tf
 from scipy.optimize import minimize
 
-from artattack.attacks.budget import project
 from artattack.attacks.guidance import Guidance
 from artattack.attacks.objective import Objective, Targets, total_variation
+from artattack.attacks.options import StyleOptions
 from artattack.attacks.parametrization import Fourier, Pixel
-from artattack.config import StyleOptions
+from artattack.attacks.projection import project
 from artattack.errors import ArtattackError
 from artattack.tracing import forgetting_gradients
 

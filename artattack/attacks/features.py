@@ -2,7 +2,8 @@
 
 Nothing here is trained, so what training needs is taken out of the hot loop: kernels are binarized once
 instead of at every step, and batch normalization takes the gradient of the affine map it is at inference.
-Forward outputs stay the same to the last bit.
+Forward outputs stay the same to the last bit. Networks of Keras 3 have neither to be taken out: larq needs
+Keras 2, and Keras 3 normalizes at inference by the affine map itself.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import tf_keras
 
 from artattack.attacks.surrogate import surrogate, with_gradient
 from artattack.models.model import Model
-from artattack.models.network import Layer, layer_names, rebuild
+from artattack.models.network import Layer, keras_of, layer_names, rebuild
 
 _KERNELS = {
     "kernel_quantizer": "kernel",
@@ -28,7 +29,7 @@ _KERNELS = {
 class InferenceBatchNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
     """Batch normalization at inference: the same forward operation, the gradient of the affine map it is.
 
-    TensorFlow's own gradient also sums those of mean, variance, scale and offset, which nobody reads here.
+    For Keras 2, whose gradient also sums those of mean, variance, scale and offset, which nobody reads here.
     """
 
     def __init__(self, original: Layer) -> None:
@@ -80,10 +81,11 @@ class Features:
         average_pooling: bool = False,
     ) -> None:
         derivative = surrogate(gradient) if gradient else None
+        average_pool = keras_of(model.network).layers.AveragePooling2D
 
         def replace(layer: Layer) -> Any:
             if average_pooling and type(layer).__name__ == "MaxPooling2D":
-                return _averaged(layer)
+                return average_pool.from_config(layer.get_config())  # both are described by the same words
             if isinstance(layer, tf_keras.layers.BatchNormalization) and list(np.ravel(layer.axis)) in (
                 [3],
                 [-1],
@@ -108,11 +110,6 @@ class Features:
         """Return the layers' outputs, each (N, h, w, C), of images (N, H, W, 3) in [0, 1]."""
         outputs = self.network(self._preprocessing(x), training=False)
         return outputs if isinstance(outputs, list) else [outputs]
-
-
-def _averaged(layer: Layer) -> Layer:
-    keys = ("name", "pool_size", "strides", "padding", "data_format")
-    return tf_keras.layers.AveragePooling2D(**{key: layer.get_config()[key] for key in keys})
 
 
 def _frozen(layer: Layer, derivative: Callable[[tf.Tensor], tf.Tensor] | None) -> tuple[Layer, list[np.ndarray]]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from artattack.config import StyleOptions
+from artattack.attacks.options import StyleOptions
 from artattack.errors import ArtattackError
 from artattack.inputs.labels import class_index, class_name
 from artattack.models.model import Model

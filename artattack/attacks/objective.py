@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from artattack.attacks.features import Features
-from artattack.config import StyleOptions
+from artattack.attacks.options import StyleOptions
 from artattack.errors import ArtattackError
 from artattack.models.model import Model
 from artattack.models.network import layer_names

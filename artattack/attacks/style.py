@@ -13,11 +13,12 @@ from art.attacks import EvasionAttack
 from art.estimators import BaseEstimator
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
-from artattack.attacks.budget import check_budget, match
+from artattack.attacks.budget import match
 from artattack.attacks.descent import Descent, compiled_options
 from artattack.attacks.guidance import Guidance
 from artattack.attacks.objective import Objective
-from artattack.config import StyleOptions, parse_options
+from artattack.attacks.options import StyleOptions, parse_options
+from artattack.attacks.projection import check_budget
 from artattack.distances import DISTANCES
 from artattack.errors import ArtattackError, nearest, unknown
 from artattack.inputs.images import fit, read_image, to_float
@@ -57,7 +58,7 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         batch_size: images painted at once; by default as many as fit in about 2 GiB, 32 at most.
         seed: of jitter, random views and the noise that `init="noise"` starts from.
         verbose: whether to show a progress bar.
-        options: the fields of `artattack.config.StyleOptions`, where each is described.
+        options: the fields of `artattack.attacks.options.StyleOptions`, where each is described.
 
     Raises:
         ArtattackError: an option is unknown or out of range, or a layer, style, mask or class is not there.

@@ -339,7 +339,8 @@ def _native_logits(model: Model, x: Array) -> Array:
         pixels = pixels[..., ::-1] if model.preprocessing.bgr else pixels
         inputs = tf.constant((255.0 * pixels - mean) / std, tf.float32)
         rows.append(np.asarray(tf.cast(model.network(inputs, training=False), tf.float32)))
-    return np.concatenate(rows)
+    outputs: Array = np.concatenate(rows)
+    return outputs if model.outputs is None else outputs[:, model.outputs]
 
 
 def _against_white_box(subject: Subject, found: dict[str, Flips], good: str, bad: str) -> Outcome:

@@ -169,4 +169,4 @@ def with_surrogate(model: Model, name: str) -> Model:
     network = rebuild(model.network, replace=exchange)
     if not replaced:
         raise ArtattackError(f"model '{model.name}': no layer binarizes its inputs")
-    return replace(model, network=network, _compiled={})
+    return replace(model, network=network)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from artattack.config import Images, StyleOptions
+from artattack.attacks.options import StyleOptions
+from artattack.config import ImageSettings
 from artattack.errors import ArtattackError
-from artattack.evaluation.scoring import TOP, top_k
 from artattack.evaluation.tiles import paint_tiles
 from artattack.inputs.images import fit, read_image, save_png, to_float, to_uint8
 from artattack.inputs.styles import load_styles
 from artattack.models.registry import check_model
+from artattack.results.scores import TOP, top_k
 from artattack.runtime import load_tensorflow
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def attack_photo(
     classifiers: Sequence[str],
     size: int | None,
     tile: int | None,
-    images: Images,
+    images: ImageSettings,
     seed: int,
     options: StyleOptions,
 ) -> list[View]:

@@ -172,6 +172,14 @@ def quantize(x: np.ndarray) -> np.ndarray:
     return to_float(to_uint8(x))
 
 
+def as_measured(x: np.ndarray) -> np.ndarray:
+    """Return float images in [0, 1] as distances are measured: their 8-bit values, over 255, in float64.
+
+    Differences of float32 images are off by a little: 8/255 would not be found within 8/255.
+    """
+    return to_uint8(x) / 255.0
+
+
 def save_png(path: Path, image: np.ndarray) -> None:
     """Write uint8 (H, W, 3) as PNG, all or nothing.
 

@@ -8,10 +8,3 @@ def data_dir() -> Path:
     package = Path(__file__).resolve().parents[1]
     installed = package / "_datasets"
     return installed if installed.is_dir() else package.parent / "datasets"
-
-
-def glossary_file() -> Path:
-    """Return the file that says what each column means: in the installed package, or in a checkout beside it."""
-    package = Path(__file__).resolve().parents[1]
-    installed = package / "_datasets" / "columns.md"
-    return installed if installed.is_file() else package.parent / "results" / "README.md"

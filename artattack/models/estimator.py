@@ -56,16 +56,15 @@ class ArtEstimator(TensorFlowV2Classifier):  # type: ignore[misc]
         self.temperature = temperature
         self.probabilities = probabilities
         shape = (*model.input_size, 3) if input_shape is None else tuple(input_shape)
-        classes = int(model.network.output_shape[-1])
         images = tf.TensorSpec((None, *shape), tf.float32)
-        targets = tf.TensorSpec((None, classes), tf.float32)
+        targets = tf.TensorSpec((None, model.classes), tf.float32)
         labels = tf.TensorSpec((None,), tf.int32)
         self._losses = tf.function(self._trace_losses, input_signature=[images, targets])
         self._loss_gradients = tf.function(self._trace_loss_gradients, input_signature=[images, targets])
         self._class_gradients = tf.function(self._trace_class_gradients, input_signature=[images, labels])
         super().__init__(
             model=_Outputs(tf.function(self._trace_outputs, input_signature=[images])),
-            nb_classes=classes,
+            nb_classes=model.classes,
             input_shape=shape,
             loss_object=tf.keras.losses.CategoricalCrossentropy(from_logits=not probabilities, reduction="sum"),
             clip_values=(0.0, 1.0),

@@ -1,15 +1,15 @@
 """Models from files: `.keras`, `.h5` and SavedModel folders of Keras 2 and Keras 3.
 
-A file is data and never gets to run code of its own. Its architecture is read as JSON and checked before
-Keras sees it, since Keras' own safe mode does not cover every format; the graph in a SavedModel is not run.
+A file is data and never gets to run code of its own: its architecture is read as JSON and checked before Keras
+sees it (`untrusted`), and the graph in a SavedModel is not run.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,42 +20,22 @@ import tensorflow as tf
 import tf_keras
 from tf_keras.protobuf import saved_metadata_pb2
 from tf_keras.src.saving.legacy.saved_model import json_utils
-from tf_keras.src.saving.serialization_lib import SafeModeScope
 
 from artattack.errors import ArtattackError
 from artattack.inputs.labels import LabelSpace
 from artattack.models.model import Model, Preprocessing, parse_preprocessing, weights_sha256
-from artattack.models.network import is_binary_convolution, is_convolution, reason, rebuild, with_logits
+from artattack.models.network import (
+    default_layers,
+    final_names,
+    is_binary_convolution,
+    keras_of,
+    reason,
+    rebuild,
+    with_logits,
+)
+from artattack.models.untrusted import check_architecture, check_hdf5, read_member, weights_file
 
-# Layers that hold code, run arbitrary operations, or read files.
-_REFUSED = {
-    "Lambda",
-    "__lambda__",
-    "TensorFlowOpLayer",
-    "ClassMethod",
-    "InstanceMethod",
-    "TFSMLayer",
-    "TorchModuleWrapper",
-    "JaxLayer",
-    "FlaxLayer",
-    "StringLookup",
-    "IntegerLookup",
-    "TextVectorization",
-}
-# Modules whose classes a file may name, with the modules below them. Registered classes name no module.
-_MODULES = re.compile(
-    r"(tf_)?keras(\.(layers|activations|initializers|regularizers|constraints|models|dtype_policies"
-    r"|mixed_precision|ops|engine|src\.models|src\.engine|src\.ops)(\.\w+)*)?"
-    r"|larq\.(layers|quantizers|constraints|activations)"
-)
-_OPERATION_LAYERS = {"TFOpLambda", "SlicingOpLambda"}
-# Functions that a file may name: activations and initializers, and what TensorFlow computes between layers.
-_FUNCTIONS = (tf_keras.activations, tf_keras.initializers)
-_OPERATIONS = re.compile(
-    r"(compat\.v1\.)?((math|nn|linalg|image|__operators__|keras\.activations)\.\w+|broadcast_to|cast|clip_by_value"
-    r"|concat|expand_dims|gather|identity|ones_like|pad|reshape|reverse|roll|shape|slice|split|squeeze|stack"
-    r"|strided_slice|tile|transpose|unstack|where|zeros_like)"
-)
+_SIGMOIDS = {"Sigmoid", "sigmoid", "math.sigmoid", "hard_sigmoid"}
 
 
 def load(
@@ -80,6 +60,7 @@ def load(
             f"model '{path}': say what its network expects, preprocessing=imagenet, caffe, tf, unit or byte, "
             "or mean and std in 0..255"
         )
+    expected = parse_preprocessing(preprocessing)
     network = _functional(path, _read(path))
     size = input_size or network.input_shape[1:3]
     if None in size:
@@ -91,23 +72,30 @@ def load(
         raise ArtattackError(
             f"model '{path}' gives probabilities, but ends in no softmax; save it with logits as output"
         )
+    if _SIGMOIDS & final_names(logits):
+        raise ArtattackError(
+            f"model '{path}' ends in a sigmoid, which scores each class by itself; save it with logits as output"
+        )
     outputs = logits.output_shape[-1]
+    if outputs < 2:
+        raise ArtattackError(
+            f"model '{path}' has {outputs} output, and a classifier one for each of two or more classes; where that "
+            "is the score z of one class against the other, save it with outputs 0 and z"
+        )
     if label_space is not None and len(label_space) != outputs:
         raise ArtattackError(f"model '{path}': a label space of {len(label_space)} classes for {outputs} outputs")
-    binary = sum(map(is_binary_convolution, logits.layers))
-    kind, count = ("binary", binary) if binary else ("conv", sum(map(is_convolution, logits.layers)))
+    style_layers, content_layers = default_layers(logits)
     return Model(
         name=path.stem,
         weights="file",
         weights_sha256=weights_sha256(logits),
-        binary=binary > 0,
+        binary=any(map(is_binary_convolution, logits.layers)),
         network=logits,
         input_size=(int(size[0]), int(size[1])),
-        preprocessing=parse_preprocessing(preprocessing),
+        preprocessing=expected,
         label_space=label_space,
-        # One layer of each quarter of the depth.
-        style_layers=tuple(dict.fromkeys(f"{kind}:{(2 * k + 1) * count // 8}" for k in range(4) if count)),
-        content_layers=(f"{kind}:{count // 2}",) if count else (),
+        style_layers=style_layers,
+        content_layers=content_layers,
     )
 
 
@@ -117,28 +105,52 @@ def _read(path: Path) -> Any:
         if path.is_dir():
             return _read_saved_model(path)
         if path.suffix == ".keras":
-            with zipfile.ZipFile(path) as archive:
-                architecture = archive.read("config.json")
-                version = json.loads(archive.read("metadata.json"))["keras_version"]
-        elif path.suffix in (".h5", ".hdf5"):
-            with h5py.File(path, "r") as file:
-                if "model_config" not in file.attrs:
-                    raise ArtattackError(
-                        f"model '{path}' holds weights without an architecture; load it by weights=PATH "
-                        "with a registry name"
-                    )
-                architecture, version = file.attrs["model_config"], file.attrs.get("keras_version", "2")
-        else:
-            raise ArtattackError(f"model '{path}' is no .keras or .h5 file and no SavedModel folder")
-        _check(path, json.loads(architecture))
-        if str(version).startswith("2"):
-            with SafeModeScope(True):
-                return tf_keras.models.load_model(path, compile=False)
-        return _keras3().models.load_model(path, compile=False, safe_mode=True)
+            return _read_archive(path)
+        if path.suffix in (".h5", ".hdf5"):
+            return _read_hdf5(path)
+        raise ArtattackError(f"model '{path}' is no .keras or .h5 file and no SavedModel folder")
     except ArtattackError:
         raise
     except Exception as error:  # whatever Keras and the readers raise on damaged and foreign files
         raise ArtattackError(f"model '{path}' cannot be loaded: {reason(error)}") from error
+
+
+def _read_archive(path: Path) -> Any:
+    """Build the network that a .keras archive describes, and give it the archive's weights; nothing else is read."""
+    with zipfile.ZipFile(path) as archive:
+        architecture = _uncompiled(json.loads(read_member(archive, "config.json")))
+        keras = _keras(json.loads(read_member(archive, "metadata.json"))["keras_version"])
+    check_architecture(path, architecture, keras)
+    library = _serialization(keras)
+    with library.ObjectSharingScope(), library.SafeModeScope(True):
+        network = library.deserialize_keras_object(architecture)
+    if not isinstance(network, keras.Model):
+        raise _not_functional(path)
+    with weights_file(path) as weights:
+        network.load_weights(weights)
+    return network
+
+
+def _uncompiled(value: Any) -> Any:
+    """Return an architecture without what its models were trained with, which only training needs."""
+    if isinstance(value, dict):
+        return {key: _uncompiled(item) for key, item in value.items() if key != "compile_config"}
+    return [_uncompiled(item) for item in value] if isinstance(value, list) else value
+
+
+def _read_hdf5(path: Path) -> Any:
+    """Load the network in an HDF5 file: its architecture is one attribute, which Keras reads once more."""
+    check_hdf5(path)
+    with h5py.File(path, "r") as file:
+        if "model_config" not in file.attrs:
+            raise ArtattackError(
+                f"model '{path}' holds weights without an architecture; load it by weights=PATH with a registry name"
+            )
+        architecture, version = file.attrs["model_config"], file.attrs.get("keras_version", "2")
+    keras = _keras(version)
+    check_architecture(path, json.loads(_text(architecture)), keras)
+    with _serialization(keras).SafeModeScope(True):
+        return keras.models.load_model(path, compile=False)
 
 
 def _read_saved_model(path: Path) -> Any:
@@ -148,57 +160,39 @@ def _read_saved_model(path: Path) -> Any:
         raise ArtattackError(f"model '{path}' holds a graph but no Keras layers; save it as .keras")
     metadata = saved_metadata_pb2.SavedMetadata()
     metadata.ParseFromString(description.read_bytes())
-    root = next(node.metadata for node in metadata.nodes if node.node_path == "root")
-    _check(path, json.loads(root))
-    architecture = json_utils.decode(root)
-    if not architecture.get("is_graph_network") and architecture["class_name"] != "Sequential":
+    root = json.loads(next(node.metadata for node in metadata.nodes if node.node_path == "root"))
+    if not root.get("is_graph_network") and root["class_name"] != "Sequential":
         raise _not_functional(path)
-    with SafeModeScope(True):
-        network = tf_keras.models.model_from_config(
-            {"class_name": architecture["class_name"], "config": architecture["config"]}
-        )
+    architecture = {"class_name": root["class_name"], "config": root["config"]}
+    check_architecture(path, architecture, tf_keras)
+    with _serialization(tf_keras).SafeModeScope(True):
+        network = tf_keras.models.model_from_config(json_utils.decode(json.dumps(architecture)))
     network.load_weights(path / "variables" / "variables").assert_existing_objects_matched().expect_partial()
     return network
 
 
-def _check(path: Path, architecture: Any) -> None:
-    """Refuse an architecture with anything in it that could run code or touch files."""
-    for part in _parts(architecture):
-        if not _is_harmless(part):
-            what = part["config"]["function"] if part["class_name"] in _OPERATION_LAYERS else part["class_name"]
-            raise ArtattackError(
-                f"model '{path}' contains '{what}', which could run code or touch files; save it without, or "
-                "load its weights alone by weights=PATH with a registry name"
-            )
+def _text(value: Any) -> str:
+    """Return an attribute of an HDF5 file, which older writers stored as bytes."""
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, str):
+        return value
+    raise ValueError("an attribute that should be a text is none")
 
 
-def _parts(value: Any) -> Iterator[dict[str, Any]]:
-    """Every description of a layer, object or function inside an architecture."""
-    if isinstance(value, dict):
-        if "class_name" in value:
-            yield value
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            yield from _parts(item)
-
-
-def _is_harmless(part: dict[str, Any]) -> bool:
-    name, module = part["class_name"], part.get("module")
-    if name in _OPERATION_LAYERS:
-        return _OPERATIONS.fullmatch(part["config"]["function"]) is not None
-    if name == "function":
-        return any(hasattr(functions, str(part["config"])) for functions in _FUNCTIONS)
-    known = module is None or _MODULES.fullmatch(module) is not None
-    return known and name.isidentifier() and name not in _REFUSED
-
-
-def _keras3() -> Any:
+def _keras(version: Any) -> Any:
+    """Return the Keras package that reads the files of a version."""
+    if not _text(version).startswith("3"):
+        return tf_keras
     import keras
 
     if keras.backend.backend() != "tensorflow":
         raise ArtattackError(f"Keras 3 runs on {keras.backend.backend()}; set KERAS_BACKEND=tensorflow")
     return keras
+
+
+def _serialization(keras: Any) -> Any:
+    return import_module(f"{keras.__name__}.src.saving.serialization_lib")
 
 
 def _not_functional(path: Path) -> ArtattackError:
@@ -209,9 +203,9 @@ def _not_functional(path: Path) -> ArtattackError:
 
 def _functional(path: Path, network: Any) -> Any:
     """Return a loaded network as a functional one from one image to one vector."""
-    keras = tf_keras if isinstance(network, tf_keras.Model) else _keras3()
-    if not isinstance(network, keras.Model) or not getattr(network, "inputs", None):
+    if not getattr(network, "inputs", None):
         raise _not_functional(path)
+    keras = keras_of(network)
     if isinstance(network, keras.Sequential):
         network = keras.Model(network.inputs[0], network.outputs[0], name=network.name)
     shapes = [tuple(tensor.shape) for tensor in (*network.inputs, *network.outputs)]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -22,13 +24,25 @@ class Preprocessing:
 
     Attributes:
         mean: per channel, in 0..255, in the network's channel order.
-        std: per channel, in 0..255.
+        std: per channel, in 0..255, above 0.
         bgr: whether the network expects its channels as blue, green, red.
+
+    Raises:
+        ArtattackError: a value is none of these.
     """
 
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (255.0, 255.0, 255.0)
     bgr: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the values, and make tuples of lists and arrays."""
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, _three_numbers(name, getattr(self, name)))
+        if min(self.std) <= 0:
+            raise ArtattackError(f"preprocessing: std takes 3 numbers above 0, not {list(self.std)}")
+        if not isinstance(self.bgr, bool):
+            raise ArtattackError(f"preprocessing: bgr takes true or false, without quotes, not {self.bgr!r}")
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Map images (N, H, W, 3) float32 in [0, 1] to the network's input, same shape and dtype."""
@@ -36,6 +50,20 @@ class Preprocessing:
             x = tf.reverse(x, axis=[-1])
         std = np.asarray(self.std, np.float32)
         return x * tf.constant(255.0 / std, x.dtype) - tf.constant(np.asarray(self.mean, np.float32) / std, x.dtype)
+
+
+def _three_numbers(name: str, values: Any) -> tuple[float, ...]:
+    known = isinstance(values, list | tuple | np.ndarray) and len(values) == 3
+    if not known or not all(_is_finite(value) for value in values):
+        raise ArtattackError(
+            f"preprocessing: {name} takes 3 numbers in 0..255, one for each channel, such as [127.5, 127.5, 127.5], "
+            f"not {' '.join(repr(values).split())}"
+        )
+    return tuple(float(value) for value in values)
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 # By the names Keras gives its modes; `imagenet` is its `torch`, and what every network of larq-zoo expects.
@@ -50,21 +78,38 @@ PREPROCESSING = {
 
 
 def parse_preprocessing(value: str | Mapping[str, Any] | Preprocessing) -> Preprocessing:
-    """Return a preprocessing by its name, or from `mean`, `std` (each of 3 numbers in 0..255) and `bgr`."""
+    """Return a preprocessing by its name, or from `mean`, `std` (each of 3 numbers in 0..255) and `bgr`.
+
+    Raises:
+        ArtattackError: there is no such name or key, or a value is none, or is one of pixels in [0, 1]: a mean
+            or std with no channel at 1 or above, which no network expects of pixels in 0..255. A `Preprocessing`
+            is taken as it is.
+    """
     if isinstance(value, Preprocessing):
         return value
     if isinstance(value, str):
         if value not in PREPROCESSING:
             raise unknown("preprocessing", value, PREPROCESSING)
         return PREPROCESSING[value]
-    wrong = set(value) - {"mean", "std", "bgr"}
+    if not isinstance(value, Mapping):
+        raise ArtattackError(f"preprocessing: give a name ({', '.join(PREPROCESSING)}), or mean and std, not {value!r}")
+    wrong = {str(key) for key in value} - {"mean", "std", "bgr"}
     if wrong:
-        raise unknown("preprocessing key", str(min(wrong)), ("mean", "std", "bgr"))
-    default = PREPROCESSING["byte"]
-    mean, std = (tuple(float(v) for v in value.get(key, getattr(default, key))) for key in ("mean", "std"))
-    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-        raise ArtattackError(f"preprocessing: mean and std take 3 numbers each, std above 0, not {mean} and {std}")
-    return Preprocessing(mean, std, bool(value.get("bgr", False)))
+        raise unknown("preprocessing key", min(wrong), ("mean", "std", "bgr"))
+    preprocessing = replace(PREPROCESSING["byte"], **value)
+    fractions = {
+        name: [round(255 * number, 3) for number in numbers]
+        for name, numbers in (("mean", preprocessing.mean), ("std", preprocessing.std))
+        if 0 < max(map(abs, numbers)) < 1
+    }
+    if fractions:
+        written = " and ".join(f"{name} {list(value[name])}" for name in fractions)
+        meant = ", ".join(f"{name}: {numbers}" for name, numbers in fractions.items())
+        raise ArtattackError(
+            f"preprocessing: {written} would be right for pixels in [0, 1], but both are in 0..255: multiply by 255, "
+            f"{meant}"
+        )
+    return preprocessing
 
 
 @dataclass(eq=False)
@@ -76,12 +121,14 @@ class Model:
         weights: `imagenet`, `bundled`, `random` or `file`.
         weights_sha256: hash of the weights' values.
         binary: whether the network has binarized layers.
-        network: functional Keras network from preprocessed images (N, h, w, 3) to logits (N, K).
+        network: functional Keras network from preprocessed images (N, h, w, 3) to logits, of which the model's
+            own (N, K) are all or some.
         input_size: (h, w) in pixels at which the network classifies.
         preprocessing: applied to images in [0, 1] before the network.
-        label_space: ImageNet class of each logit, or None where the classes are not ImageNet's.
+        label_space: ImageNet class of each of the model's K logits, or None where the classes are not ImageNet's.
         style_layers: default layers for style, as specifications (`binary:3` or a name).
         content_layers: default layers for content, likewise.
+        outputs: which of the network's outputs are the model's logits, in order; None for all.
     """
 
     name: str
@@ -94,14 +141,60 @@ class Model:
     label_space: LabelSpace | None
     style_layers: tuple[str, ...]
     content_layers: tuple[str, ...]
-    _compiled: dict[tuple[int, int], Callable[[tf.Tensor], tf.Tensor]] = field(default_factory=dict, repr=False)
+    outputs: tuple[int, ...] | None = None
+    # Not among the arguments, so that a changed copy (`dataclasses.replace`) starts with none of the original's.
+    _compiled: dict[tuple[int, int], Callable[[tf.Tensor], tf.Tensor]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+
+    @property
+    def classes(self) -> int:
+        """How many classes the model tells apart: the K of its logits."""
+        return int(self.network.output_shape[-1]) if self.outputs is None else len(self.outputs)
+
+    def restricted_to(self, classes: LabelSpace) -> Model:
+        """Return a model of the same network that knows only some of its classes, and chooses among them.
+
+        What an image set of fewer classes than ImageNet asks of a classifier (ImageNet-A and -R, Hendrycks et
+        al., CVPR and ICCV 2021), for attacks to see as well.
+
+        Args:
+            classes: the ImageNet classes to keep, two or more; their order does not matter.
+
+        Returns:
+            A model whose logits (N, len(classes)) are those of the classes, in this model's order, and whose
+            `label_space` says which they are. It shares this model's network.
+
+        Raises:
+            ArtattackError: the model's classes are not ImageNet's, it lacks one of them, or they are fewer than two.
+        """
+        if self.label_space is None:
+            raise ArtattackError(
+                f"model '{self.name}' cannot be restricted to some ImageNet classes: it has no label_space that says "
+                "which its outputs are"
+            )
+        if missing := sorted(set(classes) - set(self.label_space)):
+            more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+            raise ArtattackError(
+                f"model '{self.name}' cannot be restricted to ImageNet class {missing[0]}{more}: it has no such class"
+            )
+        kept = [k for k, index in enumerate(self.label_space) if index in set(classes)]
+        if len(kept) < 2:
+            raise ArtattackError(f"model '{self.name}' cannot be restricted to {len(kept)} of its classes; give two")
+        outputs = range(self.classes) if self.outputs is None else self.outputs
+        return replace(
+            self,
+            label_space=tuple(self.label_space[k] for k in kept),
+            outputs=tuple(outputs[k] for k in kept),
+        )
 
     def logits(self, x: tf.Tensor) -> tf.Tensor:
         """Return logits (N, K) float32 of images (N, H, W, 3) float32 in [0, 1]; differentiable.
 
         Images of another size are resized to `input_size`, see `resize`.
         """
-        return tf.cast(self.network(self.preprocessing(resize(x, self.input_size)), training=False), tf.float32)
+        logits = tf.cast(self.network(self.preprocessing(resize(x, self.input_size)), training=False), tf.float32)
+        return logits if self.outputs is None else tf.gather(logits, self.outputs, axis=1)
 
     def predict(self, x: NDArray[Any], batch_size: int = 32) -> NDArray[Any]:
         """Return logits (N, K) float32 of images (N, H, W, 3) in [0, 1], compiled, in batches."""
@@ -115,7 +208,7 @@ class Model:
         batches = [
             compiled(tf.constant(x[i : i + batch_size], tf.float32)).numpy() for i in range(0, len(x), batch_size)
         ]
-        return np.concatenate(batches) if batches else np.zeros((0, self.network.output_shape[-1]), np.float32)
+        return np.concatenate(batches) if batches else np.zeros((0, self.classes), np.float32)
 
 
 def weights_sha256(network: Any) -> str:

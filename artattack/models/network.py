@@ -100,7 +100,8 @@ def rebuild(
 def reason(error: Exception) -> str:
     """Return the one line of an exception that says most: Keras puts the layer first and the cause below."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    lines = [line for line in lines if not line.startswith("Exception encountered")] or lines
+    causes = [cause for line in lines if (cause := line.partition("Exception encountered: ")[2])]
+    lines = causes[-1:] or [line for line in lines if not line.startswith("Exception encountered")] or lines
     return lines[0][:200] if lines else type(error).__name__
 
 
@@ -119,9 +120,7 @@ def _pools_everything(layer: Layer) -> bool:
 def with_logits(network: Network) -> Network:
     """Return the network without its final softmax, if it has one: outputs (N, K) are logits."""
     last = network.output._keras_history[0]
-    config = last.get_config()
-    names = (type(last).__name__, config.get("activation"), config.get("function"))
-    if not {"Softmax", "softmax", "nn.softmax"}.intersection(name for name in names if isinstance(name, str)):
+    if not {"Softmax", "softmax", "nn.softmax"} & final_names(network):
         return network
     if not getattr(last, "weights", None):  # a softmax layer of its own
         return keras_of(network).Model(network.input, last.input, name=network.name)
@@ -130,6 +129,14 @@ def with_logits(network: Network) -> Network:
         return type(layer).from_config({**layer.get_config(), "activation": "linear"}) if layer is last else None
 
     return rebuild(network, replace=linear)
+
+
+def final_names(network: Network) -> set[str]:
+    """Return what the last layer goes by: its class, its activation, the function it computes."""
+    last = network.output._keras_history[0]
+    config = last.get_config()
+    names = (type(last).__name__, config.get("activation"), config.get("function"))
+    return {name for name in names if isinstance(name, str)}
 
 
 def is_binary_convolution(layer: Layer) -> bool:

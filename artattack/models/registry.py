@@ -6,6 +6,7 @@ import random
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from artattack.errors import ArtattackError, unknown
 from artattack.inputs.labels import IMAGENET, LabelSpace, class_index
-from artattack.models import keras_applications, larq_zoo, quicknet_tiny
+from artattack.models import bundled, keras_applications, larq_zoo
 from artattack.models.info import ModelInfo
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def _efficientnet_lite(variant: str, size: int) -> ModelInfo:
 _INFOS = {
     info.name: info
     for info in (
-        quicknet_tiny.NETWORK,
+        *bundled.NETWORKS,
         *(_efficientnet_lite(f"lite{k}", size) for k, size in enumerate((224, 240, 260))),
         *larq_zoo.NETWORKS,
         *keras_applications.NETWORKS,
@@ -74,22 +75,41 @@ def load_model(
             `bgr`; by default the model's own. A file needs one.
         label_space: the ImageNet class of each output: `imagenet`, a list of indices, wnids or names, or the
             path of a text file with one a line. By default the model's own; a file's are foreign, None.
-        seed: of random weights.
+        seed: of random weights, from 0 to 2^32 - 1.
 
     Raises:
-        ArtattackError: no such model or weights, or they do not fit together.
+        ArtattackError: no such model or weights, they do not fit together, or fewer than two classes.
     """
-    size = (input_size, input_size) if isinstance(input_size, int) else input_size
-    space = None if label_space is None else parse_label_space(label_space)
     check_model(spec)
+    size = _parse_size(input_size)
+    space = None if label_space is None else parse_label_space(label_space)
+    if space is not None and len(space) < 2:
+        raise ArtattackError(
+            f"model '{spec}': a label space of {len(space)} classes; a classifier chooses among two or more"
+        )
+    if not _is_whole(seed, 0) or seed >= 2**32:
+        raise ArtattackError(f"model '{spec}': the seed is a whole number from 0 to 2^32 - 1, not {seed!r}")
     info = _INFOS.get(str(spec))
     if info is not None:
-        return _load_registered(info, weights, size, preprocessing, space, seed)
+        return _load_registered(info, weights, size, preprocessing, space, int(seed))
     if weights is not None:
         raise ArtattackError(f"model '{spec}': a file holds its weights; leave out weights={weights}")
     from artattack.models import local
 
     return local.load(Path(spec), preprocessing, space, size)
+
+
+def _parse_size(input_size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    if input_size is None:
+        return None
+    sides = tuple(input_size) if isinstance(input_size, tuple | list) else (input_size, input_size)
+    if len(sides) != 2 or not all(_is_whole(side, 1) for side in sides):
+        raise ArtattackError(f"input_size is a side, or height and width, in whole pixels above 0, not {input_size!r}")
+    return int(sides[0]), int(sides[1])
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def check_model(spec: str | Path) -> None:
@@ -108,7 +128,13 @@ def parse_label_space(label_space: str | Path | Sequence[int | str]) -> LabelSpa
             return IMAGENET
         if not Path(label_space).is_file():
             raise ArtattackError(f"label space '{label_space}' is neither 'imagenet', a list, nor a text file")
-        label_space = [line.strip() for line in Path(label_space).read_text().splitlines() if line.strip()]
+        try:
+            text = Path(label_space).read_text(encoding="utf-8-sig")  # an editor may have put a mark in front
+        except (OSError, UnicodeDecodeError) as error:
+            raise ArtattackError(f"label space '{label_space}' cannot be read as text: {error}") from error
+        label_space = [line.strip() for line in text.splitlines() if line.strip()]
+    elif not isinstance(label_space, Sequence | np.ndarray):
+        raise ArtattackError(f"a label space is a list in the order of the outputs, not {label_space!r}")
     indices = tuple(class_index(str(item)) for item in label_space)
     if len(set(indices)) < len(indices):
         twice = next(item for k, item in enumerate(label_space) if indices[k] in indices[:k])
@@ -128,7 +154,8 @@ def _load_registered(
     from artattack.models.network import rebuild, with_logits
 
     chosen = _chosen_weights(info, weights)
-    own_space = quicknet_tiny.label_space() if info.family == "bundled" else IMAGENET
+    expected = parse_preprocessing(info.preprocessing if preprocessing is None else preprocessing)
+    own_space = bundled.label_space(info.name) if info.family == "bundled" else IMAGENET
     space = own_space if space is None else space
     fixed = chosen in ("imagenet", "bundled") or info.family == "efficientnet_lite"
     if fixed and len(space) != len(own_space):
@@ -143,7 +170,7 @@ def _load_registered(
         binary=info.binary,
         network=network,
         input_size=size or info.input_size,
-        preprocessing=parse_preprocessing(preprocessing or info.preprocessing),
+        preprocessing=expected,
         label_space=space,
         style_layers=info.style_layers,
         content_layers=info.content_layers,
@@ -165,6 +192,7 @@ def _chosen_weights(info: ModelInfo, weights: str | Path | None) -> str | Path:
 def _build(info: ModelInfo, weights: str | Path, classes: int, seed: int) -> Any:
     """Build a network and give it its weights; see `load_model` for the errors."""
     from artattack.models.network import reason
+    from artattack.models.untrusted import weights_file
 
     build = _builder(info.family)
     if weights == "random":
@@ -172,10 +200,13 @@ def _build(info: ModelInfo, weights: str | Path, classes: int, seed: int) -> Any
             return build(info, weights, classes)
     if isinstance(weights, Path):
         try:
-            return build(info, weights, classes)
+            if info.family == "efficientnet_lite":
+                return build(info, weights, classes)
+            with weights_file(weights) as checked:
+                return build(info, checked, classes)
         except ArtattackError:
             raise
-        except (ValueError, KeyError, OSError) as error:
+        except Exception as error:  # whatever Keras and the readers raise on damaged and foreign files
             raise ArtattackError(
                 f"'{weights}' does not fit model '{info.name}' with {classes} classes: {reason(error)}"
             ) from error
@@ -189,7 +220,7 @@ def _builder(family: str) -> Any:
         from artattack.models import efficientnet_lite  # imports TensorFlow
 
         return lambda info, weights, classes: efficientnet_lite.build(info.source, weights)
-    return {"bundled": quicknet_tiny, "larq_zoo": larq_zoo, "keras_applications": keras_applications}[family].build
+    return {"bundled": bundled, "larq_zoo": larq_zoo, "keras_applications": keras_applications}[family].build
 
 
 def _download(info: ModelInfo, classes: int) -> Any:

@@ -8,21 +8,28 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from artattack.report.tables import at_own_distance, untrained
-from artattack.results.comparison import SIMILARITIES
-from artattack.results.records import RANDOM, attack_labels, variant_labels
+from artattack.distances import DISTANCES
+from artattack.report.tables import untrained
+from artattack.results.records import (
+    CONTROL,
+    RANDOM,
+    at_own_distance,
+    attack_labels,
+    controls_of,
+    kind_in_words,
+    perturbed_of,
+    variant_labels,
+)
 from artattack.results.run_folder import RunFolder
 
 # Apart for any colour vision, at least 3 to 1 on the page's paper both light and dark; grey is for what is beside.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#C0679A", "#AD7D00", "#7B6FD0")
 GREY = "#8A8A8A"
-MEASURES = {
+_RATES = {
     "flip_rate": "flip rate",
     "success_rate": "success rate",
     "mean_confidence_shift": "mean confidence shift",
 }
-_PANELS = {"style": "Style attacks", "baseline": "Baselines", "control": "Controls"}
-_UNITS = {"l2": "L2, image units", "linf": "Linf, image units", "ssim": "SSIM", "delta_e": "CIEDE2000"}
 
 
 class Point(NamedTuple):
@@ -50,7 +57,7 @@ class Dots(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """Curves of one kind: name -> distance -> point; beside them the best control's values, where there is one."""
+    """Curves of one kind: name -> distance -> point; beside them the strongest control's values, where there is one."""
 
     title: str
     curves: dict[str, dict[float, Point]]
@@ -80,9 +87,9 @@ class Curves(NamedTuple):
 
 def flip_rates(run: RunFolder) -> Dots:
     """Return the flip rates at each attack's own distance, each attack followed by the controls matched to it."""
-    rows = at_own_distance(run.summary)
-    rows = rows[rows["kind"].isin(list(_PANELS)) & rows["flip_rate"].notna()]
-    rows = rows.assign(label=variant_labels(rows), attack_label=attack_labels(rows), control=rows["kind"] == "control")
+    rows = perturbed_of(at_own_distance(run.summary))
+    rows = rows[rows["flip_rate"].notna()]
+    rows = rows.assign(label=variant_labels(rows), attack_label=attack_labels(rows), control=rows["kind"] == CONTROL)
     rows["of"] = rows["matched_to"].fillna(rows["label"])
     order = {name: n for n, name in enumerate(rows["of"].drop_duplicates())}
     rows = rows.sort_values("of", key=lambda names: names.map(order), kind="stable")
@@ -102,37 +109,40 @@ def flip_rates(run: RunFolder) -> Dots:
 def curves(run: RunFolder) -> Iterator[Curves]:
     """Yield what budgets give: a figure for each distance, classifier and measure."""
     loud = untrained(run)
-    table = run.curves.assign(label=attack_labels(run.curves))
+    table = perturbed_of(run.curves.assign(label=attack_labels(run.curves)))
+    kinds = table["kind"].unique()
     taken: set[str] = set()
     for (distance, classifier), rows in table.groupby(["budget_distance", "classifier"], sort=False):
-        falls = distance in SIMILARITIES
-        for measure, name in MEASURES.items():
+        known_distance = DISTANCES.get(str(distance))
+        untouched = known_distance.untouched if known_distance else 0.0
+        falls = untouched > 0
+        for measure, name in _RATES.items():
             known = rows[rows[measure].notna()].sort_values("budget", ascending=not falls, kind="stable")
             if known.empty:
                 continue
-            untouched = 1.0 if falls else 0.0
             start = {untouched: Point(0.0, 0.0, 0.0)}
-            controls = known[known["kind"] == "control"].groupby("budget", sort=False)[measure]
-            # A control is the better the lower confidence falls.
-            best = controls.min() if measure == "mean_confidence_shift" else controls.max()
-            beside = dict(zip([untouched, *best.index], [0.0, *best], strict=True)) if len(best) else {}
+            controls = controls_of(known).groupby("budget", sort=False)[measure]
+            # The lower confidence falls, the stronger the control.
+            strongest = controls.min() if measure == "mean_confidence_shift" else controls.max()
+            beside = {untouched: 0.0, **dict(zip(strongest.index.tolist(), strongest.tolist(), strict=True))}
+            beside = beside if len(strongest) else {}
             panels = [
                 Panel(
-                    title,
+                    f"{kind_in_words(kind).capitalize()}s",
                     {
                         marked(str(label), loud): start
                         | dict(zip(group["budget"], _points(group, measure), strict=True))
                         for label, group in of_kind.groupby("label", sort=False)
                     },
-                    {} if kind == "control" else beside,
+                    {} if kind == CONTROL else beside,
                 )
-                for kind, title in _PANELS.items()
+                for kind in kinds
                 if len(of_kind := known[known["kind"] == kind])
             ]
             yield Curves(
                 _file_name(f"{measure}-{distance}-{classifier}", taken),
                 f"{name[0].upper()}{name[1:]} of {marked(str(classifier), loud)} against {distance}",
-                _UNITS.get(str(distance), str(distance)),
+                known_distance.axis if known_distance else str(distance),
                 name,
                 panels,
                 falls,
@@ -176,10 +186,10 @@ def marked(name: str, names: set[str]) -> str:
 
 def _file_name(text: str, taken: set[str]) -> str:
     """Return a name that any file system and any HTML element takes, each once."""
-    name = plain = re.sub(r"[^A-Za-z0-9.]+", "-", text.replace("_rate", "-rate")).strip("-.")
+    name = safe = re.sub(r"[^A-Za-z0-9.]+", "-", text.replace("_rate", "-rate")).strip("-.")
     count = 1
     while name.lower() in taken:
         count += 1
-        name = f"{plain}-{count}"
+        name = f"{safe}-{count}"
     taken.add(name.lower())
     return name

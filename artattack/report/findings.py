@@ -7,14 +7,13 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from artattack.report.tables import Cell, Row, at_own_distance, clean_error, labelled, rate, untrained
-from artattack.results.comparison import verdicts
+from artattack.report.tables import Cell, Row, clean_error, labelled, rate, untrained
+from artattack.results.against_controls import verdicts_in_words
+from artattack.results.records import at_own_distance, kind_in_words, perturbed_of
 from artattack.results.run_folder import RunFolder
 
-_STRONGEST = {"style": "style attack", "baseline": "baseline", "control": "control"}
 
-
-class Key(NamedTuple):
+class KeyFigures(NamedTuple):
     """The key figures of a classifier: how it does on untouched images, and what flips it most."""
 
     classifier: str
@@ -24,16 +23,18 @@ class Key(NamedTuple):
     strongest: dict[str, tuple[str, Cell] | None]
 
 
-def key_figures(run: RunFolder) -> list[Key]:
+def key_figures(run: RunFolder) -> list[KeyFigures]:
     """Return the key figures of each classifier, everything at its own distance."""
     summary = labelled(at_own_distance(run.summary))
     summary = summary[summary["classifier"].notna()]
     marked = untrained(run)
+    kinds = perturbed_of(summary)["kind"].unique()
     found = []
     for classifier, rows in summary.groupby("classifier", sort=False):
         first = _most(rows, "n")
         strongest: dict[str, tuple[str, Cell] | None] = {}
-        for kind, name in _STRONGEST.items():
+        for kind in kinds:
+            name = kind_in_words(kind)
             of_kind = rows[(rows["kind"] == kind) & rows["flip_rate"].notna()]
             strongest[name] = None
             if len(of_kind):
@@ -41,7 +42,7 @@ def key_figures(run: RunFolder) -> list[Key]:
                 cell = rate(best, "flip_rate", "flips")
                 strongest[name] = str(best["label"]), cell._replace(untrained=best["label"] in marked)
         classes: str = "" if pd.isna(first["classes"]) else str(first["classes"])
-        found.append(Key(str(classifier), classes, str(first["n"]), clean_error(first), strongest))
+        found.append(KeyFigures(str(classifier), classes, str(first["n"]), clean_error(first), strongest))
     return found
 
 
@@ -50,12 +51,12 @@ def _most(rows: pd.DataFrame, column: str) -> Row:
     return rows.sort_values(column, ascending=False, kind="stable").iloc[0].to_dict()
 
 
-def in_words(keys: list[Key]) -> Iterator[str]:
+def in_words(keys: list[KeyFigures]) -> Iterator[str]:
     """Say of each classifier how it does on untouched images and what flips it most."""
     for key in keys:
         if key.clean_error.text:
             start = (
-                f"Untouched, {key.classifier} gets {key.clean_error.note} images wrong whose class it knows, "
+                f"Untouched, {key.classifier} is wrong on {key.clean_error.note} images whose class it knows: "
                 f"{key.clean_error.text}."
             )
         else:
@@ -75,24 +76,24 @@ def _sentence(parts: list[str]) -> str:
 
 
 class Verdicts(NamedTuple):
-    """Whether attacks beat the best control: how many do, and each in words, by verdict."""
+    """Whether attacks beat their controls: how many do, and each in words, by verdict."""
 
     counts: str
     groups: dict[str, list[str]]
 
 
 _VERDICTS = {
-    "beats": "with more flips than the best control",
-    "no better": "not shown to have more flips than the best control",
-    "worse": "with fewer flips than the best control",
+    "beats": "with more flips than every control",
+    "no better": "not shown to have more flips than every control",
+    "worse": "with fewer flips than some control",
     "no control": "without a control at the same distance",
 }
 
 
 def against_controls(controls: pd.DataFrame) -> Verdicts:
-    """Say of the rows of `compare_to_controls` whether attacks beat the best control."""
+    """Say of the rows of `judge_against_controls` whether attacks beat their controls."""
     groups = {
-        words: list(verdicts(rows))
+        words: list(verdicts_in_words(rows))
         for verdict, words in _VERDICTS.items()
         if len(rows := controls[controls["verdict"] == verdict])
     }

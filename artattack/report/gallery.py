@@ -12,7 +12,7 @@ from PIL import Image
 
 from artattack.errors import ArtattackError
 from artattack.inputs.images import read_image
-from artattack.results.records import variant_labels
+from artattack.results.records import CONTROL, at_own_distance, perturbed_of, variant_labels
 from artattack.results.run_folder import RunFolder
 
 LIMIT = 96  # pictures on the page
@@ -22,7 +22,7 @@ _QUALITY = 76
 _CLIPPED = 2.0  # per cent of the values that an amplified change may leave out
 
 
-class View(NamedTuple):
+class SeenBy(NamedTuple):
     """What one classifier saw before and after."""
 
     classifier: str
@@ -44,7 +44,7 @@ class Picture(NamedTuple):
     change: str
     factor: int
     distances: str
-    views: list[View]
+    views: list[SeenBy]
 
     @property
     def flipped(self) -> bool:
@@ -71,13 +71,13 @@ def gallery(run: RunFolder, limit: int = LIMIT) -> Gallery:
         limit: at most so many.
     """
     records = run.records
-    shown = records[records["kind"].isin(["style", "baseline", "control"]) & records["budget"].isna()]
+    shown = perturbed_of(at_own_distance(records))
     shown = shown[shown["error"].isna() & shown["file"].notna()]
     shown = shown.assign(label=variant_labels(shown))
     images = list(shown["image"].drop_duplicates())
     counts = shown.drop_duplicates(["label", "image"]).groupby("label", sort=False)["kind"].agg(["first", "size"])
     total = int(counts["size"].sum())
-    controls = [label for label, kind in counts["first"].items() if kind == "control"]
+    controls = [label for label, kind in counts["first"].items() if kind == CONTROL]
     attacks = [label for label in counts.index if label not in controls]
     if total <= limit:
         shares = dict.fromkeys(counts.index, len(images))
@@ -124,7 +124,7 @@ def _picture(run: RunFolder, label: str, rows: pd.DataFrame, files: dict[str, st
         *keys,
         factor,
         f"L2 {first['l2']:.1f}, Linf {first['linf']:.3f}, SSIM {first['ssim']:.2f}",
-        [_view(row) for row in rows.to_dict("records")],
+        [_seen_by(row) for row in rows.to_dict("records")],
     )
 
 
@@ -139,14 +139,14 @@ def amplified(original: np.ndarray, perturbed: np.ndarray) -> tuple[int, np.ndar
     return factor, (127.5 + factor * change).clip(0, 255).astype(np.uint8)
 
 
-def _view(row: dict[Any, Any]) -> View:
+def _seen_by(row: dict[Any, Any]) -> SeenBy:
     outcomes = ("success", "flip")  # a success is a flip, and says more
     outcome = next((name for name in outcomes if pd.notna(row[name]) and row[name]), "")
     before, after = (
         f"{_text(row[f'top1_name_{when}'])} {row[f'top1_confidence_{when}']:.0%}" for when in ("before", "after")
     )
     untrained = _text(row["classifier_weights"]) == "random"
-    return View(_text(row["classifier"]), untrained, before, after, outcome)
+    return SeenBy(_text(row["classifier"]), untrained, before, after, outcome)
 
 
 def _text(value: Any) -> str:

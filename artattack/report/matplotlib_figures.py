@@ -13,8 +13,8 @@ import pandas as pd
 from artattack.errors import ArtattackError
 from artattack.report.figures import COLOURS, GREY, Curves, Dots, Panel, curves, flip_rates, marked
 from artattack.report.tables import untrained
-from artattack.results.comparison import transfer_matrix
 from artattack.results.run_folder import RunFolder
+from artattack.results.summary import transfer_matrix
 
 _STYLE = {
     "font.size": 9,
@@ -112,7 +112,7 @@ def _panel(figure: Curves, panel: Panel, axes: Any) -> None:
     axes.set_xlabel(figure.across)
     axes.grid(alpha=0.25)
     if panel.beside:
-        axes.plot([*panel.beside], [*panel.beside.values()], ":", color=GREY, label="best control at each budget")
+        axes.plot([*panel.beside], [*panel.beside.values()], ":", color=GREY, label="strongest control at each budget")
     for (name, curve), colour, marker in zip(panel.curves.items(), cycle(COLOURS), cycle(_MARKERS), strict=False):
         values, low, high = zip(*curve.values(), strict=True)
         axes.fill_between([*curve], low, high, color=colour, alpha=0.1, linewidth=0)

@@ -7,7 +7,7 @@ import hashlib
 import json
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 from markupsafe import Markup
@@ -16,13 +16,15 @@ from artattack.files import write_file
 from artattack.report import findings, plotly_figures, tables, transfer
 from artattack.report.figures import Curves, Dots, curves, flip_rates, numbers
 from artattack.report.gallery import gallery
-from artattack.report.glossary import glossary
+from artattack.results.columns import TABLES
+from artattack.results.glossary import Entry, entries
+from artattack.results.records import at_own_distance, kind_in_words, perturbed_of
 from artattack.results.run_folder import RunFolder
 
 _HASHES = 1000  # images whose hashes are listed
 
 
-class Shown(NamedTuple):
+class ShownFigure(NamedTuple):
     """A figure of the page: its id and title, each panel's title and data for Plotly, and its numbers as a table."""
 
     id: str
@@ -32,13 +34,13 @@ class Shown(NamedTuple):
     rows: list[list[str]]
 
 
-class Table(NamedTuple):
+class ShownTable(NamedTuple):
     """A table of the page."""
 
     id: str
     title: str
     caption: str
-    columns: tuple[tables.Column, ...]
+    columns: list[tables.Field]
     rows: list[list[tables.Cell]]
     open: bool = True
 
@@ -104,7 +106,7 @@ def render(run: RunFolder) -> str:
         skipped=findings.skipped(run),
         failures=failures,
         failed=failed,
-        glossary=glossary(),
+        glossary=_glossary(),
         untrained=[name for name, model in config.get("models", {}).items() if model.get("weights") == "random"],
         config=json.dumps(config.get("benchmark", {}), indent=2, ensure_ascii=False),
         style=Markup((own / "report.css").read_text("utf-8")),
@@ -113,30 +115,44 @@ def render(run: RunFolder) -> str:
     )
 
 
+def _glossary() -> dict[str, list[Entry]]:
+    """Return what the columns of a run's files mean, by file."""
+    return {name: entries(columns) for name, columns in TABLES.items() if name.endswith(".csv")}
+
+
 def _policy_hash(script: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-def _attacks(run: RunFolder) -> dict[str, int]:
-    """Return how many variants of each kind the run has at their own distance."""
-    rows = tables.labelled(tables.at_own_distance(run.summary)).drop_duplicates("label")
-    return {kind: int((rows["kind"] == kind).sum()) for kind in ("style", "baseline", "control")}
+def _attacks(run: RunFolder) -> str:
+    """Say how many attacks of each kind the run has at their own distance: `2 style attacks and 1 control`."""
+    rows = perturbed_of(tables.labelled(at_own_distance(run.summary))).drop_duplicates("label")
+    counts = rows["kind"].value_counts(sort=False)
+    parts = [f"{count} {kind_in_words(str(kind))}{'s' * (count != 1)}" for kind, count in counts.items()]
+    return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part) or "no attack"
 
 
-def _shown(figure: Dots | Curves) -> Shown:
+def _shown(figure: Dots | Curves) -> ShownFigure:
     if isinstance(figure, Dots):
         panels = [("", Markup(plotly_figures.dots(figure)))]
     else:
         panels = [(panel.title, Markup(plotly_figures.panel(figure, panel))) for panel in figure.panels]
-    return Shown(figure.id, figure.title, panels, *numbers(figure))
+    return ShownFigure(figure.id, figure.title, panels, *numbers(figure))
 
 
-def _tables(run: RunFolder) -> list[Table]:
+def _tables(run: RunFolder) -> list[ShownTable]:
     marked = tables.untrained(run)
 
-    def table(name: str, title: str, caption: str, rows: pd.DataFrame, *, is_open: bool = True) -> Table:
-        columns: tuple[tables.Column, ...] = getattr(tables, name.upper())
-        return Table(name, title, caption, columns, tables.cells(rows, columns, marked), is_open)
+    def table(
+        id: str,
+        title: str,
+        caption: str,
+        rows: pd.DataFrame,
+        fields: tuple[tables.Field, ...],
+        *,
+        is_open: bool = True,
+    ) -> ShownTable:
+        return ShownTable(id, title, caption, *tables.fill(rows, fields, marked), is_open)
 
     made = [
         table(
@@ -144,12 +160,16 @@ def _tables(run: RunFolder) -> list[Table]:
             "All attacks and controls",
             "Rates with their 95 % Wilson intervals in percent, and what they count; summary.csv has more columns.",
             tables.labelled(run.summary),
+            tables.SUMMARY_FIELDS,
         ),
         table(
             "controls",
-            "Attacks against the best control at the same distance",
-            "Paired by image: Newcombe's interval of the difference, exact McNemar test, Holm's correction.",
+            "Attacks against the controls at the same distance",
+            "An attack beats its controls if it flips more than every one of them, and is worse if it flips less than "
+            "some. The control named is the one that decides. Paired by image: Newcombe's interval of the difference, "
+            "exact McNemar tests, Holm's correction for the number of attacks.",
             run.controls,
+            tables.CONTROL_FIELDS,
         ),
         table(
             "areas",
@@ -157,20 +177,22 @@ def _tables(run: RunFolder) -> list[Table]:
             "Area under each curve over its width, which is the mean over distances from 0 to the largest budget, with "
             "95 % bootstrap intervals.",
             tables.labelled(run.areas),
+            tables.AREA_FIELDS,
         ),
         table(
             "pairs",
-            "Attacks against each other",
+            "Attacks beside each other",
             "At their own distances, which differ: see the distances in the first table.",
             run.pairs,
+            tables.PAIR_FIELDS,
             is_open=False,
         ),
     ]
     return [table for table in made if table.rows]
 
 
-def _checks(run: RunFolder) -> Table | None:
+def _checks(run: RunFolder) -> ShownTable | None:
     if run.checks is None:
         return None
-    rows: list[list[Any]] = tables.cells(run.checks, tables.CHECKS, tables.untrained(run))
-    return Table("check-results", "Sanity checks", "docs/checks.md says what each is about.", tables.CHECKS, rows)
+    filled = tables.fill(run.checks, tables.CHECK_FIELDS, tables.untrained(run))
+    return ShownTable("check-results", "Sanity checks", "docs/checks.md says what each is about.", *filled)

@@ -36,10 +36,10 @@ def dots(figure: Dots) -> str:
             {
                 "type": "scatter",
                 "mode": "markers",
-                "name": plain(name),
+                "name": escaped(name),
                 "x": [point.value for _, _, point in known],
                 "y": [line + shift for line, _, _ in known],
-                "text": [plain(row) for _, (row, _), _ in known],
+                "text": [escaped(row) for _, (row, _), _ in known],
                 "customdata": [point[1:] for _, _, point in known],
                 "hovertemplate": "%{text}<br>%{x:.0%} [%{customdata[0]:.0%}, %{customdata[1]:.0%}]",
                 # Controls are hollow.
@@ -75,7 +75,7 @@ def dots(figure: Dots) -> str:
         "yaxis": _AXIS
         | {
             "tickvals": list(range(lines)),
-            "ticktext": [plain(name) if not control else f"<i>{plain(name)}</i>" for name, control in figure.rows],
+            "ticktext": [escaped(name) if not control else f"<i>{escaped(name)}</i>" for name, control in figure.rows],
             "range": [lines - 0.4, -0.6],
             "zeroline": False,
         },
@@ -115,10 +115,10 @@ def _beside(shown: Panel) -> Iterator[dict[str, Any]]:
         yield {
             "type": "scatter",
             "mode": "lines",
-            "name": "best control at each budget",
+            "name": "strongest control at each budget",
             "x": list(shown.beside),
             "y": list(shown.beside.values()),
-            "hovertemplate": "best control: %{y:.2f} at %{x}<extra></extra>",
+            "hovertemplate": "strongest control: %{y:.2f} at %{x}<extra></extra>",
             "line": {"color": GREY, "dash": "dot", "width": 2},
         }
 
@@ -137,13 +137,13 @@ def _lines(shown: Panel) -> Iterator[dict[str, Any]]:
             "line": {"width": 0},
             "hoverinfo": "skip",
             "showlegend": False,
-            "legendgroup": plain(name),
+            "legendgroup": escaped(name),
         }
         yield {
             "type": "scatter",
             "mode": "lines+markers",
-            "name": plain(name),
-            "legendgroup": plain(name),
+            "name": escaped(name),
+            "legendgroup": escaped(name),
             "x": list(curve),
             "y": [point.value for point in curve.values()],
             "customdata": [point[1:] for point in curve.values()],
@@ -153,7 +153,7 @@ def _lines(shown: Panel) -> Iterator[dict[str, Any]]:
         }
 
 
-def plain(name: str) -> str:
+def escaped(name: str) -> str:
     """Return a name that Plotly shows as it is: it takes some elements of HTML for its own."""
     return name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from artattack.results.records import RANDOM, attack_labels, variant_labels
+from artattack.results.records import RANDOM, attack_labels, attacks_of, variant_labels
 from artattack.results.run_folder import RunFolder
 
 Row = Mapping[Any, Any]
@@ -30,7 +30,7 @@ class Cell(NamedTuple):
     untrained: bool = False
 
     @property
-    def plain(self) -> str:
+    def whole(self) -> str:
         """The whole cell as one text."""
         return (f"{self.text}, {self.note}" if self.note else self.text) + f" {RANDOM}" * self.untrained
 
@@ -38,10 +38,11 @@ class Cell(NamedTuple):
 EMPTY = Cell("", _LAST)
 
 
-class Column(NamedTuple):
-    """A column of a table: its heading, what that means in a few words, and its cell in a row.
+class Field(NamedTuple):
+    """A column as people see it: its heading, what that means in a few words, and its cell in a row.
 
-    `named` says that it names networks or attacks, and `figure` that it is a bare number, set to the right.
+    `named` says that it names networks or attacks, `figure` that it is a bare number, set to the right, and
+    `only_if_any` that a table in which none of its cells says anything goes without it.
     """
 
     name: str
@@ -49,26 +50,27 @@ class Column(NamedTuple):
     cell: Callable[[Row], Cell]
     named: bool = False
     figure: bool = False
+    only_if_any: bool = False
 
 
-def number(name: str, title: str, column: str, form: str = ".2f") -> Column:
-    """Return a column of numbers; a missing one is empty."""
+def number(name: str, title: str, column: str, form: str = ".2f", *, only_if_any: bool = False) -> Field:
+    """Return a column of numbers; a missing one is empty, and with `only_if_any` so is 0."""
 
     def cell(row: Row) -> Cell:
         value = row[column]
-        return EMPTY if pd.isna(value) else Cell(format(value, form), float(value))
+        return EMPTY if pd.isna(value) or (only_if_any and not value) else Cell(format(value, form), float(value))
 
-    return Column(name, title, cell, figure=True)
+    return Field(name, title, cell, figure=True, only_if_any=only_if_any)
 
 
-def words(name: str, title: str, column: str, *, named: bool = False) -> Column:
+def words(name: str, title: str, column: str, *, named: bool = False, only_if_any: bool = False) -> Field:
     """Return a column of text."""
 
     def cell(row: Row) -> Cell:
         text: str = "" if pd.isna(row[column]) else str(row[column])
         return Cell(text, text)
 
-    return Column(name, title, cell, named=named)
+    return Field(name, title, cell, named=named, only_if_any=only_if_any)
 
 
 def rate(row: Row, column: str, part: str, whole: str = "n", sign: str = "%") -> Cell:
@@ -92,12 +94,14 @@ def _percent(value: float, low: float, high: float, sign: str) -> str:
     return f"{100 * value:.0f}{sign} [{100 * low:.0f}, {100 * high:.0f}]"
 
 
-def rates(name: str, title: str, column: str, part: str, whole: str = "n", sign: str = "%") -> Column:
+def rates(
+    name: str, title: str, column: str, part: str, whole: str = "n", sign: str = "%", *, only_if_any: bool = False
+) -> Field:
     """Return a column of rates as `rate` shows them."""
-    return Column(name, title, lambda row: rate(row, column, part, whole, sign))
+    return Field(name, title, lambda row: rate(row, column, part, whole, sign), only_if_any=only_if_any)
 
 
-def means(name: str, title: str, column: str, form: str = "+.2f") -> Column:
+def means(name: str, title: str, column: str, form: str = "+.2f") -> Field:
     """Return a column of means with their intervals: `-0.46 [-0.61, -0.31]`."""
 
     def cell(row: Row) -> Cell:
@@ -107,44 +111,63 @@ def means(name: str, title: str, column: str, form: str = "+.2f") -> Column:
         bounds = "" if pd.isna(low) else f" [{low:{form}}, {high:{form}}]"
         return Cell(f"{value:{form}}{bounds}", float(value))
 
-    return Column(name, title, cell)
+    return Field(name, title, cell)
 
 
-_ADJUSTED = number("p, adjusted", "exact McNemar test, Holm's correction", "p_holm", ".2g")
+_ADJUSTED = number("p, adjusted", "exact McNemar tests, Holm's correction", "p_holm", ".2g")
 _CLASSIFIER = words("classifier", "who is scored", "classifier", named=True)
-SUMMARY = (
+SUMMARY_FIELDS = (
     words("attack", "ATTACK/STYLE/SOURCE; clean is the untouched images", "label", named=True),
-    words("kind", "clean, style, baseline or control", "kind"),
+    words("kind", "clean (the untouched images), control, or of what kind the attack is", "kind"),
     _CLASSIFIER,
     number("classes", "classes it chose among", "classes", "d"),
-    Column("clean error", "natural mistakes, without any attack", clean_error),
+    Field("clean error", "natural mistakes, without any attack", clean_error),
     rates("flips", "images whose top-1 class changed", "flip_rate", "flips"),
+    number(
+        "lost to rounding",
+        "flips of the image as the attack made it that are none in its 8-bit file",
+        "lost_to_rounding",
+        "d",
+        only_if_any=True,
+    ),
     rates("success", "correct before, wrong after", "success_rate", "successes", "n_correct"),
+    rates(
+        "style",
+        "recognised as its style by a network that the attack did not read",
+        "style_identified_rate",
+        "styles_identified",
+        "styles_judged",
+        only_if_any=True,
+    ),
+    words("seen", "did the attack read this classifier (white box), or has it never seen it", "seen", only_if_any=True),
     rates("top-5 flips", "the class seen before is not among the five first", "top5_flip_rate", "top5_flips"),
     means("confidence shift", "mean, of the class seen before", "mean_confidence_shift"),
     number("KL", "mean divergence of the confidences, nats", "mean_kl_divergence"),
     number("L2", "mean distance, image units", "mean_l2", ".1f"),
     number("Linf", "mean distance, image units", "mean_linf", ".3f"),
     number("SSIM", "mean structural similarity", "mean_ssim"),
+    number("edges", "mean gradient magnitude similarity deviation; 0 keeps every edge", "mean_gmsd"),
     number("ΔE", "mean colour difference, CIEDE2000", "mean_delta_e", ".1f"),
     number("grid", "mean checkerboard energy of the change; 1 is none", "mean_checkerboard", ".1f"),
     number("s/image", "seconds of attack per image", "seconds_per_image"),
     number("failed", "images without a result; they count nowhere else", "errors", "d"),
 )
-CONTROLS = (
+CONTROL_FIELDS = (
     words("attack", "ATTACK/STYLE/SOURCE", "variant", named=True),
     _CLASSIFIER,
-    number("n", "images scored under both", "n", "d"),
+    words("verdict", "does the attack beat every control, or is it worse than some", "verdict"),
+    number("controls", "at the same distance that count", "controls", "d"),
+    number("n", "images scored under both the attack and the deciding control", "n", "d"),
     number("flip rate", "of the attack", "flip_rate", ".0%"),
-    words("best control", "that at the same distance which flips most", "control"),
+    words("deciding control", "the one whose p value decides the verdict", "control"),
     number("its flip rate", "of the control, on the same images", "control_flip_rate", ".0%"),
     means("difference", "attack - control, with its 95 % interval", "difference"),
+    _ADJUSTED,
     number("attack only", "images flipped by the attack and not by the control", "only_variant", "d"),
     number("control only", "images flipped by the control and not by the attack", "only_control", "d"),
-    _ADJUSTED,
-    words("verdict", "does the attack beat the best control", "verdict"),
+    words("left out", "controls scored on too few of the attack's images to count", "left_out", only_if_any=True),
 )
-PAIRS = (
+PAIR_FIELDS = (
     _CLASSIFIER,
     words("a", "an attack", "a", named=True),
     words("b", "another", "b", named=True),
@@ -154,9 +177,9 @@ PAIRS = (
     means("difference", "a - b, with its 95 % interval", "difference"),
     _ADJUSTED,
 )
-AREAS = (
+AREA_FIELDS = (
     words("attack", "ATTACK/STYLE/SOURCE", "label", named=True),
-    words("kind", "style, baseline or control", "kind"),
+    words("kind", "control, or of what kind the attack is", "kind"),
     _CLASSIFIER,
     words("distance", "what is bounded", "budget_distance"),
     number("up to", "the largest budget", "largest_budget", ".3g"),
@@ -166,7 +189,7 @@ AREAS = (
     means("confidence shift", "mean shift over distances", "confidence_shift_area"),
     number("half flip at", "where half the images flip; empty: never", "half_flip_budget", ".3g"),
 )
-CHECKS = (
+CHECK_FIELDS = (
     words("check", "what is checked", "check"),
     _CLASSIFIER,
     words("attack", "the attack looked at", "attack"),
@@ -176,20 +199,31 @@ CHECKS = (
 )
 
 
-def cells(table: pd.DataFrame, columns: Collection[Column], untrained: Collection[str] = ()) -> list[list[Cell]]:
-    """Return the cells of a table, row by row.
+class Filled(NamedTuple):
+    """The columns of a table that say something, and its cells, row by row."""
+
+    columns: list[Field]
+    rows: list[list[Cell]]
+
+
+def fill(table: pd.DataFrame, fields: Collection[Field], untrained: Collection[str] = ()) -> Filled:
+    """Fill in the cells of a table.
 
     Args:
         table: the rows.
-        columns: what to show of them.
+        fields: what to show of them.
         untrained: names to mark, as `untrained` returns them.
     """
 
-    def cell(column: Column, row: Row) -> Cell:
-        shown = column.cell(row)
-        return shown._replace(untrained=True) if column.named and shown.text in untrained else shown
+    def cell(field: Field, row: Row) -> Cell:
+        shown = field.cell(row)
+        return shown._replace(untrained=True) if field.named and shown.text in untrained else shown
 
-    return [[cell(column, row) for column in columns] for row in table.to_dict("records")]
+    columns = {field: [cell(field, row) for row in table.to_dict("records")] for field in fields}
+    said = {
+        field: cells for field, cells in columns.items() if not field.only_if_any or any(cell.text for cell in cells)
+    }
+    return Filled([*said], [list(row) for row in zip(*said.values(), strict=True)])
 
 
 def untrained(run: RunFolder) -> set[str]:
@@ -198,7 +232,8 @@ def untrained(run: RunFolder) -> set[str]:
     The control `random-backbone` is not among them: it is untrained on purpose.
     """
     summary = run.summary
-    attacks = summary[(summary["kind"] != "control").fillna(False) & (summary["source_weights"] == "random")]
+    attacks = attacks_of(summary)
+    attacks = attacks[attacks["source_weights"] == "random"]
     classifiers = summary.loc[summary["classifier_weights"] == "random", "classifier"]
     return {*classifiers, *variant_labels(attacks), *attack_labels(attacks)}
 
@@ -206,9 +241,7 @@ def untrained(run: RunFolder) -> set[str]:
 def labelled(table: pd.DataFrame) -> pd.DataFrame:
     """Return a summary, or areas, with the name of each row's attack in the column `label`."""
     labels = variant_labels if "matched_to" in table else attack_labels
-    return table.assign(label=labels(table))
-
-
-def at_own_distance(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a summary that stand at no budget."""
-    return table[table["budget"].isna()]
+    named = table.assign(label=labels(table))
+    if "classifier_seen" in table:
+        named["seen"] = table["classifier_seen"].map({True: "seen", False: "unseen"}).astype("string")
+    return named

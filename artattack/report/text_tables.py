@@ -9,13 +9,12 @@ import pandas as pd
 
 from artattack.errors import unknown
 from artattack.report.tables import (
-    SUMMARY,
+    SUMMARY_FIELDS,
     Cell,
-    Column,
+    Field,
     Row,
-    at_own_distance,
-    cells,
     clean_error,
+    fill,
     labelled,
     means,
     number,
@@ -23,14 +22,16 @@ from artattack.report.tables import (
     untrained,
     words,
 )
-from artattack.results.records import to_csv
+from artattack.results.records import at_own_distance
 from artattack.results.run_folder import RunFolder
+from artattack.results.tables import to_csv
 
 
 def summary_table(run: RunFolder) -> pd.DataFrame:
     """Return the summary as people read it: text, with the columns of the report's first table."""
-    rows = cells(labelled(run.summary), SUMMARY, untrained(run))
-    return pd.DataFrame([[cell.plain for cell in row] for row in rows], columns=[column.name for column in SUMMARY])
+    filled = fill(labelled(run.summary), SUMMARY_FIELDS, untrained(run))
+    texts = [[cell.whole for cell in row] for row in filled.rows]
+    return pd.DataFrame(texts, columns=[field.name for field in filled.columns])
 
 
 def markdown(run: RunFolder) -> str:
@@ -51,7 +52,7 @@ def _of_known(row: Row, cell: Cell) -> Cell:
 _PAPER = (
     words("Attack", "", "label", named=True),
     words("Classifier", "", "classifier", named=True),
-    Column("Clean error (%)", "", lambda row: _of_known(row, clean_error(row, sign=""))),
+    Field("Clean error (%)", "", lambda row: _of_known(row, clean_error(row, sign=""))),
     number("n", "", "n", "d"),
     rates("Flips (%)", "", "flip_rate", "flips", sign=""),
     number("n correct", "", "n_correct", "d"),
@@ -65,10 +66,10 @@ _LONG = 40  # rows that fit on a page
 
 def latex(run: RunFolder) -> str:
     """Return the attacks and controls at their own distance as a LaTeX table with booktabs rules, for a paper."""
-    rows = cells(labelled(at_own_distance(run.summary)), _PAPER, untrained(run))
+    filled = fill(labelled(at_own_distance(run.summary)), _PAPER, untrained(run))
     # What a rate counts stands in columns of its own.
-    shown = [[cell._replace(note="").plain for cell in row] for row in rows]
-    table = pd.DataFrame(shown, columns=[column.name for column in _PAPER])
+    texts = [[cell._replace(note="").whole for cell in row] for row in filled.rows]
+    table = pd.DataFrame(texts, columns=[field.name for field in filled.columns])
     style = table.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
     caption = (
         "Clean error of the untouched images whose class the classifier knows, flips (top-1 class changed, of n) and "
@@ -79,7 +80,7 @@ def latex(run: RunFolder) -> str:
     name = str(run.info["config"].get("benchmark", {}).get("name", "run"))
     text: str = style.to_latex(
         hrules=True,
-        column_format="".join("r" if column.figure else "l" for column in _PAPER),
+        column_format="".join("r" if field.figure else "l" for field in filled.columns),
         caption=caption,
         label="tab:" + (re.sub(r"[^A-Za-z0-9-]+", "-", name).strip("-") or "run"),
         environment="longtable" if long else None,

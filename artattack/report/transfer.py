@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from artattack.report.tables import EMPTY, Cell, rate
+from artattack.results.records import attacks_of
 from artattack.results.run_folder import RunFolder
 
 
@@ -33,9 +34,7 @@ _RATES = {"Flips": ("flip_rate", "flips", "n"), "Successes": ("success_rate", "s
 
 def matrices(run: RunFolder) -> Iterator[Matrix]:
     """Yield the matrix of flips and that of successes for each place where attacks stand; own distances come first."""
-    rows = run.summary[run.summary["kind"].isin(["style", "baseline"])].fillna(
-        {"style": "", "source": "", "budget_distance": "", "budget": float("inf")}
-    )
+    rows = attacks_of(run.summary).fillna({"style": "", "source": "", "budget_distance": "", "budget": float("inf")})
     classifiers = list(dict.fromkeys(rows["classifier"].dropna()))
     for (distance, budget), group in rows.groupby(["budget_distance", "budget"], sort=False):
         place = f"{distance} = {budget:.3g}" if distance else "own distances"

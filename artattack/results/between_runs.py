@@ -5,48 +5,23 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from artattack.results.records import variant_labels
-from artattack.results.run_folder import RunFolder, differences
+from artattack.results.columns import SIDES
+from artattack.results.plain_data import differences, short_hash
+from artattack.results.records import CLEAN, variant_labels
+from artattack.results.run_folder import RunFolder
 from artattack.results.statistics import Interval, holm, mcnemar, newcombe
+from artattack.results.tables import make_table
 
-# Column -> pandas dtype of `SideBySide.table`; results/README.md says what each column means.
-SIDE_COLUMNS: dict[str, str] = {
-    "reference": "string",
-    "run": "string",
-    "kind": "string",
-    "variant": "string",
-    "budget_distance": "string",
-    "budget": "float64",
-    "classifier": "string",
-    "rate": "string",
-    "paired": "boolean",
-    "n_reference": "Int64",
-    "n_run": "Int64",
-    "rate_reference": "float64",
-    "rate_run": "float64",
-    "difference": "float64",
-    "difference_low": "float64",
-    "difference_high": "float64",
-    "only_reference": "Int64",
-    "only_run": "Int64",
-    "p": "float64",
-    "p_holm": "float64",
-    "verdict": "string",
-    "changes": "string",
-}
+BEYOND_CHANCE = ("higher", "lower")  # what the column `change` says of a rate that differs beyond chance
+
 _RATES = {"clean_accuracy": "correct_before", "flip_rate": "flip", "success_rate": "success"}  # rate -> its record
-_WORDS = {"clean_accuracy": "clean", "flip_rate": "flips", "success_rate": "success"}
 _PAIRED_SHARE = 0.5  # of the images of the smaller run, from which on those in both runs are all that is compared
 _HASH = re.compile(r"[0-9a-f]{64}")
-_HASH_SHOWN = 12  # characters of a SHA-256 that tell two apart
 
 
 class Side(NamedTuple):
@@ -71,7 +46,7 @@ class Side(NamedTuple):
 
 
 class SideBySide(NamedTuple):
-    """Result of `compare_runs`: the rates, with the columns and dtypes of `SIDE_COLUMNS`, and each run's side."""
+    """Result of `compare_runs`: the rates, with the columns `artattack.results.columns.SIDES`, and each run's side."""
 
     reference: str
     table: pd.DataFrame
@@ -95,9 +70,9 @@ def compare_runs(reference: RunFolder, *runs: RunFolder, confidence: float = 0.9
         confidence: of the intervals; an adjusted p value below 1 - confidence is a change beyond chance.
 
     Returns:
-        A row for each run x attack x classifier x rate. `difference` is that of the run minus the reference's; the
-        verdict is "higher", "lower", "no change shown", "identical" (paired, the same outcome on every image) or "not
-        tested" (no images); `changes` says what was changed in the attack itself, its source or its classifier.
+        A row for each run x attack x classifier x rate. `difference` is the run's rate minus the reference's; `change`
+        is "higher", "lower", "no change shown", "identical" (paired, the same outcome on every image) or "not tested"
+        (no images); `setup_differs` says what is not the same in the attack, the model it reads and its classifier.
 
     Raises:
         ArtattackError: a run is not finished or its tables cannot be read.
@@ -113,46 +88,37 @@ def compare_runs(reference: RunFolder, *runs: RunFolder, confidence: float = 0.9
         rows += [start | row for row in _rows(old, new, paired, confidence)]
         side = str(run.path), shared, len(old.images), len(new.images), paired
         sides.append(Side(*side, tuple(_reasons(old, new)), _alone(old, new), _alone(new, old)))
-    table = pd.DataFrame(rows, columns=list(SIDE_COLUMNS)).astype(SIDE_COLUMNS)
+    table = make_table(rows, SIDES)
     table["p_holm"] = holm(table["p"])
     shown = table["p_holm"] < 1 - confidence
-    table.loc[shown & (table["difference"] > 0), "verdict"] = "higher"
-    table.loc[shown & (table["difference"] < 0), "verdict"] = "lower"
+    table.loc[shown & (table["difference"] > 0), "change"] = "higher"
+    table.loc[shown & (table["difference"] < 0), "change"] = "lower"
     return SideBySide(str(reference.path), table, tuple(sides), confidence)
 
 
-def print_side_by_side(found: SideBySide, console: Console) -> None:
-    """Print for each run what differs from the reference, its rates that are not the same, and what they come to.
-
-    Args:
-        found: as `compare_runs` returns it.
-        console: where to.
-    """
-    for side in found.sides:
-        _say(console, f"{side.run} against {found.reference}", "bold")
-        for line in _introduction(side, found.reference):
-            _say(console, line)
-        _say(console, "")
-        rows = found.table[found.table["run"] == side.run]
-        changed = rows[~rows["verdict"].isin(["identical", "not tested"])]
-        if len(changed):
-            console.print(_table(changed))
-            _say(console, "")
-        for line in _conclusion(rows, 1 - found.confidence):
-            _say(console, line)
-        _say(console, "")
-
-
-def verdicts(table: pd.DataFrame) -> Iterator[str]:
+def changes_in_words(table: pd.DataFrame) -> Iterator[str]:
     """Say in words of each row with a change beyond chance what has changed, by how much and what may be why."""
-    for row in table[table["verdict"].isin(["higher", "lower"])].to_dict("records"):
-        way = "rose" if row["verdict"] == "higher" else "fell"
-        why = "" if pd.isna(row["changes"]) else f" Changed there: {row['changes']}."
+    for row in table[table["change"].isin(BEYOND_CHANCE)].to_dict("records"):
+        way = "rose" if row["change"] == "higher" else "fell"
+        why = "" if pd.isna(row["setup_differs"]) else f" What differs there: {row['setup_differs']}."
         yield (
             f"{row['rate'].replace('_', ' ')} of {row['variant']} on {row['classifier']} {way} from "
-            f"{row['rate_reference']:.0%} to {row['rate_run']:.0%} of {_count(row)} images, by {_points(row)} points, "
-            f"adjusted p {row['p_holm']:.2g}.{why}"
+            f"{row['rate_reference']:.0%} to {row['rate_run']:.0%} of {images_counted(row)} images, by "
+            f"{difference_in_points(row)} points, adjusted p {row['p_holm']:.2g}.{why}"
         )
+
+
+def images_counted(row: Mapping[Any, Any]) -> str:
+    """Return how many images a row counts, in the reference and in the run where they are not the same."""
+    return f"{row['n_run']}" if row["paired"] else f"{row['n_reference']}, {row['n_run']}"
+
+
+def difference_in_points(row: Mapping[Any, Any]) -> str:
+    """Return the difference of a row in percentage points with its interval, `+75 [+38, +91]`; empty if missing."""
+    if pd.isna(row["difference"]):
+        return ""
+    points = [100 * row[f"difference{end}"] for end in ("", "_low", "_high")]
+    return f"{points[0]:+.0f} [{points[1]:+.0f}, {points[2]:+.0f}]"
 
 
 class _Outcomes:
@@ -189,7 +155,7 @@ class _Outcomes:
         described = {name: first[name] for name in ("kind", "budget_distance", "budget")}
         return described | {"variant": key[0], "classifier": key[1]}
 
-    def described(self, key: tuple[str, str]) -> dict[str, Any]:
+    def setup(self, key: tuple[str, str]) -> dict[str, Any]:
         """Return the parameters of a group's attack, and what is known of the models it reads and is seen by."""
         first = self.groups[key].iloc[0]
         models = _config(self.info, "models")
@@ -202,10 +168,10 @@ def _rows(old: _Outcomes, new: _Outcomes, paired: bool, confidence: float) -> It
     """Yield what a table says of each rate of each variant and classifier in both runs."""
     for key in old.groups:
         if key in new.groups:
-            changes = "; ".join(differences(_shortened(old.described(key)), _shortened(new.described(key))))
+            setup = "; ".join(differences(_shortened(old.setup(key)), _shortened(new.setup(key))))
             for rate in _rates(old.groups[key]):
-                compared = _compared(old.outcomes(key, rate), new.outcomes(key, rate), paired, confidence)
-                yield old.names(key) | {"rate": rate, "changes": changes or None} | compared
+                compared = _both_rates(old.outcomes(key, rate), new.outcomes(key, rate), paired, confidence)
+                yield old.names(key) | {"rate": rate, "setup_differs": setup or None} | compared
 
 
 def _alone(run: _Outcomes, other: _Outcomes) -> tuple[str, ...]:
@@ -214,10 +180,10 @@ def _alone(run: _Outcomes, other: _Outcomes) -> tuple[str, ...]:
 
 def _rates(group: pd.DataFrame) -> tuple[str, ...]:
     """Return the rates that say something of a group: untouched images have an accuracy, attacks the others."""
-    return ("clean_accuracy",) if group["kind"].iloc[0] == "clean" else ("flip_rate", "success_rate")
+    return ("clean_accuracy",) if group["kind"].iloc[0] == CLEAN else ("flip_rate", "success_rate")
 
 
-def _compared(old: pd.Series[Any], new: pd.Series[Any], paired: bool, confidence: float) -> dict[str, Any]:
+def _both_rates(old: pd.Series[Any], new: pd.Series[Any], paired: bool, confidence: float) -> dict[str, Any]:
     if paired:
         pairs = pd.concat([old, new], axis=1, join="inner", keys=["old", "new"])
         old, new = pairs["old"], pairs["new"]
@@ -227,15 +193,15 @@ def _compared(old: pd.Series[Any], new: pd.Series[Any], paired: bool, confidence
         "rate_run": new.mean() if len(new) else math.nan,
     }
     if not (len(old) and len(new)):
-        return columns | {"verdict": "not tested"}
-    columns |= {"difference": columns["rate_run"] - columns["rate_reference"], "verdict": "no change shown"}
+        return columns | {"change": "not tested"}
+    columns |= {"difference": columns["rate_run"] - columns["rate_reference"], "change": "no change shown"}
     if not paired:
         (low, high), p = _independent(old, new, confidence)
         return columns | {"difference_low": low, "difference_high": high, "p": p}
     low, high = newcombe(new, old, confidence)
     p, only_run, only_reference = mcnemar(new, old)
     if only_run + only_reference == 0:
-        columns["verdict"] = "identical"
+        columns["change"] = "identical"
     only = {"only_run": only_run, "only_reference": only_reference}
     return columns | only | {"difference_low": low, "difference_high": high, "p": p}
 
@@ -286,69 +252,4 @@ def _shortened(data: Any) -> Any:
         return {key: _shortened(value) for key, value in data.items()}
     if isinstance(data, list):
         return [_shortened(value) for value in data]
-    return data[:_HASH_SHOWN] if isinstance(data, str) and _HASH.fullmatch(data) else data
-
-
-def _introduction(side: Side, reference: str) -> Iterator[str]:
-    how = "image by image (paired)" if side.paired else "as independent samples of images (not paired)"
-    yield f"Images: {side.shared} in both, of {side.images_reference} and {side.images_run}; compared {how}"
-    yield from _listed("Differs", side.differences) if side.differences else ["Differs: nothing that run.json tells"]
-    yield from _listed(f"Only in {reference}", side.only_reference)
-    yield from _listed(f"Only in {side.run}", side.only_run)
-
-
-def _listed(what: str, items: Sequence[str]) -> list[str]:
-    return [f"{what}:", *(f"  {item}" for item in items)] if items else []
-
-
-def _conclusion(rows: pd.DataFrame, level: float) -> Iterator[str]:
-    counts = rows["verdict"].value_counts()
-    if not len(rows):
-        yield "The runs share no attack and classifier."
-        return
-    if same := counts.get("identical", 0):
-        yield f"{same} of {len(rows)} rates are identical, image by image."
-    if untested := counts.get("not tested", 0):
-        yield f"{untested} of {len(rows)} rates have no images to compare."
-    beyond = list(verdicts(rows))
-    yield f"{len(beyond)} of {len(rows)} rates differ beyond chance (adjusted p < {level:g})" + (":" if beyond else ".")
-    yield from (f"  {line}" for line in beyond)
-
-
-def _table(rows: pd.DataFrame) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("attack, classifier", overflow="fold")
-    for name in ("rate", "n", "was", "is", "difference", "p"):
-        table.add_column(name, justify="left" if name == "rate" else "right", no_wrap=True)
-    table.add_column("verdict", overflow="fold")
-    for variant, group in rows.groupby("variant", sort=False):
-        table.add_row(Text(str(variant), style="bold"))
-        for row in group.to_dict("records"):
-            shown = row["verdict"] in ("higher", "lower")
-            cells = [
-                f"  {row['classifier']}",
-                _WORDS[row["rate"]],
-                _count(row),
-                *("" if pd.isna(row[name]) else f"{row[name]:.0%}" for name in ("rate_reference", "rate_run")),
-                _points(row),
-                "" if pd.isna(row["p_holm"]) else f"{row['p_holm']:.2g}",
-                row["verdict"],
-            ]
-            table.add_row(*map(Text, map(str, cells)), style="bold" if shown else None)
-    return table
-
-
-def _count(row: Mapping[Any, Any]) -> str:
-    old, new = row["n_reference"], row["n_run"]
-    return f"{new}" if row["paired"] else f"{old}, {new}"
-
-
-def _points(row: Mapping[Any, Any]) -> str:
-    if pd.isna(row["difference"]):
-        return ""
-    points = [100 * row[f"difference{end}"] for end in ("", "_low", "_high")]
-    return f"{points[0]:+.0f} [{points[1]:+.0f}, {points[2]:+.0f}]"
-
-
-def _say(console: Console, line: str, style: str | None = None) -> None:
-    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+    return short_hash(data) if isinstance(data, str) and _HASH.fullmatch(data) else data

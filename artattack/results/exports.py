@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
@@ -15,36 +16,22 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from artattack import __version__
-from artattack.attacks.baselines import baseline_info
+from artattack.attacks.art_attacks import baseline_info
 from artattack.errors import ArtattackError, unknown
 from artattack.files import write_file
-from artattack.results.records import variant_labels
+from artattack.results.columns import TEXTATTACK, dtypes
+from artattack.results.records import attacks_of, perturbed_of, untouched_of, variant_labels
 from artattack.results.run_folder import RunFolder
+from artattack.version import __version__
 
 NOTE = (
     "Not comparable with RobustBench's leaderboard: these are other images, and where autoattack is among the attacks "
     "it is ART's, which differs from the official one (untargeted DLR loss, no FAB). An attack counts from whichever "
     "model it was made with (source); few attacks overestimate robustness."
 )
-# Column -> pandas dtype of `textattack_table`: TextAttack's own nine, then what tells our records apart.
-TEXTATTACK_COLUMNS: dict[str, str] = {
-    "original_text": "string",
-    "perturbed_text": "string",
-    "original_score": "float64",
-    "perturbed_score": "float64",
-    "original_output": "Int64",
-    "perturbed_output": "Int64",
-    "ground_truth_output": "Int64",
-    "num_queries": "Int64",
-    "result_type": "string",
-    "image": "string",
-    "attack": "string",
-    "classifier": "string",
-    "error": "string",
-}
+_NAMES = {"linf": "Linf", "l2": "L2", "l1": "L1"}  # of norms, as RobustBench writes them
 # ART's attacks whose `eps` is the radius of a ball that the image stays in, of `norm` or, by default, linf. Others
-# have an eps of another meaning (vat, wasserstein) or none.
+# have an eps of another meaning (vat, wasserstein) or none. For runs whose records do not tell the ball.
 _BALLS = frozenset(
     {
         "fgsm",
@@ -61,12 +48,15 @@ _BALLS = frozenset(
         "targeted_universal",
     }
 )
-_NORMS = {"inf": "Linf", "linf": "Linf", "1": "L1", "2": "L2", "l2": "L2"}  # as RobustBench writes them
-_ATTACKS = ("style", "baseline")  # kinds with an adversary
 
 
 class Threat(NamedTuple):
-    """What attacks are allowed: the ball they stay in, or only a word where there is none."""
+    """What attacks are allowed: the ball they stay in, or only a word where there is none.
+
+    Attributes:
+        model: `Linf`, `L2`, `L1`, another distance, `style` or `unrestricted`.
+        eps: radius of the ball as RobustBench writes it; None where there is none, or the run does not say it.
+    """
 
     model: str
     eps: str | None
@@ -136,9 +126,9 @@ def textattack_table(records: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A row for each record of an attack or control (see `attack`), none for untouched or unreadable images, with
-        the columns and dtypes of `TEXTATTACK_COLUMNS`. Files are relative to the run folder.
+        the columns and dtypes of `artattack.results.columns.TEXTATTACK`. Files are relative to the run folder.
     """
-    attacked = records[records["kind"].isin([*_ATTACKS, "control"])]
+    attacked = perturbed_of(records)
     kinds = attacked["success"].map({True: "Successful", False: "Failed"}).astype("string").fillna("Skipped")
     table = pd.DataFrame(
         {
@@ -157,7 +147,7 @@ def textattack_table(records: pd.DataFrame) -> pd.DataFrame:
             "error": attacked["error"],
         }
     )
-    return table.astype(TEXTATTACK_COLUMNS)
+    return table.astype(dtypes(TEXTATTACK))
 
 
 def robustbench_infos(run: RunFolder) -> dict[str, dict[str, Any]]:
@@ -168,13 +158,15 @@ def robustbench_infos(run: RunFolder) -> dict[str, dict[str, Any]]:
     `eps`; accuracies are per cent as text. Theirs has a file for each threat model; here one file has the list
     `threat_models`. There is no `autoattack_acc`: see `NOTE`, which is the field `note`.
 
-    A threat model is a ball, Linf or L2 of radius `eps`, if an attack's `eps`, a style attack's `budget` or `match`, or
-    the run's own budgets say so, and all attacks in it count together; else `style` or, for an ART attack that goes as
-    far as it needs, `unrestricted`, neither with an eps. Controls are no attacks. An image is robust against attacks
-    if it is classified correctly untouched, which every threat model allows, and after each of them:
-    `robust_acc` is the worst case over the attacks of a threat model, and beside each attack its own. Only labelled
-    images known under all of them count (`n_examples`); an attack that failed on every image has none and is left out
-    of the worst case.
+    A threat model is a ball, such as Linf of radius `eps`, if the run's own budgets, the columns `eps_norm` and `eps`
+    of the records or a style attack's `match` say so, and all attacks in it count together; else `style` or, for an
+    ART attack that goes as far as it needs, `unrestricted`, neither with an eps. Of runs that are older than those
+    columns the attacks' parameters tell; where an eps was left at ART's own, the ball has none.
+
+    Controls are no attacks. An image is robust against attacks if it is classified correctly untouched, which every
+    threat model allows, and after each of them: `robust_acc` is the worst case over the attacks of a threat model, and
+    beside each attack its own. Only labelled images known under all of them count (`n_examples`); an attack that
+    failed on every image has none and is left out of the worst case.
 
     Args:
         run: a finished run.
@@ -185,12 +177,12 @@ def robustbench_infos(run: RunFolder) -> dict[str, dict[str, Any]]:
     records = run.records
     config = run.info["config"]
     entries = {entry["name"]: entry for entry in config.get("benchmark", {}).get("attacks", ())}
-    records = records.assign(variant=variant_labels(records))[records["kind"].isin([*_ATTACKS, "clean"])]
+    records = records.assign(variant=variant_labels(records))
     infos = {}
     for classifier, seen in records.groupby("classifier", sort=False):
         name = str(classifier)
         known = seen["error"].isna() & seen["in_label_space"].fillna(False)
-        clean = seen[known & (seen["kind"] == "clean")].set_index("image")["correct_before"].astype(bool)
+        clean = untouched_of(seen[known]).set_index("image")["correct_before"].astype(bool)
         model = config.get("models", {}).get(name, {})
         infos[name] = {
             "name": name,
@@ -201,7 +193,7 @@ def robustbench_infos(run: RunFolder) -> dict[str, dict[str, Any]]:
             "weights_sha256": model.get("sha256"),
             "n_examples": len(clean),
             "clean_acc": _per_cent(clean),
-            "threat_models": list(_threat_models(seen[seen["kind"] != "clean"], known, entries)),
+            "threat_models": list(_threat_models(attacks_of(seen), known, entries)),
             "note": NOTE,
             "artattack": __version__,
             "config_hash": run.info.get("config_hash"),
@@ -244,15 +236,24 @@ def _threat(record: Any, entries: Mapping[str, Any]) -> Threat:
     """Return the threat model of the attack that a record is of."""
     if not pd.isna(record["budget"]):
         return _ball(record["budget_distance"], record["budget"])
+    if not pd.isna(record["eps_norm"]):
+        return _ball(record["eps_norm"], record["eps"])
     parameters = json.loads(record["parameters"]) if not pd.isna(record["parameters"]) else {}
-    if record["kind"] == "style":
+    if not pd.isna(record["style"]):
         held = parameters.get("budget") or parameters.get("match")
         return _ball(*held) if held else Threat("style", None)
+    # The run is older than the columns eps_norm and eps, or there is no ball.
     attack = entries.get(record["attack"], {}).get("attack", record["attack"])
-    norm = _NORMS.get(str(parameters.get("norm", "inf")))
-    if "eps" in parameters and norm and _art_name(attack) in _BALLS:
-        return _ball(norm, parameters["eps"])
-    return Threat("unrestricted", None)
+    norm = _norm(parameters.get("norm", "inf"))
+    return _ball(norm, parameters.get("eps")) if norm and _art_name(attack) in _BALLS else Threat("unrestricted", None)
+
+
+def _norm(value: Any) -> str | None:
+    """Return the norm that ART's `norm` means, however it is written: 2, 2.0, "2", inf, "inf"; None for others."""
+    try:
+        return {math.inf: "linf", 1.0: "l1", 2.0: "l2"}.get(float(value))
+    except (TypeError, ValueError):
+        return None
 
 
 def _art_name(attack: str) -> str:
@@ -262,11 +263,14 @@ def _art_name(attack: str) -> str:
         return attack
 
 
-def _ball(distance: str, radius: float) -> Threat:
+def _ball(distance: str, radius: Any) -> Threat:
     """Return a ball with its radius as RobustBench writes it: 8/255 where it is a whole number of 8-bit steps."""
+    name = _NAMES.get(distance, distance)
+    if not (isinstance(radius, float | int) and math.isfinite(radius)):
+        return Threat(name, None)
     steps = radius * 255
-    whole = distance.lower() == "linf" and abs(steps - round(steps)) < 1e-6
-    return Threat(_NORMS.get(distance, distance), f"{round(steps)}/255" if whole else f"{radius:g}")
+    whole = distance == "linf" and abs(steps - round(steps)) < 1e-6
+    return Threat(name, f"{round(steps)}/255" if whole else f"{radius:g}")
 
 
 def _per_cent(right: pd.Series[Any]) -> str | None:

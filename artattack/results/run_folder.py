@@ -3,8 +3,8 @@
 run.json        what was run, with what, and how far it came
 records.csv     a row for each image x attack x classifier
 summary.csv     a row for each attack x style x source x budget x classifier
-controls.csv    each attack against the best control at its distance
-pairs.csv       each attack against each other
+controls.csv    each attack against the controls at its distance
+pairs.csv       each attack beside each other
 areas.csv       what curves over budgets sum up to
 images/         ATTACK-LABEL/IMAGE.png
 cells/          KEY.json: the records of each finished cell, the checkpoint for resuming
@@ -12,11 +12,11 @@ cells/          KEY.json: the records of each finished cell, the checkpoint for 
 
 from __future__ import annotations
 
+import csv
 import hashlib
-import json
-import math
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -24,38 +24,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import pandas as pd
 
-from artattack import __version__
 from artattack.errors import ArtattackError
-from artattack.files import write_file
-from artattack.results.comparison import areas, compare_attacks, compare_to_controls
-from artattack.results.records import (
-    RECORD_COLUMNS,
-    SUMMARY_COLUMNS,
-    print_summary,
-    read_records,
-    read_summary,
-    records_frame,
-    summarise,
-    to_csv,
-)
-
-__all__ = [
-    "RECORD_COLUMNS",
-    "SUMMARY_COLUMNS",
-    "RunFolder",
-    "config_hash",
-    "differences",
-    "load_run",
-    "print_summary",
-    "read_records",
-    "read_summary",
-    "records_frame",
-    "summarise",
-    "versions",
-]
+from artattack.files import sha256_file, write_file
+from artattack.results.against_controls import judge_against_controls
+from artattack.results.columns import CHECKS, RECORD_COLUMNS
+from artattack.results.curves import sum_up_curves
+from artattack.results.pairs import pair_attacks
+from artattack.results.plain_data import config_hash, differences, from_json, short_hash, to_json
+from artattack.results.records import read_records, records_frame
+from artattack.results.summary import read_summary, summarise
+from artattack.results.tables import read_table, to_csv
+from artattack.version import __version__
 
 _PACKAGES = (
     "tensorflow",
@@ -79,6 +60,8 @@ class RunFolder:
     """A run on disk. Open one with `load_run`.
 
     Users read `.info` and the frames `.records`, `.summary`, `.curves`, `.controls`, `.pairs`, `.areas` and `.checks`.
+    All but the last raise ArtattackError where the run is not finished, or the table's file is not as the run has left
+    it: cut short, say, while it was copied.
     """
 
     path: Path
@@ -98,7 +81,7 @@ class RunFolder:
                 none to resume.
         """
         folder = cls(path)
-        new = _loads(_dumps(run).encode())
+        new = from_json(to_json(run).encode())
         folder._write_info(folder._resumed(new) if resume else folder._started(new))
         for part in (folder._cells, folder.images):
             part.mkdir(exist_ok=True)
@@ -120,7 +103,7 @@ class RunFolder:
         """What run.json says at this moment."""
         path = self.path / "run.json"
         try:
-            info = _loads(path.read_bytes())
+            info = from_json(path.read_bytes())
         except FileNotFoundError as error:
             raise ArtattackError(f"{self.path}: no run folder (it has no run.json)") from error
         except OSError as error:
@@ -138,15 +121,13 @@ class RunFolder:
 
     @cached_property
     def records(self) -> pd.DataFrame:
-        """The records of a finished run, with the columns and dtypes of `RECORD_COLUMNS`."""
-        self._must_be_finished()
-        return read_records(self.path / "records.csv")
+        """The records of a finished run, with the columns and dtypes of `artattack.results.columns.RECORDS`."""
+        return read_records(self._as_left("records.csv"))
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """The summary of a finished run, with the columns and dtypes of `SUMMARY_COLUMNS`."""
-        self._must_be_finished()
-        return read_summary(self.path / "summary.csv")
+        """The summary of a finished run, with the columns and dtypes of `artattack.results.columns.SUMMARY`."""
+        return read_summary(self._as_left("summary.csv"))
 
     @property
     def curves(self) -> pd.DataFrame:
@@ -155,24 +136,27 @@ class RunFolder:
 
     @cached_property
     def controls(self) -> pd.DataFrame:
-        """Each attack against the best control at its distance: `artattack.results.comparison.compare_to_controls`."""
-        return compare_to_controls(self.records)
+        """Each attack against the controls at its distance, as `judge_against_controls` judges it."""
+        self._as_left("controls.csv")
+        return judge_against_controls(self.records)
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
-        """Each attack against each other: `artattack.results.comparison.compare_attacks`."""
-        return compare_attacks(self.records)
+        """Each attack beside each other, as `pair_attacks` sets them."""
+        self._as_left("pairs.csv")
+        return pair_attacks(self.records)
 
     @cached_property
     def areas(self) -> pd.DataFrame:
-        """What curves over budgets sum up to: `artattack.results.comparison.areas`; empty without budgets."""
-        return areas(self.records)
+        """What curves over budgets sum up to, as `sum_up_curves` does it; empty without budgets."""
+        self._as_left("areas.csv")
+        return sum_up_curves(self.records)
 
     @property
     def checks(self) -> pd.DataFrame | None:
         """The sanity checks of the run, as `artattack check` has left them, or None."""
         path = self.path / "checks.csv"
-        return pd.read_csv(path, dtype="string") if path.exists() else None
+        return read_table(path, CHECKS) if path.exists() else None
 
     def done(self) -> set[str]:
         """Return the keys of the cells that are done; one whose file is cut short, or that failed, is to do again."""
@@ -191,7 +175,7 @@ class RunFolder:
         """
         if Path(key).name != key:
             raise ValueError(f"a cell's key names a file, not {key!r}")
-        write_file(self._cells / f"{key}.json", _dumps({"key": key, "rows": list(rows)}).encode())
+        write_file(self._cells / f"{key}.json", to_json({"key": key, "rows": list(rows)}).encode())
 
     def finish(self, keys: Iterable[str], *, parquet: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Write the tables from the cells, and close the run.
@@ -217,15 +201,18 @@ class RunFolder:
         tables = {
             "records": records,
             "summary": summary,
-            "controls": compare_to_controls(records),
-            "pairs": compare_attacks(records),
-            "areas": areas(records),
+            "controls": judge_against_controls(records),
+            "pairs": pair_attacks(records),
+            "areas": sum_up_curves(records),
         }
+        left = {}
         for name, table in tables.items():
-            write_file(self.path / f"{name}.csv", to_csv(table))
+            content = to_csv(table)
+            write_file(self.path / f"{name}.csv", content)
+            left[f"{name}.csv"] = {"rows": len(table), "sha256": hashlib.sha256(content).hexdigest()}
         if parquet:
             write_file(self.path / "records.parquet", records.to_parquet(index=False))
-        self._write_info({**self.info, "status": "finished", "finished": _now()})
+        self._write_info({**self.info, "status": "finished", "finished": _now(), "tables": left})
         return records, summary
 
     @property
@@ -262,12 +249,12 @@ class RunFolder:
         return {**old, "status": "running", "resumed": resumed}
 
     def _write_info(self, info: Mapping[str, Any]) -> None:
-        write_file(self.path / "run.json", (_dumps(info, indent=2) + "\n").encode())
+        write_file(self.path / "run.json", (to_json(info, indent=2) + "\n").encode())
 
     def _read_cell(self, key: str) -> list[dict[str, Any]] | None:
         """Return the records of a cell, or None where its file is missing, damaged or of other columns."""
         try:
-            cell = _loads((self._cells / f"{key}.json").read_bytes())
+            cell = from_json((self._cells / f"{key}.json").read_bytes())
         except (OSError, ValueError):
             return None
         if not isinstance(cell, dict) or cell.get("key") != key or not isinstance(cell.get("rows"), list):
@@ -275,25 +262,51 @@ class RunFolder:
         rows: list[dict[str, Any]] = cell["rows"]
         return rows if all(isinstance(row, dict) and row.keys() <= RECORD_COLUMNS.keys() for row in rows) else None
 
-    def _must_be_finished(self) -> None:
-        if self.info["status"] != "finished":
+    def _as_left(self, name: str) -> Path:
+        """Return the file of a table, after checking that it has the rows and the SHA-256 that run.json has noted.
+
+        Runs of earlier versions have noted none.
+
+        Raises:
+            ArtattackError: the run is not finished, or the file is not as the run has left it.
+        """
+        path, info = self.path / name, self.info
+        if info["status"] != "finished":
             raise ArtattackError(
                 f"{self.path}: the run is not finished ({len(self.done())} cells done): resume it (--resume)"
             )
+        left = info.get("tables", {}).get(name)
+        sha256 = sha256_file(path) if path.exists() else None
+        if left is None or sha256 == left["sha256"]:
+            return path
+        found = f"{_count_rows(path)} rows with {short_hash(sha256)}" if sha256 else "no such file"
+        again = (
+            f"resume the run, which writes its tables again: artattack run ... --resume --out {self.path}"
+            if self.done()
+            else "get the folder again from where it came from"
+        )
+        raise ArtattackError(
+            f"{path}: not as the run has left it: expected {left['rows']} rows with the SHA-256 "
+            f"{short_hash(left['sha256'])}, found {found}; {again}"
+        )
 
 
 def load_run(path: str | Path) -> RunFolder:
     """Open a run folder to read: `.records` and `.summary` as frames, `.info` from run.json.
 
     Raises:
-        ArtattackError: there is no run there.
+        ArtattackError: as `RunFolder.open`.
     """
     return RunFolder.open(path)
 
 
-def config_hash(config: Any) -> str:
-    """Return the SHA-256 of plain data, the same whatever the order of its keys."""
-    return hashlib.sha256(_dumps(config, sort_keys=True).encode()).hexdigest()
+def _count_rows(path: Path) -> int:
+    """Return how many rows a CSV file has below its header, as far as it can be read."""
+    lines = 0
+    with path.open(encoding="utf-8", errors="replace", newline="") as file, suppress(csv.Error):
+        for _ in csv.reader(file):
+            lines += 1
+    return max(0, lines - 1)
 
 
 def versions() -> dict[str, str]:
@@ -309,44 +322,3 @@ def versions() -> dict[str, str]:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def differences(old: Any, new: Any, at: str = "") -> Iterator[str]:
-    """Yield one phrase, such as `seed was 0, now 1`, for each place where two pieces of plain data differ.
-
-    Args:
-        old, new: dicts, lists and plain values, as run.json holds them.
-        at: where they stand, put before each place with a dot.
-    """
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in dict.fromkeys([*old, *new]):
-            sides = old.get(key, "(absent)"), new.get(key, "(absent)")
-            yield from differences(*sides, f"{at}.{key}" if at else key)
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for i, (a, b) in enumerate(zip(old, new, strict=True)):
-            yield from differences(a, b, f"{at}.{i}")
-    elif _dumps(old) != _dumps(new):  # in Python 1 == 1.0 == True
-        yield f"{at} was {json.dumps(old)}, now {json.dumps(new)}"
-
-
-_NON_FINITE = "$float"  # JSON has no inf and no NaN: they are written {"$float": "inf"}
-
-
-def _dumps(data: Any, **options: Any) -> str:
-    return json.dumps(_plain(data), allow_nan=False, **options)
-
-
-def _loads(content: bytes) -> Any:
-    return json.loads(content, object_hook=lambda d: float(d[_NON_FINITE]) if d.keys() == {_NON_FINITE} else d)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return {_NON_FINITE: str(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value

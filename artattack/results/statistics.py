@@ -75,6 +75,22 @@ def mcnemar(a: Any, b: Any) -> McNemar:
     return McNemar(float(exact([[both, only_a], [only_b, neither]], exact=True).pvalue), only_a, only_b)
 
 
+def mcnemar_one_sided(only_a: int, only_b: int) -> float:
+    """Return the exact McNemar p value of the claim that a is the more frequent of two outcomes of the same images.
+
+    The chance, if each discordant pair falls either way with probability 1/2, that as many or more fall to a.
+
+    Args:
+        only_a, only_b: the discordant pairs, as `mcnemar` returns them.
+
+    Returns:
+        In (0, 1]; 1 if no pair falls to a.
+    """
+    from scipy.special import bdtrc
+
+    return float(bdtrc(only_a - 1, only_a + only_b, 0.5))
+
+
 def newcombe(a: Any, b: Any, confidence: float = 0.95) -> Interval:
     """Return the interval of rate(a) - rate(b), two yes/no outcomes of the same images.
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import tf_keras
 
-from artattack.attacks import baselines
-from artattack.attacks.baselines import at_budget, baseline_info, baseline_infos, make_baseline, seeded
+from artattack.attacks import art_attacks, baselines
+from artattack.attacks.art_attacks import baseline_info, baseline_infos
+from artattack.attacks.baselines import bounded_by, make_baseline, seeded, with_budget
 from artattack.errors import ArtattackError
 from artattack.models.estimator import to_estimator
 from artattack.models.model import Model, Preprocessing
@@ -103,6 +104,64 @@ def test_a_seed_repeats_an_attack(estimator, seen, name):
         assert np.abs(first - X).max() > 0
 
 
+@pytest.mark.parametrize("name", [name for name in QUICK if "universal" not in name])
+def test_an_image_does_not_depend_on_its_batch(estimator, seen, name):
+    """Neither on its neighbours, nor on how many there are, nor on its place among them."""
+    attack = make_baseline(name, estimator, QUICK[name])
+    y = (seen + 1) % CLASSES if attack.targeted else None
+    together = attack.generate(X, y, seeds=[1, 2, 3])
+    for i in range(len(X)):
+        alone = attack.generate(X[i : i + 1], None if y is None else y[i : i + 1], seeds=[i + 1])
+        np.testing.assert_allclose(alone[0], together[i], atol=1e-6)
+    turned = attack.generate(X[::-1], None if y is None else y[::-1], seeds=[3, 2, 1])
+    np.testing.assert_allclose(turned[::-1], together, atol=1e-6)
+
+
+def test_universal_perturbations_say_that_they_depend_on_the_batch():
+    assert {info.name for info in baseline_infos() if info.together == "whole"} == {"universal", "targeted_universal"}
+    for info in baseline_infos():
+        assert ("one perturbation for a batch" in info.needs) == (info.together == "whole")
+
+
+def test_geoda_neither_reads_nor_writes_where_one_works(estimator, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save(f"2d_dct_basis_10_{SIZE}.npy", np.full((SIZE * SIZE, 100), np.nan))  # ART would load it
+    attack = make_baseline("geoda", estimator, QUICK["geoda"], seed=1)
+    found = attack.generate(X)
+    assert np.isfinite(found).all()
+    assert [path.name for path in tmp_path.iterdir()] == [f"2d_dct_basis_10_{SIZE}.npy"]
+    (tmp_path / f"2d_dct_basis_10_{SIZE}.npy").unlink()
+    np.testing.assert_array_equal(attack.generate(X), found)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_no_attack_touches_the_working_directory(estimator, seen, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    attack = make_baseline(name, estimator, QUICK[name], seed=1)
+    attack.generate(X[:1], (seen[:1] + 1) % CLASSES if attack.targeted else None)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["shadow", "pgd", "square", "deepfool"])
+def test_an_untargeted_attack_stays_one(estimator, seen, name):
+    """ART's ShadowAttack, given labels, would aim at them, and go on doing so."""
+    attack = make_baseline(name, estimator, QUICK[name], seed=3)
+    unlabelled = attack.generate(X)
+    np.testing.assert_array_equal(attack.generate(X, seen), unlabelled)
+    assert attack.targeted is False
+    np.testing.assert_array_equal(attack.generate(X), unlabelled)
+
+
+def test_shadow_leads_away_from_what_is_seen(estimator, seen):
+    """The class seen loses, on the mean; aimed at, it would gain."""
+    attack = make_baseline(
+        "shadow", estimator, {"nb_steps": 100, "lambda_tv": 0.0, "lambda_c": 0.0, "lambda_s": 0.0}, 1
+    )
+    before, after = (estimator.predict(x)[np.arange(3), seen] for x in (X, attack.generate(X, seen)))
+    assert (after - before).mean() < 0
+
+
 @pytest.mark.parametrize("name", ["autopgd", "square", "boundary", "hopskipjump", "signopt", "pixel"])
 def test_another_seed_gives_another_result(estimator, seen, name):
     results = [make_baseline(name, estimator, QUICK[name], seed=s).generate(X, seen) for s in (1, 2)]
@@ -157,7 +216,7 @@ def test_autoattack_runs_quietly(estimator, capfd):
 
 def test_listing_does_not_load_tensorflow_or_art():
     code = (
-        "import sys; from artattack.attacks.baselines import baseline_infos; "
+        "import sys; from artattack.attacks.art_attacks import baseline_infos; "
         "assert baseline_infos(); print({'tensorflow', 'art', 'keras'} & set(sys.modules))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -168,7 +227,7 @@ def test_every_attack_of_art_is_listed_or_refused():
     from art.attacks import EvasionAttack, evasion
 
     in_art = {n for n, c in vars(evasion).items() if isinstance(c, type) and issubclass(c, EvasionAttack)}
-    ours = {info.art_class for info in baseline_infos()} | set(baselines._REFUSED)
+    ours = {info.art_class for info in baseline_infos()} | set(art_attacks._REFUSED)
     if find_spec("numba") is None:
         ours.remove("BrendelBethgeAttack")  # ART lists it only where numba is installed
     assert in_art == ours
@@ -280,19 +339,44 @@ def test_parse_number_refuses_nonsense(text):
         ("pgd", {"eps_step": 7.0}, "linf", {"eps_step": 0.5}),  # without an eps, nothing it is a share of
         ("square", {}, "l2", {"eps": 2.0, "norm": 2}),
         ("bim", {}, "linf", {"eps": 2.0, "eps_step": 0.5}),
-        ("bim", {}, "l2", None),  # ART's class knows no other norm
-        ("fgsm", {}, "ssim", None),
-        ("deepfool", {}, "l2", None),
-        ("wasserstein", {}, "l2", None),  # whose eps is a cost of transport
-        ("vat", {}, "l2", None),
-        ("boundary", {}, "l2", None),
     ],
 )
-def test_a_budget_becomes_eps(
-    attack: str, parameters: dict[str, Any], distance: str, expected: dict[str, Any] | None
-) -> None:
-    found = at_budget(attack, parameters, distance, 2.0)
-    assert (found is None) == (expected is None)
-    if found is not None and expected is not None:
-        assert {name: found[name] for name in expected} == pytest.approx(expected)
-        assert ("norm" in found) == (attack != "bim")
+def test_a_budget_becomes_eps(attack: str, parameters: dict[str, Any], distance: str, expected: dict[str, Any]) -> None:
+    found = with_budget(attack, parameters, distance, 2.0)
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    assert ("norm" in found) == (attack != "bim")
+
+
+def test_the_norms_of_balls_are_those_that_arts_classes_keep(estimator):
+    """Those that seek the least change, or whose eps is no radius, have none."""
+    import inspect
+
+    for info in baseline_infos():
+        if info.package and find_spec(info.package) is None:
+            continue
+        parameters = inspect.signature(baselines._art_class(info).__init__).parameters
+        if info.norms:
+            assert "eps" in parameters, info.name
+            assert info.norms == ("linf",) or "norm" in parameters, info.name
+            assert not info.minimum_norm, info.name
+    assert {info.name for info in baseline_infos() if info.norms == ("linf",)} == {"bim"}
+
+
+@pytest.mark.parametrize("name", [info.name for info in baseline_infos() if info.norms and info.name != "autoattack"])
+def test_attacks_stay_in_the_ball_they_say(estimator, seen, name):
+    for norm, order, radius in (("linf", np.inf, 0.05), ("l2", 2, 0.6)):
+        if norm not in baseline_info(name).norms:
+            continue
+        parameters = with_budget(name, QUICK[name], norm, radius)
+        attack = make_baseline(name, estimator, parameters, seed=1)
+        assert bounded_by(attack) == (norm, radius)
+        moved = attack.generate(X, (seen + 1) % CLASSES if attack.targeted else None) - X
+        lengths = [np.linalg.norm(change.ravel(), order) for change in moved]
+        assert max(lengths) <= radius * (1 + 1e-4), (norm, lengths)
+
+
+def test_an_eps_left_to_art_is_a_ball_too(estimator):
+    assert bounded_by(make_baseline("pgd", estimator, {})) == ("linf", 0.3)  # ART's default
+    assert bounded_by(make_baseline("fgsm", estimator, {"norm": 2.0, "eps": 3})) == ("l2", 3.0)
+    for name in ("deepfool", "wasserstein", "vat", "boundary", "spatial"):
+        assert bounded_by(make_baseline(name, estimator, {})) is None

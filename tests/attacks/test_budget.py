@@ -6,8 +6,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from artattack.attacks.budget import check_budget, match, project
-from artattack.attacks.controls import control
+from artattack.attacks.budget import match, within
+from artattack.attacks.controls import perturb as control
+from artattack.attacks.projection import check_budget, project
 from artattack.distances import DISTANCES, l2
 from artattack.errors import ArtattackError
 from artattack.inputs.images import quantize
@@ -33,9 +34,23 @@ def test_linf_by_hand() -> None:
     x = np.zeros((1, 16, 16, 3), np.float32)
     moved = x.copy()
     moved[0, 0, 0, 0] = 1.0
-    out = match(x, moved, 8 / 255 + 1e-6, "linf")
+    out = match(x, moved, 8 / 255, "linf")
     assert out[0, 0, 0, 0] == pytest.approx(8 / 255)
     assert out.sum() == pytest.approx(8 / 255)
+
+
+@pytest.mark.parametrize("k", [1, 2, 8, 16])
+def test_an_image_at_exactly_its_linf_budget_stays(k: int) -> None:
+    """In float32 the difference of two 8-bit values k levels apart is often a little more than k/255."""
+    rng = np.random.default_rng(k)
+    levels = rng.integers(20, 236, (2, 16, 16, 3))
+    x, moved = (
+        np.asarray(v, np.float32) / np.float32(255) for v in (levels, levels + k * rng.choice([-1, 1], levels.shape))
+    )
+    assert (np.abs(moved.astype(np.float64) - x).max((1, 2, 3)) > k / 255).all()  # what would be measured
+    assert within(x, moved, k / 255, "linf").all()
+    assert not within(x, moved, (k - 0.01) / 255, "linf").any()
+    np.testing.assert_array_equal(match(x, moved, k / 255, "linf"), moved)
 
 
 @pytest.mark.parametrize(("similarity", "target"), [("ssim", 0.6), ("psnr", 20.0)])

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from artattack.attacks.descent import Descent, State
 from artattack.attacks.objective import Objective
-from artattack.config import StyleOptions
+from artattack.attacks.options import StyleOptions
 from artattack.models.model import Model
 
 SIZE = (2, 2)

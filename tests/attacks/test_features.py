@@ -1,5 +1,8 @@
 """Feature networks: the same outputs as the backbone's own layers, at any size, with what options change."""
 
+from typing import Any
+
+import keras
 import larq as lq
 import numpy as np
 import pytest
@@ -7,7 +10,9 @@ import tensorflow as tf
 import tf_keras
 
 from artattack.attacks.features import Features
+from artattack.attacks.style import StyleTransferAttack
 from artattack.errors import ArtattackError
+from artattack.models.estimator import to_estimator
 from artattack.models.model import Model, Preprocessing
 from artattack.models.network import rebuild
 
@@ -83,3 +88,60 @@ def test_average_pooling_takes_the_place_of_max_pooling(model: Model) -> None:
 def test_unknown_layer_is_named(model: Model) -> None:
     with pytest.raises(ArtattackError, match="1 binarized convolutions"):
         Features(model, ["binary:3"])
+
+
+def _network(package: Any) -> Any:
+    """The same network in Keras 2 and Keras 3, with the same weights."""
+    image = package.Input((16, 16, 3))
+    x = package.layers.Conv2D(8, 3, padding="same", name="stem")(image)
+    x = package.layers.BatchNormalization(name="norm")(x)
+    x = package.layers.MaxPooling2D(3, 2, padding="same", name="pool")(x)
+    inner = package.Input((None, None, 8))
+    y = package.layers.MaxPooling2D(2, name="inner_pool")(package.layers.Conv2D(8, 3, name="inner_conv")(inner))
+    x = package.Model(inner, y, name="inner")(x)
+    x = package.layers.BatchNormalization(scale=False, name="norm2")(x)
+    x = package.layers.Dense(5, name="logits")(package.layers.GlobalAveragePooling2D(name="global")(x))
+    network = package.Model(image, x)
+    rng = np.random.default_rng(0)
+    for name in ("stem", "norm", "inner", "norm2", "logits"):
+        layer = network.get_layer(name)
+        low = 0.5 if name.startswith("norm") else -0.5  # of normalizations, also the variance
+        layer.set_weights([rng.uniform(low, 1.5, weight.shape) for weight in layer.get_weights()])
+    return network
+
+
+@pytest.fixture(scope="module")
+def models() -> list[Model]:
+    """Of Keras 2 and of Keras 3."""
+    return [
+        Model("toy", "random", "", False, _network(package), (16, 16), Preprocessing(), None, ("norm2",), ("pool",))
+        for package in (tf_keras, keras)
+    ]
+
+
+@pytest.mark.parametrize("average_pooling", [False, True])
+def test_features_of_keras_3_are_those_of_keras_2(models: list[Model], average_pooling: bool) -> None:
+    two, three = (Features(model, ["stem", "pool", "norm2"], average_pooling=average_pooling) for model in models)
+    for ours, expected in zip(three(X), two(X), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4)
+    expected_gradient = _gradient(two, X)
+    np.testing.assert_allclose(_gradient(three, X), expected_gradient, atol=1e-5 * np.abs(expected_gradient).max())
+
+
+def test_average_pooling_reaches_networks_within_the_network(models: list[Model]) -> None:
+    for model in models:
+        network = Features(model, ["norm2"], average_pooling=True).network
+        assert type(network.get_layer("pool")).__name__ == "AveragePooling2D"
+        assert type(network.get_layer("inner").get_layer("inner_pool")).__name__ == "AveragePooling2D"
+        assert type(model.network.get_layer("inner").get_layer("inner_pool")).__name__ == "MaxPooling2D"
+
+
+def test_the_style_attack_paints_alike_with_keras_2_and_keras_3(models: list[Model]) -> None:
+    x = np.random.default_rng(2).uniform(0.2, 0.8, (1, 16, 16, 3)).astype(np.float32)
+    style = np.random.default_rng(3).uniform(size=(16, 16, 3)).astype(np.float32)
+    two, three = (
+        StyleTransferAttack(to_estimator(model), styles=style, steps=3, pooling="average").generate(x)
+        for model in models
+    )
+    assert np.abs(two - x).mean() > 0.01
+    assert np.abs(two - three).mean() < 1e-4

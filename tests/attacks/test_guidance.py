@@ -10,7 +10,7 @@ from scipy.ndimage import affine_transform
 
 from artattack.attacks import guidance
 from artattack.attacks.guidance import Guidance, margin, random_view, rounded
-from artattack.config import StyleOptions
+from artattack.attacks.options import StyleOptions
 from artattack.errors import ArtattackError
 from artattack.inputs.images import quantize
 from artattack.models.model import Model, Preprocessing

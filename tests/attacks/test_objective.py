@@ -17,7 +17,7 @@ from artattack.attacks.objective import (
     relative_distance,
     total_variation,
 )
-from artattack.config import StyleOptions
+from artattack.attacks.options import StyleOptions
 from artattack.models.model import Model
 
 RNG = np.random.default_rng(0)

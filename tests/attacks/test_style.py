@@ -10,8 +10,8 @@ from art.attacks import EvasionAttack
 from art.estimators.classification import TensorFlowV2Classifier
 
 from artattack.attacks.objective import Losses, Objective, Targets, total_variation
+from artattack.attacks.options import StyleOptions
 from artattack.attacks.style import StyleTransferAttack
-from artattack.config import StyleOptions
 from artattack.distances import l2
 from artattack.errors import ArtattackError
 from artattack.models.estimator import ArtEstimator

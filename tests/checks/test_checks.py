@@ -4,9 +4,11 @@ Most models score an image by its mean z alone: class 1 where the score is above
 images all have the same mean Z0, so that what an attack must find is the same for each and known.
 """
 
+import inspect
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,13 @@ from typer.testing import CliRunner, Result
 import artattack
 from artattack import cli
 from artattack.attacks.baselines import make_baseline
-from artattack.checks import BROKEN, CHECK_COLUMNS, all_sound, run_checks, sanity, subject, targets_of_run
+from artattack.checks import all_sound, defaults, run_checks, sanity, subject, targets_of_run
+from artattack.checks.run import BROKEN
 from artattack.checks.sanity import CHECKS, NotApplicableError, Outcome
 from artattack.checks.subject import Subject
 from artattack.errors import ArtattackError
 from artattack.models.model import Model, Preprocessing
+from artattack.results.columns import CHECK_COLUMNS
 
 N, SIZE = 10, 8
 SHAPE = (SIZE, SIZE, 3)
@@ -127,7 +131,7 @@ def test_plain_models_pass_every_check() -> None:
     x, w = images_at_margins()
     small = (w / (2 * np.abs(x.reshape(N, -1) @ w).max() + 2 * np.abs(w).sum())).astype(np.float32)
     checks = run_checks([linear_model(w), binary_model(small, 0.0)], x, eps=4 * STEP)
-    assert tuple(checks.columns) == CHECK_COLUMNS
+    assert list(checks.columns) == list(CHECK_COLUMNS)
     status = checks.set_index(["classifier", "check"])["status"]
     assert status.pop(("float", "surrogate")) == "not run"
     assert set(status) == {"pass"}, checks[checks["status"] != "pass"].to_string()
@@ -152,6 +156,13 @@ def test_wrapped_model_that_is_not_the_network_is_found() -> None:
     outcome = check("native", model_of(redness.network, cls=Swapped), x)
     assert not outcome.passed
     assert "same class on 0 of 10" in outcome.figures
+
+
+def test_a_model_restricted_to_some_classes_is_its_network() -> None:
+    image = tf_keras.Input(SHAPE)
+    network = tf_keras.Model(image, tf_keras.layers.Dense(3)(tf_keras.layers.Flatten()(image)))
+    full = replace(model_of(network), label_space=(7, 8, 9))
+    assert check("native", full.restricted_to((9, 7)), X).passed
 
 
 def test_probabilities_are_found() -> None:
@@ -346,6 +357,8 @@ def test_few_images_are_no_proof_and_the_interval_says_so() -> None:
         (X[0], {}, "5 or more"),
         (X, {"eps": 0.0}, "radius"),
         (X, {"eps": 8.0}, "radius"),
+        (X, {"eps": "8"}, "radius"),
+        (X, {"eps": "much"}, "not a number"),
         (X, {"steps": 0}, "steps"),
     ],
 )
@@ -384,7 +397,7 @@ def test_command_checks_a_run_with_its_own_images_and_models(
     assert "mine" in result.output
     assert "5 passed, 0 failed, 1 not run" in result.output
     written = pd.read_csv(finished_run / "checks.csv")
-    assert tuple(written.columns) == CHECK_COLUMNS
+    assert list(written.columns) == list(CHECK_COLUMNS)
     assert set(written["classifier"]) == {"mine"}
     assert "of 5" in written.set_index("check")["figures"]["native"]  # --limit
     assert written.set_index("check")["status"].to_dict() == {
@@ -408,6 +421,13 @@ def test_command_fails_with_1_and_says_what_a_failed_check_means(
     assert result.exit_code == 1
     assert "glass: The model is made of glass." in result.output
     assert pd.read_csv(tmp_path / "new" / "checks.csv")["status"].tolist() == ["fail"]
+
+
+def test_python_and_the_command_line_have_the_same_defaults() -> None:
+    ours, theirs = (inspect.signature(function).parameters for function in (run_checks, cli.check))
+    for name, default in {"eps": defaults.EPS, "steps": defaults.STEPS, "seed": 0}.items():
+        assert ours[name].default == theirs[name].default == default
+    assert inspect.signature(targets_of_run).parameters["limit"].default == theirs["limit"].default == defaults.LIMIT
 
 
 def test_command_says_what_it_does_with_examples() -> None:

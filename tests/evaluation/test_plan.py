@@ -11,9 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from artattack.config import BaselineEntry, ControlEntry, StyleEntry, parse_benchmark
+from artattack.attacks.baseline_entry import BaselineEntry
+from artattack.attacks.controls import ControlEntry
+from artattack.attacks.entries import Variant
+from artattack.attacks.style_entry import StyleEntry
+from artattack.config import parse_benchmark
 from artattack.errors import ArtattackError
-from artattack.evaluation.plan import Cell, Plan, Variant, make_plan
+from artattack.evaluation.plan import Cell, Plan, make_plan
 
 FGSM = {"attack": "fgsm", "source": ["quicknet_tiny", "efficientnet_lite0"]}
 STYLE = {"attack": "style", "style": ["waves", "marble"], "backbone": ["quicknet_tiny", "vgg16"]}
@@ -85,7 +89,7 @@ def test_controls_that_need_a_style_copy_style_attacks_alone() -> None:
 def test_at_budgets_every_attack_and_control_once() -> None:
     entries = [FGSM | {"source": "vgg16"}, STYLE | {"style": "waves"}]
     controls = [{"attack": name} for name in ("noise", "blend", "random-backbone")]
-    planned = plan(*entries, *controls, compare={"l2": [5, 2], "ssim": 0.9})
+    planned = plan(*entries, *controls, budgets={"l2": [5, 2], "ssim": 0.9})
     at_l2 = [
         "fgsm/vgg16",
         "style/waves/quicknet_tiny",
@@ -111,20 +115,51 @@ def test_a_limit_spreads_evenly_over_the_set() -> None:
     assert plan(FGSM, images={"limit": 99}).samples == everything
 
 
-def test_seeds_differ_by_cell_and_do_not_depend_on_other_cells() -> None:
+def seeds_of(of: Plan, run_seed: int = 0) -> dict[tuple[str, str], int]:
+    return {(v.key, sample.id): v.seed(run_seed, sample.id) for v in of.variants for sample in of.samples}
+
+
+def test_seeds_differ_by_variant_and_image_and_depend_on_no_other() -> None:
     control = {"attack": "noise", "like": "fgsm"}
-    alone, beside = plan(FGSM, control), plan(STYLE, FGSM | {"source": FGSM["source"][::-1]}, control)
-    seeds = {cell.key: cell.seed(0) for cell in beside.cells}
-    assert len(set(seeds.values())) == len(beside.cells)
-    assert {cell.key: cell.seed(0) for cell in alone.cells}.items() <= seeds.items()
+    alone = plan(FGSM, control, batch_size=3, images={"limit": 7})
+    beside = plan(STYLE, FGSM | {"source": FGSM["source"][::-1]}, control)
+    seeds = seeds_of(beside)
+    assert {key: seed for key, seed in seeds_of(alone).items() if key in seeds} == seeds_of(alone)
+    own = [seed for (key, _), seed in seeds.items() if not key.startswith("style")]
+    assert len(set(own)) == len(own)
     assert all(0 <= seed < 2**32 for seed in seeds.values())
-    assert not set(seeds.values()) & {cell.seed(1) for cell in beside.cells}
+    assert not set(seeds.values()) & set(seeds_of(beside, run_seed=1).values())
 
 
-def test_seeds_of_a_control_differ_by_image_and_by_what_it_copies() -> None:
-    planned = plan(FGSM, {"attack": "noise", "like": "fgsm"})
-    seeds = [variant.seed(0, sample.id) for variant in planned.variants for sample in planned.samples]
-    assert len(set(seeds)) == len(seeds)
+def test_the_images_of_a_style_attack_share_a_seed() -> None:
+    """Its steps are one program for a batch: with a seed of its own, an image would depend on its batch."""
+    seeds = seeds_of(plan(STYLE, {"attack": "random-backbone"}))
+    by_variant = {key: {seed for (other, _), seed in seeds.items() if other == key} for key, _ in seeds}
+    assert all(len(found) == 1 for key, found in by_variant.items() if key != "clean")
+    assert len(set.union(*by_variant.values())) == 20 + 2 * 2 * 2
+
+
+def test_each_cell_names_those_that_must_be_done_before() -> None:
+    entries = [FGSM | {"source": "vgg16"}, STYLE | {"style": "waves", "backbone": "vgg16"}]
+    entries += [{"attack": "deepfool", "source": "vgg16"}, {"attack": "bim", "source": "vgg16"}]
+    entries += [{"attack": "noise", "like": "fgsm"}, {"attack": "random-backbone"}]
+    planned = plan(*entries, batch_size=20, budgets={"l2": 1, "linf": 0.1})
+    needs = {cell.variant.title: cell.needs for cell in planned.cells}
+    first, style = "clean-0000", "style--waves--vgg16-0000"
+    untrained = "random-backbone--waves--vgg16--as--style--waves--vgg16-0000"
+    assert needs["clean"] == ()
+    for attack in ("fgsm/vgg16", "style/waves/vgg16", "fgsm/vgg16 at l2=1", "bim/vgg16 at linf=0.1", "noise at l2=1"):
+        assert needs[attack] == (first,), attack
+    assert needs["noise as fgsm/vgg16"] == (first, "fgsm--vgg16-0000")
+    assert needs["random-backbone/waves/vgg16 as style/waves/vgg16"] == (first, style)
+    assert needs["style/waves/vgg16 at l2=1"] == (first, style)
+    assert needs["deepfool/vgg16 at l2=1"] == (first, "deepfool--vgg16-0000")
+    assert needs["bim/vgg16 at l2=1"] == (first, "bim--vgg16-0000")  # which keeps to linf only
+    assert needs["random-backbone/waves/vgg16 at l2=1"] == (first, untrained)
+    done: set[str] = set()
+    for cell in planned.cells:
+        assert set(cell.needs) <= done
+        done.add(cell.key)
 
 
 def style_file(folder: Path, name: str = "art.png") -> str:
@@ -135,7 +170,7 @@ def style_file(folder: Path, name: str = "art.png") -> str:
 
 def test_seeds_do_not_depend_on_the_folder_one_works_in(tmp_path: Path) -> None:
     here, there = (plan({"attack": "style", "style": style_file(tmp_path / name)}) for name in ("here", "there"))
-    assert [cell.seed(5) for cell in here.cells] == [cell.seed(5) for cell in there.cells]
+    assert set(seeds_of(here, 5).values()) == set(seeds_of(there, 5).values())
 
 
 def test_two_files_of_one_name_have_folders_of_their_own(tmp_path: Path) -> None:
@@ -186,6 +221,8 @@ def test_keys_are_unique_and_safe_whatever_the_names(names: list[str], styles: l
     ("keys", "attack", "message"),
     [
         ({"classifiers": "quicknet_tny"}, FGSM, r"classifiers: unknown model 'quicknet_tny'; did you mean 'quicknet_t"),
+        ({"classifiers": "quicknet_distilled"}, FGSM, "classifiers: model 'quicknet_distilled' is a backbone only"),
+        ({"style_judges": "vgg15"}, STYLE, "style_judges: unknown model 'vgg15'"),
         ({}, FGSM | {"source": "vgg15"}, r"attacks.0 \(fgsm\): unknown model 'vgg15'; did you mean"),
         ({}, STYLE | {"backbone": "vgg15"}, r"attacks.0 \(style\): unknown model 'vgg15'"),
         ({}, STYLE | {"guide": "a.h5", "name": "n"}, r"attacks.0 \(n\): model 'a.h5': no such file"),

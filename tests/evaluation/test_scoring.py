@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from scipy.stats import entropy
 
 from artattack.errors import ArtattackError
-from artattack.evaluation.scoring import kl_divergence, restricted, score_batch, top_k
+from artattack.evaluation.scoring import score_batch
 from artattack.inputs.labels import IMAGENET, class_name
+from artattack.results.scores import kl_divergence, top_k
 
 SPACE = (0, 281, 440)  # tench, tabby, beer bottle
 
@@ -131,8 +132,9 @@ def test_each_image_has_its_own_row() -> None:
 
 
 def test_top_k_ends_with_the_classes_and_ties_go_to_the_first() -> None:
-    ((one,),) = top_k(np.array([[3.0]]), (440,))
-    assert one == (440, class_name(440), 1.0)
+    ((first, second),) = top_k(np.array([[3.0, 3.0 + math.log(3)]]), (440, 281))
+    assert first == (281, class_name(281), pytest.approx(0.75))
+    assert second == (440, class_name(440), pytest.approx(0.25))
     assert [c for c, _, _ in top_k(np.zeros((1, 7)), None)[0]] == [0, 1, 2, 3, 4]
     assert [c for c, _, _ in top_k(np.zeros((1, 7)), None, k=2)[0]] == [0, 1]
     huge = top_k(np.array([[1000.0, 2000.0, 1500.0]], np.float32), None)[0]  # confidences 0, 1, 0
@@ -176,7 +178,8 @@ def test_logits_that_are_not_finite_are_an_error(bad: float) -> None:
         ((2, 3), (2, 4), 2, r"\(2, 3\), \(2, 4\) and \(2,\)"),
         ((2, 3), (2, 3), 1, r"\(2, 3\), \(2, 3\) and \(1,\)"),
         ((2, 4), (2, 4), 2, "has 4 outputs, its label space 3 classes"),
-        ((2, 0), (2, 0), 2, r"shape \(images, classes\), got \(2, 0\)"),
+        ((2, 0), (2, 0), 2, "a logit for each of two or more classes, got 0 for each image"),
+        ((2, 1), (2, 1), 2, "a logit for each of two or more classes, got 1 for each image: nothing flips"),
         ((2, 3, 1), (2, 3, 1), 2, r"shape \(images, classes\), got \(2, 3, 1\)"),
     ],
 )
@@ -202,10 +205,3 @@ def test_kl_divergence_against_scipy_and_where_confidences_are_no_floats() -> No
     # Sure of the first class before, of the second after: log(1) - log(exp(-2000)).
     np.testing.assert_allclose(kl_divergence(np.array([[2000.0, 0.0]]), np.array([[0.0, 2000.0]])), [2000.0])
     np.testing.assert_array_equal(kl_divergence(p, p), np.zeros(5))
-
-
-def test_restricted_logits_are_those_of_the_shared_classes() -> None:
-    logits = np.array([[1.0, 2.0, 3.0]])
-    np.testing.assert_array_equal(restricted(logits, SPACE, (440, 0)), [[3.0, 1.0]])
-    for space, shared in ((SPACE, None), (None, (440,)), (SPACE, SPACE)):
-        assert restricted(logits, space, shared) is logits

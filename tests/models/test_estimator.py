@@ -192,6 +192,30 @@ def test_images_of_another_size_are_resized_inside():
     assert_same(estimator.loss_gradient(x, Y[:3]), reference.loss_gradient(x, Y[:3]))
 
 
+def test_a_restricted_model_is_a_classifier_of_its_classes():
+    """What ART sees of the kept classes alone: closed forms of softmax over two of a linear model's logits."""
+    full, weights = linear_model()
+    full.label_space = (5, 4, 3, 2, 1, 0, 999)
+    estimator = to_estimator(full.restricted_to((4, 999)))
+    weights = weights[..., [1, 6]]
+    logits = np.einsum("nhwc,hwck->nk", X, weights)
+    labels = np.array([0, 1, 1, 0, 1])
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert estimator.nb_classes == 2
+    assert_same(estimator.predict(X), logits)
+    assert estimator.predict(X[:0]).shape == (0, 2)
+    assert_same(estimator.model(X).numpy(), logits)
+    assert_same(estimator.compute_loss(X, labels), -np.log(p[np.arange(5), labels]))
+    assert_same(estimator.loss_gradient(X, labels), np.einsum("nk,hwck->nhwc", p - np.eye(2)[labels], weights))
+    every = np.broadcast_to(np.moveaxis(weights, -1, 0), (5, 2, SIZE, SIZE, 3))
+    assert_same(estimator.class_gradient(X), every)
+    assert_same(estimator.class_gradient(X, labels), np.moveaxis(weights, -1, 0)[labels][:, np.newaxis])
+    attack = evasion.ProjectedGradientDescent(estimator, eps=0.1, eps_step=0.02, max_iter=5, verbose=False)
+    seen = logits.argmax(1)
+    before, after = (estimator.compute_loss(x, seen) for x in (X, attack.generate(X, np.eye(2)[seen])))
+    assert (after > before).all()
+
+
 def test_each_function_is_traced_once_for_all_batch_sizes(monkeypatch):
     model, traces = float_model(), []
     logits = model.logits

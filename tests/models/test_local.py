@@ -13,7 +13,6 @@ import tf_keras
 
 from artattack.errors import ArtattackError
 from artattack.models import load_model
-from artattack.models.local import _check
 from artattack.models.network import layer_names, rebuild
 
 FORMATS = ["model.keras", "model.h5", "saved_model"]
@@ -164,35 +163,34 @@ def test_classes_from_elsewhere_are_refused(tmp_path: Path) -> None:
         load_model(path, preprocessing="unit")
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
-        {"class_name": "Lambda", "config": {}},
-        {"class_name": "__lambda__", "config": {"value": ""}},
-        {"class_name": "TFSMLayer", "module": "keras.layers", "config": {}},
-        {"class_name": "TensorFlowOpLayer", "config": {}},
-        {"class_name": "StringLookup", "config": {}},
-        {"class_name": "function", "module": "keras.utils", "config": "get_file"},
-        {"class_name": "function", "module": "os", "config": "system"},
-        {"class_name": "function", "module": "builtins", "config": "exec"},
-        {"class_name": "os.system", "module": "keras.layers", "config": {}},
-        {"class_name": "Dense", "module": "keras_layers", "config": {}},
-        {"class_name": "anything", "module": "keras.src.utils.file_utils", "config": {}},
-        {"class_name": "TFOpLambda", "config": {"function": "mathx"}},
-        {"class_name": "TFOpLambda", "config": {"function": "raw_ops.WriteFile"}},
-    ],
-)
-def test_descriptions_that_are_refused(part: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(ArtattackError, match="could run code or touch files"):
-        _check(tmp_path, {"config": {"layers": [{"config": {"activation": [part]}}]}})
-
-
 def test_probabilities_of_unknown_origin_are_refused(tmp_path: Path) -> None:
     inputs = tf_keras.Input((16, 16, 3))
     x = tf_keras.layers.Softmax()(tf_keras.layers.Dense(3)(tf_keras.layers.Flatten()(inputs)))
     network = tf_keras.Model(inputs, tf_keras.layers.Activation("linear")(x))
     with pytest.raises(ArtattackError, match="gives probabilities, but ends in no softmax"):
         load_model(save(network, tmp_path / "model.keras"), preprocessing="unit")
+
+
+def head(units: int, activation: Any) -> Any:
+    inputs = tf_keras.Input((16, 16, 3))
+    return tf_keras.Model(inputs, activation(tf_keras.layers.Dense(units)(tf_keras.layers.Flatten()(inputs))))
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [tf.sigmoid, tf_keras.layers.Activation("sigmoid"), tf_keras.layers.Dense(3, activation="sigmoid")],
+)
+def test_sigmoids_are_refused(activation: Any, tmp_path: Path) -> None:
+    with pytest.raises(ArtattackError, match="ends in a sigmoid"):
+        load_model(save(head(3, activation), tmp_path / "model.keras"), preprocessing="unit")
+
+
+@pytest.mark.parametrize("activation", [tf.identity, tf_keras.layers.Softmax()])
+@pytest.mark.parametrize("label_space", [None, ["tench", "goldfish"]])
+def test_a_network_of_one_output_is_no_classifier(activation: Any, label_space: Any, tmp_path: Path) -> None:
+    path = save(head(1, activation), tmp_path / "model.keras")
+    with pytest.raises(ArtattackError, match="has 1 output, and a classifier one for each of two or more"):
+        load_model(path, preprocessing="unit", label_space=label_space)
 
 
 def test_label_space_must_fit(tmp_path: Path) -> None:

@@ -1,3 +1,8 @@
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -5,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artattack.errors import ArtattackError
+from artattack.inputs.labels import LabelSpace
 from artattack.models.model import (
     PREPROCESSING,
     Model,
@@ -59,11 +65,62 @@ def test_parse_preprocessing() -> None:
         ({"means": [0, 0, 0]}, "did you mean 'mean'"),
         ({"mean": [0, 0]}, "3 numbers"),
         ({"std": [1, 0, 1]}, "above 0"),
+        ({"std": [1, -1, 1]}, "above 0"),
+        *(({"bgr": value}, "bgr takes true or false, without quotes") for value in ("false", "no", "", 0, 1, None)),
+        *(({"mean": [1, 2, value]}, "mean takes 3 numbers") for value in (math.nan, math.inf, "3", None, True, [3])),
+        *(({"std": [1, 2, value]}, "std takes 3 numbers") for value in (math.nan, -math.inf, "3", None, True)),
+        *(({"mean": value}, "mean takes 3 numbers") for value in (127.5, "123", None, {0: 1, 1: 2, 2: 3}, np.eye(3))),
+        (None, "give a name"),
+        (["imagenet"], "give a name"),
+        ({0: [1, 2, 3]}, "unknown preprocessing key '0'"),
     ],
 )
 def test_wrong_preprocessing_is_named(value: object, message: str) -> None:
-    with pytest.raises(ArtattackError, match=message):
+    with pytest.raises(ArtattackError, match=message) as caught:
         parse_preprocessing(value)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+# Of torchvision, for pixels in [0, 1]; by hand, 255 times as much.
+TORCH = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+MEAN, STD = r"mean: \[123\.675, 116\.28, 103\.53\]", r"std: \[58\.395, 57\.12, 57\.375\]"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (TORCH, rf"mean \[0\.485, 0\.456, 0\.406\] and std \[0\.229.*multiply by 255, {MEAN}, {STD}$"),
+        (TORCH | {"mean": [123.675, 116.28, 103.53]}, rf"multiply by 255, {STD}$"),
+        (TORCH | {"std": [58.395, 57.12, 57.375]}, rf"multiply by 255, {MEAN}$"),
+        ({"mean": TORCH["mean"]}, rf"multiply by 255, {MEAN}$"),
+        ({"std": TORCH["std"]}, rf"multiply by 255, {STD}$"),
+        ({"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}, r"mean: \[127\.5, 127\.5, 127\.5\], std: \[127\.5"),
+    ],
+)
+def test_preprocessing_of_pixels_in_0_to_1_is_told_from_ours(value: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArtattackError, match=message):
+        parse_preprocessing(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"mean": [0, 0, 0], "std": [1, 1, 1]},
+        {"mean": [0.0, 0.0, 1.0]},
+        {"std": [1.0, 0.9, 0.8]},
+        {"mean": np.array([103.939, 116.779, 123.68])},
+    ],
+)
+def test_preprocessing_of_pixels_in_0_to_255_is_taken(value: dict[str, Any]) -> None:
+    preprocessing = parse_preprocessing(value)
+    assert preprocessing.mean == tuple(value.get("mean", (0, 0, 0)))
+    assert preprocessing.std == tuple(value.get("std", (1, 1, 1)))
+
+
+def test_a_preprocessing_made_in_python_is_taken_as_it_is() -> None:
+    assert parse_preprocessing(Preprocessing(std=(0.01, 0.01, 0.01))).std == (0.01, 0.01, 0.01)
+    with pytest.raises(ArtattackError, match="mean takes 3 numbers"):
+        Preprocessing(mean=(0.0, math.nan, 0.0))
 
 
 @settings(deadline=None, max_examples=20)
@@ -131,3 +188,71 @@ def test_weights_sha256_follows_the_values(model: Model) -> None:
     assert weights_sha256(copy) == before
     copy.set_weights([w + 1e-3 for w in model.network.get_weights()])
     assert weights_sha256(copy) != before
+
+
+SPACE = (207, 3, 999, 0)
+
+
+def gradient(function: Callable[[tf.Tensor], tf.Tensor], x: np.ndarray) -> np.ndarray:
+    """Return the gradient of some weighted sum of a function's outputs (N, 2)."""
+    x = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        total = tf.reduce_sum(function(x) * (2.0, -3.0))
+    return np.asarray(tape.gradient(total, x))
+
+
+def test_a_restricted_model_gives_the_logits_of_its_classes_in_the_models_order(model: Model) -> None:
+    full = replace(model, label_space=SPACE)
+    x = images(5, 9, 7)
+    some = full.restricted_to((0, 3))
+    assert (some.label_space, some.classes, full.classes) == ((3, 0), 2, 4)
+    assert (some.network, some.name, some.input_size) == (full.network, full.name, full.input_size)
+    np.testing.assert_array_equal(some.predict(x), full.predict(x)[:, [1, 3]])
+    np.testing.assert_array_equal(some.logits(tf.constant(x)), full.logits(tf.constant(x)).numpy()[:, [1, 3]])
+    assert some.predict(x[:0]).shape == (0, 2)
+    np.testing.assert_array_equal(full.restricted_to(SPACE).predict(x), full.predict(x))
+
+
+def test_a_restricted_models_gradient_is_that_of_its_logits(model: Model) -> None:
+    full, x = replace(model, label_space=SPACE), images(3, 9, 7)
+    ours = gradient(full.restricted_to((999, 207)).logits, x)
+    np.testing.assert_array_equal(ours, gradient(lambda x: tf.gather(full.logits(x), [0, 2], axis=1), x))
+    # On images of the network's own size also by hand: 255/255 times 2 K[:, 0] - 3 K[:, 2].
+    kernel = model.network.get_weights()[0]
+    expected = (2 * kernel[:, 0] - 3 * kernel[:, 2]).reshape(1, 6, 5, 3)
+    ours = gradient(full.restricted_to((999, 207)).logits, images(1, 6, 5))
+    np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
+def test_a_restricted_model_can_be_restricted_further(model: Model) -> None:
+    full, x = replace(model, label_space=SPACE), images(2, 6, 5)
+    some = full.restricted_to((3, 999, 0)).restricted_to((0, 999))
+    assert some.label_space == (999, 0)
+    np.testing.assert_array_equal(some.predict(x), full.predict(x)[:, [2, 3]])
+
+
+def test_a_changed_copy_compiles_anew(model: Model) -> None:
+    x = images(2, 6, 5)
+    before = model.predict(x)
+    changed = replace(model, preprocessing=Preprocessing(std=(127.5,) * 3)).predict(x)
+    bias = model.network.get_weights()[1]
+    np.testing.assert_allclose(changed - bias, 2 * (before - bias), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("space", "classes", "message"),
+    [
+        (None, (0, 3), "has no label_space"),
+        (SPACE, (0,), "1 of its classes; give two"),
+        (SPACE, (), "0 of its classes; give two"),
+        (SPACE, (0, 0), "1 of its classes; give two"),
+        (SPACE, (0, 3, 5), r"ImageNet class 5: it has no such class"),
+        (SPACE, (7, 0, 3, 5, 1000), r"ImageNet class 5 \(and 2 more\): it has no such class"),
+    ],
+)
+def test_what_a_model_cannot_be_restricted_to(
+    model: Model, space: LabelSpace | None, classes: LabelSpace, message: str
+) -> None:
+    with pytest.raises(ArtattackError, match=f"'dense' cannot be restricted to.*{message}"):
+        replace(model, label_space=space).restricted_to(classes)

@@ -53,14 +53,24 @@ def test_bundled_network() -> None:
     assert sum(bool(np.isin(kernel, (-1, 1)).all()) for kernel in kernels) == 16
 
 
-def test_bundled_weights_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from artattack.models import quicknet_tiny
+@pytest.mark.parametrize("name", ["quicknet_tiny", "quicknet_distilled"])
+def test_bundled_weights_are_checked(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from artattack.models import bundled
 
-    changed = tmp_path / "quicknet_tiny.h5"
-    changed.write_bytes(quicknet_tiny._WEIGHTS.read_bytes()[:-1] + b"x")
-    monkeypatch.setattr(quicknet_tiny, "_WEIGHTS", changed)
+    (tmp_path / f"{name}.h5").write_bytes((bundled._FOLDER / f"{name}.h5").read_bytes()[:-1] + b"x")
+    (tmp_path / "quicknet_tiny.wnids.txt").write_bytes((bundled._FOLDER / "quicknet_tiny.wnids.txt").read_bytes())
+    monkeypatch.setattr(bundled, "_FOLDER", tmp_path)
     with pytest.raises(ArtattackError, match="not the file that was bundled"):
-        load_model("quicknet_tiny")
+        load_model(name)
+
+
+def test_the_distilled_backbone_says_what_it_is() -> None:
+    model = load_model("quicknet_distilled")
+    assert (model.binary, model.input_size, model.classes) == (True, (224, 224), 1000)
+    info = next(info for info in model_infos() if info.name == "quicknet_distilled")
+    assert (info.classifies, info.distilled_from) == (False, "efficientnet_lite0")
+    kernels = [layer.get_weights()[0] for layer in model.network.layers if "quant_conv2d" in layer.name]
+    assert sum(bool(np.isin(kernel, (-1, 1)).all()) for kernel in kernels) == 16
 
 
 def test_random_weights_follow_from_the_seed_and_disturb_nobody() -> None:
@@ -120,6 +130,51 @@ def test_wrong_names_are_answered(arguments: tuple[str, ...], message: str) -> N
 def test_wrong_label_space_is_answered() -> None:
     with pytest.raises(ArtattackError, match="3 classes for 200 outputs"):
         load_model("quicknet_tiny", label_space=[1, 2, 3])
+
+
+@pytest.mark.parametrize("label_space", [[], ["tench"]])
+@pytest.mark.parametrize("weights", [None, "random"])
+def test_a_classifier_has_two_classes(weights: str | None, label_space: list[str]) -> None:
+    with pytest.raises(ArtattackError, match=f"a label space of {len(label_space)} classes; a classifier chooses"):
+        load_model("quicknet_tiny", weights, label_space=label_space)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        *(({"input_size": size}, "whole pixels above 0") for size in (0, -64, 64.0, "64", True, (64,), (64, 64, 3))),
+        *(({"input_size": size}, "whole pixels above 0") for size in ((64, 0), (64, None), (64.5, 64))),
+        *(({"seed": seed}, "the seed is a whole number from 0") for seed in (-1, 2**32, 0.5, True, None)),
+        ({"label_space": {"tench", "goldfish"}}, "a list in the order of the outputs"),
+        ({"label_space": {"tench": 0, "goldfish": 1}}, "a list in the order of the outputs"),
+        ({"label_space": 7}, "a list in the order of the outputs"),
+        ({"preprocessing": {}, "weights": "no/such.h5"}, "nor a file"),
+        ({"preprocessing": ""}, "unknown preprocessing ''"),
+        ({"preprocessing": 5}, "preprocessing: give a name"),
+        ({"preprocessing": {"bgr": "false"}}, "without quotes"),
+    ],
+)
+def test_wrong_arguments_are_answered(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArtattackError, match=message) as caught:
+        load_model("quicknet_tiny", **{"weights": "random", **arguments})
+    assert "\n" not in str(caught.value)
+
+
+def test_whole_numbers_of_any_kind_are_sizes() -> None:
+    model = load_model("quicknet_tiny", "random", input_size=(np.int64(32), 64), seed=np.uint8(3))
+    assert model.input_size == (32, 64)
+    assert all(type(side) is int for side in model.input_size)
+
+
+def test_a_label_space_is_a_text(tmp_path: Path) -> None:
+    path = tmp_path / "space.txt"
+    path.write_bytes("\ufefftench\r\ngoldfish\r\n".encode())
+    assert parse_label_space(path) == (0, 1)
+    for content in (b"\x80\x02cos\nsystem\n", bytes(1000), "tench\n".encode("utf-16")):
+        path.write_bytes(content)
+        with pytest.raises(ArtattackError, match=r"space\.txt' cannot be read as text|no ImageNet class") as caught:
+            parse_label_space(path)
+        assert "\n" not in str(caught.value)
 
 
 def test_parse_label_space(tmp_path: Path) -> None:

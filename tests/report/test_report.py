@@ -22,13 +22,11 @@ from artattack.report import save_figures, summary_table, write_report, write_ta
 from artattack.report.figures import COLOURS, GREY, Point, curves, flip_rates, numbers
 from artattack.report.findings import against_controls, failures, key_figures, skipped
 from artattack.report.gallery import amplified, gallery
-from artattack.report.glossary import glossary
 from artattack.report.page import render
 from artattack.report.plotly_figures import dots, panel
 from artattack.report.tables import Cell, rate
 from artattack.report.transfer import matrices
-from artattack.results.comparison import AREA_COLUMNS, CONTROL_COLUMNS, PAIR_COLUMNS
-from artattack.results.records import RECORD_COLUMNS, SUMMARY_COLUMNS
+from artattack.results.columns import TABLES
 from artattack.results.run_folder import RunFolder
 
 MakeRun = Callable[..., RunFolder]
@@ -107,7 +105,7 @@ def test_numbers_by_hand(run: RunFolder, page: Page) -> None:
     assert table["style/waves/quick"]["L2"] == "2.0"
     assert table["style/waves/quick at l2=1"]["flips"] == "50% [22, 78] 4 of 8"
     controls = by_name(page.tables["controls"])["style/waves/quick"]
-    assert controls["best control"] == "noise as style/waves/quick"
+    assert controls["deciding control"] == "noise as style/waves/quick"
     assert controls["attack only"] == "5"
     assert controls["verdict"] == "no better"  # 5 images flipped by the one alone: p = 2 / 32
     area = by_name(page.tables["areas"])["style/waves/quick"]
@@ -130,22 +128,55 @@ def test_every_rate_of_the_first_table_is_the_summarys(run: RunFolder, page: Pag
         assert cells[2] == ("" if pd.isna(row["classifier"]) else row["classifier"])
 
 
+def test_flips_lost_to_rounding_have_a_column_where_there_are_any(
+    make_run: MakeRun, page: Page, tmp_path: Path
+) -> None:
+    assert "lost to rounding" not in page.tables["summary"][0]
+    run = make_run(tmp_path / "run")
+    rows = json.loads((run.path / "cells" / "all.json").read_text())["rows"]
+    made = [row | {"flip_float": True} if row.get("kind") == "baseline" else row for row in rows]
+    run.write_cell("all", made)
+    run.finish(["all"])
+    table = by_name(Page(render(RunFolder.open(run.path))).tables["summary"])
+    assert table["fgsm/lite0"]["lost to rounding"] == "6"  # 8 flips before rounding, 2 after
+    assert table["style/waves/quick"]["lost to rounding"] == ""
+    assert "lost to rounding" in summary_table(RunFolder.open(run.path)).columns
+
+
 def test_key_figures_and_the_classifier_that_knows_nothing(run: RunFolder, page: Page) -> None:
     (key,) = key_figures(run)
     assert (key.classifier, key.classes, key.images) == ("lite0", "1000", "8")
     assert key.strongest["style attack"] == ("style/waves/quick", Cell("75% [41, 93]", 0.75, "6 of 8"))
     assert page.tables["keys"][1][3] == "0% [0, 32] 0 of 8"
-    assert "Untouched, lite0 gets 0 of 8 images wrong whose class it knows, 0% [0, 32]." in page.text
+    assert "Untouched, lite0 is wrong on 0 of 8 images whose class it knows: 0% [0, 32]." in page.text
     assert rate({"flip_rate": float("nan")}, "flip_rate", "flips").text == ""
 
 
 def test_verdicts_are_said_in_words(run: RunFolder, page: Page) -> None:
     found = against_controls(run.controls[run.controls["budget"].isna()])
-    assert "of 2 cases, 1 not shown to have more flips than the best control, 1 without a control" in found.counts
+    assert "of 2 cases, 1 not shown to have more flips than every control, 1 without a control" in found.counts
     ((sentence,), _) = found.groups.values()
     assert sentence in page.text
-    assert "75% against 12% of 8, difference +62 points [" in sentence
+    assert "75% against 12% of 8 images, difference +62 points [" in sentence
     assert against_controls(run.controls.iloc[:0]).counts == ""
+
+
+def test_an_attack_of_a_kind_of_its_own_is_shown_wherever_attacks_are(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    rows = json.loads((run.path / "cells" / "all.json").read_text())["rows"]
+    patches = [row | {"kind": "patch", "attack": "sticker"} for row in rows if row.get("kind") == "style"]
+    run.write_cell("patches", patches)
+    run.finish(["all", "patches"])
+    run = RunFolder.open(run.path)
+    name = "sticker/waves/quick"
+    assert list(key_figures(run)[0].strongest) == ["style attack", "baseline attack", "control", "patch attack"]
+    assert key_figures(run)[0].strongest["patch attack"] == (name, Cell("75% [41, 93]", 0.75, "6 of 8"))
+    assert (name, False) in flip_rates(run).rows
+    assert [panel.title for panel in next(curves(run)).panels] == ["Style attacks", "Controls", "Patch attacks"]
+    assert name in {picture.attack for picture in gallery(run).pictures}
+    assert "sticker, waves" in [line.attack for line in next(matrices(run)).lines]
+    text = " ".join(Page(render(run)).text.split())
+    assert "under 1 style attack, 1 baseline attack, 1 control and 1 patch attack, as seen by lite0" in text
 
 
 def test_transfer_has_flips_and_successes_at_each_place(run: RunFolder) -> None:
@@ -155,7 +186,7 @@ def test_transfer_has_flips_and_successes_at_each_place(run: RunFolder) -> None:
     ]
     first = found["own distances", "Flips"]
     assert first.classifiers == ["lite0"]
-    assert [(line.attack, line.source, line.squares[0].plain) for line in first.lines] == [
+    assert [(line.attack, line.source, line.squares[0].whole) for line in first.lines] == [
         ("style, waves", "quick", "75% [41, 93], 6 of 8"),
         ("fgsm", "lite0", "25% [7, 59], 2 of 8"),
     ]
@@ -241,6 +272,9 @@ def test_checks_are_shown_where_there_are_any(make_run: MakeRun, evil: str, tmp_
     pd.DataFrame([row]).to_csv(run.path / "checks.csv", index=False)
     page = Page(render(run))
     assert page.tables["check-results"][1] == list(row.values())
+    (run.path / "checks.csv").write_text("")
+    with pytest.raises(ArtattackError, match=r"checks\.csv: not a table of artattack"):
+        render(run)
 
 
 def test_untrained_networks_are_marked_loudly_everywhere(make_run: MakeRun, tmp_path: Path) -> None:
@@ -357,18 +391,18 @@ def test_a_change_is_amplified_by_the_factor_that_is_told() -> None:
     assert amplified(np.zeros_like(before), np.full_like(before, 255))[0] == 1
 
 
-# ---- glossary
+# ---- what columns mean
 
 
-@pytest.mark.parametrize("columns", [("records.csv", RECORD_COLUMNS), ("summary.csv", SUMMARY_COLUMNS),
-                                     ("controls.csv", CONTROL_COLUMNS), ("pairs.csv", PAIR_COLUMNS),
-                                     ("areas.csv", AREA_COLUMNS)])  # fmt: skip
-def test_the_glossary_of_the_page_has_every_column(columns: tuple[str, dict[str, str]], html: str) -> None:
-    title, names = columns
-    told = [name for entry in glossary()[title] for name in re.findall(r"\w+", entry.columns)]
-    assert set(told) == set(names)
-    assert len(told) == len(set(told))
-    assert f"<h3>{title}</h3>" in html
+def test_the_page_says_what_every_column_of_a_runs_files_means(html: str) -> None:
+    glossary = html.partition('<section id="glossary">')[2].partition("</section>")[0]
+    sections = dict(part.split("</h3>", 1) for part in glossary.split("<h3>")[1:])
+    assert list(sections) == [f"{name}.csv" for name in ("records", "summary", "controls", "pairs", "areas", "checks")]
+    for name, text in sections.items():
+        terms = [term.partition(" <small>")[0] for term in re.findall(r"<dt>(.*?)</dt>", text)]
+        assert ", ".join(terms).split(", ") == [column.name for column in TABLES[name]]
+    assert "<dt>l2 <small>float64, image units</small></dt><dd>root of the sum of squared differences</dd>" in glossary
+    assert "`" not in glossary
 
 
 # ---- other formats

@@ -93,7 +93,7 @@ def test_the_cells_run_where_images_failed_and_nothing_flips(tmp_path: Path, mon
     assert names["flipped_by_all"] == []
     assert names["flipped_by_none"] == ["i0", "i2"]
     assert all(map(math.isnan, names["agreement"].to_numpy().ravel()))
-    assert isinstance(names["compared"], pd.DataFrame)
+    assert isinstance(names["judged"], pd.DataFrame)
 
 
 def test_it_is_a_notebook_of_the_current_format_without_outputs() -> None:

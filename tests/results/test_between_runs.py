@@ -13,8 +13,10 @@ from typer.testing import CliRunner, Result
 
 from artattack import cli
 from artattack.errors import ArtattackError
-from artattack.results.between_runs import SIDE_COLUMNS, SideBySide, compare_runs, print_side_by_side, verdicts
+from artattack.results.between_runs import SideBySide, changes_in_words, compare_runs
+from artattack.results.columns import SIDE_COLUMNS
 from artattack.results.run_folder import RunFolder, load_run
+from artattack.terminal import print_side_by_side
 
 LITE = {"weights": "imagenet", "sha256": hashlib.sha256(b"lite").hexdigest(), "binary": False, "classes": 1000}
 
@@ -84,7 +86,7 @@ def test_the_same_images_are_compared_image_by_image(tmp_path: Path) -> None:
     assert only["p"] == pytest.approx(binomtest(8, 9).pvalue)  # 20 / 512
     assert only["p"] == pytest.approx(20 / 512)
     assert only["p_holm"] == pytest.approx(40 / 512)  # of two rates alike: flips and successes
-    assert only["verdict"] == "no change shown"
+    assert only["change"] == "no change shown"
     # Wilson: 2 of 10 [0.05668, 0.50984], 9 of 10 [0.59585, 0.98212]; phi = (1*0 - 1*8) / sqrt(2*8*9*1) = -2/3
     low = 0.7 - (0.30415**2 + 4 / 3 * 0.30415 * 0.30984 + 0.30984**2) ** 0.5
     high = 0.7 + (0.08212**2 + 4 / 3 * 0.08212 * 0.14332 + 0.14332**2) ** 0.5
@@ -98,17 +100,17 @@ def test_a_change_beyond_chance_is_told_with_its_direction(tmp_path: Path) -> No
     found = compared(tmp_path, rows("." * 12), rows("x" * 8 + "." * 4), rows("." * 12))
     up = row(found, run=str(tmp_path / "b"))
     assert up["p_holm"] == pytest.approx(4 * 2 / 2**8)  # Holm: four rates in two runs
-    assert up["verdict"] == "higher"
-    assert row(found, run=str(tmp_path / "c"))["verdict"] == "identical"
-    assert next(verdicts(found.table)) == (
+    assert up["change"] == "higher"
+    assert row(found, run=str(tmp_path / "c"))["change"] == "identical"
+    assert next(changes_in_words(found.table)) == (
         f"flip rate of fgsm on lite0 rose from 0% to 67% of 12 images, by {_points(up)} points, adjusted p 0.031."
     )
     back = compare_runs(load_run(tmp_path / "b"), load_run(tmp_path / "a"))
     down = row(back)
-    assert down["verdict"] == "lower"
+    assert down["change"] == "lower"
     assert down["difference"] == -up["difference"]
     assert down["difference_low"] == pytest.approx(-up["difference_high"])
-    assert "fell from 67% to 0%" in next(verdicts(back.table))
+    assert "fell from 67% to 0%" in next(changes_in_words(back.table))
 
 
 def _points(row: dict[str, Any]) -> str:
@@ -118,7 +120,7 @@ def _points(row: dict[str, Any]) -> str:
 def test_a_run_beside_itself_is_identical(tmp_path: Path) -> None:
     records = [*rows("......", "clean", "clean"), *rows("x.xew."), *rows(".x....", "noise", "control")]
     found = compared(tmp_path, records, records)
-    assert set(found.table["verdict"]) == {"identical"}
+    assert set(found.table["change"]) == {"identical"}
     assert (found.table["difference"] == 0).all()
     assert found.sides[0].differences == ()
     again = [load_run(tmp_path / name) for name in ("a", "b", "b")]
@@ -181,12 +183,12 @@ def test_other_images_are_independent_samples(tmp_path: Path) -> None:
 def test_few_other_images_have_the_exact_test(tmp_path: Path) -> None:
     only = row(compared(tmp_path, rows("..."), rows("xxx", first=10)))
     assert only["p"] == pytest.approx(2 / 20)  # two of the 20 ways to draw three of six
-    assert only["verdict"] == "no change shown"
+    assert only["change"] == "no change shown"
 
 
 def test_other_images_with_the_same_outcomes_are_not_called_identical(tmp_path: Path) -> None:
     only = row(compared(tmp_path, rows("..."), rows("...", first=10)))
-    assert (only["p"], only["verdict"]) == (1, "no change shown")
+    assert (only["p"], only["change"]) == (1, "no change shown")
 
 
 # ---- what is compared
@@ -225,7 +227,7 @@ def test_nothing_shared_and_nothing_known(tmp_path: Path) -> None:
     assert "The runs share no attack and classifier." in text(found)
     assert "1 of 2 rates have no images to compare." in text(found)
     successes = row(found, "success_rate", run=str(tmp_path / "c"))
-    assert (successes["n_run"], successes["verdict"]) == (0, "not tested")
+    assert (successes["n_run"], successes["change"]) == (0, "not tested")
     assert pd.isna(successes["p_holm"])
     assert pd.isna(successes["rate_run"])
 
@@ -260,15 +262,15 @@ def test_reasons_are_differences_of_config_labels_and_versions(tmp_path: Path) -
         'versions.numpy was "1.26.4", now "1.26.5"',
         "2 of the images in both have other labels",
     )
-    changes = found.table.drop_duplicates("variant").set_index("variant")["changes"]
-    assert changes["fgsm"] == f"eps was 0.03, now 0.06; lite0.{weights}"
-    assert changes["pgd"] == f"lite0.{weights}"
+    setups = found.table.drop_duplicates("variant").set_index("variant")["setup_differs"]
+    assert setups["fgsm"] == f"eps was 0.03, now 0.06; lite0.{weights}"
+    assert setups["pgd"] == f"lite0.{weights}"
     assert "Differs:\n  seed was 0, now 1\n  attacks.fgsm.eps was" in text(found)
 
 
-def test_a_verdict_tells_what_was_changed_there(tmp_path: Path) -> None:
+def test_a_change_tells_what_differs_there(tmp_path: Path) -> None:
     found = compared(tmp_path, rows("." * 12), rows("x" * 12, parameters='{"eps": 0.06}'))
-    assert next(verdicts(found.table)).endswith(" Changed there: eps was 0.03, now 0.06.")
+    assert next(changes_in_words(found.table)).endswith(" What differs there: eps was 0.03, now 0.06.")
 
 
 # ---- the command
@@ -288,7 +290,7 @@ def test_the_command_prints_a_table_in_words_and_writes_csv(tmp_path: Path) -> N
     lines = [re.sub(r" {2,}", "  ", line.strip()) for line in done.stdout.splitlines()]
     assert f"{runs[1]} against {runs[0]}" in lines
     assert "Images: 12 in both, of 12 and 12; compared image by image (paired)" in lines
-    assert "attack, classifier  rate  n  was  is  difference  p  verdict" in lines
+    assert "attack, classifier  rate  n  was  is  difference  p  change" in lines
     assert "lite0  flips  12  0%  75%  +75 [+38, +91]  0.047  higher" in lines
     assert "lite0  flips  12  0%  8%  +8 [-17, +35]  1  no change shown" in lines
     assert "4 of 6 rates are identical, image by image." in lines
@@ -297,7 +299,7 @@ def test_the_command_prints_a_table_in_words_and_writes_csv(tmp_path: Path) -> N
     table = pd.read_csv(tmp_path / "new" / "sides.csv")
     assert list(table.columns) == list(SIDE_COLUMNS)
     assert len(table) == 12
-    assert table["verdict"].value_counts().to_dict() == {"identical": 8, "higher": 2, "no change shown": 2}
+    assert table["change"].value_counts().to_dict() == {"identical": 8, "higher": 2, "no change shown": 2}
 
 
 @pytest.mark.parametrize("command", ["compare", "export"])
@@ -326,5 +328,5 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
 def test_records_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     runs = [saved(tmp_path / name, rows("x")) for name in "ab"]
     (tmp_path / "b" / "records.csv").write_text("image\na\n")
-    with pytest.raises(ArtattackError, match=r"records\.csv: not a table of this version"):
+    with pytest.raises(ArtattackError, match=r"records\.csv: not as the run has left it: expected 1 rows"):
         compare_runs(*runs)

@@ -13,17 +13,17 @@ from typer.testing import CliRunner, Result
 
 from artattack import cli
 from artattack.errors import ArtattackError
+from artattack.results.columns import RECORD_COLUMNS, TEXTATTACK_COLUMNS
 from artattack.results.exports import (
     FORMATS,
     NOTE,
-    TEXTATTACK_COLUMNS,
     check_parquet,
     export,
     parquet,
     robustbench_infos,
     textattack_table,
 )
-from artattack.results.records import RECORD_COLUMNS, records_frame
+from artattack.results.records import records_frame
 from artattack.results.run_folder import RunFolder, load_run
 
 PGD = {"attack": "pgd", "kind": "baseline", "source": "lite0", "parameters": json.dumps({"eps": 8 / 255})}
@@ -138,7 +138,12 @@ def test_an_image_is_robust_only_if_nothing_in_the_threat_model_changes_it(tmp_p
         ("autopgd", {"eps": 0.5, "norm": 2}, ("L2", "0.5")),
         ("ProjectedGradientDescent", {"eps": 12, "norm": 1}, ("L1", "12")),
         ("SquareAttack", {"eps": 8 / 255}, ("Linf", "8/255")),
-        ("pgd", {}, ("unrestricted", None)),  # ART's own eps: not said
+        ("autopgd", {"eps": 0.5, "norm": 2.0}, ("L2", "0.5")),
+        ("autopgd", {"eps": 0.5, "norm": "2"}, ("L2", "0.5")),
+        ("pgd", {"eps": 12, "norm": "1.0"}, ("L1", "12")),
+        ("pgd", {}, ("Linf", None)),  # ART's own eps, which older runs do not say
+        ("pgd", {"norm": 2.0}, ("L2", None)),
+        ("pgd", {"eps": [0.1, 0.2]}, ("Linf", None)),
         ("vat", {"eps": 0.1}, ("unrestricted", None)),  # a step, no radius
         ("wasserstein", {"eps": 0.1, "norm": "wasserstein"}, ("unrestricted", None)),
         ("deepfool", {"max_iter": 5}, ("unrestricted", None)),
@@ -167,6 +172,28 @@ def test_threat_models_of_arts_attacks(
 )
 def test_threat_models_of_style_attacks(tmp_path: Path, values: dict[str, Any], threat: tuple[str, str | None]) -> None:
     assert list(threats(tmp_path / "run", clean("r") + rows("r", **STYLE | values))) == [threat]
+
+
+@pytest.mark.parametrize(
+    ("norm", "eps", "threat"),
+    [
+        ("linf", 8 / 255, ("Linf", "8/255")),
+        ("linf", 0.3, ("Linf", "0.3")),
+        ("l2", 2.0, ("L2", "2")),
+        ("l1", 40.0, ("L1", "40")),
+        ("linf", None, ("Linf", None)),
+        ("linf", float("inf"), ("Linf", None)),
+    ],
+)
+def test_the_records_say_the_ball_whatever_the_parameters_and_the_kind(
+    tmp_path: Path, norm: str, eps: float | None, threat: tuple[str, str | None]
+) -> None:
+    ball = {"eps_norm": norm, "eps": eps}
+    others: list[dict[str, Any]] = [PGD | {"parameters": "{}"}, STYLE, {"attack": "sticker", "kind": "patch"}]
+    for number, values in enumerate(others):
+        assert list(threats(tmp_path / str(number), clean("r") + rows("r", **values | ball))) == [threat]
+    at = {"budget_distance": "ssim", "budget": 0.9}  # to which the run itself brought it
+    assert list(threats(tmp_path / "at", clean("r") + rows("r", **PGD | ball | at))) == [("ssim", "0.9")]
 
 
 def test_all_attacks_held_to_the_same_ball_count_together(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
+import csv
+import hashlib
 import io
 import json
 import math
 import os
-import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +14,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
+from typer.testing import CliRunner
 
 import artattack
+from artattack.cli import app
 from artattack.errors import ArtattackError
 from artattack.files import sha256_file
-from artattack.results.run_folder import (
-    RECORD_COLUMNS,
-    SUMMARY_COLUMNS,
-    RunFolder,
-    config_hash,
-    load_run,
-    print_summary,
-    read_records,
-    read_summary,
-    records_frame,
-    summarise,
-    versions,
-)
+from artattack.report import write_report
+from artattack.results.columns import RECORD_COLUMNS, SUMMARY_COLUMNS
+from artattack.results.plain_data import config_hash
+from artattack.results.records import read_records, records_frame
+from artattack.results.run_folder import RunFolder, load_run, versions
 from artattack.results.statistics import bootstrap_mean
+from artattack.results.summary import read_summary, summarise
+from artattack.terminal import print_summary
 
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "string": st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
@@ -82,7 +80,7 @@ def record(**values: Any) -> dict[str, Any]:
 def test_records_have_the_columns_and_types_even_without_rows() -> None:
     for frame in (records_frame([]), records_frame([{"image": "a"}])):
         assert {name: str(dtype) for name, dtype in frame.dtypes.items()} == RECORD_COLUMNS
-    with pytest.raises(ValueError, match="not columns of the records: l3"):
+    with pytest.raises(ValueError, match="not columns of this table: l3"):
         records_frame([{"l3": 1}])
 
 
@@ -100,6 +98,7 @@ def test_text_that_csv_cannot_hold_is_kept_as_far_as_it_goes() -> None:
 @QUICK
 @given(ROWS)
 def test_records_come_back_from_csv_as_they_were(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    rows = [row | {"image": f"{number} {row.get('image')}"} for number, row in enumerate(rows)]  # each is there once
     folder = RunFolder.create(tmp_path / f"run{len(list(tmp_path.iterdir()))}", {"config": {}})
     folder.write_cell("all", rows)
     records, summary = folder.finish(["all"])
@@ -120,8 +119,12 @@ def test_floats_keep_every_bit(tmp_path: Path) -> None:
     [
         (None, "cannot be read: No such file"),
         ("", "not a table of artattack: No columns"),
-        ("image,flip\na,True\n", "columns missing: image_sha256, true_class,.*unknown: none"),
-        (",".join([*RECORD_COLUMNS, "l3"]) + "\n", "columns missing: none; unknown: l3"),
+        ("image,flip\na,True\n", "not a table of artattack: columns missing: kind, attack, style, source, matched_to"),
+        (
+            ",".join([*RECORD_COLUMNS, "l3", "l4"]) + "\n",
+            f"written by a newer artattack than this one, {artattack.__version__}, which does not know the columns "
+            "l3, l4: update artattack to read it",
+        ),
         (
             ",".join(RECORD_COLUMNS) + "\n" + "x," * (len(RECORD_COLUMNS) - 1) + "x\n",
             "not a table of artattack",
@@ -220,6 +223,20 @@ def test_summary_worked_out_by_hand() -> None:
     assert row["parameters"] == '{"eps": 0.03}'
     assert row["classifier_weights"] == "imagenet"
     assert pd.isna(row["style"])
+
+
+def test_flips_that_rounding_undid_and_files_outside_their_ball_are_counted() -> None:
+    outcomes = [(True, True, False), (True, False, True), (False, True, None), (None, True, True), (True, False, False)]
+    names = ("flip_float", "flip", "outside_eps")
+    known = [record(image=str(i), **dict(zip(names, row, strict=True))) for i, row in enumerate(outcomes)]
+    old = [record(image=str(i), classifier="old") for i in range(3)]
+    failed = [{"attack": "fgsm", "classifier": "failed", "image": "a", "error": "broken"}]
+    table = summarise(records_frame(known + old + failed)).set_index("classifier")
+    counts = table[["flips", "flips_float", "lost_to_rounding", "outside_eps"]]
+    assert counts.loc["lite0"].tolist() == [3, 3, 2, 2]
+    for name, flips in (("old", 3), ("failed", 0)):
+        assert counts.loc[name, "flips"] == flips
+        assert counts.loc[name].iloc[1:].isna().all()
 
 
 def test_groups_stand_in_order_of_appearance_and_missing_parts_make_groups_too() -> None:
@@ -333,6 +350,15 @@ def test_random_weights_are_marked_loudly(role: str) -> None:
     text = " ".join(printed([record(classifier="sound", source="zoo"), record(**{role: "random"})], 140).split())
     assert text.count("RANDOM WEIGHTS") == 2  # the row and the note below
     assert "RANDOM WEIGHTS: networks never trained" in text
+
+
+def test_flips_lost_to_rounding_are_printed_where_there_are_any() -> None:
+    kept = record(flip=True, flip_float=True)
+    text = printed([kept, record(image="b", flip=False, flip_float=True), record(attack="pgd")])
+    assert text.splitlines()[0].split()[4:7] == ["flips", "lost", "success"]
+    assert text.splitlines()[2].split()[8] == "1"  # after `50% [9, 91]`
+    assert "lost: flips of the image as the attack made it that rounding to 8 bits undid" in text
+    assert "lost" not in printed([kept, record(attack="pgd")])
 
 
 def test_errors_are_printed_where_there_are_any() -> None:
@@ -547,15 +573,110 @@ def test_versions() -> None:
     assert {"python", "platform", "pandas"} <= found.keys()
 
 
-@pytest.mark.parametrize(("title", "columns"), [("records.csv", RECORD_COLUMNS), ("summary.csv", SUMMARY_COLUMNS)])
-def test_the_glossary_has_every_column_in_order(title: str, columns: dict[str, str]) -> None:
-    glossary = Path(__file__).resolve().parents[2] / "results" / "README.md"
-    section = glossary.read_text(encoding="utf-8").split(f"\n## {title}\n")[1].split("\n## ")[0]
-    first_cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
-    assert re.findall(r"`(\w+)`", " ".join(first_cells)) == list(columns)
-
-
 def test_summary_of_a_file_that_is_no_summary(tmp_path: Path) -> None:
     (tmp_path / "summary.csv").write_text("n\n1\n")
     with pytest.raises(ArtattackError, match="columns missing: kind, attack"):
         read_summary(tmp_path / "summary.csv")
+
+
+# ---- runs of other versions, and tables that are not whole
+
+REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
+TABLES = ("records", "summary", "controls", "pairs", "areas")
+
+
+def test_a_run_written_before_a_column_existed_opens(tmp_path: Path) -> None:
+    shutil.copytree(REFERENCE, tmp_path / "old")
+    info = json.loads((REFERENCE / "run.json").read_text())
+    info.pop("tables", None)
+    (tmp_path / "old" / "run.json").write_text(json.dumps(info))
+    absent = {
+        "records": {"image_sha256": "string", "rank_after": "Int64", "top5_flip": "boolean", "ssim": "float64"},
+        "summary": {"parameters": "string", "top5_flips": "Int64", "ece_after": "float64", "mean_ssim": "float64"},
+    }
+    for name, columns in absent.items():
+        file = tmp_path / "old" / f"{name}.csv"
+        pd.read_csv(file, dtype=object, keep_default_na=False).drop(columns=list(columns)).to_csv(file, index=False)
+    old, now = load_run(tmp_path / "old"), load_run(REFERENCE)
+    for name, columns in absent.items():
+        was, is_now = getattr(old, name), getattr(now, name)
+        pd.testing.assert_frame_equal(was.drop(columns=list(columns)), is_now.drop(columns=list(columns)))
+        assert list(was.columns) == list(is_now.columns)
+        assert {column: str(was[column].dtype) for column in columns} == columns
+        assert was[list(columns)].isna().all(axis=None)
+    assert "<h1>default</h1>" in write_report(old, tmp_path / "page.html").read_text(encoding="utf-8")
+    pd.testing.assert_frame_equal(old.controls, now.controls)
+
+
+def finished(path: Path) -> RunFolder:
+    """A run of which every table has rows."""
+    folder = start(path)
+    usual = {"true_name": 'a "turtle", say'}
+    rows = [record(**usual, image=f"i{i}", kind="baseline", attack=name) for name in ("fgsm", "pgd") for i in range(3)]
+    rows += [
+        record(**usual, kind="baseline", budget_distance="l2", budget=b, classifier=c) for b in (1, 2) for c in "ab"
+    ]
+    folder.write_cell("all", rows)
+    folder.finish(["all"])
+    return folder
+
+
+def test_run_json_has_the_rows_and_the_hash_of_each_table(tmp_path: Path) -> None:
+    folder = finished(tmp_path)
+    assert folder.info["tables"] == {
+        f"{name}.csv": {"rows": len(pd.read_csv(path)), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        for name in TABLES
+        for path in [tmp_path / f"{name}.csv"]
+    }
+    assert [told["rows"] for told in folder.info["tables"].values()] == [10, 6, 6, 1, 2]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_cut_short_is_told_in_one_line_and_written_again_by_resuming(tmp_path: Path, name: str) -> None:
+    folder, file = finished(tmp_path / "run"), tmp_path / "run" / f"{name}.csv"
+    whole = file.read_bytes()
+    for cut in (whole[:-9], whole[: len(whole) // 2], whole[:20], b""):  # the first in the middle of the last row
+        file.write_bytes(cut)
+        with pytest.raises(ArtattackError) as caught:
+            getattr(load_run(folder.path), name)
+        found = max(0, len(list(csv.reader(cut.decode().splitlines()))) - 1)
+        assert str(caught.value) == (
+            f"{file}: not as the run has left it: expected {folder.info['tables'][file.name]['rows']} rows with the "
+            f"SHA-256 {hashlib.sha256(whole).hexdigest()[:12]}, found {found} rows with "
+            f"{hashlib.sha256(cut).hexdigest()[:12]}; resume the run, which writes its tables again: "
+            f"artattack run ... --resume --out {folder.path}"
+        )
+    file.unlink()
+    with pytest.raises(ArtattackError, match="found no such file; resume the run"):
+        getattr(load_run(folder.path), name)
+    RunFolder.create(folder.path, {"config": CONFIG}, resume=True).finish(["all"])
+    assert file.read_bytes() == whole
+    assert len(load_run(folder.path).records) == 10
+
+
+@pytest.mark.parametrize("command", ["report {}", "compare {} {}", "export {} --format textattack -o log.csv"])
+def test_no_command_takes_a_table_cut_short_for_a_whole_one(
+    tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    finished(tmp_path / "run")
+    file = tmp_path / "run" / "records.csv"
+    file.write_bytes(file.read_bytes()[:-9])
+    for folder in (tmp_path / "run" / "cells").iterdir():
+        folder.unlink()  # as in a copy of the tables alone
+    done = CliRunner().invoke(app, command.format("run", "run").split())
+    assert done.exit_code == 2
+    assert "records.csv: not as the run has left it: expected 10 rows" in done.stderr
+    assert done.stderr.endswith("get the folder again from where it came from\n")
+    assert done.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_run_of_a_version_that_noted_no_hashes_opens_as_it_is(tmp_path: Path) -> None:
+    folder = finished(tmp_path)
+    info = json.loads((tmp_path / "run.json").read_text())
+    del info["tables"]
+    (tmp_path / "run.json").write_text(json.dumps(info))
+    (tmp_path / "pairs.csv").unlink()
+    assert len(load_run(folder.path).records) == 10
+    assert len(load_run(folder.path).pairs) == 1

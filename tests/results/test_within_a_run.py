@@ -1,3 +1,5 @@
+"""Within a run: attacks against controls, beside each other, and over budgets."""
+
 import math
 from typing import Any
 
@@ -6,19 +8,14 @@ import pandas as pd
 import pytest
 
 from artattack.errors import ArtattackError
-from artattack.results.comparison import (
-    AREA_COLUMNS,
-    CONTROL_COLUMNS,
-    PAIR_COLUMNS,
-    areas,
-    compare_attacks,
-    compare_to_controls,
-    paired_difference,
-    transfer_matrix,
-    verdicts,
-)
-from artattack.results.records import records_frame, summarise, variant_labels
+from artattack.results.against_controls import adjust, claims_of, judge_against_controls, verdicts_in_words
+from artattack.results.columns import AREA_COLUMNS, CONTROL_COLUMNS, PAIR_COLUMNS
+from artattack.results.curves import sum_up_curves
+from artattack.results.paired import paired_difference
+from artattack.results.pairs import pair_attacks
+from artattack.results.records import records_frame, variant_labels
 from artattack.results.statistics import newcombe
+from artattack.results.summary import summarise, transfer_matrix
 
 
 def pairs(both: int, only_a: int, only_b: int, neither: int) -> tuple[list[bool], list[bool]]:
@@ -111,7 +108,7 @@ def test_paired_difference_names_what_is_not_there() -> None:
     with pytest.raises(ArtattackError, match=message):
         paired_difference(twice, "style/waves/quicknet", "style/waves/quicknet", classifier="lite0")
     with pytest.raises(ArtattackError, match=message):
-        compare_to_controls(twice)
+        judge_against_controls(twice)
 
 
 def test_attacks_against_their_controls() -> None:
@@ -133,7 +130,7 @@ def test_attacks_against_their_controls() -> None:
             *attack("xxxxxxxx", "noise", "other", matched_to="weak"),
         ]
     )
-    table = compare_to_controls(records)
+    table = judge_against_controls(records)
     assert {name: str(dtype) for name, dtype in table.dtypes.items()} == CONTROL_COLUMNS
     waves, glass = "style/waves/quicknet", "style/glass/quicknet"
     counts = ["variant", "classifier", "n", "control", "only_variant", "only_control", "verdict"]
@@ -152,32 +149,112 @@ def test_attacks_against_their_controls() -> None:
     assert numbers["difference"].dropna().tolist() == pytest.approx([0.9, 1 / 8, 4 / 9, -1])
     p = [2 / 512, 1, math.nan, 2 / 16, math.nan, 2 / 256]
     assert numbers["p"].tolist() == pytest.approx(p, nan_ok=True)
-    # four tests: 2/512 * 4, 2/256 * 3, 2/16 * 2, 1
-    adjusted = [8 / 512, 1, math.nan, 4 / 16, math.nan, 6 / 256]
+    # Twice: that they beat, of four claims, 1/512 * 4, 1/16 * 3, 1, 1; that they are worse, of four too, 1/256 * 4.
+    adjusted = [8 / 512, 1, math.nan, 6 / 16, math.nan, 8 / 256]
     assert numbers["p_holm"].tolist() == pytest.approx(adjusted, nan_ok=True)
     low, high = newcombe(*pairs(1, 9, 0, 0))
     assert numbers["difference_low"].iloc[0] == pytest.approx(low)
     assert numbers["difference_high"].iloc[0] == pytest.approx(high)
 
 
+def judged(images: str, controls: str) -> dict[str, Any]:
+    """The row of an attack A beside controls a, b, ...: a word for each image says who flips it."""
+    rows = attack("".join("x" if "A" in word else "." for word in images.split()), **STYLE)
+    for name in controls:
+        flips = "".join("x" if name in word else "." for word in images.split())
+        rows += [row | {"kind": "control"} for row in attack(flips, name, **COPIED)]
+    (row,) = judge_against_controls(records_frame(rows)).to_dict("records")
+    return row
+
+
+def test_another_control_never_makes_it_easier_to_beat_them_all() -> None:
+    # Beside a, 9 images to 2: 2 * (55 + 11 + 1) / 2048. Beside b, which flips more, 6 to 0: 2 / 64.
+    images = "Aab " * 7 + "Ab " * 3 + "A " * 6 + "a a . ."
+    alone, other, both = (judged(images, controls) for controls in ("a", "b", "ab"))
+    assert (alone["p"], alone["verdict"]) == (pytest.approx(134 / 2048), "no better")
+    assert (other["p"], other["verdict"]) == (pytest.approx(2 / 64), "beats")
+    assert (other["control_flip_rate"], alone["control_flip_rate"]) == (0.5, 0.45)
+    assert (both["p"], both["verdict"], both["controls"]) == (alone["p"], "no better", 2)
+    assert (both["control"], both["only_variant"], both["only_control"]) == ("a as style/waves/quicknet", 9, 2)
+
+
+def test_one_control_of_many_that_does_more_has_to_do_much_more() -> None:
+    images = "a " * 6 + "Aabcde " * 4  # a flips 6 images more, the others as many as the attack
+    one, five = judged(images, "a"), judged(images, "abcde")
+    assert (one["p"], one["verdict"]) == (pytest.approx(2 / 64), "worse")
+    assert (five["p"], five["verdict"]) == (pytest.approx(5 * 2 / 64), "no better")
+    assert five["control"] == "a as style/waves/quicknet"
+    eight = judged("a " * 8 + "Aabcde " * 4, "abcde")
+    assert (eight["p"], eight["verdict"]) == (pytest.approx(5 * 2 / 256), "worse")
+
+
+def test_the_deciding_control_is_the_one_that_does_most_where_p_values_are_the_same() -> None:
+    assert claims_of([0, 0], [5, 8]) == (1.0, 2 / 256, 1, 1)
+    assert claims_of([3, 3, 3], [3, 3, 3]).decides == 0
+    assert claims_of([0], [0]) == (1.0, 1.0, 0, 0)
+    assert claims_of([0], [0]).p == 1.0
+
+
+def test_claims_are_adjusted_apart_and_doubled() -> None:
+    beats, worse = claims_of([7], [0]), claims_of([0], [8])  # 1 / 128 and 1 / 256
+    assert adjust([beats, worse, None, beats]) == pytest.approx([6 / 128, 6 / 256, math.nan, 6 / 128], nan_ok=True)
+    assert adjust([]) == []
+
+
+def test_a_control_scored_on_clearly_fewer_images_does_not_count_and_is_named() -> None:
+    few: list[dict[str, Any]] = [
+        *attack("xxxxxxxxxx", **STYLE),
+        *attack("xeeeeeeeee", "noise", **COPIED),  # alone it would keep the attack from beating anything
+        *attack("........ee", "blur", **COPIED),
+    ]
+    (row,) = judge_against_controls(records_frame(few)).to_dict("records")
+    assert (row["n"], row["controls"], row["control"]) == (8, 1, "blur as style/waves/quicknet")
+    assert (row["p"], row["verdict"]) == (pytest.approx(2 / 256), "beats")
+    assert row["left_out"] == "noise as style/waves/quicknet (1 of 10)"
+    (words,) = verdicts_in_words(judge_against_controls(records_frame(few)))
+    assert words.endswith("Not counted, for too few images: noise as style/waves/quicknet (1 of 10).")
+    fewer = records_frame([row for row in few if row["attack"] != "blur"] + attack(".......eee", "blur", **COPIED))
+    (row,) = judge_against_controls(fewer).to_dict("records")
+    assert (row["n"], row["controls"], row["verdict"]) == (10, 0, "no control")
+    assert row["left_out"].endswith("; blur as style/waves/quicknet (7 of 10)")
+    (words,) = verdicts_in_words(judge_against_controls(fewer))
+    assert words.startswith("style/waves/quicknet on lite0: no control at the same distance. Not counted, for too few")
+
+
+def test_images_on_which_the_attack_itself_failed_are_not_missing_from_a_control() -> None:
+    rows = attack("xxxxxxeeee", **STYLE) + attack("......eeee", "noise", **COPIED)
+    (row,) = judge_against_controls(records_frame(rows)).to_dict("records")
+    assert (row["n"], row["verdict"]) == (6, "beats")
+    assert pd.isna(row["left_out"])
+
+
+def test_any_kind_but_control_and_clean_is_of_an_attack() -> None:
+    rows = attack("xxxxxx", "patch") + attack("......", "noise", matched_to="patch") + attack("......", "clean")
+    kinds = {"patch": "sticker", "noise": "control", "clean": "clean"}
+    records = records_frame([row | {"kind": kinds[row["attack"]]} for row in rows])
+    assert judge_against_controls(records)["verdict"].tolist() == ["beats"]
+    assert pair_attacks(records).empty
+    assert list(transfer_matrix(summarise(records)).index) == [("patch", "", "")]
+
+
 def test_many_tests_make_each_verdict_harder() -> None:
     one = attack("xxxxxx", **STYLE) + attack("......", "noise", **COPIED)  # p = 2 / 64
-    assert compare_to_controls(records_frame(one))["verdict"].tolist() == ["beats"]
+    assert judge_against_controls(records_frame(one))["verdict"].tolist() == ["beats"]
     two = one + [row | {"classifier": "other"} for row in one]
-    assert compare_to_controls(records_frame(two))["verdict"].tolist() == ["no better", "no better"]
-    assert compare_to_controls(records_frame(two), 0.9)["verdict"].tolist() == ["beats", "beats"]
+    assert judge_against_controls(records_frame(two))["verdict"].tolist() == ["no better", "no better"]
+    assert judge_against_controls(records_frame(two), 0.9)["verdict"].tolist() == ["beats", "beats"]
 
 
 def test_a_control_that_failed_is_no_control() -> None:
-    table = compare_to_controls(records_frame(attack("xx", **STYLE) + attack("ee", "noise", **COPIED)))
+    table = judge_against_controls(records_frame(attack("xx", **STYLE) + attack("ee", "noise", **COPIED)))
     assert table[["n", "flip_rate", "verdict"]].to_numpy().tolist() == [[2, 1.0, "no control"]]
-    failed = compare_to_controls(records_frame(attack("ee", **STYLE)))
+    failed = judge_against_controls(records_frame(attack("ee", **STYLE)))
     assert failed["n"].tolist() == [0]
     assert failed["flip_rate"].isna().all()
 
 
 def test_comparison_of_nothing() -> None:
-    table = compare_to_controls(records_frame([]))
+    table = judge_against_controls(records_frame([]))
     assert {name: str(dtype) for name, dtype in table.dtypes.items()} == CONTROL_COLUMNS
     assert table.empty
 
@@ -203,7 +280,7 @@ def test_a_control_at_the_same_budget_is_at_the_same_distance() -> None:
             *curve({5: "xxxxxx"}, "noise", "linf"),
         ]
     )
-    table = compare_to_controls(records)
+    table = judge_against_controls(records)
     found = table[["budget", "control", "only_variant", "verdict"]].to_numpy(object).tolist()
     assert [tuple(None if pd.isna(v) else v for v in row) for row in found] == [
         (None, "noise as style/waves/quicknet", 6, "beats"),  # 2 / 64, the only test at its own distance
@@ -217,7 +294,7 @@ def test_a_control_at_the_same_budget_is_at_the_same_distance() -> None:
 def test_areas_by_hand() -> None:
     # Flip rates 0, 1/2, 1 at distances 0, 2, 6: areas 0.5 * 2 * 0.5 + 4 * 0.75 = 3.5 over a width of 6.
     records = records_frame(curve({2: "x.", 6: "xx"}, **STYLE) + curve({2: "..", 6: "x."}, "noise"))
-    table = areas(records)
+    table = sum_up_curves(records)
     assert {name: str(dtype) for name, dtype in table.dtypes.items()} == AREA_COLUMNS
     assert table["flip_area"].tolist() == pytest.approx([3.5 / 6, 0.5 * 4 * 0.5 / 6])
     assert table["half_flip_budget"].tolist() == pytest.approx([2.0, 6.0])
@@ -232,22 +309,22 @@ def test_areas_by_hand() -> None:
 def test_half_the_images_flip_between_two_budgets_or_never() -> None:
     records = records_frame(curve({1: "x...", 3: "xxx."}, **STYLE) + curve({1: "x...", 3: "x..."}, "noise"))
     # From 1/4 at 1 to 3/4 at 3: half at 2.
-    assert areas(records)["half_flip_budget"].tolist() == pytest.approx([2.0, math.nan], nan_ok=True)
+    assert sum_up_curves(records)["half_flip_budget"].tolist() == pytest.approx([2.0, math.nan], nan_ok=True)
 
 
 def test_similarity_falls_as_distance_grows() -> None:
     # Distances 1 - SSIM: 0.2 (no flip) and 0.6 (all): area 0.5 * 0.4 / 0.6; half of them at 0.4, an SSIM of 0.6.
-    table = areas(records_frame(curve({0.4: "xx", 0.8: ".."}, distance="ssim", **STYLE)))
+    table = sum_up_curves(records_frame(curve({0.4: "xx", 0.8: ".."}, distance="ssim", **STYLE)))
     assert table.loc[0, "flip_area"] == pytest.approx(0.2 / 0.6)
     assert table.loc[0, "half_flip_budget"] == pytest.approx(0.6)
     assert table.loc[0, "largest_budget"] == pytest.approx(0.4)
 
 
 def test_areas_count_images_known_at_every_budget_alone() -> None:
-    table = areas(records_frame(curve({2: "xe.", 4: "xxe"}, **STYLE)))
+    table = sum_up_curves(records_frame(curve({2: "xe.", 4: "xxe"}, **STYLE)))
     assert table.loc[0, "n"] == 1
     assert table.loc[0, "flip_area"] == pytest.approx(0.75)
-    assert areas(records_frame(attack("x", **STYLE))).empty
+    assert sum_up_curves(records_frame(attack("x", **STYLE))).empty
 
 
 def test_attacks_against_each_other() -> None:
@@ -261,7 +338,7 @@ def test_attacks_against_each_other() -> None:
             *curve({5: "xxxxxxxx"}, **STYLE),
         ]
     )
-    table = compare_attacks(records)
+    table = pair_attacks(records)
     assert {name: str(dtype) for name, dtype in table.dtypes.items()} == PAIR_COLUMNS
     names = ["classifier", "a", "b", "n", "only_a", "only_b"]
     assert table[names].to_numpy(object).tolist() == [
@@ -287,10 +364,10 @@ def test_transfer_is_source_by_classifier() -> None:
 
 def test_verdicts_in_words() -> None:
     rows = attack("xxxxxx", **STYLE) + attack("......", "noise", **COPIED) + attack("x", "fgsm", source="lite0")
-    beats, none = verdicts(compare_to_controls(records_frame(rows)))
+    beats, none = verdicts_in_words(judge_against_controls(records_frame(rows)))
     low, high = newcombe(*pairs(0, 6, 0, 0))
     assert beats == (
-        "style/waves/quicknet on lite0 flips more than the best control, noise as style/waves/quicknet: 100% against "
-        f"0% of 6, difference +100 points [{100 * low:+.0f}, {100 * high:+.0f}], adjusted p 0.031."
+        "style/waves/quicknet on lite0 flips more than every control; the closest is noise as style/waves/quicknet: "
+        f"100% against 0% of 6 images, difference +100 points [{100 * low:+.0f}, {100 * high:+.0f}], adjusted p 0.031."
     )
     assert none == "fgsm/lite0 on lite0: no control at the same distance."

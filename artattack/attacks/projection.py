@@ -1,0 +1,36 @@
+"""Balls that images are held to at every step of a descent."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from artattack.errors import ArtattackError
+
+BALLS = ("linf", "l2")  # what a budget can hold images to at every step
+
+
+def project(x: tf.Tensor, original: tf.Tensor, budget: tuple[str, float] | None) -> tf.Tensor:
+    """Return images near x, (N, H, W, 3), within [0, 1] and, if there is a budget, its ball; for linf the nearest.
+
+    Args:
+        x: images, any values.
+        original: centres of the balls, in [0, 1].
+        budget: `linf` or `l2` and its radius, or None. Differentiable.
+    """
+    if budget is None:
+        return tf.clip_by_value(x, 0.0, 1.0)
+    norm, radius = budget
+    if norm == "linf":
+        return tf.clip_by_value(original + tf.clip_by_value(x - original, -radius, radius), 0.0, 1.0)
+    # Clipping to [0, 1] first never moves away from the original, so the ball still holds after it.
+    change = tf.clip_by_value(x, 0.0, 1.0) - original
+    length = tf.sqrt(tf.reduce_sum(tf.square(change), (1, 2, 3), keepdims=True) + 1e-12)
+    return original + change * tf.minimum(1.0, radius / length)
+
+
+def check_budget(budget: tuple[str, float] | None) -> None:
+    """Raise ArtattackError unless `project` can hold images to the budget."""
+    if budget is not None and (budget[0] not in BALLS or not budget[1] > 0):
+        raise ArtattackError(
+            f"budget {budget[0]}={budget[1]:g}: one of linf and l2 with a radius above 0; match meets others"
+        )

@@ -1,0 +1,62 @@
+"""The control that asks what a backbone has learnt: the same style attack through a network never trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+from artattack.attacks.budget import match
+from artattack.attacks.controls import CopyEntry
+from artattack.attacks.entries import Batch, Models, Perturbed, Variant
+from artattack.attacks.style_entry import StyleEntry
+from artattack.errors import ArtattackError
+
+
+class RandomBackboneEntry(CopyEntry):
+    """A style attack through its backbone with random weights, brought to the distance of the trained one's."""
+
+    untrained: ClassVar[bool] = True
+    one_seed: ClassVar[bool] = True
+
+    @classmethod
+    def attacks(cls) -> tuple[str, ...]:
+        """Return its one word."""
+        return ("random-backbone",)
+
+    @property
+    def of_style(self) -> bool:
+        """It copies style attacks."""
+        return True
+
+    def variants(self, attacks: Sequence[Variant]) -> Iterator[Variant]:
+        """Yield one for each style attack whose distance it copies."""
+        yield from (Variant(self, other.style, other.source, other) for other in self.copied(attacks))
+
+    def models_of(self, variant: Variant) -> tuple[str, ...]:
+        """Return the guides; the backbone is read without what it has learnt."""
+        return _style_entry(variant).guide or ()
+
+    def make(self, variant: Variant, models: Models) -> Any:
+        """Make the style attack; its loss may be least at the original, so the last iterate counts, not the best."""
+        entry = _style_entry(variant)
+        return entry.attack_through(models.untrained(variant.source), variant, models, keep="last")
+
+    def perturb_freely(self, attack: Any, batch: Batch) -> Perturbed:
+        """Paint images, and move them as far as those whose distance is copied."""
+        target = self.wanted(batch)
+        painted = _style_entry(batch.variant).perturb_freely(attack, batch).files
+        if (still := (painted == batch.x).all((1, 2, 3)) & (target > 0)).any():
+            raise ArtattackError(f"the untrained backbone did not move {still.sum()} of {len(batch.x)} images at all")
+        files = match(batch.x, painted, target, self.distance, beyond=True)
+        return Perturbed(files, files)
+
+    def perturb_to_budget(self, attack: Any, batch: Batch, distance: str, budget: float) -> Perturbed:
+        """Move images as far as the budget goes."""
+        files = match(batch.x, batch.images_of(batch.variant.free), budget, distance, beyond=True)
+        return Perturbed(files, files, (distance, budget))
+
+
+def _style_entry(variant: Variant) -> StyleEntry:
+    assert variant.matched is not None
+    assert isinstance(variant.matched.entry, StyleEntry)
+    return variant.matched.entry

@@ -1,0 +1,89 @@
+"""From an attack's images to 8-bit files that keep what the attack promised: its budget, or its flip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from artattack.attacks.budget import match, within
+from artattack.inputs.images import quantize, to_float, to_uint8
+
+_STEP = 1.05  # between two factors that are tried
+_TRIES = 100  # factors tried: the last is 125 times the first
+_HALVINGS = 5  # of the last step, in search of the nearest flip
+
+Flips = Callable[[np.ndarray], np.ndarray]
+
+
+def round_within(x: np.ndarray, made: np.ndarray, held_to: tuple[str, float] | None = None) -> np.ndarray:
+    """Return images on the 8-bit grid that keep the budget their attack was held to.
+
+    Rounding to the nearest grid point may leave the ball. In linf each value then takes the next one inside; for any
+    other distance the image moves back along the line to its original.
+
+    Args:
+        x: originals (N, H, W, 3) float32 in [0, 1], on the 8-bit grid.
+        made: the same images as the attack made them.
+        held_to: a distance and how far, or None.
+
+    Returns:
+        (N, H, W, 3) float32, on the 8-bit grid.
+    """
+    if held_to is None:
+        return quantize(made)
+    distance, budget = held_to
+    if distance == "linf":
+        levels = int(np.floor(255.0 * budget + 1e-6))
+        original = to_uint8(x).astype(np.int16)
+        nearest = to_uint8(made).astype(np.int16)
+        return to_float(np.clip(nearest, original - levels, original + levels).astype(np.uint8))
+    files = quantize(made)
+    outside = ~within(x, files, budget, distance)
+    if outside.any():
+        files[outside] = match(x[outside], made[outside], budget, distance)
+    return files
+
+
+def walk_to_flip(x: np.ndarray, made: np.ndarray, flips: Flips) -> np.ndarray:
+    """Return 8-bit images that flip wherever the attack's own images do: where rounding undoes a flip, walk on.
+
+    Minimum-norm attacks stop just beyond a decision boundary, often less than an 8-bit step away. Such an image moves
+    on along the line from its original until its rounded version flips, to the nearest such place found.
+
+    Args:
+        x: originals (N, H, W, 3) float32 in [0, 1], on the 8-bit grid.
+        made: the same images as the attack made them.
+        flips: from images (N, H, W, 3) of the batch to whether each has got where the attack wants it, (N,) bool.
+
+    Returns:
+        (N, H, W, 3) float32, on the 8-bit grid; where nothing along the line flips, simply rounded.
+    """
+    x, made = np.asarray(x, np.float32), np.asarray(made, np.float32)
+    files = quantize(made)
+    lost = flips(made) & ~flips(files)
+    if not lost.any():
+        return files
+    direction = made - x
+
+    def at(factors: np.ndarray) -> np.ndarray:
+        return quantize(np.clip(x + factors[:, None, None, None].astype(np.float32) * direction, 0.0, 1.0))
+
+    # Nothing changes before the largest value is half a step away.
+    largest = np.abs(direction).max((1, 2, 3))
+    factor = np.maximum(1.0, 0.5 / 255.0 / np.maximum(largest, 1e-12))
+    low, high, searching = np.ones(len(x)), np.full(len(x), np.nan), lost & (largest > 0)
+    for _ in range(_TRIES):
+        found = flips(at(factor)) & searching
+        high[found] = factor[found]
+        searching &= ~found
+        if not searching.any():
+            break
+        low[searching] = factor[searching]
+        factor = np.where(searching, factor * _STEP, factor)
+    walked = np.isfinite(high)
+    for _ in range(_HALVINGS if walked.any() else 0):
+        middle = np.where(walked, (low + high) / 2.0, 1.0)
+        flipped = flips(at(middle))
+        low, high = np.where(flipped, low, middle), np.where(flipped & walked, middle, high)
+    return np.where(walked[:, None, None, None], at(np.where(walked, high, 1.0)), files)

@@ -1,0 +1,119 @@
+"""The style attack in a benchmark file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field
+
+from artattack.attacks.entries import Batch, Entry, Models, Perturbed, Variant
+from artattack.attacks.options import StyleOptions
+from artattack.attacks.rounding import round_within
+from artattack.inputs.styles import load_styles, style_names
+from artattack.validation import Names
+
+
+class StyleEntry(Entry, StyleOptions):
+    """Style transfer: one variant for each backbone and style. `a+b` blends two styles."""
+
+    kind: ClassVar[str] = "style"
+    reads: ClassVar[str] = "features, gradients"
+    one_seed: ClassVar[bool] = True  # the steps of a batch are one program: its random choices are shared
+
+    backbone: Names = Field(("quicknet_tiny",), description="models whose features say what style is")
+    style: Names = Field(("stained-glass", "waves"), description="styles: names or files")
+    guide: Names | None = Field(None, description="classifiers led astray while style is transferred, all at once")
+
+    @classmethod
+    def attacks(cls) -> tuple[str, ...]:
+        """Return its one word."""
+        return ("style",)
+
+    @property
+    def options(self) -> StyleOptions:
+        """The options of the attack, without the entry's other keys."""
+        return StyleOptions(**{name: getattr(self, name) for name in StyleOptions.model_fields})
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The guides and the options."""
+        return {"guide": self.guide, **self.options.model_dump(mode="json")}
+
+    def models(self) -> tuple[str, ...]:
+        """Return backbones and guides."""
+        return (*self.backbone, *(self.guide or ()))
+
+    def models_asked(self) -> tuple[str, ...]:
+        """Return the guides."""
+        return self.guide or ()
+
+    def models_of(self, variant: Variant) -> tuple[str, ...]:
+        """Return the backbone and the guides."""
+        return (variant.source, *(self.guide or ()))
+
+    def styles(self) -> tuple[str, ...]:
+        """Return the styles."""
+        return self.style
+
+    def files(self) -> Iterator[str | Path]:
+        """Yield styles, masks and the first image."""
+        for style in self.style:
+            yield from {style, *style.split("+")} - set(style_names())
+        yield from (path for path in (self.init, self.mask, self.style_mask) if path)
+
+    def near(self, resolve: Callable[..., Any]) -> Self:
+        """Return the entry with its files made whole; a name wins over a file called the same."""
+        known = style_names()
+        styles = tuple(
+            whole
+            if (whole := resolve(style, *known)) != style
+            else "+".join(resolve(part, *known) for part in style.split("+"))
+            for style in self.style
+        )
+        paths = {name: resolve(getattr(self, name), "content", "noise") for name in ("init", "mask", "style_mask")}
+        return self.model_copy(update={"style": styles} | paths)
+
+    def check(self) -> None:
+        """Find styles that are not there."""
+        for style in self.style:
+            load_styles(style, (8, 8))
+
+    def variants(self, attacks: Sequence[Variant]) -> Iterator[Variant]:
+        """Yield one for each backbone and style, so that what is compiled for a backbone serves its styles in turn."""
+        yield from (Variant(self, style, backbone) for backbone in self.backbone for style in self.style)
+
+    def make(self, variant: Variant, models: Models) -> Any:
+        """Make the attack."""
+        return self.attack_through(models.estimator(variant.source), variant, models)
+
+    def attack_through(
+        self, backbone: Any, variant: Variant, models: Models, keep: Literal["best", "last"] = "best"
+    ) -> Any:
+        """Make the attack through a backbone, an estimator; which iterate to keep is not the user's choice."""
+        from artattack.attacks.style import StyleTransferAttack
+
+        return StyleTransferAttack(
+            backbone,
+            styles=variant.style,
+            keep=keep,
+            guides=[models.estimator(name) for name in self.guide or ()],
+            **self.options.model_dump(),
+        )
+
+    def perturb_freely(self, attack: Any, batch: Batch) -> Perturbed:
+        """Paint images."""
+        attack.set_params(styles=batch.variant.style, seed=batch.seeds[0])
+        made = attack.generate(batch.x)
+        held_to = self.match or self.budget
+        return Perturbed(made, round_within(batch.x, made, held_to), held_to)
+
+    def columns(self, attack: Any, variant: Variant, x: np.ndarray, files: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Return how far images were and are from the style, as the backbone sees it."""
+        attack.set_params(styles=variant.style)
+        return {
+            "style_distance_before": attack.style_distance(x),
+            "style_distance_after": attack.style_distance(files),
+        }

@@ -1,0 +1,6 @@
+"""What the checks take where nothing else is said, in Python and on the command line."""
+
+EPS = "8/255"  # radius of the linf ball that attacks are held to
+STEPS = 20  # iterations of PGD
+LIMIT = 10  # images
+FEWEST = 5  # images, below which not even a difference on all of them would be beyond chance in every check

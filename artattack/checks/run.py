@@ -1,0 +1,109 @@
+"""Run the checks on classifiers, and keep what they find as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from artattack.checks.defaults import EPS, FEWEST, STEPS
+from artattack.errors import ArtattackError
+from artattack.files import write_file
+from artattack.inputs.images import quantize
+from artattack.results.columns import CHECKS as COLUMNS
+from artattack.results.tables import make_table, to_csv
+from artattack.validation import parse_number
+
+if TYPE_CHECKING:
+    from artattack.models.model import Model
+
+BROKEN = "error: "  # what the figures of a check that raised begin with
+
+Progress = Callable[[str, int, int], None]  # what is under way, checks done, checks in all
+
+
+def run_checks(
+    models: Mapping[str, Model] | Sequence[Model],
+    x: np.ndarray,
+    *,
+    eps: float | str = EPS,
+    steps: int = STEPS,
+    seed: int = 0,
+    on_progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Check each of some classifiers, with the others as models to transfer from.
+
+    Args:
+        models: the classifiers; a mapping says what to call them.
+        x: images (N, H, W, 3) in [0, 1], five or more; they are rounded to 8 bits.
+        eps: radius of the linf ball that attacks are held to, in image units, up to 1: a number, or one written such
+            as `8/255`. Attacks are compared within smaller ones where PGD flips more than half of the images in this.
+        steps: iterations of PGD.
+        seed: every random choice follows from it.
+        on_progress: called with what is under way, the checks done and the checks in all.
+
+    Returns:
+        A table of the columns `artattack.results.columns.CHECKS`, all text, a row for each classifier and check:
+        `status` is `pass`, `fail` or `not run`, because it does not apply (`meaning` says why) or because it raised
+        (`figures` has the error).
+
+    Raises:
+        ArtattackError: the images or a number make no sense.
+    """
+    from artattack.checks.sanity import CHECKS, Check, NotApplicableError
+    from artattack.checks.subject import Subject
+
+    x = np.asarray(x, np.float32)
+    if x.ndim != 4 or x.shape[-1] != 3 or len(x) < FEWEST:
+        raise ArtattackError(f"checks take {FEWEST} or more images of shape (N, H, W, 3), not {x.shape}")
+    radius = parse_number(eps) if isinstance(eps, str) else eps
+    if not 0 < radius <= 1:
+        raise ArtattackError(f"eps {eps}: a radius above 0 and up to 1, such as 8/255")
+    if steps < 1:
+        raise ArtattackError(f"steps {steps}: 1 or more")
+    named = models if isinstance(models, Mapping) else {model.name: model for model in models}
+    x = quantize(x)
+    subjects = {name: Subject(name, model, x, eps=radius, steps=steps, seed=seed) for name, model in named.items()}
+    for name, subject in subjects.items():
+        subject.others = {other: found for other, found in subjects.items() if other != name}
+
+    def row(check: Check, subject: Subject) -> dict[str, str | None]:
+        start = {"check": check.name, "classifier": subject.name, "attack": check.attack}
+        try:
+            outcome = check.run(subject)
+        except NotApplicableError as reason:
+            return start | {"status": "not run", "figures": None, "meaning": f"Does not apply: {reason}."}
+        except Exception as error:  # whatever a model raises: the other checks go on
+            what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            return start | {"status": "not run", "figures": BROKEN + what, "meaning": "This check broke down."}
+        status = "pass" if outcome.passed else "fail"
+        return start | {"status": status, "figures": outcome.figures, "meaning": outcome.meaning}
+
+    rows: list[dict[str, str | None]] = []
+    total = len(CHECKS) * len(subjects)
+    for subject in subjects.values():
+        for check in CHECKS:
+            if on_progress:
+                on_progress(f"{subject.name}: {check.name}", len(rows), total)
+            rows.append(row(check, subject))
+    if on_progress:
+        on_progress("done", total, total)
+    return make_table(rows, COLUMNS)
+
+
+def all_sound(checks: pd.DataFrame) -> bool:
+    """Return whether no check failed and none raised."""
+    broken = checks["figures"].fillna("").str.startswith(BROKEN)
+    return not ((checks["status"] == "fail") | broken).any()
+
+
+def write_checks(checks: pd.DataFrame, path: Path) -> None:
+    """Write checks as CSV in UTF-8, missing values empty.
+
+    Raises:
+        ArtattackError: the disk does not take it.
+    """
+    write_file(path, to_csv(checks))

@@ -1,0 +1,80 @@
+"""What to check: the classifiers of a run on its images, or models by name on the bundled ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from artattack.checks.defaults import FEWEST, LIMIT
+from artattack.config import Benchmark, ModelSpec
+from artattack.errors import ArtattackError
+from artattack.inputs.image_sets import Sample, load_images, spread
+from artattack.inputs.images import read_image, to_float
+from artattack.results.run_folder import load_run
+
+if TYPE_CHECKING:
+    from artattack.models.model import Model
+
+
+class Targets(NamedTuple):
+    """What to check: classifiers by name, and images (N, H, W, 3) float32 in [0, 1]."""
+
+    models: dict[str, Model]
+    x: np.ndarray
+
+
+def targets_of_run(path: Path, limit: int = LIMIT) -> Targets:
+    """Load the classifiers of a finished run, and at most `limit` of its images, evenly spread.
+
+    Raises:
+        ArtattackError: there is no finished run, or its models or images cannot be read or have changed.
+    """
+    from artattack.models import load_model
+    from artattack.runtime import load_tensorflow
+
+    folder = load_run(path)
+    info = folder.info
+    if info["status"] != "finished":
+        raise ArtattackError(f"{path}: the run is not finished: resume it (artattack run --resume)")
+    try:
+        benchmark, hashes = info["config"]["benchmark"], info["config"]["models"]
+        specs = {
+            name: ModelSpec.model_validate(benchmark["models"].get(name, {"model": name}))
+            for name in benchmark["classifiers"]
+        }
+        seed, expected = int(benchmark["seed"]), {name: hashes[name]["sha256"] for name in specs}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ArtattackError(f"{path / 'run.json'}: does not say which classifiers the run had") from error
+    samples = [Sample(file.stem, file) for file in sorted((folder.images / "original").glob("*.png"))]
+    if len(samples) < FEWEST:
+        raise ArtattackError(f"{folder.images / 'original'}: checks take {FEWEST} or more images, found {len(samples)}")
+    x = to_float(np.stack([read_image(sample.path) for sample in spread(samples, limit)]))
+    load_tensorflow()
+    models = {name: load_model(**spec.arguments(), seed=seed) for name, spec in specs.items()}
+    for name, model in models.items():
+        if model.weights_sha256 != expected[name]:
+            raise ArtattackError(f"model '{name}' has other weights than in {path}: put them back, or run it again")
+    return Targets(models, x)
+
+
+def targets_by_name(names: Sequence[str], limit: int = LIMIT, seed: int = 0) -> Targets:
+    """Load models by their registry names, and at most `limit` of the `samples`.
+
+    Raises:
+        ArtattackError: there is no such model, or one is named twice.
+    """
+    from artattack.models import load_model
+    from artattack.models.registry import check_model
+    from artattack.runtime import load_tensorflow
+
+    for name in names:
+        check_model(name)
+        if list(names).count(name) > 1:
+            raise ArtattackError(f"model '{name}' is named twice")
+    load_tensorflow()
+    images = Benchmark().images
+    loaded = load_images(images.set, size=images.size, crop=images.crop, limit=limit)
+    return Targets({name: load_model(name, seed=seed) for name in names}, loaded.x)

@@ -1,0 +1,215 @@
+"""One cell -> its records: perturb a batch of images, write the files, and score them as a user would receive them."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from traceback import format_exception
+from typing import Any
+
+import numpy as np
+
+from artattack.attacks.budget import within
+from artattack.attacks.entries import Perturbed
+from artattack.attacks.objective import feature_distance
+from artattack.distances import distance_columns
+from artattack.errors import ArtattackError
+from artattack.evaluation.loading import LoadedModels
+from artattack.evaluation.perturbing import Perturber
+from artattack.evaluation.plan import CLEAN, Cell, Plan
+from artattack.evaluation.scoring import score_batch
+from artattack.evaluation.style_judging import StyleJudges
+from artattack.files import write_file
+from artattack.inputs.image_sets import Sample
+from artattack.inputs.images import as_measured, read_image, save_png, to_float, to_uint8
+from artattack.inputs.labels import class_name
+from artattack.inputs.styles import style_names
+from artattack.results.run_folder import RunFolder
+
+_LONGEST_ERROR = 500  # characters of an error in the records
+
+Logits = dict[str, np.ndarray]  # (N, K) of a batch, by classifier
+Row = dict[str, Any]
+
+
+class CellWorker:
+    """Does cells, in any order that has each after those it needs. All it shares with other workers is the folder.
+
+    Args:
+        plan: whose cells it is given.
+        loaded: models of the run.
+        folder: of the run; the originals lie in it as PNG.
+        hashes: SHA-256 of the image files, by image.
+    """
+
+    def __init__(self, plan: Plan, loaded: LoadedModels, folder: RunFolder, hashes: Mapping[str, str]) -> None:
+        self._benchmark = plan.benchmark
+        self._models = loaded.models
+        self._features = loaded.features
+        self._folder = folder
+        self._hashes = hashes
+        bank = tuple(dict.fromkeys((*style_names(), *self._benchmark.styles())))
+        self._judges = StyleJudges(
+            loaded.models, self._benchmark.style_judges, loaded.teachers, bank, self._benchmark.images.size
+        )
+        images = self._benchmark.images
+        self._perturber = Perturber(loaded, images.size, self._benchmark.seed, folder.path)
+        self._perturber.check(plan.variants)
+
+    def __call__(self, cell: Cell) -> list[Row]:
+        """Return the records of a cell; what goes wrong becomes records that say so."""
+        samples = [sample for sample in cell.samples if original(self._folder, sample).exists()]
+        if not samples:
+            return []
+        x = to_float(np.stack([read_image(original(self._folder, sample)) for sample in samples]))
+        started = time.perf_counter()
+        try:
+            perturbed = self._perturber.perturb(cell, (sample.id for sample in samples), x)
+            seconds = (time.perf_counter() - started) / len(samples)
+            return self._scored(cell, samples, x, perturbed, seconds)
+        except Exception as error:  # whatever an attack raises: the run goes on, the records tell
+            self._perturber.forget()
+            self._log(cell, error)
+            why = {"error": _in_one_line(error)}
+            return [
+                self.image_columns(sample) | self._attack_columns(cell, sample) | self._classifier_columns(name) | why
+                for sample in samples
+                for name in self._benchmark.classifiers
+            ]
+
+    def image_columns(self, sample: Sample) -> Row:
+        """Return the columns that say which image a record is of."""
+        return {
+            "image": sample.id,
+            "image_sha256": self._hashes.get(sample.id),
+            "true_class": sample.label,
+            "true_name": None if sample.label is None else class_name(sample.label),
+        }
+
+    def _log(self, cell: Cell, error: Exception) -> None:
+        """Keep the traceback, for whoever looks for the cause of a failed cell."""
+        with (self._folder.path / "errors.log").open("a", encoding="utf-8") as file:
+            file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {cell.key}\n{''.join(format_exception(error))}\n")
+
+    def _scored(
+        self, cell: Cell, samples: Sequence[Sample], x: np.ndarray, perturbed: Perturbed, seconds: float
+    ) -> list[Row]:
+        """Write the files, measure them, and ask every classifier."""
+        files = perturbed.files
+        if cell.variant != CLEAN:
+            for sample, image in zip(samples, to_uint8(files), strict=True):
+                save_png(self._folder.path / cell.variant.file(sample.id), image)
+        columns: dict[str, Any] = {
+            **distance_columns(as_measured(x), as_measured(files)),
+            "feature_distance": feature_distance(self._features, x, files),
+            **self._perturber.columns(cell.variant, x, files),
+            **self._judges.columns(cell.variant, x, files),
+            **_held_to(x, perturbed),
+        }
+        rows = [
+            self.image_columns(sample)
+            | self._attack_columns(cell, sample)
+            | {name: values[i] for name, values in columns.items()}
+            | {"file": cell.variant.file(sample.id).as_posix(), "seconds": seconds}
+            for i, sample in enumerate(samples)
+        ]
+        clean = self._clean_logits(cell, x)
+        views = {name: self._views(name, clean[name], samples, perturbed) for name in self._benchmark.classifiers}
+        return [
+            start | self._classifier_columns(name) | self._seen(cell, name) | views[name][i]
+            for i, start in enumerate(rows)
+            for name in self._benchmark.classifiers
+        ]
+
+    def _clean_logits(self, cell: Cell, x: np.ndarray) -> Logits:
+        """Return what classifiers make of the originals: asked once, then kept beside the records of the cells."""
+        path = self._folder.path / "cells" / f"logits-{cell.number:04d}.npz"
+        if cell.variant == CLEAN:
+            logits = {name: self._models[name].predict(x) for name in self._benchmark.classifiers}
+            content = io.BytesIO()
+            np.savez(content, **{str(i): logits[name] for i, name in enumerate(logits)})
+            write_file(path, content.getvalue())
+            return logits
+        with np.load(path) as stored:
+            return {name: stored[str(i)] for i, name in enumerate(self._benchmark.classifiers)}
+
+    def _views(self, name: str, clean: np.ndarray, samples: Sequence[Sample], perturbed: Perturbed) -> list[Row]:
+        """Return what one classifier makes of each image; one that fails fails alone."""
+        model = self._models[name]
+        truth = np.array([-1 if sample.label is None else sample.label for sample in samples])
+        try:
+            logits = model.predict(perturbed.files)
+            rows = score_batch(clean, logits, truth, model.label_space)
+            same = perturbed.made is perturbed.files
+            as_made = logits if same else model.predict(np.asarray(perturbed.made, np.float32))
+            flips = as_made.argmax(1) != clean.argmax(1)
+            return [row | {"flip_float": bool(flip)} for row, flip in zip(rows, flips, strict=True)]
+        except ArtattackError as error:
+            return [{"error": str(error)} for _ in samples]
+
+    def _attack_columns(self, cell: Cell, sample: Sample) -> Row:
+        variant = cell.variant
+        return {
+            "kind": variant.kind,
+            "attack": variant.entry.name,
+            "parameters": _json(variant.entry.parameters),
+            "backbone": variant.source if variant.style and variant.source else None,
+            "style": variant.style or None,
+            "source": variant.source or None,
+            "source_weights": self._source_weights(cell),
+            "matched_to": variant.matched.label if variant.matched and not variant.budget else None,
+            "budget_distance": variant.budget[0] if variant.budget else None,
+            "budget": variant.budget[1] if variant.budget else None,
+            "seed": variant.seed(self._benchmark.seed, sample.id),
+        }
+
+    def _source_weights(self, cell: Cell) -> str | None:
+        if not cell.variant.source:
+            return None
+        return "random" if cell.variant.entry.untrained else self._models[cell.variant.source].weights
+
+    def _seen(self, cell: Cell, name: str) -> Row:
+        """Return whether the attack has read a classifier, under whatever name."""
+        read = {self._models[n].weights_sha256 for n in cell.variant.entry.models_of(cell.variant)}
+        return {} if cell.variant == CLEAN else {"classifier_seen": self._models[name].weights_sha256 in read}
+
+    def _classifier_columns(self, name: str) -> Row:
+        return {"classifier": name, "classifier_weights": self._models[name].weights}
+
+
+def original(folder: RunFolder, sample: Sample) -> Path:
+    """Return where an image lies in a run folder as it was cut, if it could be read."""
+    return folder.images / "original" / f"{sample.id}.png"
+
+
+def _held_to(x: np.ndarray, perturbed: Perturbed) -> dict[str, Any]:
+    """Return the columns that say what ball files were held to, and whether they lie in it."""
+    if perturbed.held_to is None:
+        return {}
+    distance, budget = perturbed.held_to
+    return {
+        "eps_norm": [distance] * len(x),
+        "eps": [budget] * len(x),
+        "outside_eps": (~within(x, perturbed.files, budget, distance)).tolist(),
+    }
+
+
+def _in_one_line(error: Exception) -> str:
+    """Return an error's message, with its kind unless it is one of ours; TensorFlow's may be pages long."""
+    message = str(error) if isinstance(error, ArtattackError) else f"{type(error).__name__}: {error}"
+    message = " ".join(message.split())
+    return message if len(message) <= _LONGEST_ERROR else f"{message[:_LONGEST_ERROR]}..."
+
+
+def _json(parameters: dict[str, Any]) -> str:
+    """Return parameters as JSON, which has no infinity: ART's `norm: inf` is the word."""
+    known = {
+        key: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in parameters.items()
+    }
+    return json.dumps(known, sort_keys=True, allow_nan=False)

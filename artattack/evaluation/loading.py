@@ -1,0 +1,99 @@
+"""Models of a run: loaded once, and cut to the classes that images can have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from artattack.config import Benchmark
+from artattack.errors import ArtattackError
+from artattack.evaluation.plan import Plan
+from artattack.models.registry import model_infos, parse_label_space
+
+if TYPE_CHECKING:
+    from artattack.attacks.features import Features
+    from artattack.models.model import Model
+
+
+@dataclass(frozen=True)
+class LoadedModels:
+    """What a run works with.
+
+    Attributes:
+        models: sources, guides, backbones and classifiers by their names in the benchmark, those that are asked for
+            classes cut to the classes of `images.label_space`: what is attacked is what is scored.
+        untrained: the same networks with random weights, where controls read them.
+        teachers: from a model's name to that of the model it was distilled from, where it was.
+        features: layers in which perturbed images are compared with originals.
+    """
+
+    models: Mapping[str, Model]
+    untrained: Mapping[str, Model]
+    teachers: Mapping[str, str]
+    features: Features
+
+
+def load_models(plan: Plan, on_loading: Callable[[str], None]) -> LoadedModels:
+    """Load the models of a plan.
+
+    Args:
+        plan: what is going to be done.
+        on_loading: called with each name before it is loaded.
+
+    Raises:
+        ArtattackError: a model cannot be loaded, or has too few of the classes of `images.label_space`.
+    """
+    from artattack.runtime import load_tensorflow
+
+    load_tensorflow()  # quietly, before anything else imports it
+    from artattack.attacks.features import Features
+    from artattack.models import load_model
+
+    benchmark = plan.benchmark
+    models: dict[str, Model] = {}
+    for name in benchmark.model_names():
+        on_loading(name)
+        models[name] = load_model(**benchmark.spec(name).arguments(), seed=benchmark.seed)
+    untrained: dict[str, Model] = {}
+    for name in {variant.source for variant in plan.variants if variant.entry.untrained}:
+        arguments = benchmark.spec(name).arguments() | {"weights": "random"}
+        untrained[name] = load_model(**arguments, seed=benchmark.seed)
+    read = models[benchmark.feature_model]
+    if not read.content_layers:
+        raise ArtattackError(f"feature_model '{read.name}' has no default content layers: name a registry model")
+    classes = _classes(plan)
+    if classes is not None:
+        asked = dict.fromkeys((*benchmark.classifiers, *(n for e in benchmark.attacks for n in e.models_asked())))
+        models |= {name: _cut(models[name], name, classes, benchmark) for name in asked}
+    return LoadedModels(models, untrained, _teachers(benchmark), Features(read, read.content_layers))
+
+
+def _teachers(benchmark: Benchmark) -> dict[str, str]:
+    known = {info.name: info.distilled_from for info in model_infos()}
+    found = {
+        name: benchmark.spec(name).distilled_from or known.get(benchmark.spec(name).model, "")
+        for name in benchmark.model_names()
+    }
+    return {name: teacher for name, teacher in found.items() if teacher}
+
+
+def _classes(plan: Plan) -> set[int] | None:
+    """Return the classes that images can have, or None for any."""
+    declared = plan.benchmark.images.label_space
+    if declared is None:
+        return None
+    if declared == "own":
+        return {sample.label for sample in plan.image_set.samples if sample.label is not None}
+    return set(parse_label_space(declared))
+
+
+def _cut(model: Model, name: str, classes: set[int], benchmark: Benchmark) -> Model:
+    """Return a model that chooses among the classes it shares with the images; one of other classes stays."""
+    if model.label_space is None:
+        return model
+    shared = tuple(index for index in model.label_space if index in classes)
+    if len(shared) < 2:
+        role = "classifier" if name in benchmark.classifiers else "model"
+        raise ArtattackError(f"{role} '{name}' has {len(shared)} classes of images.label_space: leave it out")
+    return model.restricted_to(shared)

@@ -1,0 +1,177 @@
+"""Does an attack flip more images than controls at the same distance do? The table `controls` of a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from artattack.results.columns import CONTROLS
+from artattack.results.paired import PairedDifference, measure_difference, outcomes_by_case
+from artattack.results.records import perturbed_of
+from artattack.results.statistics import holm, mcnemar_one_sided
+from artattack.results.tables import make_table
+
+_COMPARABLE = 0.8  # of the images that an attack was scored on, on which a control has to be scored to count
+
+
+def judge_against_controls(records: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
+    """Judge of each attack whether it flips more images than every control at the same distance.
+
+    Controls at the same distance are those that copy this attack's, image by image, or, for an attack brought to a
+    budget, those brought to the same. One that was scored on fewer than 80 % of the images that the attack was scored
+    on does not count, since it could win or lose by its choice of images, and is named in the column `left_out`.
+
+    Two claims can be made of an attack, each with the p value of a test:
+
+    - It *beats* its controls: it flips more than every one of them. What has to be rejected is that it flips no more
+      than some control, so the p value is the largest of the one-control p values in the attack's favour: an
+      intersection-union test (R. L. Berger, Technometrics 24, 1982), which needs no correction for the number of
+      controls. One more control never makes this p value smaller.
+    - It is *worse*: some control flips more. Here one control is enough, so the smallest of the one-control p values
+      in the controls' favour is multiplied by the number of controls (Bonferroni).
+
+    The one-control tests are one-sided exact McNemar tests. As both claims are looked at, each is tested at half the
+    level: `p` is twice the smaller p value of the two, which for a single control is the two-sided exact McNemar test.
+    For `p_holm`, the p values of each claim are first adjusted for the number of attacks (Holm): those of attacks at
+    their own distance together, and so those at the budgets of each distance. That keeps the chance of any wrong
+    verdict, either way, among attacks judged together at 1 - confidence, however their outcomes depend on each other.
+
+    Args:
+        records: the records of one run.
+        confidence: of the intervals; an adjusted p value below 1 - confidence is a verdict.
+
+    Returns:
+        A row for each attack x budget x classifier, in order of appearance, with the columns
+        `artattack.results.columns.CONTROLS`. The control named is the one that decides the likelier claim: it has
+        the largest p value in the attack's favour or, where "worse" is the likelier claim, the smallest in its own.
+        The verdict is "beats", "worse", "no better" (neither is shown) or "no control": none that counts is at this
+        attack's distance.
+
+    Raises:
+        ArtattackError: an image is there twice.
+    """
+    outcomes = outcomes_by_case(perturbed_of(records))
+    rows: list[dict[str, Any]] = []
+    claims: list[Claims | None] = []
+    for attack, flips in outcomes.items():
+        if attack.is_control:
+            continue
+        differences = {
+            control.label: measure_difference(flips, others, confidence)
+            for control, others in outcomes.items()
+            if control.is_control and control.classifier == attack.classifier and control.copies == attack.place
+        }
+        columns, claim = _judged(flips, differences)
+        rows.append(attack.columns() | columns)
+        claims.append(claim)
+    table = make_table(rows, CONTROLS)
+    for _, family in table.groupby(table["budget_distance"].fillna("")):
+        table.loc[family.index, "p_holm"] = adjust([claims[i] for i in family.index])
+    shown = table["p_holm"] < 1 - confidence
+    beats = [claim is not None and claim.beats <= claim.worse for claim in claims]
+    table.loc[shown, "verdict"] = np.where(beats, "beats", "worse")[shown.to_numpy()]
+    return table
+
+
+class Claims(NamedTuple):
+    """What can be claimed of one attack beside its controls: p values, and the control that decides each.
+
+    Attributes:
+        beats: p value of the claim that the attack flips more than every control.
+        worse: p value of the claim that some control flips more.
+        closest: index of the control with the largest one-control p value in the attack's favour.
+        strongest: index of the one with the smallest in its own favour.
+    """
+
+    beats: float
+    worse: float
+    closest: int
+    strongest: int
+
+    @property
+    def p(self) -> float:
+        """Twice the p value of the likelier claim, at most 1, since both are looked at."""
+        return min(1.0, 2 * min(self.beats, self.worse))
+
+    @property
+    def decides(self) -> int:
+        """The control that decides the likelier claim."""
+        return self.closest if self.beats <= self.worse else self.strongest
+
+
+def claims_of(only_attack: Sequence[int], only_control: Sequence[int]) -> Claims:
+    """Return the claims of one attack, from the images that it alone flips and those that a control alone does.
+
+    Args:
+        only_attack, only_control: a number for each of one or more controls.
+    """
+    counts = list(zip(only_attack, only_control, strict=True))
+    favour = [mcnemar_one_sided(attack, control) for attack, control in counts]
+    against = [mcnemar_one_sided(control, attack) for attack, control in counts]
+    each = range(len(counts))
+    closest = max(each, key=lambda i: (favour[i], -against[i]))  # of equal p values, the control that does more
+    strongest = min(each, key=lambda i: (against[i], -favour[i]))
+    return Claims(favour[closest], min(1.0, len(counts) * against[strongest]), closest, strongest)
+
+
+def adjust(claims: Sequence[Claims | None]) -> list[float]:
+    """Return `p` of attacks judged together, each of the two claims adjusted for their number (Holm).
+
+    Args:
+        claims: of each attack; None where it has no control, which is no test.
+    """
+    beats = holm([math.nan if claim is None else claim.beats for claim in claims])
+    worse = holm([math.nan if claim is None else claim.worse for claim in claims])
+    likelier = [worse[i] if claim and claim.worse < claim.beats else beats[i] for i, claim in enumerate(claims)]
+    return [min(1.0, 2 * p) if p == p else math.nan for p in likelier]
+
+
+def _judged(flips: pd.Series[Any], differences: Mapping[str, PairedDifference]) -> tuple[dict[str, Any], Claims | None]:
+    """Return the columns that one attack's differences from its controls decide, and what can be claimed of it."""
+    known = flips.dropna().astype(bool)
+    counted = {name: found for name, found in differences.items() if found.n and found.n >= _COMPARABLE * len(known)}
+    left_out = [f"{name} ({found.n} of {len(known)})" for name, found in differences.items() if name not in counted]
+    columns: dict[str, Any] = {"controls": len(counted), "left_out": "; ".join(left_out)}
+    if not counted:
+        return columns | {"n": len(known), "flip_rate": known.mean(), "verdict": "no control"}, None
+    found = list(counted.values())
+    claims = claims_of([difference.only_a for difference in found], [difference.only_b for difference in found])
+    decides = found[claims.decides]
+    return columns | {
+        "n": decides.n,
+        "flip_rate": decides.rate_a,
+        "control": [*counted][claims.decides],
+        "control_flip_rate": decides.rate_b,
+        "difference": decides.difference,
+        "difference_low": decides.low,
+        "difference_high": decides.high,
+        "only_variant": decides.only_a,
+        "only_control": decides.only_b,
+        "p": claims.p,
+        "verdict": "no better",
+    }, claims
+
+
+def verdicts_in_words(controls: pd.DataFrame) -> Iterator[str]:
+    """Say of each row of `judge_against_controls` in words whether the attack beats its controls."""
+    words = {
+        "beats": "flips more than every control; the closest is {}",
+        "worse": "flips less than a control, {}",
+        "no better": "is not shown to flip more than every control; what decides is {}",
+    }
+    for row in controls.to_dict("records"):
+        start = f"{row['variant']} on {row['classifier']}"
+        left_out = "" if pd.isna(row["left_out"]) else f" Not counted, for too few images: {row['left_out']}."
+        if row["verdict"] == "no control":
+            yield f"{start}: no control at the same distance.{left_out}"
+            continue
+        yield (
+            f"{start} {words[str(row['verdict'])].format(row['control'])}: {row['flip_rate']:.0%} against "
+            f"{row['control_flip_rate']:.0%} of {row['n']} images, difference {100 * row['difference']:+.0f} points "
+            f"[{100 * row['difference_low']:+.0f}, {100 * row['difference_high']:+.0f}], "
+            f"adjusted p {row['p_holm']:.2g}.{left_out}"
+        )

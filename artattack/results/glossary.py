@@ -1,0 +1,69 @@
+"""What columns mean, for people: the tables of results/README.md, and the list at the end of the report.
+
+`python -m artattack.results.glossary` writes the tables of results/README.md anew, between their marks.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+from artattack.errors import ArtattackError
+from artattack.files import write_file
+from artattack.results.columns import TABLES, Column
+
+_START, _END = "<!-- columns of {} -->\n", "<!-- end of columns -->"
+
+
+class Entry(NamedTuple):
+    """Columns that stand side by side and mean the same: their dtype, their unit, and what they say, in Markdown."""
+
+    names: tuple[str, ...]
+    dtype: str
+    unit: str
+    meaning: str
+
+
+def entries(columns: Sequence[Column]) -> list[Entry]:
+    """Return what the columns of a table mean, in their order."""
+    alike = groupby(columns, key=lambda column: (column.dtype, column.unit, column.meaning))
+    return [Entry(tuple(column.name for column in members), *says) for says, members in alike]
+
+
+def with_tables(readme: str) -> str:
+    """Return a README with the table of columns between each two marks as the code has it.
+
+    Raises:
+        ArtattackError: a table has no marks, or there are marks of a table that does not exist.
+    """
+    starts = re.compile(re.escape(_START).replace(re.escape("{}"), "(.+)"))
+    if {*starts.findall(readme)} != {*TABLES}:
+        raise ArtattackError(f"the README has tables for {starts.findall(readme)}, the code has {[*TABLES]}")
+    for name, columns in TABLES.items():
+        before, start, rest = readme.partition(_START.format(name))
+        _, end, after = rest.partition(_END)
+        readme = before + start + _markdown(columns) + end + after
+    return readme
+
+
+def _markdown(columns: Sequence[Column]) -> str:
+    lines = ["| column | dtype | unit | what it says |", "| --- | --- | --- | --- |"]
+    for entry in entries(columns):
+        names = ", ".join(f"`{name}`" for name in entry.names)
+        meaning = entry.meaning.replace("|", r"\|")
+        lines.append(f"| {names} | {entry.dtype} | {entry.unit} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Write the tables of a README, by default that of the checkout's results."""
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[2] / "results" / "README.md"
+    write_file(path, with_tables(path.read_text(encoding="utf-8")).encode())
+
+
+if __name__ == "__main__":
+    main()

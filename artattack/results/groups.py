@@ -1,0 +1,95 @@
+"""The records that one row of a summary sums up, and what can be asked of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from artattack.results import statistics
+from artattack.results.statistics import Floats, Interval, bootstrap_mean
+
+Mask = npt.NDArray[np.bool_]
+_SEED = 0  # of the bootstrap: the same records always have the same summary
+
+
+class Group:
+    """The N records that one row of a summary sums up, an image each: what its columns are computed from.
+
+    Args:
+        records: their columns, (N,) each, as `_array` returns them.
+    """
+
+    def __init__(self, records: Mapping[str, npt.NDArray[Any]]) -> None:
+        self._records = records
+        self._intervals: dict[str, Interval] = {}
+
+    @cached_property
+    def scored(self) -> Mask:
+        """Which have a result, (N,)."""
+        return pd.isna(self._records["error"])
+
+    @cached_property
+    def labelled(self) -> Mask:
+        """Which of these have a true class that the classifier knows, (N,)."""
+        return self.yes("in_label_space")
+
+    @cached_property
+    def correct_before(self) -> Mask:
+        """Which of these were classified correctly before the attack, (N,)."""
+        return self.labelled & self.yes("correct_before")
+
+    @cached_property
+    def correct_after(self) -> Mask:
+        """Which of these were classified correctly after it, (N,)."""
+        return np.logical_and(self.labelled, self._records["top1_class_after"] == self._records["true_class"])
+
+    def yes(self, name: str) -> Mask:
+        """Return which scored records have True in a column, (N,)."""
+        return np.logical_and(self.scored, self._records[name] == 1)
+
+    def has(self, name: str) -> Mask:
+        """Return which scored records have a value in a column of numbers, True or False, (N,)."""
+        return np.logical_and(self.scored, ~np.isnan(self._records[name]))
+
+    def knows(self, name: str) -> bool:
+        """Return whether any scored record has a value in a column of numbers, True or False."""
+        return len(self._known(name)) > 0
+
+    def first(self, name: str) -> Any:
+        """Return what a column that is the same in all records says; None where it says nothing."""
+        known = self._records[name][~pd.isna(self._records[name])]
+        return known[0] if len(known) else None
+
+    def mean(self, name: str) -> float:
+        """Return the mean of a column over scored records that have a value; NaN if there are none."""
+        values = self._known(name)
+        return float(values.mean()) if len(values) else math.nan
+
+    def median(self, name: str) -> float:
+        """Return the median of a column over scored records that have a value; NaN if there are none."""
+        values = self._known(name)
+        return float(np.median(values)) if len(values) else math.nan
+
+    def mean_interval(self, name: str) -> Interval:
+        """Return the 95 % bootstrap interval of `mean`."""
+        if name not in self._intervals:
+            self._intervals[name] = bootstrap_mean(self._known(name), seed=_SEED)
+        return self._intervals[name]
+
+    def calibration_error(self, when: Literal["before", "after"]) -> float:
+        """Return the expected calibration error of the labelled records, before or after the attack."""
+        confidences = self._records[f"top1_confidence_{when}"]
+        right = self.correct_before if when == "before" else self.correct_after
+        known = self.labelled & ~np.isnan(confidences)
+        return statistics.calibration_error(confidences[known], right[known])
+
+    def _known(self, name: str) -> Floats:
+        """Return the values of a column in scored records, without missing ones."""
+        values: Floats = self._records[name][self.scored]
+        return values[~np.isnan(values)]

@@ -1,0 +1,71 @@
+"""Plain data (dicts, lists, words and numbers) in JSON files: written, read, hashed, and where two of them differ.
+
+JSON has no inf and no NaN: they are written {"$float": "inf"}.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_NON_FINITE = "$float"
+
+
+def to_json(data: Any, **options: Any) -> str:
+    """Return plain data, in which NumPy's numbers, paths and tuples may stand, as JSON; options as of `json.dumps`."""
+    return json.dumps(_for_json(data), allow_nan=False, **options)
+
+
+def from_json(content: str | bytes) -> Any:
+    """Return the plain data that `to_json` wrote.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    return json.loads(content, object_hook=lambda d: float(d[_NON_FINITE]) if d.keys() == {_NON_FINITE} else d)
+
+
+def config_hash(config: Any) -> str:
+    """Return the SHA-256 of plain data, the same whatever the order of its keys."""
+    return hashlib.sha256(to_json(config, sort_keys=True).encode()).hexdigest()
+
+
+def differences(old: Any, new: Any, at: str = "") -> Iterator[str]:
+    """Yield one phrase, such as `seed was 0, now 1`, for each place where two pieces of plain data differ.
+
+    Args:
+        old, new: dicts, lists and plain values, as run.json holds them.
+        at: where they stand, put before each place with a dot.
+    """
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in dict.fromkeys([*old, *new]):
+            sides = old.get(key, "(absent)"), new.get(key, "(absent)")
+            yield from differences(*sides, f"{at}.{key}" if at else key)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for i, (a, b) in enumerate(zip(old, new, strict=True)):
+            yield from differences(a, b, f"{at}.{i}")
+    elif to_json(old) != to_json(new):  # in Python 1 == 1.0 == True
+        yield f"{at} was {json.dumps(old)}, now {json.dumps(new)}"
+
+
+def short_hash(sha256: str) -> str:
+    """Return as much of a SHA-256 as a reader needs to tell two apart."""
+    return sha256[:12]
+
+
+def _for_json(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return {_NON_FINITE: str(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _for_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_for_json(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

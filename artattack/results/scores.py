@@ -1,0 +1,159 @@
+"""What one classifier makes of images before and after an attack: what the outcome columns follow from."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import log_softmax, softmax
+
+from artattack.errors import ArtattackError
+from artattack.inputs.labels import LabelSpace, class_name
+
+Logits = npt.NDArray[np.floating[Any]]
+Floats = npt.NDArray[np.float64]
+Outputs = npt.NDArray[np.integer[Any]]  # indices of a classifier's outputs
+Mask = npt.NDArray[np.bool_]
+Guess = tuple[int, str, float]  # class, name, confidence
+
+TOP = 5  # classes kept in the columns top5_before and top5_after
+
+
+class Scores:
+    """What one classifier makes of N images before and after an attack: what the outcome columns follow from.
+
+    Attributes:
+        logits_before, logits_after: (N, K) float64.
+        before, after: confidences (N, K) float64, softmax probabilities.
+        top_before, top_after: the most likely output for each image, (N,).
+        labelled: which images have a true class, (N,).
+        known: which of these have one that is among the classifier's, (N,).
+        true: its output, (N,); 0 where it is not known.
+    """
+
+    def __init__(
+        self,
+        clean: Logits,
+        adversarial: Logits,
+        true_classes: npt.NDArray[np.integer[Any]],
+        label_space: LabelSpace | None,
+    ) -> None:
+        if not (clean.shape == adversarial.shape and clean.shape[:1] == true_classes.shape):
+            raise ArtattackError(
+                "clean logits, adversarial logits and true classes must be of the same images, got shapes "
+                f"{clean.shape}, {adversarial.shape} and {true_classes.shape}"
+            )
+        self._label_space = label_space
+        self.logits_before: Floats = _checked(clean, label_space)
+        self.logits_after: Floats = _checked(adversarial, label_space)
+        self.before: Floats = softmax(self.logits_before, axis=1)
+        self.after: Floats = softmax(self.logits_after, axis=1)
+        # Of logits: two confidences may round to one number.
+        self.top_before: Outputs = self.logits_before.argmax(axis=1)
+        self.top_after: Outputs = self.logits_after.argmax(axis=1)
+        outputs = {index: output for output, index in enumerate(label_space or ())}
+        found = np.array([outputs.get(index, -1) for index in true_classes.tolist()], np.int64)
+        self.labelled: Mask = true_classes >= 0
+        self.known: Mask = found >= 0
+        self.true: Outputs = np.maximum(found, 0)
+
+    @staticmethod
+    def at(values: Floats, outputs: Outputs) -> Floats:
+        """Return each image's value (N,) at one output of its own, of values (N, K) and outputs (N,)."""
+        return np.take_along_axis(values, outputs[:, None], axis=1)[:, 0]
+
+    @cached_property
+    def classes(self) -> npt.NDArray[np.int64]:
+        """The class of each output, (K,): ImageNet indices, or the output's own index."""
+        return np.array(self._label_space or range(self.before.shape[1]), np.int64)
+
+    def names(self, outputs: Outputs) -> list[str]:
+        """Return the names of outputs (N,)."""
+        return [_class(output, self._label_space)[1] for output in outputs.tolist()]
+
+    @cached_property
+    def rank_after(self) -> npt.NDArray[np.int64]:
+        """The rank after the attack, from 1, of the class that was most likely before, (N,)."""
+        value = self.at(self.logits_after, self.top_before)[:, None]
+        earlier = np.arange(self.before.shape[1]) < self.top_before[:, None]  # of equals, the earlier output first
+        ahead = (self.logits_after > value) | ((self.logits_after == value) & earlier)
+        return np.asarray(1 + np.count_nonzero(ahead, axis=1), np.int64)
+
+    @cached_property
+    def kl_divergence(self) -> Floats:
+        """How far confidences have moved, as the function `kl_divergence` returns it, (N,)."""
+        return kl_divergence(self.logits_before, self.logits_after)
+
+    def best_as_json(self, logits: Floats) -> list[str]:
+        """Return each image's five most likely classes, as `top_k` does, in JSON."""
+        return [json.dumps(guesses, ensure_ascii=False) for guesses in top_k(logits, self._label_space)]
+
+
+def top_k(logits: Logits, label_space: LabelSpace | None, k: int = TOP) -> list[list[Guess]]:
+    """Return each image's most likely classes, best first; of equals, the earlier output first.
+
+    Args:
+        logits: (N, K) of one classifier.
+        label_space: the ImageNet indices of its K outputs, or None where its classes are others.
+        k: how many classes; a classifier with fewer gives fewer.
+
+    Returns:
+        For each image, up to k of (class, name, confidence): ImageNet indices and names, or the classifier's
+        own output indices and "output 7"; confidences are softmax probabilities over the K outputs.
+
+    Raises:
+        ArtattackError: logits are not finite, are of fewer than two classes, or do not fit the label space.
+    """
+    logits = _checked(logits, label_space)
+    best = np.argsort(-logits, axis=1, kind="stable")[:, :k]  # of logits: confidences may round to equals
+    return [
+        [(*_class(output, label_space), float(confidences[output])) for output in outputs]
+        for outputs, confidences in zip(best.tolist(), softmax(logits, axis=1), strict=True)
+    ]
+
+
+def kl_divergence(clean: Logits, adversarial: Logits) -> npt.NDArray[np.float64]:
+    """Return how far confidences have moved: KL(softmax(clean) || softmax(adversarial)).
+
+    Args:
+        clean, adversarial: logits (N, K).
+
+    Returns:
+        (N,) float64 in nats, 0 where they are the same.
+    """
+    p, q = (np.asarray(logits, np.float64) for logits in (clean, adversarial))
+    # Of logarithms, since a confidence may be too small for a float but not for its logarithm.
+    terms = softmax(p, axis=1) * (log_softmax(p, axis=1) - log_softmax(q, axis=1))
+    return np.asarray(np.maximum(terms.sum(axis=1), 0.0))  # rounding may take it below
+
+
+def _class(output: int, label_space: LabelSpace | None) -> tuple[int, str]:
+    if label_space is None:
+        return output, f"output {output}"
+    return label_space[output], class_name(label_space[output])
+
+
+def _checked(logits: Logits, label_space: LabelSpace | None) -> npt.NDArray[np.float64]:
+    if logits.ndim != 2:
+        raise ArtattackError(f"logits are of shape (images, classes), got {logits.shape}")
+    images, outputs = logits.shape
+    if outputs < 2:
+        raise ArtattackError(
+            f"a classifier has a logit for each of two or more classes, got {outputs} for each image: nothing flips a "
+            "network with a single output; give it one output for each class"
+        )
+    if label_space is not None and len(label_space) != outputs:
+        raise ArtattackError(
+            f"the classifier has {outputs} outputs, its label space {len(label_space)} classes: "
+            "give the label space in the order of the outputs"
+        )
+    bad = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+    if len(bad):
+        raise ArtattackError(
+            f"the classifier's logits are not finite for {len(bad)} of {images} images "
+            f"(first: number {bad[0]} of the batch): check its weights and preprocessing"
+        )
+    return logits.astype(np.float64)

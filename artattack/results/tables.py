@@ -1,0 +1,88 @@
+"""Tables as frames and as CSV, with the columns and dtypes that `artattack.results.columns` tells."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from artattack.errors import ArtattackError
+from artattack.results.columns import Column, dtypes
+from artattack.version import __version__
+
+
+def make_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> pd.DataFrame:
+    """Build a table from plain rows.
+
+    Args:
+        rows: a mapping of column to value for each. A column left out, None and, in a column of text, the empty
+            string are missing values.
+        columns: of the table.
+
+    Raises:
+        ValueError: a row has a column that the table has not.
+    """
+    rows = list(rows)
+    if extra := {name for row in rows for name in row} - {column.name for column in columns}:
+        raise ValueError(f"not columns of this table: {', '.join(sorted(extra))}")
+    return pd.DataFrame(
+        {column.name: _series([row.get(column.name) for row in rows], column.dtype) for column in columns}
+    )
+
+
+def _series(values: list[Any], dtype: str) -> pd.Series[Any]:
+    if dtype == "string":
+        values = [_text(v) if _given(v) else None for v in values]
+    return pd.Series(values, dtype=dtype)
+
+
+def _text(value: object) -> str:
+    """Return text that a CSV file holds: file names may have bytes UTF-8 has not, messages bare returns."""
+    return str(value).encode("utf-8", "replace").decode().replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _given(value: Any) -> bool:
+    return value is not None and value is not pd.NA and value != "" and value == value
+
+
+def to_csv(table: pd.DataFrame) -> bytes:
+    """Return a table as CSV in UTF-8: floats in full precision, missing values empty."""
+    text: str = table.to_csv(index=False, lineterminator="\n")
+    return text.encode()
+
+
+def read_table(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
+    """Read a table back from CSV, exactly as it was written.
+
+    Returns:
+        A frame with the columns and their dtypes. Of a table written before a column existed, that column is missing
+        in every row.
+
+    Raises:
+        ArtattackError: the file cannot be read, is not this table, or has columns that only a newer artattack knows.
+    """
+    expected = dtypes(columns)
+    try:
+        content = path.read_bytes()
+        table = pd.read_csv(
+            io.BytesIO(content),
+            dtype=expected,
+            keep_default_na=False,  # an image may be called NA
+            na_values={name: [""] for name in expected},
+            float_precision="round_trip",
+        )
+    except OSError as error:
+        raise ArtattackError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError) as error:
+        raise ArtattackError(f"{path}: not a table of artattack: {' '.join(str(error).split())}") from error
+    if missing := [column.name for column in columns if column.needed and column.name not in table.columns]:
+        raise ArtattackError(f"{path}: not a table of artattack: columns missing: {', '.join(missing)}")
+    if unknown := [name for name in table.columns if name not in expected]:
+        raise ArtattackError(
+            f"{path}: written by a newer artattack than this one, {__version__}, which does not know the columns "
+            f"{', '.join(unknown)}: update artattack to read it"
+        )
+    return table.reindex(columns=list(expected)).astype(expected)

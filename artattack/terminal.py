@@ -1,0 +1,266 @@
+"""All that is printed in the terminal, by Rich.
+
+Results and pandas are imported where they are printed, so that commands which only list or plan start quickly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from artattack.evaluation.photo import View
+    from artattack.evaluation.plan import Plan
+    from artattack.results.between_runs import Side, SideBySide
+
+_RATES_SHORT = {"clean_accuracy": "clean", "flip_rate": "flips", "success_rate": "success"}
+_NAME_WIDTH = 30  # of a class in a list of guesses, so that the lists of all classifiers stand alike
+_STATUSES = {"pass": "passed", "fail": "failed", "not run": "not run"}
+_FEWEST = 4  # columns of a summary, however narrow the terminal
+
+
+def say(console: Console, line: str, style: str | None = None) -> None:
+    """Print a line as it is: nothing in it is markup, and it is not cut."""
+    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_summary(summary: pd.DataFrame, console: Console) -> None:
+    """Print a summary as a table, the classifiers under each attack; untrained networks say RANDOM WEIGHTS.
+
+    Rates stand with their intervals: `62% [31, 86]`. `style` is how often an independent network recognises the style,
+    beside what guessing gives. Where rounding to 8 bits undid flips, the column `lost` says how
+    many.
+
+    Args:
+        summary: as `summarise` returns it.
+        console: where to; a narrow one is told less.
+    """
+    from artattack.results.records import CONTROL, RANDOM, variant_labels
+
+    lost = summary["lost_to_rounding"].sum()
+    judged = summary["styles_judged"].sum()
+    columns: dict[str, Callable[[Mapping[Any, Any]], str]] = {  # the first ones matter most
+        "n": lambda row: str(row["n"]),
+        **({"errors": lambda row: str(row["errors"])} if (summary["errors"] > 0).any() else {}),
+        "flips": lambda row: _interval(row, "flip_rate"),
+        "success": lambda row: _interval(row, "success_rate"),
+        **({"style": lambda row: _interval(row, "style_identified_rate")} if judged else {}),
+        **({"lost": lambda row: _number(row["lost_to_rounding"], "d")} if lost else {}),
+        "clean": lambda row: _interval(row, "clean_accuracy"),
+        "shift": lambda row: _number(row["mean_confidence_shift"], "+.2f"),
+        "L2": lambda row: _number(row["mean_l2"], ".2f"),
+        "SSIM": lambda row: _number(row["mean_ssim"], ".2f"),
+        "s/img": lambda row: _number(row["seconds_per_image"], ".2f"),
+    }
+    texts: list[str] = summary.select_dtypes("string").columns.tolist()
+    rows = summary.fillna(dict.fromkeys(texts, "")).to_dict("records")
+    cells = [[f"  {row['classifier']}", *(cell(row) for cell in columns.values())] for row in rows]
+    header = ["attack, classifier", *columns]
+    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
+    while sum(widths) + 2 * len(widths) > console.width and len(widths) > _FEWEST:  # what does not fit is in the files
+        for line in (header, widths, *cells):
+            line.pop()
+    widths[0] += 1 + max((len(RANDOM) for row in rows if row["classifier_weights"] == "random"), default=-1)
+    console.print(_line(header, widths, "bold"), no_wrap=True, overflow="ellipsis")
+    above = ""
+    for label, row, line in zip(variant_labels(summary), rows, cells, strict=True):
+        if (attack := label or "(images not read)") != above:
+            untrained = row["kind"] != CONTROL and row["source_weights"] == "random"
+            console.print(Text(attack + f" {RANDOM}" * untrained, style="bold red" if untrained else "bold"))
+        above = attack
+        untrained = row["classifier_weights"] == "random"
+        line[0] += f" {RANDOM}" * untrained
+        console.print(_line(line, widths, "bold red" if untrained else ""), no_wrap=True, overflow="ellipsis")
+    if judged:
+        chance = summary["style_chance"].min()
+        say(console, f"style: recognised by a network that the attack did not read; guessing gives {chance:.0%}")
+    if lost:
+        say(console, "lost: flips of the image as the attack made it that rounding to 8 bits undid")
+    attacks = summary[(summary["kind"] != CONTROL).fillna(True)]  # one of the controls is untrained on purpose
+    if (attacks[["source_weights", "classifier_weights"]] == "random").any(axis=None):
+        console.print(Text(f"{RANDOM}: networks never trained; their numbers say nothing.", style="bold red"))
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], style: str) -> Text:
+    """Lay out a line: the first cell from the left, the others from the right."""
+    first, *others = zip(cells, widths, strict=True)
+    return Text("  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]), style=style)
+
+
+def _number(value: Any, form: str) -> str:
+    from pandas import isna
+
+    return "" if isna(value) else format(value, form)
+
+
+def _interval(row: Mapping[Any, Any], rate: str) -> str:
+    if not (shown := _number(row[rate], ".0%")):
+        return ""
+    return f"{shown} [{100 * row[f'{rate}_low']:.0f}, {100 * row[f'{rate}_high']:.0f}]"
+
+
+def print_side_by_side(found: SideBySide, console: Console) -> None:
+    """Print for each run what differs from the reference, its rates that are not the same, and what they come to.
+
+    Args:
+        found: as `compare_runs` returns it.
+        console: where to.
+    """
+    for side in found.sides:
+        say(console, f"{side.run} against {found.reference}", "bold")
+        for line in _introduction(side, found.reference):
+            say(console, line)
+        say(console, "")
+        rows = found.table[found.table["run"] == side.run]
+        changed = rows[~rows["change"].isin(["identical", "not tested"])]
+        if len(changed):
+            console.print(_rates(changed))
+            say(console, "")
+        for line in _conclusion(rows, 1 - found.confidence):
+            say(console, line)
+        say(console, "")
+
+
+def _introduction(side: Side, reference: str) -> Iterator[str]:
+    how = "image by image (paired)" if side.paired else "as independent samples of images (not paired)"
+    yield f"Images: {side.shared} in both, of {side.images_reference} and {side.images_run}; compared {how}"
+    yield from _listed("Differs", side.differences) if side.differences else ["Differs: nothing that run.json tells"]
+    yield from _listed(f"Only in {reference}", side.only_reference)
+    yield from _listed(f"Only in {side.run}", side.only_run)
+
+
+def _listed(what: str, items: Sequence[str]) -> list[str]:
+    return [f"{what}:", *(f"  {item}" for item in items)] if items else []
+
+
+def _conclusion(rows: pd.DataFrame, level: float) -> Iterator[str]:
+    from artattack.results.between_runs import changes_in_words
+
+    counts = rows["change"].value_counts()
+    if not len(rows):
+        yield "The runs share no attack and classifier."
+        return
+    if same := counts.get("identical", 0):
+        yield f"{same} of {len(rows)} rates are identical, image by image."
+    if untested := counts.get("not tested", 0):
+        yield f"{untested} of {len(rows)} rates have no images to compare."
+    beyond = list(changes_in_words(rows))
+    yield f"{len(beyond)} of {len(rows)} rates differ beyond chance (adjusted p < {level:g})" + (":" if beyond else ".")
+    yield from (f"  {line}" for line in beyond)
+
+
+def _rates(rows: pd.DataFrame) -> Table:
+    """Lay out rates of two runs beside each other, the classifiers under each attack."""
+    from artattack.results.between_runs import BEYOND_CHANCE, difference_in_points, images_counted
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("attack, classifier", overflow="fold")
+    for name in ("rate", "n", "was", "is", "difference", "p"):
+        table.add_column(name, justify="left" if name == "rate" else "right", no_wrap=True)
+    table.add_column("change", overflow="fold")
+    for variant, group in rows.groupby("variant", sort=False):
+        table.add_row(Text(str(variant), style="bold"))
+        for row in group.to_dict("records"):
+            cells = [
+                f"  {row['classifier']}",
+                _RATES_SHORT[row["rate"]],
+                images_counted(row),
+                *(_number(row[name], ".0%") for name in ("rate_reference", "rate_run")),
+                difference_in_points(row),
+                _number(row["p_holm"], ".2g"),
+                row["change"],
+            ]
+            table.add_row(*map(Text, map(str, cells)), style="bold" if row["change"] in BEYOND_CHANCE else None)
+    return table
+
+
+def complain(message: str) -> None:
+    """Print what went wrong, in one line, where errors go."""
+    Console(stderr=True).print(f"artattack: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def show_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Show a progress bar while it lasts; what it gives takes what is under way, units done and units in all."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    screen = Console(stderr=True)
+    with Progress(*columns, console=screen, expand=True, transient=True, disable=not screen.is_terminal) as progress:
+        task = progress.add_task("starting", total=None)
+
+        def on_progress(what: str, done: int, total: int) -> None:
+            progress.update(task, description=escape(what), completed=done, total=total)
+
+        yield on_progress
+
+
+def lay_out(columns: Sequence[str], rows: Sequence[Sequence[str]], *, prose: int = 1) -> Table:
+    """Lay out rows in columns; words of the last `prose` columns may go on the next line, others stay whole."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for i, column in enumerate(columns):
+        wraps = i >= len(columns) - prose
+        longest = max(len(cell) for cell in (column, *(row[i] for row in rows)))
+        table.add_column(column, min_width=None if wraps else longest, no_wrap=not wraps, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def print_plan(plan: Plan, console: Console) -> None:
+    """Print what a run would do, and how much that is."""
+    benchmark, images, variants = plan.benchmark, len(plan.samples), len(plan.variants)
+    attacks = variants - 1  # the first are the images untouched
+    classifiers = len(benchmark.classifiers)
+    for line in (
+        *(variant.title for variant in plan.variants),
+        "",
+        f"name         {benchmark.name}, seed {benchmark.seed}",
+        f"images       {images} of {plan.image_set.name}, {benchmark.images.size} x {benchmark.images.size} px",
+        *([f"             {plan.image_set.note}"] if plan.image_set.note else []),
+        f"classifiers  {', '.join(benchmark.classifiers)}",
+        f"cells        {len(plan.cells)}, of up to {benchmark.batch_size} images",
+        f"to perturb   {images * attacks} images ({images} images x {attacks} attacks and controls)",
+        f"records      {images * variants * classifiers} ({classifiers} classifiers)",
+    ):
+        say(console, line)
+
+
+def print_checks(checks: pd.DataFrame, console: Console) -> None:
+    """Print a table of checks for each classifier, and below it what those mean that did not pass."""
+    for classifier, rows in checks.fillna("").groupby("classifier", sort=False):
+        say(console, str(classifier), "bold")
+        cells = rows[["status", "check", "figures"]].astype(str).to_numpy().tolist()
+        console.print(lay_out(["status", "check", "figures"], cells))
+        for row in rows[rows["status"] != "pass"].itertuples():
+            say(console, f"{row.check}: {row.meaning}", "red" if row.status == "fail" or row.figures else "dim")
+        say(console, "")
+    counts = checks["status"].value_counts()
+    say(console, ", ".join(f"{counts.get(status, 0)} {word}" for status, word in _STATUSES.items()))
+
+
+def print_view(view: View, console: Console) -> None:
+    """Print a classifier's best classes before and after; of an untrained one, loudly."""
+    title = Text(view.classifier, style="bold")
+    if view.weights == "random":
+        title.append(" RANDOM WEIGHTS", style="bold red")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("before", "after"):
+        table.add_column("", justify="right", no_wrap=True)
+        table.add_column(heading, min_width=_NAME_WIDTH)
+    for (_, before, p), (_, after, q) in zip(view.before, view.after, strict=True):
+        table.add_row(f"{p:.1%}", Text(before), f"{q:.1%}", Text(after))
+    console.print(Group(title, table, ""))
