@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,26 +16,63 @@ from artattack.attacks.objective import Objective, Targets, total_variation
 from artattack.attacks.options import StyleOptions
 from artattack.attacks.parametrization import Fourier, Pixel
 from artattack.attacks.projection import project
+from artattack.errors import ArtattackError
+from artattack.tracing import forgetting_gradients
 
 _STEPS_PER_CALL = 20  # between two looks at the host: often enough for a progress bar and an interrupt
+_LOOK_AT = "look at the network's weights and preprocessing, which may overflow, and at the weights of the losses"
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's own (Kingma & Ba, ICLR 2015)
 
 
+class Numbers(NamedTuple):
+    """Options that what is compiled takes as scalars, float32, so that to change them is to compile nothing."""
+
+    learning_rate: tf.Tensor
+    style_weight: tf.Tensor
+    content_weight: tf.Tensor
+    tv_weight: tf.Tensor
+    guide_weight: tf.Tensor
+
+    @classmethod
+    def of(cls, options: StyleOptions) -> Numbers:
+        """Return those of some options."""
+        return cls(*(tf.constant(getattr(options, name), tf.float32) for name in cls._fields))
+
+
+_SWITCHES = ("style_weight", "content_weight", "tv_weight")  # what has a weight of 0 is not even computed
+
+
+def compiled_options(options: StyleOptions) -> StyleOptions:
+    """Return what of some options decides what is compiled: two that compile to the same have the same.
+
+    The others have fixed values: `Numbers`, the number of steps, and what is read before the descent or after.
+    """
+    fixed: dict[str, Any] = {"steps": 1, "init": "content", "match": None, "style_mask": None}
+    fixed |= dict.fromkeys(Numbers._fields, 1.0) | {name: float(getattr(options, name) > 0) for name in _SWITCHES}
+    return options.model_copy(update=fixed | {"mask": options.mask and Path()})
+
+
 class Work(NamedTuple):
-    """What a batch is about: originals and first images (N, H, W, 3), targets, guides' outputs, a seed ()."""
+    """What a batch is about.
+
+    Originals and first images (N, H, W, 3), targets, guides' outputs (N,), where images may change, (1, H, W, 1) in
+    [0, 1] or None for everywhere, the seed () of all random choices, and options.
+    """
 
     original: tf.Tensor
     first: tf.Tensor
     targets: Targets
     references: list[tf.Tensor]
+    mask: tf.Tensor | None
     seed: tf.Tensor
+    numbers: Numbers
 
 
 class State(NamedTuple):
     """Where the descent stands: the step (), parameters with Adam's moments, and the best of each image so far.
 
-    `best` is (N, H, W, 3); its loss `score`, whether it leads all guides `astray`, and `done` are (N,). The best of
-    an image that is done does not change any more.
+    `best` is (N, H, W, 3); its loss `score`, whether it leads all guides `astray`, `done`, and whether a step has
+    led to a `finite` loss are (N,). The best of an image that is done does not change any more.
     """
 
     step: tf.Tensor
@@ -45,6 +83,7 @@ class State(NamedTuple):
     score: tf.Tensor
     astray: tf.Tensor
     done: tf.Tensor
+    finite: tf.Tensor
 
 
 class Descent:
@@ -53,8 +92,7 @@ class Descent:
     Args:
         objective: style and content in a backbone's features.
         guidance: classifiers to lead astray, or None.
-        options: of the style attack.
-        mask: (1, H, W, 1) in [0, 1], where images may change, or None for everywhere.
+        options: of the style attack; those that `compiled_options` leaves as they are count.
         size: (H, W) of the images.
     """
 
@@ -63,27 +101,25 @@ class Descent:
         objective: Objective,
         guidance: Guidance | None,
         options: StyleOptions,
-        mask: tf.Tensor | None,
         size: tuple[int, int],
     ) -> None:
         self._objective = objective
         self._guidance = guidance
-        self._options = options
-        self._mask = mask
+        self._options = compiled_options(options)
         self._form = Fourier(*size) if options.parametrization == "fourier" else Pixel()
-        self._advance = tf.function(self._steps)
         self._compiled: Any = None
-        self._slope = tf.function(self._loss_and_gradient)
 
     def __call__(
         self,
         original: np.ndarray,
         first: np.ndarray,
         styles: list[tf.Tensor],
-        seed: int,
-        on_steps: Callable[[int], None] = lambda steps: None,
+        options: StyleOptions,
         *,
+        mask: tf.Tensor | None = None,
+        seed: int = 0,
         keep: str = "best",
+        on_steps: Callable[[int], None] = lambda steps: None,
     ) -> np.ndarray:
         """Return the best iterates, (N, H, W, 3) float32: of least loss, those that lead all guides astray first.
 
@@ -91,44 +127,60 @@ class Descent:
             original: images (N, H, W, 3) in [0, 1].
             first: where the descent starts, likewise.
             styles: targets from `Objective.style_targets`, one for each image.
+            options: with the same `compiled_options` as those that the descent was made with.
+            mask: (1, H, W, 1) in [0, 1], where images may change, or None for everywhere.
             seed: of jitter and random views.
-            on_steps: called now and then with the steps done since, summed over images.
             keep: `best`, or `last` to return the last iterates instead.
+            on_steps: called now and then with the steps done since, summed over images.
+
+        Raises:
+            ArtattackError: no step on some image led to a finite loss, or a last iterate is not finite.
         """
+        assert compiled_options(options) == self._options
         x, start = tf.constant(original, tf.float32), tf.constant(first, tf.float32)
-        if self._mask is not None:
-            start = tf.where(self._mask > 0, start, x)
-        with _precision(self._options.precision):
+        if mask is not None:
+            start = tf.where(mask > 0, start, x)
+        with _precision(options.precision):
             work = Work(
                 x,
                 project(start, x, self._options.budget),
                 Targets(styles, self._objective.content_targets(x)),
                 self._guidance.references(original) if self._guidance else [],
+                mask,
                 tf.constant(seed % 2**31, tf.int32),
+                Numbers.of(options),
             )
-            if self._options.optimizer == "lbfgs":
-                return self._by_lbfgs(work, on_steps, keep)
-            return self._by_adam(work, on_steps, keep)
+            descend = self._by_lbfgs if options.optimizer == "lbfgs" else self._by_adam
+            images = descend(work, options.steps, keep, on_steps)
+        if keep == "last" and (broken := (~np.isfinite(images)).any((1, 2, 3)).sum()):
+            raise ArtattackError(f"the last iterate of {broken} of {len(images)} images is not finite: {_LOOK_AT}")
+        return images
 
-    def _by_adam(self, work: Work, on_steps: Callable[[int], None], keep: str) -> np.ndarray:
+    def _by_adam(self, work: Work, steps: int, keep: str, on_steps: Callable[[int], None]) -> np.ndarray:
         n = len(work.original)
         parameters = self._form.start(work.first)
         zeros = tf.zeros_like(parameters)
         worst = tf.fill((n,), np.float32(np.inf))
         no = tf.zeros((n,), tf.bool)
-        state = State(tf.constant(0), parameters, zeros, zeros, work.first, worst, no, no)
-        if self._compiled is None:  # one trace, whatever the size of later batches
-            state_spec, work_spec = tf.nest.map_structure(_of_any_batch, (state, work))
-            steps_spec = tf.TensorSpec((), tf.int32)
-            self._compiled = self._advance.get_concrete_function(state_spec, work_spec, steps_spec)
-        for done in range(0, self._options.steps, _STEPS_PER_CALL):
-            steps = min(_STEPS_PER_CALL, self._options.steps - done)
-            state = self._compiled(state, work, tf.constant(steps))
-            on_steps(steps * n)
-        if keep == "last":
-            return self._image(state.parameters, work).numpy()  # type: ignore[no-any-return]
+        state = State(tf.constant(0), parameters, zeros, zeros, work.first, worst, no, no, no)
+        advance = self._compile(self._steps, state, work, tf.constant(1))
+        for done in range(0, steps, _STEPS_PER_CALL):
+            now = min(_STEPS_PER_CALL, steps - done)
+            state = advance(state, work, tf.constant(now))
+            on_steps(now * n)
+        last = state.parameters
         # One step too many judges the last iterate; to compile that by itself would take longer than the step.
-        return self._compiled(state, work, tf.constant(1)).best.numpy()  # type: ignore[no-any-return]
+        state = advance(state, work, tf.constant(1))
+        _check_finite((state.finite | state.done).numpy())
+        return (state.best if keep == "best" else self._image(last, work)).numpy()  # type: ignore[no-any-return]
+
+    def _compile(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Compile the one function that this descent calls, once, for batches of any size."""
+        if self._compiled is None:
+            with forgetting_gradients():
+                specs = tf.nest.map_structure(_of_any_batch, arguments)
+                self._compiled = tf.function(function).get_concrete_function(*specs)
+        return self._compiled
 
     def _steps(self, state: State, work: Work, steps: tf.Tensor) -> State:
         for _ in tf.range(steps):
@@ -144,41 +196,42 @@ class Descent:
 
     def _image(self, parameters: tf.Tensor, work: Work) -> tf.Tensor:
         x = self._form.image(parameters, work.first)
-        if self._mask is not None:
-            x = work.original + self._mask * (x - work.original)
+        if work.mask is not None:
+            x = work.original + work.mask * (x - work.original)
         if isinstance(self._form, Pixel):
             return x  # each step ends within the budget
         return project(x, work.original, self._options.budget)
 
     def _loss(self, x: tf.Tensor, work: Work, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the loss (N,) and whether all guides are astray (N,), at a step."""
-        options, seed, targets, mask, seen = self._options, tf.stack([work.seed, step]), work.targets, self._mask, x
+        options, numbers = self._options, work.numbers
+        seed, targets, mask, seen = tf.stack([work.seed, step]), work.targets, work.mask, x
         if options.jitter:
             shift = tf.random.stateless_uniform((2,), seed, -options.jitter, options.jitter + 1, tf.int32)
             seen = tf.roll(x, shift, (1, 2))
             mask = None if mask is None else tf.roll(mask, shift, (1, 2))
             targets = targets._replace(contents=self._objective.content_targets(tf.roll(work.original, shift, (1, 2))))
         losses = self._objective(seen, targets, mask)
-        loss = (
-            options.style_weight * losses.style
-            + options.content_weight * losses.content
-            + options.tv_weight * total_variation(x)
-        )
+        loss = numbers.style_weight * losses.style + numbers.content_weight * losses.content
+        if options.tv_weight:
+            loss += numbers.tv_weight * total_variation(x)
         if self._guidance is None:
             return loss, tf.zeros_like(loss, tf.bool)
         guide_loss, astray = self._guidance.loss(x, work.references, tf.bitwise.invert(seed))
-        loss += options.guide_weight * guide_loss
+        loss += numbers.guide_weight * guide_loss
         return loss, tf.logical_and(astray, tf.math.is_finite(loss))
 
     def _judged(self, state: State, x: tf.Tensor, loss: tf.Tensor, astray: tf.Tensor) -> State:
         """Keep the images that are better than before: of less loss, but any astray before any that is not."""
+        finite = tf.math.is_finite(loss)
         better = tf.where(tf.equal(astray, state.astray), loss < state.score, astray)
-        better = tf.logical_and(better, tf.logical_not(state.done))
+        better = better & finite & ~state.done
         return state._replace(
             best=tf.where(better[:, None, None, None], x, state.best),
             score=tf.where(better, loss, state.score),
-            astray=tf.logical_or(state.astray, astray),
-            done=tf.logical_or(state.done, astray) if self._options.early_stop else state.done,
+            astray=state.astray | astray,
+            done=state.done | astray if self._options.early_stop else state.done,
+            finite=state.finite | (finite & (state.step > 0)),
         )
 
     def _adam(self, state: State, work: Work, gradient: tf.Tensor) -> State:
@@ -187,39 +240,50 @@ class Descent:
         time = tf.cast(step, tf.float32)
         momentum = _BETA_1 * state.momentum + (1.0 - _BETA_1) * gradient
         variance = _BETA_2 * state.variance + (1.0 - _BETA_2) * tf.square(gradient)
-        scale = self._options.learning_rate * tf.sqrt(1.0 - _BETA_2**time) / (1.0 - _BETA_1**time)
+        scale = work.numbers.learning_rate * tf.sqrt(1.0 - _BETA_2**time) / (1.0 - _BETA_1**time)
         parameters = state.parameters - scale * momentum / (tf.sqrt(variance) + _EPSILON)
         if isinstance(self._form, Pixel):
             parameters = project(parameters, work.original, self._options.budget)
         return state._replace(step=step, parameters=parameters, momentum=momentum, variance=variance)
 
-    def _by_lbfgs(self, work: Work, on_steps: Callable[[int], None], keep: str) -> np.ndarray:
+    def _by_lbfgs(self, work: Work, steps: int, keep: str, on_steps: Callable[[int], None]) -> np.ndarray:
         """Minimise with SciPy's L-BFGS-B, one image at a time: its line search is about one loss."""
-        out = []
+        out, finite = [], []
         for i in range(len(work.original)):
-            out.append(self._one_by_lbfgs(_nth(work, i), keep))
-            on_steps(self._options.steps)
+            image, is_finite = self._one_by_lbfgs(_nth(work, i), steps, keep)
+            out.append(image)
+            finite.append(is_finite)
+            on_steps(steps)
+        _check_finite(np.array(finite))
         return np.concatenate(out)
 
-    def _one_by_lbfgs(self, work: Work, keep: str) -> np.ndarray:
-        start = self._form.start(work.first).numpy()
-        best = (True, np.inf), start
+    def _one_by_lbfgs(self, work: Work, steps: int, keep: str) -> tuple[np.ndarray, bool]:
+        """Return one image (1, H, W, 3), and whether there was a finite loss with a finite gradient."""
+        start = self._form.start(work.first)
+        slope = self._compile(self._loss_and_gradient, start, work)
+        best: tuple[tuple[bool, float], tf.Tensor] = (True, np.inf), start
+        finite = False
 
         def on_host(flat: np.ndarray) -> tuple[float, np.ndarray]:
-            nonlocal best
-            parameters = flat.reshape(start.shape).astype(np.float32)
-            loss, astray, gradient = self._slope(tf.constant(parameters), work)
+            nonlocal best, finite
+            parameters = tf.constant(flat.reshape(start.shape), tf.float32)
+            loss, astray, gradient = (value.numpy() for value in slope(parameters, work))
             rank = not astray, float(loss)
-            if rank < best[0]:
+            if np.isfinite(loss) and rank < best[0]:
                 best = rank, parameters
-            return float(loss), gradient.numpy().ravel().astype(np.float64)
+            finite |= bool(np.isfinite(loss) and np.isfinite(gradient).all())
+            return float(loss), gradient.ravel().astype(np.float64)
 
-        options = {"maxiter": self._options.steps}
         found = minimize(
-            on_host, start.ravel(), method="L-BFGS-B", jac=True, bounds=self._bounds(work), options=options
+            on_host,
+            start.numpy().ravel(),
+            method="L-BFGS-B",
+            jac=True,
+            bounds=self._bounds(work),
+            options={"maxiter": steps},
         )
-        kept = best[1] if keep == "best" else found.x.reshape(start.shape).astype(np.float32)
-        return self._image(tf.constant(kept), work).numpy()  # type: ignore[no-any-return]
+        kept = best[1] if keep == "best" else tf.constant(found.x.reshape(start.shape), tf.float32)
+        return self._image(kept, work).numpy(), finite
 
     def _loss_and_gradient(self, parameters: tf.Tensor, work: Work) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
@@ -238,17 +302,24 @@ class Descent:
 def _nth(work: Work, i: int) -> Work:
     """Return the work of one image of a batch."""
     row = slice(i, i + 1)
-    return Work(
-        work.original[row],
-        work.first[row],
-        tf.nest.map_structure(lambda target: target[row], work.targets),
-        [outputs[row] for outputs in work.references],
-        work.seed,
+    return work._replace(
+        original=work.original[row],
+        first=work.first[row],
+        targets=tf.nest.map_structure(lambda target: target[row], work.targets),
+        references=[outputs[row] for outputs in work.references],
     )
 
 
-def _of_any_batch(tensor: tf.Tensor) -> tf.TensorSpec:
+def _of_any_batch(tensor: tf.Tensor | None) -> tf.TensorSpec | None:
+    if tensor is None:
+        return None
     return tf.TensorSpec((None, *tensor.shape[1:]) if tensor.shape.rank else (), tensor.dtype)
+
+
+def _check_finite(finite: np.ndarray) -> None:
+    """Raise ArtattackError where an image would come back as it was, because all losses (N,) but its first failed."""
+    if not finite.all():
+        raise ArtattackError(f"no step on {(~finite).sum()} of {len(finite)} images led to a finite loss: {_LOOK_AT}")
 
 
 @contextmanager

@@ -167,8 +167,6 @@ class Objective:
         self._content_features = freeze(content) if content else _no_features
         self._style_count = len(style)
         self._statistics = STATISTICS[options.statistics]
-        if options.statistics == "histogram" and (options.mask or options.style_mask):
-            raise ArtattackError("statistics 'histogram' cannot be measured in a mask: use gram or mean-variance")
 
     def batch_size(self, height: int, width: int) -> int:
         """Return how many images of that size to work on at once, so that memory stays within bounds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -13,19 +14,22 @@ from art.estimators import BaseEstimator
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
 from artattack.attacks.budget import match
-from artattack.attacks.descent import Descent
+from artattack.attacks.descent import Descent, compiled_options
 from artattack.attacks.guidance import Guidance
 from artattack.attacks.objective import Objective
 from artattack.attacks.options import StyleOptions, parse_options
 from artattack.attacks.projection import check_budget
 from artattack.distances import DISTANCES
-from artattack.errors import ArtattackError, unknown
+from artattack.errors import ArtattackError, nearest, unknown
 from artattack.inputs.images import fit, read_image, to_float
-from artattack.inputs.styles import load_styles
+from artattack.inputs.styles import load_styles, style_files
 from artattack.models.model import Model, Preprocessing
 from artattack.models.network import default_layers
+from artattack.tracing import forgetting_gradients
 
 _DEFAULTS = StyleOptions().model_dump()
+_SIZES_KEPT = 4  # of images, for which one attack keeps what it has compiled: 30 MB each with a small network
+_ROUNDING = 1e-4  # of the range: how far outside it values may lie
 
 Style = str | Path | np.ndarray
 
@@ -98,7 +102,7 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         for name, value in (_DEFAULTS | options).items():
             setattr(self, name, value)
         self._model = _model_of(estimator)
-        self._built_for: Any = None
+        self._painter = lru_cache(1)(partial(Painter, self._model))
         self._check_params()
 
     @property
@@ -106,22 +110,39 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         """The options as they stand, validated."""
         return parse_options({name: getattr(self, name) for name in StyleOptions.model_fields})
 
+    def set_params(self, **kwargs: Any) -> None:
+        """Change parameters, all of those given or, where one is refused, none.
+
+        Raises:
+            ArtattackError: there is no such parameter, or it is refused as when the attack is made.
+        """
+        for name in kwargs:
+            if name not in self.attack_params:
+                raise ArtattackError(f"{name}: cannot be set on a style attack{nearest(name, self.attack_params)}")
+        before = self.__dict__.copy()
+        try:
+            super().set_params(**kwargs)
+        except Exception:
+            self.__dict__.update(before)
+            raise
+
     def _check_params(self) -> None:
         super()._check_params()
-        if self.batch_size is not None and (not isinstance(self.batch_size, int) or self.batch_size < 1):
+        if self.batch_size is not None and not _is_whole(self.batch_size, 1):
             raise ArtattackError(f"batch_size: a whole number above 0, not {self.batch_size!r}")
+        if not _is_whole(self.seed, 0):
+            raise ArtattackError(f"seed: a whole number from 0 on, not {self.seed!r}")
         if self.keep not in ("best", "last"):
             raise ArtattackError(f"keep: best or last, not {self.keep!r}")
-        if not isinstance(self.seed, int) or self.seed < 0:
-            raise ArtattackError(f"seed: a whole number from 0 on, not {self.seed!r}")
-        options, guides = self.options, tuple(self.guides)
-        if (options, guides) == self._built_for:
-            return  # nothing that is compiled depends on the rest
-        _check_together(options, guides)
-        self._objective = Objective(self._model, options)
-        self._guidance = Guidance([_model_of(guide) for guide in guides], options) if guides else None
-        self._descents: dict[tuple[int, int], Descent] = {}
-        self._built_for = (options, guides)
+        if not isinstance(self.blend, bool):
+            raise ArtattackError(f"blend: True or False, not {self.blend!r}")
+        if not isinstance(self.guides, Sequence):
+            raise ArtattackError(f"guides: a list of estimators, not {type(self.guides).__name__}")
+        for style in self._styles():
+            _check_style(style)
+        options = self.options
+        _check_together(options, self.guides)
+        self._painter(compiled_options(options), tuple(self.guides))
 
     def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
         """Return painted versions of images.
@@ -135,41 +156,41 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
             (N, H, W, 3) float32 within the clip values; with `match`, on the 8-bit grid.
 
         Raises:
-            ArtattackError: the images have another shape, or values outside the clip values.
+            ArtattackError: the images have another shape, or values outside the clip values; a file of a style, a
+                mask or a first image cannot be read; a parameter that was set as an attribute is refused; or the
+                losses of some image are never finite.
         """
+        self._check_params()  # attributes may have been set since
+        options = self.options
         low, high = _clip_values(self.estimator)
-        images = (np.asarray(x, np.float32) - low) / (high - low)
-        if images.ndim != 4 or images.shape[-1] != 3:
-            raise ArtattackError(f"images have shape (N, H, W, 3), not {images.shape}")
+        images = _unit_images(x, low, high)
         if len(images) == 0:
             return images
-        if not (images.min() >= -1e-4 and images.max() <= 1 + 1e-4):  # also where there is a NaN
-            raise ArtattackError(f"images lie within the clip values, {low:g} to {high:g}; these do not")
-        images = images.clip(0.0, 1.0)
         size = (images.shape[1], images.shape[2])
-        if size not in self._descents:
-            mask = _mask(self.mask, size)
-            self._descents[size] = Descent(self._objective, self._guidance, self.options, mask, size)
-        descent, firsts = self._descents[size], self._firsts(images)
-        painters = tf.constant(self._style_images(size))
-        styles = self._objective.style_targets(painters, _mask(self.style_mask, size), blend=self.blend)
+        painter = self._painter(compiled_options(options), tuple(self.guides))
+        descent, batch_size = painter.descent(size)
+        firsts = _first_images(options.init, images, self.seed)
+        mask, style_mask = _mask(options.mask, size), _mask(options.style_mask, size)
+        styles = painter.objective.style_targets(tf.constant(self._style_images(size)), style_mask, blend=self.blend)
         turns = np.arange(len(images)) % len(styles[0]) if styles else np.zeros(len(images), int)
-        batch_size = self.batch_size or self._objective.batch_size(*size)
-        with tqdm(total=len(images) * self.steps, desc="style", unit="step", disable=not self.verbose) as bar:
+        batch_size = self.batch_size or batch_size
+        with tqdm(total=len(images) * options.steps, desc="style", unit="step", disable=not self.verbose) as bar:
             painted = np.concatenate(
                 [
                     descent(
                         images[b],
                         firsts[b],
                         [tf.gather(s, turns[b]) for s in styles],
-                        self.seed,
-                        bar.update,
+                        options,
+                        mask=mask,
+                        seed=self.seed,
                         keep=self.keep,
+                        on_steps=bar.update,
                     )
                     for b in (slice(i, i + batch_size) for i in range(0, len(images), batch_size))
                 ]
             )
-        if wanted := self.options.match:
+        if wanted := options.match:
             painted = match(images, painted, wanted[1], wanted[0])
         return painted * (high - low) + low  # type: ignore[no-any-return]
 
@@ -181,35 +202,105 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
 
         Returns:
             (N,) float32; 0 is the style itself, 1 as far away as nothing at all. NaN where style has no weight.
-        """
-        size = (x.shape[1], x.shape[2])
-        if not self.options.style_weight:
-            return np.full(len(x), np.nan, np.float32)
-        mask = _mask(self.style_mask, size)
-        targets = self._objective.style_targets(tf.constant(self._style_images(size)), mask)
-        where = _mask(self.mask, size)
-        return np.concatenate([self._objective.style_distance(x[i : i + 1], targets, where) for i in range(len(x))])
 
-    def _firsts(self, images: np.ndarray) -> np.ndarray:
-        """Return where the descent starts, as `init` says, (N, H, W, 3)."""
-        if self.init == "content":
-            return images
-        if self.init == "noise":
-            return np.random.default_rng(self.seed).random(images.shape, np.float32)
-        first = to_float(fit(read_image(Path(self.init)), images.shape[1:3], crop=1.0))  # type: ignore[arg-type]
-        return np.broadcast_to(first, images.shape)
+        Raises:
+            ArtattackError: as in `generate`.
+        """
+        self._check_params()
+        options, images = self.options, _unit_images(x, np.float32(0), np.float32(1))
+        if not (options.style_weight and len(images)):
+            return np.full(len(images), np.nan, np.float32)
+        size = (images.shape[1], images.shape[2])
+        objective = self._painter(compiled_options(options), tuple(self.guides)).objective
+        mask, style_mask = _mask(options.mask, size), _mask(options.style_mask, size)
+        targets = objective.style_targets(tf.constant(self._style_images(size)), style_mask)
+        return np.concatenate([objective.style_distance(images[i : i + 1], targets, mask) for i in range(len(images))])
+
+    def _styles(self) -> Sequence[Style]:
+        return [self.styles] if isinstance(self.styles, Style) else self.styles
 
     def _style_images(self, size: tuple[int, int]) -> np.ndarray:
-        styles = [self.styles] if isinstance(self.styles, Style) else self.styles
+        """Return the styles, (S, H, W, 3) float32 in [0, 1]."""
         images: list[np.ndarray] = []
-        for style in styles:
-            if isinstance(style, np.ndarray):
-                if style.shape != (*size, 3):
-                    raise ArtattackError(f"a style given as an array has shape {(*size, 3)}, not {style.shape}")
-                images.append(style.astype(np.float32))
-            else:
+        for style in self._styles():
+            if not isinstance(style, np.ndarray):
                 images += list(load_styles(style, size))
+            elif style.shape == (*size, 3):
+                images.append(to_float(style) if style.dtype == np.uint8 else style.astype(np.float32).clip(0.0, 1.0))
+            else:
+                raise ArtattackError(f"a style given as an array has shape {(*size, 3)}, not {style.shape}")
         return np.stack(images)
+
+
+class Painter:
+    """What is costly to make for some options: the networks, and what is compiled for the last few sizes of images.
+
+    Args:
+        model: the backbone.
+        options: as `compiled_options` returns them.
+        guides: estimators of the classifiers to lead astray.
+    """
+
+    def __init__(self, model: Model, options: StyleOptions, guides: tuple[Any, ...]) -> None:
+        with forgetting_gradients():
+            self.objective = Objective(model, options)
+        self._guidance = Guidance([_model_of(guide) for guide in guides], options) if guides else None
+        self._options = options
+        self.descent = lru_cache(_SIZES_KEPT)(self._make_descent)
+
+    def _make_descent(self, size: tuple[int, int]) -> tuple[Descent, int]:
+        """Return a descent, to be compiled at its first call, and how many images it takes at once by default."""
+        with forgetting_gradients():
+            batch_size = self.objective.batch_size(*size)
+        return Descent(self.objective, self._guidance, self._options, size), batch_size
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= least)
+
+
+def _check_style(style: Any) -> None:
+    """Raise ArtattackError for a style that is none, whatever the size of images."""
+    if isinstance(style, str | Path):
+        style_files(style)
+    elif not isinstance(style, np.ndarray):
+        raise ArtattackError(f"a style is a name, an image file or an array, not {type(style).__name__}")
+    elif style.ndim != 3 or style.shape[-1] != 3:
+        raise ArtattackError(f"a style given as an array has shape (H, W, 3), not {style.shape}")
+    elif style.dtype != np.uint8 and not (np.issubdtype(style.dtype, np.floating) and _within(style, 0.0, 1.0)):
+        raise ArtattackError("a style given as an array has floats in [0, 1], or uint8 in 0 to 255; this has neither")
+
+
+def _within(values: np.ndarray, low: float, high: float) -> bool:
+    """Whether values lie within bounds, but for rounding; not where one is not finite."""
+    slack = _ROUNDING * (high - low)
+    return bool(((values >= low - slack) & (values <= high + slack)).all())
+
+
+def _unit_images(x: np.ndarray, low: np.float32, high: np.float32) -> np.ndarray:
+    """Return images (N, H, W, 3) within clip values as float32 in [0, 1]."""
+    x = np.asarray(x)
+    if x.ndim != 4 or x.shape[-1] != 3:
+        raise ArtattackError(f"images have shape (N, H, W, 3), not {x.shape}")
+    if np.issubdtype(x.dtype, np.integer) and (float(low), float(high)) != (0.0, 255.0):
+        raise ArtattackError(f"images of {x.dtype} have other units than {low:g} to {high:g}: divide by 255 first")
+    if x.dtype.kind not in "fiu":
+        raise ArtattackError(f"images have float values, not {x.dtype}")
+    if not _within(x, float(low), float(high)):
+        raise ArtattackError(f"images lie within the clip values, {low:g} to {high:g}; these do not")
+    return ((x.astype(np.float32) - low) / (high - low)).clip(0.0, 1.0)
+
+
+def _first_images(init: str | Path, images: np.ndarray, seed: int) -> np.ndarray:
+    """Return where the descent starts, as `init` says, (N, H, W, 3): an image's noise is that of all."""
+    if init == "content":
+        return images
+    size = images.shape[1:3]
+    if init == "noise":
+        first = np.random.default_rng(seed).random((*size, 3), np.float32)
+    else:
+        first = to_float(fit(read_image(Path(init)), size, crop=1.0))  # type: ignore[arg-type]
+    return np.broadcast_to(first, images.shape)
 
 
 def _check_together(options: StyleOptions, guides: Sequence[Any]) -> None:
@@ -217,6 +308,8 @@ def _check_together(options: StyleOptions, guides: Sequence[Any]) -> None:
     check_budget(options.budget)
     if options.match and options.match[0] not in DISTANCES:
         raise unknown("distance in match", options.match[0], DISTANCES)
+    if options.statistics == "histogram" and (options.mask or options.style_mask):
+        raise ArtattackError("statistics 'histogram' cannot be measured in a mask: use gram or mean-variance")
     if not (options.style_weight or options.content_weight or guides):
         raise ArtattackError("nothing to do: style_weight and content_weight are 0, and there is no guide")
     if not guides:

@@ -29,9 +29,18 @@ def load_styles(name: str | Path, size: int | tuple[int, int]) -> np.ndarray:
     Raises:
         ArtattackError: no such style or file.
     """
+    return np.stack([to_float(fit(read_image(file), size, crop=1.0)) for file in style_files(name)])
+
+
+def style_files(name: str | Path) -> list[Path]:
+    """Return the image files that a name stands for, as in `load_styles`, whether or not they are there.
+
+    Raises:
+        ArtattackError: what looks like a style's name is none.
+    """
     whole = str(name)
     parts = [whole] if Path(whole).expanduser().is_file() else whole.split("+")
-    return np.stack([to_float(fit(read_image(_file(part.strip())), size, crop=1.0)) for part in parts])
+    return [_file(part.strip()) for part in parts]
 
 
 def _file(name: str) -> Path:

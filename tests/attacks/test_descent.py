@@ -17,12 +17,15 @@ SIZE = (2, 2)
 def keep(model: Model, before: tuple[float, bool, bool], after: tuple[float, bool], **options: Any) -> State:
     """What is kept of an image of zeros (score, astray, done) and one of ones (loss, astray)."""
     chosen = StyleOptions(**options)
-    descent = Descent(Objective(model, chosen), None, chosen, None, SIZE)
+    descent = Descent(Objective(model, chosen), None, chosen, SIZE)
     zeros, ones = tf.zeros((1, *SIZE, 3)), tf.ones((1, *SIZE, 3))
     score, astray, done = (tf.constant([value]) for value in before)
     loss, now_astray = (tf.constant([value]) for value in after)
     return descent._judged(
-        State(tf.constant(0), zeros, zeros, zeros, zeros, score, astray, done), ones, loss, now_astray
+        State(tf.constant(0), zeros, zeros, zeros, zeros, score, astray, done, tf.constant([False])),
+        ones,
+        loss,
+        now_astray,
     )
 
 
@@ -38,6 +41,7 @@ def keep(model: Model, before: tuple[float, bool, bool], after: tuple[float, boo
         ((9.0, True, False), (1.0, False), False),
         ((9.0, True, True), (1.0, True), False),  # done
         ((1.0, False, False), (np.nan, False), False),
+        ((np.inf, False, False), (-np.inf, False), False),  # no loss at all, rather than the least
     ],
 )
 def test_which_is_better(

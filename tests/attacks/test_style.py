@@ -98,11 +98,27 @@ def test_two_runs_are_identical(
     np.testing.assert_array_equal(attack().generate(images), paint())
 
 
-def test_one_trace_per_shape(attack: Attack, images: np.ndarray) -> None:
-    subject = attack(batch_size=2)
+@pytest.fixture
+def traces(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """The sizes for which losses were traced, or computed eagerly, in order."""
+    seen = []
+    losses = Objective.__call__
+
+    def call(self: Objective, x: tf.Tensor, *rest: Any) -> Losses:
+        seen.append(tuple(x.shape[1:3]))
+        return losses(self, x, *rest)
+
+    monkeypatch.setattr(Objective, "__call__", call)
+    return seen
+
+
+def test_one_trace_per_size(
+    estimator: ArtEstimator, images: np.ndarray, stripes: np.ndarray, traces: list[tuple[int, ...]]
+) -> None:
+    subject = StyleTransferAttack(estimator, styles=stripes, steps=1, batch_size=2)
     subject.generate(images)  # batches of two and of one
     subject.generate(images[:1])
-    assert subject._descents[SIZE, SIZE]._advance.experimental_get_tracing_count() == 1
+    assert traces == [(SIZE, SIZE)]
 
 
 def test_blend_lies_between_its_styles(
