@@ -19,6 +19,7 @@ from artattack.attacks.options import StyleOptions
 from artattack.errors import ArtattackError
 from artattack.models.model import Model
 from artattack.models.network import layer_names
+from artattack.tracing import forgetting_gradients
 
 _MEMORY = 2**31  # bytes that a batch's activations may take
 _LARGEST_BATCH = 32  # beyond, batches are no faster
@@ -82,22 +83,27 @@ def relative_distance(value: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.math.squared_difference(value, target), axes) / scale
 
 
-def feature_distance(features: Features, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return how far images have moved as a network sees them: |f(y) - f(x)| / |f(x)|, mean over layers.
+class FeatureDistance:
+    """How far images have moved as a network sees them: |f(y) - f(x)| / |f(x)|, mean over layers.
+
+    Images are looked at one by one, so that none depends on its neighbours.
 
     Args:
         features: of the network.
-        x, y: images (N, H, W, 3) float32 in [0, 1].
-
-    Returns:
-        (N,) float32; 0 for identical images.
     """
 
-    def one(i: int) -> tf.Tensor:
-        pairs = zip(features(y[i : i + 1]), features(x[i : i + 1]), strict=True)
-        return tf.reduce_mean([tf.sqrt(relative_distance(after, before)) for after, before in pairs], 0)
+    def __init__(self, features: Features) -> None:
+        def of_one(before: tf.Tensor, after: tf.Tensor) -> tf.Tensor:
+            pairs = zip(features(after), features(before), strict=True)
+            return tf.reduce_mean([tf.sqrt(relative_distance(moved, own)) for moved, own in pairs])
 
-    return np.concatenate([one(i) for i in range(len(x))])
+        one = tf.TensorSpec((1, None, None, 3), tf.float32)
+        self._of_one = tf.function(of_one, input_signature=[one, one])
+
+    def __call__(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return the distances (N,) float32 of images x to y, both (N, H, W, 3) in [0, 1]; 0 for identical ones."""
+        singles = [(tf.constant(image[None], tf.float32) for image in pair) for pair in zip(x, y, strict=True)]
+        return np.array([self._of_one(*pair) for pair in singles], np.float32)
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
@@ -166,6 +172,9 @@ class Objective:
         self._features = freeze((*style, *content)) if style or content else _no_features
         self._content_features = freeze(content) if content else _no_features
         self._style_count = len(style)
+        self._style_loss = tf.function(
+            lambda x, styles, mask: self._style(self._features(x), styles, mask), reduce_retracing=True
+        )
         self._statistics = STATISTICS[options.statistics]
 
     def batch_size(self, height: int, width: int) -> int:
@@ -210,9 +219,10 @@ class Objective:
             tf.add_n(content) / len(content) if content else none,
         )
 
-    def style_distance(self, x: tf.Tensor, styles: list[tf.Tensor], mask: tf.Tensor | None = None) -> tf.Tensor:
-        """Return the style loss (N,) alone of images (N, H, W, 3) against `style_targets`."""
-        return self._style(self._features(x), styles, mask)
+    def style_distance(self, x: np.ndarray, styles: list[tf.Tensor], mask: tf.Tensor | None = None) -> np.ndarray:
+        """Return the style loss (N,) alone of images (N, H, W, 3) against `style_targets`, each image by itself."""
+        with forgetting_gradients():
+            return np.concatenate([self._style_loss(tf.constant(image[None]), styles, mask) for image in x])
 
     def _style(self, features: list[tf.Tensor], targets: list[tf.Tensor], mask: tf.Tensor | None) -> tf.Tensor:
         losses = [

@@ -214,7 +214,7 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         objective = self._painter(compiled_options(options), tuple(self.guides)).objective
         mask, style_mask = _mask(options.mask, size), _mask(options.style_mask, size)
         targets = objective.style_targets(tf.constant(self._style_images(size)), style_mask)
-        return np.concatenate([objective.style_distance(images[i : i + 1], targets, mask) for i in range(len(images))])
+        return objective.style_distance(images, targets, mask)
 
     def _styles(self) -> Sequence[Style]:
         return [self.styles] if isinstance(self.styles, Style) else self.styles

@@ -16,7 +16,6 @@ import numpy as np
 
 from artattack.attacks.budget import within
 from artattack.attacks.entries import Perturbed
-from artattack.attacks.objective import feature_distance
 from artattack.distances import distance_columns
 from artattack.errors import ArtattackError
 from artattack.evaluation.loading import LoadedModels
@@ -50,7 +49,7 @@ class CellWorker:
     def __init__(self, plan: Plan, loaded: LoadedModels, folder: RunFolder, hashes: Mapping[str, str]) -> None:
         self._benchmark = plan.benchmark
         self._models = loaded.models
-        self._features = loaded.features
+        self._feature_distance = loaded.feature_distance
         self._folder = folder
         self._hashes = hashes
         bank = tuple(dict.fromkeys((*style_names(), *self._benchmark.styles())))
@@ -106,7 +105,7 @@ class CellWorker:
                 save_png(self._folder.path / cell.variant.file(sample.id), image)
         columns: dict[str, Any] = {
             **distance_columns(as_measured(x), as_measured(files)),
-            "feature_distance": feature_distance(self._features, x, files),
+            "feature_distance": self._feature_distance(x, files),
             **self._perturber.columns(cell.variant, x, files),
             **self._judges.columns(cell.variant, x, files),
             **_held_to(x, perturbed),

@@ -12,7 +12,7 @@ from artattack.evaluation.plan import Plan
 from artattack.models.registry import model_infos, parse_label_space
 
 if TYPE_CHECKING:
-    from artattack.attacks.features import Features
+    from artattack.attacks.objective import FeatureDistance
     from artattack.models.model import Model
 
 
@@ -25,13 +25,13 @@ class LoadedModels:
             classes cut to the classes of `images.label_space`: what is attacked is what is scored.
         untrained: the same networks with random weights, where controls read them.
         teachers: from a model's name to that of the model it was distilled from, where it was.
-        features: layers in which perturbed images are compared with originals.
+        feature_distance: compares perturbed images with originals.
     """
 
     models: Mapping[str, Model]
     untrained: Mapping[str, Model]
     teachers: Mapping[str, str]
-    features: Features
+    feature_distance: FeatureDistance
 
 
 def load_models(plan: Plan, on_loading: Callable[[str], None]) -> LoadedModels:
@@ -48,6 +48,7 @@ def load_models(plan: Plan, on_loading: Callable[[str], None]) -> LoadedModels:
 
     load_tensorflow()  # quietly, before anything else imports it
     from artattack.attacks.features import Features
+    from artattack.attacks.objective import FeatureDistance
     from artattack.models import load_model
 
     benchmark = plan.benchmark
@@ -66,7 +67,8 @@ def load_models(plan: Plan, on_loading: Callable[[str], None]) -> LoadedModels:
     if classes is not None:
         asked = dict.fromkeys((*benchmark.classifiers, *(n for e in benchmark.attacks for n in e.models_asked())))
         models |= {name: _cut(models[name], name, classes, benchmark) for name in asked}
-    return LoadedModels(models, untrained, _teachers(benchmark), Features(read, read.content_layers))
+    compare = FeatureDistance(Features(read, read.content_layers))
+    return LoadedModels(models, untrained, _teachers(benchmark), compare)
 
 
 def _teachers(benchmark: Benchmark) -> dict[str, str]:
