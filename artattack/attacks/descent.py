@@ -32,13 +32,17 @@ class Numbers(NamedTuple):
     content_weight: tf.Tensor
     tv_weight: tf.Tensor
     guide_weight: tf.Tensor
+    radius: tf.Tensor  # of the budget; 1, where no pixel can be farther off, without one
 
     @classmethod
     def of(cls, options: StyleOptions) -> Numbers:
         """Return those of some options."""
-        return cls(*(tf.constant(getattr(options, name), tf.float32) for name in cls._fields))
+        radius = options.budget[1] if options.budget else 1.0
+        values = (*(getattr(options, name) for name in _WEIGHTS), radius)
+        return cls(*(tf.constant(value, tf.float32) for value in values))
 
 
+_WEIGHTS = ("learning_rate", "style_weight", "content_weight", "tv_weight", "guide_weight")
 _SWITCHES = ("style_weight", "content_weight", "tv_weight")  # what has a weight of 0 is not even computed
 
 
@@ -48,8 +52,9 @@ def compiled_options(options: StyleOptions) -> StyleOptions:
     The others have fixed values: `Numbers`, the number of steps, and what is read before the descent or after.
     """
     fixed: dict[str, Any] = {"steps": 1, "init": "content", "match": None, "style_mask": None}
-    fixed |= dict.fromkeys(Numbers._fields, 1.0) | {name: float(getattr(options, name) > 0) for name in _SWITCHES}
-    return options.model_copy(update=fixed | {"mask": options.mask and Path()})
+    fixed |= dict.fromkeys(_WEIGHTS, 1.0) | {name: float(getattr(options, name) > 0) for name in _SWITCHES}
+    fixed |= {"mask": options.mask and Path(), "budget": options.budget and (options.budget[0], 1.0)}
+    return options.model_copy(update=fixed)
 
 
 class Work(NamedTuple):
@@ -141,14 +146,15 @@ class Descent:
         if mask is not None:
             start = tf.where(mask > 0, start, x)
         with _precision(options.precision):
+            numbers = Numbers.of(options)
             work = Work(
                 x,
-                project(start, x, self._options.budget),
+                self._project(start, x, numbers),
                 Targets(styles, self._objective.content_targets(x)),
                 self._guidance.references(original) if self._guidance else [],
                 mask,
                 tf.constant(seed % 2**31, tf.int32),
-                Numbers.of(options),
+                numbers,
             )
             descend = self._by_lbfgs if options.optimizer == "lbfgs" else self._by_adam
             images = descend(work, options.steps, keep, on_steps)
@@ -200,7 +206,10 @@ class Descent:
             x = work.original + work.mask * (x - work.original)
         if isinstance(self._form, Pixel):
             return x  # each step ends within the budget
-        return project(x, work.original, self._options.budget)
+        return self._project(x, work.original, work.numbers)
+
+    def _project(self, x: tf.Tensor, original: tf.Tensor, numbers: Numbers) -> tf.Tensor:
+        return project(x, original, self._options.budget and (self._options.budget[0], numbers.radius))
 
     def _loss(self, x: tf.Tensor, work: Work, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the loss (N,) and whether all guides are astray (N,), at a step."""
@@ -243,7 +252,7 @@ class Descent:
         scale = work.numbers.learning_rate * tf.sqrt(1.0 - _BETA_2**time) / (1.0 - _BETA_1**time)
         parameters = state.parameters - scale * momentum / (tf.sqrt(variance) + _EPSILON)
         if isinstance(self._form, Pixel):
-            parameters = project(parameters, work.original, self._options.budget)
+            parameters = self._project(parameters, work.original, work.numbers)
         return state._replace(step=step, parameters=parameters, momentum=momentum, variance=variance)
 
     def _by_lbfgs(self, work: Work, steps: int, keep: str, on_steps: Callable[[int], None]) -> np.ndarray:
@@ -294,7 +303,7 @@ class Descent:
     def _bounds(self, work: Work) -> Any:
         if not isinstance(self._form, Pixel):
             return None
-        radius = self._options.budget[1] if self._options.budget else 1.0  # linf, as the attack has checked
+        radius = work.numbers.radius.numpy()  # of linf, as the attack has checked
         low, high = (np.clip(work.original.numpy() + sign * radius, 0, 1).ravel() for sign in (-1, 1))
         return list(zip(low, high, strict=True))
 

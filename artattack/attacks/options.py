@@ -21,7 +21,9 @@ class StyleOptions(Section):
     style_weight: NonNegativeFloat = Field(1.0, description="weight of the style loss")
     content_weight: NonNegativeFloat = Field(1.0, description="weight of the content loss; 0 is style only")
     tv_weight: NonNegativeFloat = Field(0.3, description="weight of the anisotropic total variation")
-    style_layers: Names | None = Field(None, description="layers for style: names, binary:K, conv:K, binary:*, conv:*")
+    style_layers: Names | None = Field(
+        None, description="layers for style: names, or binary:K, conv:K, sum:K, activation:K"
+    )
     style_layer_weights: Numbers | None = Field(None, description="weight of each style layer; default: all alike")
     content_layers: Names | None = Field(None, description="layers for content, named likewise")
     statistics: Literal["gram", "mean-variance", "histogram"] = Field("gram", description="what style is measured by")

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from artattack.distances import BALLS
 from artattack.errors import ArtattackError
 
-BALLS = ("linf", "l2")  # what a budget can hold images to at every step
 
-
-def project(x: tf.Tensor, original: tf.Tensor, budget: tuple[str, float] | None) -> tf.Tensor:
+def project(x: tf.Tensor, original: tf.Tensor, budget: tuple[str, float | tf.Tensor] | None) -> tf.Tensor:
     """Return images near x, (N, H, W, 3), within [0, 1] and, if there is a budget, its ball; for linf the nearest.
 
     Args:
         x: images, any values.
         original: centres of the balls, in [0, 1].
-        budget: `linf` or `l2` and its radius, or None. Differentiable.
+        budget: `linf` or `l2` and its radius, a number or a tensor (), or None. Differentiable.
     """
     if budget is None:
         return tf.clip_by_value(x, 0.0, 1.0)

@@ -32,6 +32,12 @@ class RandomBackboneEntry(CopyEntry):
         """Yield one for each style attack whose distance it copies."""
         yield from (Variant(self, other.style, other.source, other) for other in self.copied(attacks))
 
+    def starts_from(self, variant: Variant) -> Variant | None:
+        """Return the attack whose distance is copied or, at a budget, what the style attack would start from."""
+        if variant.budget and _style_entry(variant).paints_inside(variant.budget[0]):
+            return None
+        return super().starts_from(variant)
+
     def models_of(self, variant: Variant) -> tuple[str, ...]:
         """Return the guides; the backbone is read without what it has learnt."""
         return _style_entry(variant).guide or ()
@@ -51,8 +57,13 @@ class RandomBackboneEntry(CopyEntry):
         return Perturbed(files, files)
 
     def perturb_to_budget(self, attack: Any, batch: Batch, distance: str, budget: float) -> Perturbed:
-        """Move images as far as the budget goes."""
-        files = match(batch.x, batch.images_of(batch.variant.free), budget, distance, beyond=True)
+        """Paint images as the style attack does at the budget, and move them as far as it goes."""
+        entry = _style_entry(batch.variant)
+        if entry.paints_inside(distance):
+            painted = entry.perturb_to_budget(attack, batch, distance, budget).files
+        else:
+            painted = batch.images_of(batch.variant.free)
+        files = match(batch.x, painted, budget, distance, beyond=True)
         return Perturbed(files, files, (distance, budget))
 
 

@@ -29,6 +29,7 @@ from artattack.tracing import forgetting_gradients
 
 _DEFAULTS = StyleOptions().model_dump()
 _SIZES_KEPT = 4  # of images, for which one attack keeps what it has compiled: 30 MB each with a small network
+_KINDS_KEPT = 2  # of options that compile to something else: without a budget and within one
 _ROUNDING = 1e-4  # of the range: how far outside it values may lie
 
 Style = str | Path | np.ndarray
@@ -102,7 +103,7 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         for name, value in (_DEFAULTS | options).items():
             setattr(self, name, value)
         self._model = _model_of(estimator)
-        self._painter = lru_cache(1)(partial(Painter, self._model))
+        self._painter = lru_cache(_KINDS_KEPT)(partial(Painter, self._model))
         self._check_params()
 
     @property

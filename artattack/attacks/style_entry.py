@@ -12,8 +12,11 @@ from pydantic import Field
 from artattack.attacks.entries import Batch, Entry, Models, Perturbed, Variant
 from artattack.attacks.options import StyleOptions
 from artattack.attacks.rounding import round_within
+from artattack.distances import BALLS
 from artattack.inputs.styles import load_styles, style_names
 from artattack.validation import Names
+
+Ball = tuple[str, float]
 
 
 class StyleEntry(Entry, StyleOptions):
@@ -25,6 +28,11 @@ class StyleEntry(Entry, StyleOptions):
 
     backbone: Names = Field(("quicknet_tiny",), description="models whose features say what style is")
     style: Names = Field(("stained-glass", "waves"), description="styles: names or files")
+    at_budgets: Literal["inside", "shrunk"] = Field(
+        "inside",
+        description="at each of the benchmark's budgets: painted inside its ball, where it is one of l2 or linf, or "
+        "painted freely and moved back along a line",
+    )
     guide: Names | None = Field(None, description="classifiers led astray while style is transferred, all at once")
 
     @classmethod
@@ -40,7 +48,7 @@ class StyleEntry(Entry, StyleOptions):
     @property
     def parameters(self) -> dict[str, Any]:
         """The guides and the options."""
-        return {"guide": self.guide, **self.options.model_dump(mode="json")}
+        return {"guide": self.guide, "at_budgets": self.at_budgets, **self.options.model_dump(mode="json")}
 
     def models(self) -> tuple[str, ...]:
         """Return backbones and guides."""
@@ -103,12 +111,28 @@ class StyleEntry(Entry, StyleOptions):
             **self.options.model_dump(),
         )
 
+    def starts_from(self, variant: Variant) -> Variant | None:
+        """Return what is painted freely, where that is moved back along a line."""
+        return variant.free if variant.budget and not self.paints_inside(variant.budget[0]) else None
+
     def perturb_freely(self, attack: Any, batch: Batch) -> Perturbed:
         """Paint images."""
-        attack.set_params(styles=batch.variant.style, seed=batch.seeds[0])
+        return self._paint(attack, batch, self.budget, self.match)
+
+    def perturb_to_budget(self, attack: Any, batch: Batch, distance: str, budget: float) -> Perturbed:
+        """Paint images inside the ball of a budget, or move painted ones back along a line."""
+        if self.paints_inside(distance):
+            return self._paint(attack, batch, (distance, budget), None)
+        return super().perturb_to_budget(attack, batch, distance, budget)
+
+    def paints_inside(self, distance: str) -> bool:
+        """Whether images are painted inside the ball of a budget of that distance."""
+        return self.at_budgets == "inside" and distance in BALLS and not (self.budget or self.match)
+
+    def _paint(self, attack: Any, batch: Batch, budget: Ball | None, match: Ball | None) -> Perturbed:
+        attack.set_params(styles=batch.variant.style, seed=batch.seeds[0], budget=budget, match=match)
         made = attack.generate(batch.x)
-        held_to = self.match or self.budget
-        return Perturbed(made, round_within(batch.x, made, held_to), held_to)
+        return Perturbed(made, round_within(batch.x, made, match or budget), match or budget)
 
     def columns(self, attack: Any, variant: Variant, x: np.ndarray, files: np.ndarray) -> Mapping[str, np.ndarray]:
         """Return how far images were and are from the style, as the backbone sees it."""

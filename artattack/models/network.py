@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import larq as lq
 import tensorflow as tf
@@ -149,7 +149,29 @@ def is_convolution(layer: Layer) -> bool:
     return "Conv2D" in type(layer).__name__
 
 
-_KINDS: dict[str, Callable[[Layer], bool]] = {"binary": is_binary_convolution, "conv": is_convolution}
+def is_sum(layer: Layer) -> bool:
+    """Whether a layer adds its inputs, as at the end of a residual branch."""
+    # Keras 2 makes a layer of `a + b`, which goes by what it computes; b may be a constant.
+    adds = type(layer).__name__ == "Add" or layer.get_config().get("function") in ("__operators__.add", "math.add")
+    return adds and len(layer._inbound_nodes[0].parent_nodes) > 1
+
+
+def is_activation(layer: Layer) -> bool:
+    """Whether a layer is an activation function of its own."""
+    return type(layer).__name__ in ("Activation", "ReLU", "PReLU", "LeakyReLU", "ELU")
+
+
+class _Kind(NamedTuple):
+    fits: Callable[[Layer], bool]
+    plural: str
+
+
+_KINDS = {
+    "binary": _Kind(is_binary_convolution, "binarized convolutions"),
+    "conv": _Kind(is_convolution, "convolutions"),
+    "sum": _Kind(is_sum, "sums of two layers"),
+    "activation": _Kind(is_activation, "activations"),
+}
 
 
 def layer_names(network: Network, specs: Sequence[str]) -> tuple[str, ...]:
@@ -157,8 +179,9 @@ def layer_names(network: Network, specs: Sequence[str]) -> tuple[str, ...]:
 
     Args:
         network: the network whose layers are meant.
-        specs: a layer's name, or `binary:K` / `conv:K`, the K-th binarized (any) convolution counted
-            from 0 at the input, or from -1 at the output, or `binary:*` / `conv:*`, all of them.
+        specs: a layer's name; or a kind and a number, such as `binary:3`, counted from 0 at the input or from -1 at
+            the output; or a kind and a star, such as `conv:*`, for all of them. Kinds are `binary` and `conv`, the
+            binarized convolutions and all, `sum`, the sums at the end of residual branches, and `activation`.
 
     Raises:
         ArtattackError: no such layer; the message names what there is.
@@ -175,15 +198,14 @@ def _layer_names(network: Network, spec: str) -> list[str]:
         return [spec]
     if kind not in _KINDS:
         raise ArtattackError(f"layer '{spec}': a counted layer is one of {', '.join(f'{k}:0' for k in _KINDS)}")
-    names = [layer.name for layer in network.layers if _KINDS[kind](layer)]
+    names = [layer.name for layer in network.layers if _KINDS[kind].fits(layer)]
     if count == "*" and names:
         return names
     try:
         return [names[int(count)]]
     except (ValueError, IndexError):
-        what = {"binary": "binarized convolutions", "conv": "convolutions"}[kind]
         raise ArtattackError(
-            f"layer '{spec}': network '{network.name}' has {len(names)} {what}"
+            f"layer '{spec}': network '{network.name}' has {len(names)} {_KINDS[kind].plural}"
             + (f", {kind}:0 to {kind}:{len(names) - 1}" if names else "; use conv:K or a layer's name")
         ) from None
 

@@ -30,24 +30,6 @@ NOTE = (
     "model it was made with (source); few attacks overestimate robustness."
 )
 _NAMES = {"linf": "Linf", "l2": "L2", "l1": "L1"}  # of norms, as RobustBench writes them
-# ART's attacks whose `eps` is the radius of a ball that the image stays in, of `norm` or, by default, linf. Others
-# have an eps of another meaning (vat, wasserstein) or none. For runs whose records do not tell the ball.
-_BALLS = frozenset(
-    {
-        "fgsm",
-        "bim",
-        "pgd",
-        "pgd_numpy",
-        "pgd_tensorflow",
-        "autopgd",
-        "autocg",
-        "rescaling_autocg",
-        "autoattack",
-        "square",
-        "universal",
-        "targeted_universal",
-    }
-)
 
 
 class Threat(NamedTuple):
@@ -245,7 +227,7 @@ def _threat(record: Any, entries: Mapping[str, Any]) -> Threat:
     # The run is older than the columns eps_norm and eps, or there is no ball.
     attack = entries.get(record["attack"], {}).get("attack", record["attack"])
     norm = _norm(parameters.get("norm", "inf"))
-    return _ball(norm, parameters.get("eps")) if norm and _art_name(attack) in _BALLS else Threat("unrestricted", None)
+    return _ball(norm, parameters.get("eps")) if norm in _norms(attack) else Threat("unrestricted", None)
 
 
 def _norm(value: Any) -> str | None:
@@ -256,11 +238,12 @@ def _norm(value: Any) -> str | None:
         return None
 
 
-def _art_name(attack: str) -> str:
+def _norms(attack: str) -> tuple[str, ...]:
+    """Return the norms of the balls that an attack's `eps` is the radius of; none for one that is unknown here."""
     try:
-        return baseline_info(attack).name
+        return baseline_info(attack).norms
     except ArtattackError:  # not an attack of this version, or its package is not here
-        return attack
+        return ()
 
 
 def _ball(distance: str, radius: Any) -> Threat:

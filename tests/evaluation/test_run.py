@@ -16,12 +16,15 @@ from PIL import Image
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 import artattack.models
+from artattack.attacks.budget import match
 from artattack.attacks.style_entry import StyleEntry
 from artattack.config import Benchmark, parse_benchmark
 from artattack.errors import ArtattackError
 from artattack.evaluation.run import run_benchmark
 from artattack.inputs.image_sets import open_image_set
+from artattack.inputs.images import read_image, to_float
 from artattack.inputs.labels import class_name
+from artattack.models.estimator import to_estimator
 from artattack.results.columns import RECORD_COLUMNS
 from artattack.results.plain_data import config_hash
 from artattack.results.run_folder import RunFolder, load_run
@@ -400,19 +403,21 @@ def test_a_run_is_not_resumed_with_another_picture_in_the_file_of_a_style(benchm
 
 # ---- at budgets
 
+WAVES: dict[str, Any] = {"attack": "style", "style": "waves", "steps": 3, "content_weight": 0, "tv_weight": 0}
 COMPARED: dict[str, Any] = QUICK | {
     "images": {"size": SIZE, "limit": 2},
     "budgets": {"l2": [0.5, 1], "ssim": 0.9},
     "attacks": [
-        {"attack": "style", "style": "waves", "steps": 3, "content_weight": 0, "tv_weight": 0},
+        WAVES,
+        WAVES | {"name": "shrunk", "at_budgets": "shrunk"},
         {"attack": "fgsm", "source": "quicknet_tiny", "eps": "8/255"},
         {"attack": "deepfool", "source": "quicknet_tiny", "max_iter": 2},
         {"attack": "noise", "like": "fgsm"},
         {"attack": "blur", "like": "fgsm", "distance": "ssim"},
         {"attack": "jpeg", "like": "fgsm", "distance": "linf"},
         {"attack": "colour", "like": "fgsm", "distance": "delta_e"},
-        {"attack": "blend"},
-        {"attack": "random-backbone"},
+        {"attack": "blend", "like": "style"},
+        {"attack": "random-backbone", "like": "style"},
     ],
 }
 
@@ -428,7 +433,7 @@ def test_everything_stands_at_its_budget(compared: RunFolder) -> None:
     records = compared.records
     assert records["error"].isna().all()
     at = records[records["budget"].notna()]
-    assert len(at) == 9 * 3 * 2
+    assert len(at) == 10 * 3 * 2
     l2, ssim = at[at["budget_distance"] == "l2"], at[at["budget_distance"] == "ssim"]
     assert (l2["l2"] <= l2["budget"] + 1e-9).all()
     assert (ssim["ssim"] >= ssim["budget"] - 1e-9).all()
@@ -436,9 +441,37 @@ def test_everything_stands_at_its_budget(compared: RunFolder) -> None:
     # others go no farther than they went alone.
     reaches = l2[((l2["kind"] == "control") & (l2["attack"] != "colour")) | (l2["attack"] == "fgsm")]
     assert (reaches["l2"] > 0.9 * reaches["budget"]).all()
-    free = records[records["budget"].isna() & (records["attack"] == "style")].set_index("image")["l2"]
-    style = l2[l2["attack"] == "style"]
-    assert style["l2"].to_numpy() == pytest.approx(np.minimum(style["budget"], style["image"].map(free)), rel=0.03)
+    free = records[records["budget"].isna() & (records["attack"] == "shrunk")].set_index("image")["l2"]
+    shrunk = l2[l2["attack"] == "shrunk"]
+    assert shrunk["l2"].to_numpy() == pytest.approx(np.minimum(shrunk["budget"], shrunk["image"].map(free)), rel=0.03)
+
+
+def test_style_is_painted_inside_the_ball_or_moved_back_along_a_line(compared: RunFolder) -> None:
+    def images_of(name: str, budget: tuple[str, float] | None) -> np.ndarray:
+        chosen = compared.records[compared.records["attack"] == name]
+        distance = chosen["budget_distance"]
+        here = distance.isna() if budget is None else (distance == budget[0]) & (chosen["budget"] == budget[1])
+        return to_float(np.stack([read_image(compared.path / file) for file in chosen.loc[here, "file"]]))
+
+    x = images_of("clean", None)
+    seen = artattack.load_model("quicknet_tiny")
+    options = {name: value for name, value in WAVES.items() if name not in ("attack", "style")}
+    for radius in (0.5, 1.0):
+        at = compared.records.query("attack == 'style' and budget_distance == 'l2' and budget == @radius")
+        attack = artattack.StyleTransferAttack(
+            to_estimator(seen, input_shape=x.shape[1:]),
+            styles="waves",
+            seed=int(at["seed"].iloc[0]),
+            budget=f"l2={radius}",
+            **options,
+        )
+        inside = images_of("style", ("l2", radius))
+        assert np.abs(inside - attack.generate(x)).max() <= 1.0 / 255  # rounded to 8 bits, and into the ball
+        line = match(x, images_of("shrunk", None), radius)
+        assert (images_of("shrunk", ("l2", radius)) == line).all()
+        assert (inside != line).any()
+    by_ssim = images_of("style", ("ssim", 0.9))  # no ball to be held to
+    assert (by_ssim == match(x, images_of("style", None), 0.9, "ssim")).all()
 
 
 def test_an_attack_of_its_own_distance_is_there_from_that_distance_on(compared: RunFolder) -> None:
@@ -461,7 +494,7 @@ def test_controls_copy_the_distance_they_are_told(compared: RunFolder) -> None:
     assert set(records.loc["random-backbone", "source_weights"]) == {"random"}
     assert set(records.loc["style", "source_weights"]) == {"bundled"}
     assert records["style_distance_after"].notna().groupby("attack").all().to_dict() == {
-        name: name == "style" for name in records.index.unique("attack")
+        name: name in ("style", "shrunk") for name in records.index.unique("attack")
     }
     style = records.loc["style"]
     assert (style["style_distance_after"] < style["style_distance_before"]).all()
@@ -469,7 +502,7 @@ def test_controls_copy_the_distance_they_are_told(compared: RunFolder) -> None:
 
 def test_tables_of_a_run_at_budgets(compared: RunFolder) -> None:
     assert set(compared.curves["budget_distance"]) == {"l2", "ssim"}
-    assert len(compared.areas) == 9 * 2
+    assert len(compared.areas) == 10 * 2
     for name in ("controls", "pairs", "areas"):
         written = pd.read_csv(compared.path / f"{name}.csv")
         table = getattr(compared, name)

@@ -189,3 +189,18 @@ def test_surgery_works_on_keras_3() -> None:
     features = features[0] if isinstance(features, list) else features
     np.testing.assert_allclose(features, network.get_layer("b")(network.get_layer("a")(x)), atol=1e-5)
     assert layer_names(network, ["conv:1"]) == ("b",)
+
+
+def test_sums_and_activations_are_counted() -> None:
+    inputs = tf.keras.Input((8, 8, 3))
+    a = tf.keras.layers.Conv2D(3, 1, name="a")(inputs)
+    first = tf.keras.layers.Activation("relu", name="first")(a)
+    other = tf.keras.layers.ReLU(name="other")(1.0 + (first + inputs))  # 1.0 is no branch
+    last = tf.keras.layers.Add(name="last")([other, a])
+    network = tf.keras.Model(inputs, last)
+    assert layer_names(network, ["activation:*"]) == ("first", "other")
+    _, at_the_end = layer_names(network, ["sum:*"])
+    assert at_the_end == "last"
+    assert layer_names(network, ["sum:-1", "activation:0"]) == ("last", "first")
+    with pytest.raises(ArtattackError, match="2 activations, activation:0 to activation:1"):
+        layer_names(network, ["activation:2"])
