@@ -18,9 +18,9 @@ class StyleOptions(Section):
     learning_rate: PositiveFloat = Field(0.02, description="size of a step, in image units")
     optimizer: Literal["adam", "lbfgs"] = Field("adam", description="adam, or SciPy's L-BFGS-B, one image at a time")
     init: Literal["content", "noise"] | Path = Field("content", description="start: content, noise or an image file")
-    style_weight: NonNegativeFloat = Field(1.0, description="weight of the style loss")
+    style_weight: NonNegativeFloat = Field(10.0, description="weight of the style loss")
     content_weight: NonNegativeFloat = Field(1.0, description="weight of the content loss; 0 is style only")
-    tv_weight: NonNegativeFloat = Field(0.3, description="weight of the anisotropic total variation")
+    tv_weight: NonNegativeFloat = Field(0.1, description="weight of the anisotropic total variation")
     style_layers: Names | None = Field(
         None, description="layers for style: names, or binary:K, conv:K, sum:K, activation:K"
     )
@@ -31,8 +31,8 @@ class StyleOptions(Section):
     surrogate: str | None = Field(
         None, description="gradient through sign(): identity, approx-sign, swish-sign, tanh:T"
     )
-    parametrization: Literal["pixel", "fourier"] = Field("pixel", description="what is optimised")
-    jitter: NonNegativeInt = Field(0, description="random shift under the network at each step, up to so many pixels")
+    parametrization: Literal["pixel", "fourier"] = Field("fourier", description="what is optimised")
+    jitter: NonNegativeInt = Field(16, description="random shift under the network at each step, up to so many pixels")
     budget: Distance | None = Field(None, description="ball held to at every step: linf=8/255 or l2=5")
     match: Distance | None = Field(None, description="distance met at the end: l2=5, linf=8/255, ssim=0.8, delta_e=10")
     mask: Path | None = Field(None, description="image, white where pixels may change")

@@ -26,7 +26,7 @@ class StyleEntry(Entry, StyleOptions):
     reads: ClassVar[str] = "features, gradients"
     one_seed: ClassVar[bool] = True  # the steps of a batch are one program: its random choices are shared
 
-    backbone: Names = Field(("quicknet_tiny",), description="models whose features say what style is")
+    backbone: Names = Field(("quicknet_distilled",), description="models whose features say what style is")
     style: Names = Field(("stained-glass", "waves"), description="styles: names or files")
     at_budgets: Literal["inside", "shrunk"] = Field(
         "inside",

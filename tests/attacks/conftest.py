@@ -16,6 +16,14 @@ from artattack.models.estimator import ArtEstimator, to_estimator
 from artattack.models.model import Model, Preprocessing
 
 SIZE = 24
+# Pixel by pixel, without chance, and content as heavy as style: what one option does shows at once.
+PLAIN: dict[str, Any] = {
+    "parametrization": "pixel",
+    "jitter": 0,
+    "style_weight": 1.0,
+    "content_weight": 1.0,
+    "tv_weight": 0.3,
+}
 
 
 @pytest.fixture(scope="session")
@@ -67,12 +75,18 @@ def half_mask(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def plain() -> dict[str, Any]:
+    """Return options with which nothing is left to chance."""
+    return PLAIN
+
+
+@pytest.fixture(scope="session")
 def attack(estimator: ArtEstimator, stripes: np.ndarray) -> Callable[..., StyleTransferAttack]:
-    """Return the attack with some options, 8 steps unless told; the same one for the same options."""
+    """Return the plain attack but for some options, 8 steps unless told; the same one for the same options."""
 
     @cache
     def attack(**options: Any) -> StyleTransferAttack:
-        return StyleTransferAttack(estimator, **({"styles": stripes, "steps": 8} | options))
+        return StyleTransferAttack(estimator, **(PLAIN | {"styles": stripes, "steps": 8} | options))
 
     return attack
 

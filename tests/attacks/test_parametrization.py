@@ -1,6 +1,7 @@
 """The Fourier parametrization against NumPy, by hand, and for what it is there for."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,13 +93,16 @@ def test_low_frequencies_dominate_what_an_attack_changes(images: np.ndarray, pai
     assert high(paint(parametrization="fourier")) < 0.8 * high(paint())
 
 
+PIXELS: dict[str, Any] = {"parametrization": "pixel", "jitter": 0, "style_weight": 1.0, "tv_weight": 0.3}
+
+
 def test_fourier_with_jitter_leaves_no_grid() -> None:
     # The bundled network's first layers have a stride of 4 px, which shows in pixels' gradients.
     x = load_images("samples", size=112, limit=2).x
     backbone = to_estimator(load_model("quicknet_tiny"))
     pixel, fourier = (
         checkerboard(StyleTransferAttack(backbone, steps=6, **options).generate(x) - x, 4).mean()
-        for options in ({}, {"parametrization": "fourier", "jitter": 8})
+        for options in (PIXELS, PIXELS | {"parametrization": "fourier", "jitter": 8})
     )
     assert fourier < 2
     assert pixel > 2 * fourier

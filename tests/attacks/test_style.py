@@ -18,6 +18,7 @@ from artattack.models.estimator import ArtEstimator
 from artattack.models.model import Model
 
 Paint = Callable[..., np.ndarray]
+Plain = dict[str, Any]
 Attack = Callable[..., StyleTransferAttack]
 SIZE = 24  # of the images in conftest.py
 
@@ -42,9 +43,9 @@ def test_is_an_art_attack(attack: Attack, images: np.ndarray) -> None:
 
 
 def test_set_params_takes_effect_and_refuses_strangers(
-    estimator: ArtEstimator, images: np.ndarray, stripes: np.ndarray, paint: Paint
+    estimator: ArtEstimator, images: np.ndarray, stripes: np.ndarray, paint: Paint, plain: Plain
 ) -> None:
-    subject = StyleTransferAttack(estimator, styles=stripes, steps=8)
+    subject = StyleTransferAttack(estimator, styles=stripes, steps=8, **plain)
     subject.set_params(steps=2)
     np.testing.assert_array_equal(subject.generate(images), paint(steps=2))
     assert (paint(steps=2) != paint()).any()
@@ -91,9 +92,14 @@ def test_images_do_not_depend_on_their_batch(attack: Attack, images: np.ndarray,
 
 
 def test_two_runs_are_identical(
-    estimator: ArtEstimator, images: np.ndarray, stripes: np.ndarray, attack: Attack, paint: Paint
+    estimator: ArtEstimator,
+    images: np.ndarray,
+    stripes: np.ndarray,
+    attack: Attack,
+    paint: Paint,
+    plain: Plain,
 ) -> None:
-    again = StyleTransferAttack(estimator, styles=stripes, steps=8).generate(images)
+    again = StyleTransferAttack(estimator, styles=stripes, steps=8, **plain).generate(images)
     np.testing.assert_array_equal(again, paint())
     np.testing.assert_array_equal(attack().generate(images), paint())
 
@@ -113,28 +119,34 @@ def traces(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 
 
 def test_one_trace_per_size(
-    estimator: ArtEstimator, images: np.ndarray, stripes: np.ndarray, traces: list[tuple[int, ...]]
+    estimator: ArtEstimator,
+    images: np.ndarray,
+    stripes: np.ndarray,
+    traces: list[tuple[int, ...]],
+    plain: Plain,
 ) -> None:
-    subject = StyleTransferAttack(estimator, styles=stripes, steps=1, batch_size=2)
+    subject = StyleTransferAttack(estimator, styles=stripes, steps=1, batch_size=2, **plain)
     subject.generate(images)  # batches of two and of one
     subject.generate(images[:1])
     assert traces == [(SIZE, SIZE)]
 
 
 def test_blend_lies_between_its_styles(
-    model: Model, estimator: ArtEstimator, images: np.ndarray, stripes: np.ndarray, paint: Paint
+    model: Model, estimator: ArtEstimator, images: np.ndarray, stripes: np.ndarray, paint: Paint, plain: Plain
 ) -> None:
     options = {"steps": 30, "content_weight": 0.0, "tv_weight": 0.0}
     other = stripes.transpose(1, 0, 2).copy()
-    blend = StyleTransferAttack(estimator, styles=[stripes, other], **options).generate(images)
+    blend = StyleTransferAttack(estimator, styles=[stripes, other], **plain | options).generate(images)
     far = losses(model, paint(**options), other, images).style.numpy()
     assert (losses(model, blend, other, images).style.numpy() < far).all()
 
 
-def test_styles_in_turn(attack: Attack, estimator: ArtEstimator, images: np.ndarray, stripes: np.ndarray) -> None:
+def test_styles_in_turn(
+    attack: Attack, estimator: ArtEstimator, images: np.ndarray, stripes: np.ndarray, plain: Plain
+) -> None:
     other = stripes.transpose(1, 0, 2).copy()
-    out = StyleTransferAttack(estimator, styles=[stripes, other], blend=False, steps=8).generate(images)
-    alone = StyleTransferAttack(estimator, styles=other, steps=8).generate(images[1:2])
+    out = StyleTransferAttack(estimator, styles=[stripes, other], blend=False, steps=8, **plain).generate(images)
+    alone = StyleTransferAttack(estimator, styles=other, steps=8, **plain).generate(images[1:2])
     np.testing.assert_allclose(out[::2], attack().generate(images[::2]), atol=1e-4)
     np.testing.assert_allclose(out[1:2], alone, atol=1e-4)
 
@@ -146,7 +158,7 @@ def test_styles_by_name_are_blended_by_plus(paint: Paint) -> None:
 
 
 def test_works_with_a_stock_art_classifier_in_its_own_units(
-    model: Model, images: np.ndarray, stripes: np.ndarray, paint: Paint
+    model: Model, images: np.ndarray, stripes: np.ndarray, paint: Paint, plain: Plain
 ) -> None:
     stock = TensorFlowV2Classifier(
         model.network,
@@ -155,8 +167,8 @@ def test_works_with_a_stock_art_classifier_in_its_own_units(
         clip_values=(0, 255),
         preprocessing=(127.5, 127.5),
     )
-    options = {"style_layers": model.style_layers, "content_layers": model.content_layers, "steps": 8}
-    out = StyleTransferAttack(stock, styles=stripes, **options).generate(255 * images)
+    layers = {"style_layers": model.style_layers, "content_layers": model.content_layers}
+    out = StyleTransferAttack(stock, styles=stripes, steps=8, **layers, **plain).generate(255 * images)
     np.testing.assert_allclose(out / 255, paint(), atol=1e-3)
 
 
