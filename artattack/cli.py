@@ -202,9 +202,10 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
         metavar="<word>" if choices else None,  # the words themselves would take half the screen
         rich_help_panel="Style",
     )
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=Annotated[kind, option]
-    )
+    default = field.default
+    if isinstance(default, tuple):  # a distance and how far
+        default = f"{default[0]}={default[1]:g}"
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
 
 
 def _plain(annotation: Any) -> Any:

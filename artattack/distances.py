@@ -323,7 +323,7 @@ class Distance(Measure):
         return self.untouched > 0
 
 
-BALLS = ("linf", "l2")  # whose balls images can be held to at every step of an attack
+BALLS = ("linf", "l2", "psnr")  # whose balls images can be held to at every step of an attack
 
 # Default budgets go from barely visible to a style attack's own distance at 224 px.
 DISTANCES: dict[str, Distance] = {

@@ -90,6 +90,7 @@ Numbers = Annotated[tuple[Number, ...], BeforeValidator(as_list)]
 Names = Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1), AfterValidator(_each_once)]
 DistanceName = Annotated[str, AfterValidator(_budgeted)]  # of a distance that images can be brought to
 Distance = Annotated[tuple[str, float], BeforeValidator(_distance), AfterValidator(check_distance)]
+DistanceOrNone = Annotated[Distance | None, BeforeValidator(lambda value: None if value == "none" else value)]
 
 
 class Section(BaseModel):

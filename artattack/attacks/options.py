@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
 from artattack.errors import ArtattackError
-from artattack.validation import Distance, Names, Numbers, Section, explain
+from artattack.validation import DistanceOrNone, Names, Numbers, Section, explain
 
 
 class StyleOptions(Section):
@@ -19,7 +19,7 @@ class StyleOptions(Section):
     optimizer: Literal["adam", "lbfgs"] = Field("adam", description="adam, or SciPy's L-BFGS-B, one image at a time")
     init: Literal["content", "noise"] | Path = Field("content", description="start: content, noise or an image file")
     style_weight: NonNegativeFloat = Field(10.0, description="weight of the style loss")
-    content_weight: NonNegativeFloat = Field(1.0, description="weight of the content loss; 0 is style only")
+    content_weight: NonNegativeFloat = Field(0.0, description="weight of the content loss; 0 is style only")
     tv_weight: NonNegativeFloat = Field(0.1, description="weight of the anisotropic total variation")
     style_layers: Names | None = Field(
         None, description="layers for style: names, or binary:K, conv:K, sum:K, activation:K"
@@ -33,8 +33,12 @@ class StyleOptions(Section):
     )
     parametrization: Literal["pixel", "fourier"] = Field("fourier", description="what is optimised")
     jitter: NonNegativeInt = Field(16, description="random shift under the network at each step, up to so many pixels")
-    budget: Distance | None = Field(None, description="ball held to at every step: linf=8/255 or l2=5")
-    match: Distance | None = Field(None, description="distance met at the end: l2=5, linf=8/255, ssim=0.8, delta_e=10")
+    budget: DistanceOrNone = Field(
+        ("psnr", 20.0), description="ball held to at every step: linf=8/255, l2=5 or psnr=20 (dB); none for no bounds"
+    )
+    match: DistanceOrNone = Field(
+        None, description="distance kept at the end: l2=5, linf=8/255, ssim=0.8, delta_e=10; or none"
+    )
     mask: Path | None = Field(None, description="image, white where pixels may change")
     style_mask: Path | None = Field(None, description="image, white where the style image counts")
     guide_weight: NonNegativeFloat = Field(1.0, description="weight of the loss that leads guides astray")

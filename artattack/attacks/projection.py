@@ -14,13 +14,17 @@ def project(x: tf.Tensor, original: tf.Tensor, budget: tuple[str, float | tf.Ten
     Args:
         x: images, any values.
         original: centres of the balls, in [0, 1].
-        budget: `linf` or `l2` and its radius, a number or a tensor (), or None. Differentiable.
+        budget: `linf` or `l2` and its radius, or `psnr` and how many dB are kept, a number or a tensor (); or None.
+            Differentiable.
     """
     if budget is None:
         return tf.clip_by_value(x, 0.0, 1.0)
     norm, radius = budget
     if norm == "linf":
         return tf.clip_by_value(original + tf.clip_by_value(x - original, -radius, radius), 0.0, 1.0)
+    if norm == "psnr":  # of D dB: a root mean square of 10^(-D / 20), which grows to an L2 with the number of values
+        values = tf.cast(tf.reduce_prod(tf.shape(x)[1:]), tf.float32)
+        radius = 10.0 ** (-radius / 20.0) * tf.sqrt(values)
     # Clipping to [0, 1] first never moves away from the original, so the ball still holds after it.
     change = tf.clip_by_value(x, 0.0, 1.0) - original
     length = tf.sqrt(tf.reduce_sum(tf.square(change), (1, 2, 3), keepdims=True) + 1e-12)
@@ -31,5 +35,5 @@ def check_budget(budget: tuple[str, float] | None) -> None:
     """Raise ArtattackError unless `project` can hold images to the budget."""
     if budget is not None and (budget[0] not in BALLS or not budget[1] > 0):
         raise ArtattackError(
-            f"budget {budget[0]}={budget[1]:g}: one of linf and l2 with a radius above 0; match meets others"
+            f"budget {budget[0]}={budget[1]:g}: one of {', '.join(BALLS)}, above 0; match meets others"
         )

@@ -321,8 +321,10 @@ def _check_together(options: StyleOptions, guides: Sequence[Any]) -> None:
         for name in ("jitter", "views", "early_stop"):
             if getattr(options, name):
                 raise ArtattackError(f"{name}: not with optimizer lbfgs, whose line search needs the same loss twice")
-        if options.budget and options.budget[0] == "l2" and options.parametrization == "pixel":
-            raise ArtattackError("budget l2: not with optimizer lbfgs on pixels; use adam, or match afterwards")
+        if options.budget and options.budget[0] != "linf" and options.parametrization == "pixel":
+            raise ArtattackError(
+                f"budget {options.budget[0]}: not with optimizer lbfgs on pixels; use adam, or match afterwards"
+            )
 
 
 def _mask(path: Path | str | None, size: tuple[int, int]) -> tf.Tensor | None:

@@ -30,8 +30,8 @@ class StyleEntry(Entry, StyleOptions):
     style: Names = Field(("stained-glass", "waves"), description="styles: names or files")
     at_budgets: Literal["inside", "shrunk"] = Field(
         "inside",
-        description="at each of the benchmark's budgets: painted inside its ball, where it is one of l2 or linf, or "
-        "painted freely and moved back along a line",
+        description="at each of the benchmark's budgets: painted inside its ball, in the place of `budget`, where it "
+        "is one of l2, linf and psnr; or painted as without and moved back along a line",
     )
     guide: Names | None = Field(None, description="classifiers led astray while style is transferred, all at once")
 
@@ -127,7 +127,7 @@ class StyleEntry(Entry, StyleOptions):
 
     def paints_inside(self, distance: str) -> bool:
         """Whether images are painted inside the ball of a budget of that distance."""
-        return self.at_budgets == "inside" and distance in BALLS and not (self.budget or self.match)
+        return self.at_budgets == "inside" and distance in BALLS and not self.match
 
     def _paint(self, attack: Any, batch: Batch, budget: Ball | None, match: Ball | None) -> Perturbed:
         attack.set_params(styles=batch.variant.style, seed=batch.seeds[0], budget=budget, match=match)

@@ -23,6 +23,7 @@ PLAIN: dict[str, Any] = {
     "style_weight": 1.0,
     "content_weight": 1.0,
     "tv_weight": 0.3,
+    "budget": None,
 }
 
 

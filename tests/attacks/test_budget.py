@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skimage.metrics import peak_signal_noise_ratio
 
 from artattack.attacks.budget import match, within
 from artattack.attacks.controls import perturb as control
@@ -141,6 +142,14 @@ def test_l2_projection_shortens_the_change_by_hand() -> None:
     np.testing.assert_allclose(project(x, tf.constant(original), ("l2", 0.5))[0, 0, 0], [0.3, 0.4, 1.0], rtol=1e-5)
 
 
+def test_psnr_projection_by_hand() -> None:
+    # 20 dB are a root mean square of 0.1: the root of 3 values' squares is 0.1 * sqrt(3), along (0.6, 0.8, 0).
+    x = tf.constant([[[[0.6, 0.8, 0.0]]]])
+    out = project(x, tf.zeros((1, 1, 1, 3)), ("psnr", 20.0))
+    np.testing.assert_allclose(out[0, 0, 0], np.array([0.06, 0.08, 0.0]) * np.sqrt(3), rtol=1e-5)
+    assert peak_signal_noise_ratio(np.zeros((1, 1, 3)), out[0].numpy(), data_range=1) == pytest.approx(20)
+
+
 def test_without_a_budget_images_are_clipped() -> None:
     x = tf.constant([[[[-0.5, 0.5, 1.5]]]])
     np.testing.assert_array_equal(project(x, tf.fill((1, 1, 1, 3), 0.9), None)[0, 0, 0], [0.0, 0.5, 1.0])
@@ -148,5 +157,5 @@ def test_without_a_budget_images_are_clipped() -> None:
 
 @pytest.mark.parametrize("budget", [("ssim", 0.8), ("linf", 0.0)])
 def test_budgets_that_no_projection_keeps_are_refused(budget: tuple[str, float]) -> None:
-    with pytest.raises(ArtattackError, match="linf and l2"):
+    with pytest.raises(ArtattackError, match="one of linf, l2, psnr"):
         check_budget(budget)

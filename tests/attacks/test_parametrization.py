@@ -93,7 +93,13 @@ def test_low_frequencies_dominate_what_an_attack_changes(images: np.ndarray, pai
     assert high(paint(parametrization="fourier")) < 0.8 * high(paint())
 
 
-PIXELS: dict[str, Any] = {"parametrization": "pixel", "jitter": 0, "style_weight": 1.0, "tv_weight": 0.3}
+PIXELS: dict[str, Any] = {
+    "parametrization": "pixel",
+    "jitter": 0,
+    "style_weight": 1.0,
+    "tv_weight": 0.3,
+    "budget": None,
+}
 
 
 def test_fourier_with_jitter_leaves_no_grid() -> None:

@@ -68,8 +68,8 @@ def test_the_default_benchmark_counts() -> None:
     assert len(planned.cells) == 2 * 21
     keys = [cell.key for cell in planned.cells]
     assert keys[0] == "clean-0000"
-    assert keys[2] == "style--stained-glass--quicknet_tiny-0000"
-    assert keys[-1] == "blend--waves--as--style--waves--quicknet_tiny-0001"
+    assert keys[2] == "style--stained-glass--quicknet_distilled-0000"
+    assert keys[-1] == "blend--waves--as--style--waves--quicknet_distilled-0001"
 
 
 def test_controls_that_need_a_style_copy_style_attacks_alone() -> None:
