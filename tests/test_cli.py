@@ -100,7 +100,7 @@ def test_a_dry_run_prints_the_plan_and_its_size(tmp_path: Path) -> None:
     done = artattack_says("run", "--dry-run", "--limit", "7", "--seed", "5", "--out", tmp_path / "out")
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
-    assert lines[:2] == ["clean", "style/stained-glass/quicknet_tiny"]
+    assert lines[:2] == ["clean", "style/stained-glass/quicknet_distilled"]
     assert lines[20] == "blend/waves as style/waves/quicknet_tiny"
     for part in (
         "seed 5",
@@ -140,7 +140,7 @@ def test_names_that_look_like_markup_are_printed_as_they_are(tmp_path: Path) -> 
     Image.new("RGB", (8, 8)).save(style)
     (tmp_path / "b.yaml").write_text(json.dumps({"attacks": [{"attack": "style", "style": style.name}]}))
     done = artattack_says("run", tmp_path / "b.yaml", "--dry-run")
-    assert f"style/{style}/quicknet_tiny" in done.stdout.splitlines()[1]
+    assert f"style/{style}/quicknet_distilled" in done.stdout.splitlines()[1]
 
 
 def one_line(done: Result) -> str:

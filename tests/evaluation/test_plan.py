@@ -145,6 +145,8 @@ def test_each_cell_names_those_that_must_be_done_before() -> None:
     entries += [{"attack": "noise", "like": "fgsm"}, {"attack": "random-backbone"}]
     planned = plan(*entries, batch_size=20, budgets={"l2": 1, "linf": 0.1})
     needs = {cell.variant.title: cell.needs for cell in planned.cells}
+    shrunk = plan(entries[1] | {"at_budgets": "shrunk"}, entries[-1], batch_size=20, budgets={"l2": 1})
+    needs_of_shrunk = {cell.variant.title: cell.needs for cell in shrunk.cells}
     first, style = "clean-0000", "style--waves--vgg16-0000"
     untrained = "random-backbone--waves--vgg16--as--style--waves--vgg16-0000"
     assert needs["clean"] == ()
@@ -152,10 +154,12 @@ def test_each_cell_names_those_that_must_be_done_before() -> None:
         assert needs[attack] == (first,), attack
     assert needs["noise as fgsm/vgg16"] == (first, "fgsm--vgg16-0000")
     assert needs["random-backbone/waves/vgg16 as style/waves/vgg16"] == (first, style)
-    assert needs["style/waves/vgg16 at l2=1"] == (first, style)
+    assert needs["style/waves/vgg16 at l2=1"] == (first,)  # painted inside
+    assert needs["random-backbone/waves/vgg16 at l2=1"] == (first,)
+    assert needs_of_shrunk["style/waves/vgg16 at l2=1"] == (first, style)
+    assert needs_of_shrunk["random-backbone/waves/vgg16 at l2=1"] == (first, untrained)
     assert needs["deepfool/vgg16 at l2=1"] == (first, "deepfool--vgg16-0000")
     assert needs["bim/vgg16 at l2=1"] == (first, "bim--vgg16-0000")  # which keeps to linf only
-    assert needs["random-backbone/waves/vgg16 at l2=1"] == (first, untrained)
     done: set[str] = set()
     for cell in planned.cells:
         assert set(cell.needs) <= done
