@@ -140,12 +140,14 @@ class _Climb:
         images = tf.TensorSpec((None, *estimator.input_shape), tf.float32)
         labels = tf.TensorSpec((None, estimator.nb_classes), tf.float32)
         size, seed = tf.TensorSpec((), tf.float32), tf.TensorSpec((), tf.int32)
-        self._compiled = tf.function(self._steps, input_signature=[images, labels, size, size, seed])
+        steps = tf.function(self._steps, input_signature=[images, labels, size, size, seed])
+        self._compiled = steps.get_concrete_function()
 
     def __call__(self, x: np.ndarray, labels: np.ndarray, eps: float, step: float, seed: int) -> np.ndarray:
         """Return the last iterates (N, H, W, 3) float32 from images x in [0, 1] and labels (N, K)."""
-        found = self._compiled(x, labels, np.float32(eps), np.float32(step), np.int32(seed % 2**31))
-        return np.asarray(found.numpy())
+        sizes = tf.constant(eps, tf.float32), tf.constant(step, tf.float32)
+        made = self._compiled(tf.constant(x), tf.constant(labels), *sizes, tf.constant(seed % 2**31, tf.int32))
+        return np.asarray(made.numpy())
 
     def _steps(self, original: tf.Tensor, labels: tf.Tensor, eps: tf.Tensor, length: tf.Tensor, seed: tf.Tensor) -> Any:
         options, sign = self._options, -1.0 if self._options.targeted else 1.0

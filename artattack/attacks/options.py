@@ -68,10 +68,19 @@ class StyleOptions(Section):
     guide_loss: Literal["margin", "cross-entropy"] = Field("margin", description="which loss that is")
     confidence: NonNegativeFloat = Field(1.0, description="logit margin at which the margin loss is content")
     temperature: PositiveFloat = Field(1.0, description="what guides' logits are divided by in that loss")
-    views: NonNegativeInt = Field(0, description="random resizes, shifts and noises the guides see at each step")
+    views: NonNegativeInt = Field(0, description="so many transformed copies the guides see at each step")
+    transforms: Transforms | None = Field(
+        None, description="what those are: eot, di, bsr, ssm, si, in their order; default: eot"
+    )
     target: str | None = Field(None, description="ImageNet class guides are led to; default: away from what they see")
     early_stop: bool = Field(False, description="stop an image once every guide is astray, at the least distance")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the convolutions, on a CPU")
+
+    @model_validator(mode="after")
+    def _with_views(self) -> Self:
+        if self.transforms and not self.views:
+            raise ValueError("transforms: says what views are, but `views` is 0")
+        return self
 
 
 class MomentumOptions(Section):
