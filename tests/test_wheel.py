@@ -63,7 +63,13 @@ def test_the_wheel_has_code_and_data_and_nothing_else(wheel: Path) -> None:
     assert len(styles) >= 6
     assert styles <= names
     page = [f"report/templates/report.{suffix}" for suffix in ("html", "css", "js")]
-    for name in ("py.typed", "models/weights/quicknet_tiny.h5", "_datasets/samples.csv", *page):
+    for name in (
+        "py.typed",
+        "models/weights/quicknet_tiny.h5",
+        "models/weights/quicknet_distilled.h5",
+        "_datasets/samples.csv",
+        *page,
+    ):
         assert f"artattack/{name}" in names
     assert len(list(csv.DictReader(classes.splitlines()))) == 1000
     assert {name.partition("/")[0] for name in names} == {"artattack", f"artattack-{artattack.__version__}.dist-info"}

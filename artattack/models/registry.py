@@ -14,7 +14,7 @@ import numpy as np
 
 from artattack.errors import ArtattackError, unknown
 from artattack.inputs.labels import IMAGENET, LabelSpace, class_index
-from artattack.models import keras_applications, larq_zoo, quicknet_tiny
+from artattack.models import bundled, keras_applications, larq_zoo
 from artattack.models.info import ModelInfo
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def _efficientnet_lite(variant: str, size: int) -> ModelInfo:
 _INFOS = {
     info.name: info
     for info in (
-        quicknet_tiny.NETWORK,
+        *bundled.NETWORKS,
         *(_efficientnet_lite(f"lite{k}", size) for k, size in enumerate((224, 240, 260))),
         *larq_zoo.NETWORKS,
         *keras_applications.NETWORKS,
@@ -155,7 +155,7 @@ def _load_registered(
 
     chosen = _chosen_weights(info, weights)
     expected = parse_preprocessing(info.preprocessing if preprocessing is None else preprocessing)
-    own_space = quicknet_tiny.label_space() if info.family == "bundled" else IMAGENET
+    own_space = bundled.label_space(info.name) if info.family == "bundled" else IMAGENET
     space = own_space if space is None else space
     fixed = chosen in ("imagenet", "bundled") or info.family == "efficientnet_lite"
     if fixed and len(space) != len(own_space):
@@ -220,7 +220,7 @@ def _builder(family: str) -> Any:
         from artattack.models import efficientnet_lite  # imports TensorFlow
 
         return lambda info, weights, classes: efficientnet_lite.build(info.source, weights)
-    return {"bundled": quicknet_tiny, "larq_zoo": larq_zoo, "keras_applications": keras_applications}[family].build
+    return {"bundled": bundled, "larq_zoo": larq_zoo, "keras_applications": keras_applications}[family].build
 
 
 def _download(info: ModelInfo, classes: int) -> Any:

@@ -583,10 +583,10 @@ AREAS: tuple[Column, ...] = (
 )
 
 CHECKS: tuple[Column, ...] = (
-    Column("check", "string", "", "what is checked"),
+    Column("check", "string", "", "what is checked", needed=True),
     Column("classifier", "string", "", "of whom"),
     Column("attack", "string", "", "the attack looked at; missing where there is none"),
-    Column("status", "string", "", "`pass`, `fail`, or `not run`: it does not apply, or broke down"),
+    Column("status", "string", "", "`pass`, `fail` or `not run`: it does not apply, or broke down"),
     Column("figures", "string", "", "the numbers; of a check that broke down, the error"),
     Column("meaning", "string", "", "what that shows, or what to do"),
 )

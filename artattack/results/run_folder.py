@@ -29,13 +29,13 @@ import pandas as pd
 from artattack.errors import ArtattackError
 from artattack.files import sha256_file, write_file
 from artattack.results.against_controls import judge_against_controls
-from artattack.results.columns import RECORD_COLUMNS
+from artattack.results.columns import CHECKS, RECORD_COLUMNS
 from artattack.results.curves import sum_up_curves
 from artattack.results.pairs import pair_attacks
 from artattack.results.plain_data import config_hash, differences, from_json, short_hash, to_json
 from artattack.results.records import read_records, records_frame
 from artattack.results.summary import read_summary, summarise
-from artattack.results.tables import to_csv
+from artattack.results.tables import read_table, to_csv
 from artattack.version import __version__
 
 _PACKAGES = (
@@ -156,7 +156,7 @@ class RunFolder:
     def checks(self) -> pd.DataFrame | None:
         """The sanity checks of the run, as `artattack check` has left them, or None."""
         path = self.path / "checks.csv"
-        return pd.read_csv(path, dtype="string") if path.exists() else None
+        return read_table(path, CHECKS) if path.exists() else None
 
     def done(self) -> set[str]:
         """Return the keys of the cells that are done; one whose file is cut short, or that failed, is to do again."""

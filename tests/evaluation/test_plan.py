@@ -221,6 +221,8 @@ def test_keys_are_unique_and_safe_whatever_the_names(names: list[str], styles: l
     ("keys", "attack", "message"),
     [
         ({"classifiers": "quicknet_tny"}, FGSM, r"classifiers: unknown model 'quicknet_tny'; did you mean 'quicknet_t"),
+        ({"classifiers": "quicknet_distilled"}, FGSM, "classifiers: model 'quicknet_distilled' is a backbone only"),
+        ({"style_judges": "vgg15"}, STYLE, "style_judges: unknown model 'vgg15'"),
         ({}, FGSM | {"source": "vgg15"}, r"attacks.0 \(fgsm\): unknown model 'vgg15'; did you mean"),
         ({}, STYLE | {"backbone": "vgg15"}, r"attacks.0 \(style\): unknown model 'vgg15'"),
         ({}, STYLE | {"guide": "a.h5", "name": "n"}, r"attacks.0 \(n\): model 'a.h5': no such file"),

@@ -53,14 +53,24 @@ def test_bundled_network() -> None:
     assert sum(bool(np.isin(kernel, (-1, 1)).all()) for kernel in kernels) == 16
 
 
-def test_bundled_weights_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from artattack.models import quicknet_tiny
+@pytest.mark.parametrize("name", ["quicknet_tiny", "quicknet_distilled"])
+def test_bundled_weights_are_checked(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from artattack.models import bundled
 
-    changed = tmp_path / "quicknet_tiny.h5"
-    changed.write_bytes(quicknet_tiny._WEIGHTS.read_bytes()[:-1] + b"x")
-    monkeypatch.setattr(quicknet_tiny, "_WEIGHTS", changed)
+    (tmp_path / f"{name}.h5").write_bytes((bundled._FOLDER / f"{name}.h5").read_bytes()[:-1] + b"x")
+    (tmp_path / "quicknet_tiny.wnids.txt").write_bytes((bundled._FOLDER / "quicknet_tiny.wnids.txt").read_bytes())
+    monkeypatch.setattr(bundled, "_FOLDER", tmp_path)
     with pytest.raises(ArtattackError, match="not the file that was bundled"):
-        load_model("quicknet_tiny")
+        load_model(name)
+
+
+def test_the_distilled_backbone_says_what_it_is() -> None:
+    model = load_model("quicknet_distilled")
+    assert (model.binary, model.input_size, model.classes) == (True, (224, 224), 1000)
+    info = next(info for info in model_infos() if info.name == "quicknet_distilled")
+    assert (info.classifies, info.distilled_from) == (False, "efficientnet_lite0")
+    kernels = [layer.get_weights()[0] for layer in model.network.layers if "quant_conv2d" in layer.name]
+    assert sum(bool(np.isin(kernel, (-1, 1)).all()) for kernel in kernels) == 16
 
 
 def test_random_weights_follow_from_the_seed_and_disturb_nobody() -> None:

@@ -272,6 +272,9 @@ def test_checks_are_shown_where_there_are_any(make_run: MakeRun, evil: str, tmp_
     pd.DataFrame([row]).to_csv(run.path / "checks.csv", index=False)
     page = Page(render(run))
     assert page.tables["check-results"][1] == list(row.values())
+    (run.path / "checks.csv").write_text("")
+    with pytest.raises(ArtattackError, match=r"checks\.csv: not a table of artattack"):
+        render(run)
 
 
 def test_untrained_networks_are_marked_loudly_everywhere(make_run: MakeRun, tmp_path: Path) -> None:

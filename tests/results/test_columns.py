@@ -82,6 +82,32 @@ def test_every_column_that_makes_a_file_the_table_it_is_is_needed() -> None:
     assert [column.name for column in SUMMARY if column.needed] == [*needed[1:9], "n"]
 
 
+def test_a_new_outcome_and_a_new_sum_are_each_an_entry_in_the_table() -> None:
+    code = """
+import numpy as np
+from artattack.results import columns
+
+lead = columns.Outcome(
+    "lead", "float64", "logits", "of the first class", compute=lambda s: s.at(s.logits_after, s.top_after)
+)
+columns.RECORDS += (lead,)
+columns.RECORD_COLUMNS["lead"] = "float64"
+columns.SUMMARY += (columns.Sum("flip_share", "float64", "", "x", compute=lambda g: g.yes("flip").mean()),)
+
+from artattack.evaluation.scoring import score_batch
+from artattack.results.records import records_frame
+from artattack.results.summary import summarise
+
+scored = score_batch(np.zeros((2, 3)), np.array([[1.0, 5.0, 2.0], [0.5, 0.0, 0.0]]), np.array([-1, -1]), None)
+assert [row["lead"] for row in scored] == [5.0, 0.5]
+rows = [row | {"image": str(i), "attack": "a", "classifier": "b"} for i, row in enumerate(scored)]
+assert records_frame(rows)["lead"].tolist() == [5.0, 0.5]
+assert summarise(records_frame(rows))["flip_share"].tolist() == [0.5]
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_new_distance_is_an_entry_in_one_file() -> None:
     code = """
 import numpy as np

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from artattack.results.statistics import (
     bootstrap_mean,
@@ -15,6 +16,7 @@ from artattack.results.statistics import (
     calibration_error,
     holm,
     mcnemar,
+    mcnemar_one_sided,
     newcombe,
     wilson,
 )
@@ -218,3 +220,15 @@ def test_calibration_error_by_hand() -> None:
     assert calibration_error([0.0], [True]) == 1
     assert calibration_error([0.3, 0.9], [True, False], bins=1) == pytest.approx(0.1)  # |0.5 - 0.6|
     assert math.isnan(calibration_error([], []))
+
+
+@pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (0, 5), (5, 0), (9, 2), (2, 9), (300, 340)])
+def test_one_sided_mcnemar_is_the_binomial_test(only_a: int, only_b: int) -> None:
+    found = mcnemar_one_sided(only_a, only_b)
+    total = only_a + only_b
+    assert found == pytest.approx(binomtest(only_a, total, alternative="greater").pvalue if total else 1.0)
+
+
+def test_one_sided_mcnemar_by_hand() -> None:
+    assert mcnemar_one_sided(9, 2) == pytest.approx((55 + 11 + 1) / 2048)
+    assert mcnemar_one_sided(0, 3) == 1
