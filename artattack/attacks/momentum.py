@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod, sqrt
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from art.estimators import BaseEstimator, LossGradientsMixin
 
 from artattack.attacks.options import MomentumOptions, parse_options_of
 from artattack.attacks.projection import project
-from artattack.attacks.transforms import transformed
+from artattack.attacks.transforms import each_transformed
 from artattack.errors import ArtattackError
 from artattack.models.estimator import ArtEstimator
 
@@ -34,7 +35,7 @@ class MomentumAttack(EvasionAttack):  # type: ignore[misc]
 
     Args:
         estimator: the source, as `artattack.models.estimator.to_estimator` gives it.
-        seed: of the transforms; what they draw is the same for all images.
+        seed: of what transforms draw for each image, unless `generate` is given seeds.
         batch_size: images attacked at once.
         options: the fields of `artattack.attacks.options.MomentumOptions`, where each is described; `eps` has no
             default.
@@ -73,20 +74,23 @@ class MomentumAttack(EvasionAttack):  # type: ignore[misc]
             raise ArtattackError(f"batch_size: a whole number above 0, not {self.batch_size!r}")
         _ = self.options
 
-    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
+    def generate(
+        self, x: np.ndarray, y: np.ndarray | None = None, *, seeds: Sequence[int] | None = None, **kwargs: Any
+    ) -> np.ndarray:
         """Return adversarial versions of images.
 
         Args:
             x: images (N, H, W, 3) in [0, 1], of the estimator's input shape.
             y: labels, one-hot (N, K) or indices (N,) of the source's outputs: what images are led away from, by default
                 what the source sees in them; where the attack is targeted, what they are led to, without a default.
+            seeds: one for each image, from 0 on, in the place of `seed`.
             kwargs: part of ART's contract; none is read.
 
         Returns:
             (N, H, W, 3) float32 in [0, 1].
 
         Raises:
-            ArtattackError: images or labels are not usable, or the source's gradients are not finite.
+            ArtattackError: images, labels or seeds are not usable, or the source's gradients are not finite.
         """
         x = np.asarray(x, np.float32)
         if x.shape[1:] != self.estimator.input_shape:
@@ -99,13 +103,16 @@ class MomentumAttack(EvasionAttack):  # type: ignore[misc]
             raise ArtattackError("images lie in [0, 1]; these do not")
         options = self.options
         labels = self._labels(x, y, options.targeted)
+        if seeds is not None and len(seeds) != len(x):
+            raise ArtattackError(f"seeds: one for each image is wanted, {len(x)}, not {len(seeds)}")
+        drawn = np.array([seed % 2**31 for seed in ([self.seed] * len(x) if seeds is None else seeds)], np.int32)
         program = options.model_copy(update={"eps": 1.0, "eps_step": None})  # one for balls of all radii
         if program not in self._climbs:
             self._climbs[program] = _Climb(self.estimator, program)
         climb = self._climbs[program]
         batches = (slice(i, i + self.batch_size) for i in range(0, len(x), self.batch_size))
         made: np.ndarray = np.concatenate(
-            [climb(x[b], labels[b], options.eps, options.step, self.seed) for b in batches]
+            [climb(x[b], labels[b], drawn[b], options.eps, options.step) for b in batches]
         )
         if not np.isfinite(made).all():
             raise ArtattackError(f"gradients of source '{self.estimator.artattack_model.name}' are not finite")
@@ -139,21 +146,21 @@ class _Climb:
         self._smooth = tf.constant(_gaussian(options.kernel)) if options.kernel else None
         images = tf.TensorSpec((None, *estimator.input_shape), tf.float32)
         labels = tf.TensorSpec((None, estimator.nb_classes), tf.float32)
-        size, seed = tf.TensorSpec((), tf.float32), tf.TensorSpec((), tf.int32)
-        steps = tf.function(self._steps, input_signature=[images, labels, size, size, seed])
-        self._compiled = steps.get_concrete_function()
+        seeds, size = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.float32)
+        self._compiled = tf.function(self._steps).get_concrete_function(images, labels, seeds, size, size)
 
-    def __call__(self, x: np.ndarray, labels: np.ndarray, eps: float, step: float, seed: int) -> np.ndarray:
-        """Return the last iterates (N, H, W, 3) float32 from images x in [0, 1] and labels (N, K)."""
+    def __call__(self, x: np.ndarray, labels: np.ndarray, seeds: np.ndarray, eps: float, step: float) -> np.ndarray:
+        """Return the last iterates (N, H, W, 3) float32 of images x in [0, 1], labels (N, K) and seeds (N,) int32."""
         sizes = tf.constant(eps, tf.float32), tf.constant(step, tf.float32)
-        made = self._compiled(tf.constant(x), tf.constant(labels), *sizes, tf.constant(seed % 2**31, tf.int32))
-        return np.asarray(made.numpy())
+        return np.asarray(self._compiled(tf.constant(x), tf.constant(labels), tf.constant(seeds), *sizes).numpy())
 
-    def _steps(self, original: tf.Tensor, labels: tf.Tensor, eps: tf.Tensor, length: tf.Tensor, seed: tf.Tensor) -> Any:
+    def _steps(
+        self, original: tf.Tensor, labels: tf.Tensor, seeds: tf.Tensor, eps: tf.Tensor, length: tf.Tensor
+    ) -> tf.Tensor:
         options, sign = self._options, -1.0 if self._options.targeted else 1.0
         x, momentum = original, tf.zeros_like(original)
         for step in tf.range(options.max_iter):
-            gradient = sign * self._gradient(self._ahead(x, momentum, length), labels, tf.stack([seed, step]))
+            gradient = sign * self._gradient(self._ahead(x, momentum, length), labels, seeds, step)
             if self._smooth is not None:
                 gradient = tf.nn.depthwise_conv2d(gradient, self._smooth, (1, 1, 1, 1), "SAME")
             size = tf.reduce_mean(tf.abs(gradient), (1, 2, 3), keepdims=True)
@@ -169,8 +176,8 @@ class _Climb:
             length /= sqrt(prod(self._estimator.input_shape))
         return x + length * self._options.decay * momentum
 
-    def _gradient(self, x: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Return the loss gradient (N, H, W, 3), the mean over the views of the step that a seed is of."""
+    def _gradient(self, x: tf.Tensor, labels: tf.Tensor, seeds: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        """Return the loss gradient (N, H, W, 3), the mean over the views of a step."""
         names = self._options.transforms
         if not names:
             return self._estimator.loss_gradient(x, labels)
@@ -178,7 +185,7 @@ class _Climb:
         for view in tf.range(self._options.views):
             with tf.GradientTape() as tape:
                 tape.watch(x)
-                seen = transformed(x, names, seed, view)
+                seen = each_transformed(x, names, seeds, step, view)
             total += tape.gradient(seen, x, self._estimator.loss_gradient(seen, labels))
         return total / float(self._options.views)
 

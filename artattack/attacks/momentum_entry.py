@@ -1,11 +1,11 @@
-"""The momentum attack in a benchmark file."""
+"""The momentum attack in a benchmark file: `mi-fgsm`, and with Nesterov's look-ahead `ni-fgsm`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from artattack.attacks.baseline_entry import other_classes
 from artattack.attacks.entries import Batch, Entry, Models, Perturbed, Variant
@@ -14,6 +14,7 @@ from artattack.attacks.rounding import round_within
 from artattack.validation import Names
 
 _BALLS = ("linf", "l2")
+_NESTEROV = "ni-fgsm"
 
 
 class MomentumEntry(Entry, MomentumOptions):
@@ -21,14 +22,22 @@ class MomentumEntry(Entry, MomentumOptions):
 
     kind: ClassVar[str] = "baseline"
     reads: ClassVar[str] = "gradients"
-    one_seed: ClassVar[bool] = True  # the steps of a batch are one program: its random choices are shared
 
     source: Names = Field(description="models whose gradients the attack reads")
 
     @classmethod
     def attacks(cls) -> tuple[str, ...]:
-        """Return its one word."""
-        return ("mi-fgsm",)
+        """Return its words."""
+        return "mi-fgsm", _NESTEROV
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_the_word_says(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("attack") != _NESTEROV:
+            return values
+        if values.get("nesterov", True) is not True:
+            raise ValueError(f"{_NESTEROV} is mi-fgsm with nesterov: true; without, say mi-fgsm")
+        return values | {"nesterov": True}
 
     @property
     def options(self) -> MomentumOptions:
@@ -74,9 +83,9 @@ class MomentumEntry(Entry, MomentumOptions):
 
     def _attacked(self, attack: Any, batch: Batch, options: MomentumOptions) -> Perturbed:
         """Attack images; the labels are the classes that the source sees in them, or others where it is targeted."""
-        attack.set_params(seed=batch.seeds[0], **options.model_dump())
+        attack.set_params(**options.model_dump())
         labels = attack.estimator.predict(batch.x).argmax(1)
         if options.targeted:
             labels = other_classes(labels, attack.estimator.nb_classes, batch.seeds)
-        made = attack.generate(batch.x, labels)
+        made = attack.generate(batch.x, labels, seeds=batch.seeds)
         return Perturbed(made, round_within(batch.x, made, options.ball), options.ball)

@@ -2,8 +2,8 @@
 
 A transform is a function of images (N, H, W, 3) float32 in [0, 1] and a seed (2,) int32 that returns images of the same
 shape, differentiable, inside `tf.function` as well. What it draws follows from the seed and is the same for all images,
-so that an image's result does not depend on those beside it. A new one is a function here, a line in `TRANSFORMS` and
-its name in `artattack.attacks.options.TRANSFORM_NAMES`.
+so that an image's result does not depend on those beside it; `each_transformed` gives each image a seed of its own. A
+new transform is a function here, a line in `TRANSFORMS` and its name in `artattack.attacks.options.TRANSFORM_NAMES`.
 
 StyLess (Liang & Xiao, CVPR 2023) is not among them: it mixes statistics within the source's layers, which no function
 of images can do.
@@ -164,6 +164,26 @@ def transformed(x: tf.Tensor, names: Sequence[str], seed: tf.Tensor, view: int |
     for place, name in enumerate(names):
         x = TRANSFORMS[name](x, seed + tf.stack([view + place * _SEEDS_OF_A_PLACE, 0]))
     return x
+
+
+def each_transformed(
+    x: tf.Tensor, names: Sequence[str], seeds: tf.Tensor, step: int | tf.Tensor, view: int | tf.Tensor = 0
+) -> tf.Tensor:
+    """Return a view of each image by a seed of its own: as `transformed`, image by image.
+
+    Args:
+        x: (N, H, W, 3) float32 in [0, 1].
+        names: in `TRANSFORMS`, in their order.
+        seeds: (N,) int32, of the images.
+        step: of the attack, counted from 0.
+        view: which of the step's views, likewise.
+    """
+
+    def one(image_and_seed: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        image, seed = image_and_seed
+        return transformed(image[tf.newaxis], names, tf.stack([seed, step]), view)[0]
+
+    return tf.map_fn(one, (x, seeds), fn_output_signature=tf.TensorSpec(x.shape[1:], x.dtype))
 
 
 def _shrinking(length: int, share: tf.Tensor, where: tf.Tensor) -> tf.Tensor:
