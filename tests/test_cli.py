@@ -86,7 +86,13 @@ def test_version() -> None:
         ("models", lambda: [info.name for info in model_infos()]),
         (
             "attacks",
-            lambda: ["style", "noise", "mi-fgsm", *(w for i in baseline_infos() for w in (i.name, i.art_class))],
+            lambda: [
+                "style",
+                "noise",
+                "mi-fgsm",
+                "ni-fgsm",
+                *(w for i in baseline_infos() for w in (i.name, i.art_class)),
+            ],
         ),
         ("styles", style_names),
         ("datasets", lambda: ["samples", "imagenet-sample"]),

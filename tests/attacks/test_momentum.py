@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
-from art.attacks.evasion import ProjectedGradientDescentNumpy
+from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescentNumpy
 from scipy.ndimage import correlate
 from scipy.stats import norm as normal
 
@@ -18,6 +18,7 @@ from artattack.models.estimator import ArtEstimator, to_estimator
 from artattack.models.model import Model, Preprocessing
 
 SIZE, CLASSES, EPS = 12, 4, 8 / 255
+SEEDS = (6, 2**31 + 6, 7)  # of the images; the second has the draws of the first
 X = np.random.default_rng(0).uniform(0.0, 1.0, (3, SIZE, SIZE, 3)).astype(np.float32)
 
 
@@ -49,11 +50,11 @@ def length(change: np.ndarray, norm: Any) -> np.ndarray:
 def by_numpy(estimator: ArtEstimator, y: np.ndarray, **options: Any) -> np.ndarray:
     """The papers' loops, in float64 but for the gradients."""
     given = {"norm": "inf", "max_iter": 10, "decay": 1.0, "nesterov": False, "kernel": 0, "targeted": False}
-    given |= {"transforms": None, "views": 1, "seed": 0, "eps": EPS} | options
+    given |= {"transforms": None, "views": 1, "eps": EPS} | options
     eps, infinite = given["eps"], given["norm"] == "inf"
     step = given.get("eps_step") or eps / given["max_iter"]
     out = []
-    for x, label in zip(X, y, strict=True):
+    for x, label, seed in zip(X, y, SEEDS, strict=True):
         now, momentum = x.astype(float), np.zeros(x.shape)
         for t in range(given["max_iter"]):
             root = 1 if infinite else np.sqrt(x.size)
@@ -62,7 +63,7 @@ def by_numpy(estimator: ArtEstimator, y: np.ndarray, **options: Any) -> np.ndarr
             for view in range(given["views"]):
                 with tf.GradientTape() as tape:
                     tape.watch(image := tf.constant(at[None], tf.float32))
-                    look = transformed(image, given["transforms"] or (), tf.constant([given["seed"], t]), view)
+                    look = transformed(image, given["transforms"] or (), tf.constant([seed % 2**31, t]), view)
                 upstream = estimator.loss_gradient(look.numpy(), np.array([label]))
                 gradient += tape.gradient(look, image, upstream)[0].numpy() / given["views"]
             if given["targeted"]:
@@ -94,7 +95,7 @@ LOOPS: list[dict[str, Any]] = [
     {"kernel": 7, "eps": 1.0, "norm": 2},
     {"targeted": True},
     {"transforms": ("si",), "views": 5},
-    {"transforms": ("di", "ssm"), "views": 2, "max_iter": 3, "seed": 6},
+    {"transforms": ("di", "ssm"), "views": 2, "max_iter": 3},
     {"transforms": ("bsr",), "max_iter": 3, "nesterov": True, "kernel": 3, "eps": 1.0, "norm": 2},
     {"transforms": ("eot",), "views": 3, "max_iter": 3},
 ]
@@ -103,7 +104,7 @@ LOOPS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("options", LOOPS, ids=str)
 def test_every_loop_against_numpy(estimator: ArtEstimator, seen: np.ndarray, options: dict[str, Any]) -> None:
     labels = (seen + 1) % CLASSES if options.get("targeted") else seen
-    found = MomentumAttack(estimator, **{"eps": EPS} | options).generate(X, labels)
+    found = MomentumAttack(estimator, **{"eps": EPS} | options).generate(X, labels, seeds=SEEDS)
     expected = by_numpy(estimator, labels, **options)
     wrong = np.abs(found - expected) > 1e-6
     assert wrong.sum() <= 1  # of 1296: a gradient that is 0 but for rounding has either sign
@@ -119,6 +120,34 @@ def test_plain_momentum_is_that_of_art(
     options = {"norm": norm, "eps": eps, "eps_step": step, "decay": decay, "max_iter": 6}
     expected = ProjectedGradientDescentNumpy(estimator, **options, verbose=False).generate(X)
     np.testing.assert_allclose(MomentumAttack(estimator, **options).generate(X), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("norm", "eps"), [("inf", EPS), ("inf", 0.3), (2, 1.0), (2, 4.0)])
+@pytest.mark.parametrize("targeted", [False, True])
+def test_one_step_is_arts_fast_gradient_method(estimator: ArtEstimator, norm: Any, eps: float, targeted: bool) -> None:
+    labels = np.array([0, 1, 2])
+    expected = FastGradientMethod(estimator, norm=norm, eps=eps, targeted=targeted).generate(X, labels)
+    found = MomentumAttack(estimator, norm=norm, eps=eps, targeted=targeted, max_iter=1).generate(X, labels)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("decay", [0.0, 1.0])
+def test_on_a_linear_model_it_goes_straight_to_the_edge(decay: float, nesterov: bool) -> None:
+    """Logits are w.x and -w.x, so gradients are -w or w times something: every step goes the same way."""
+    image = tf_keras.Input((SIZE, SIZE, 3))
+    network = tf_keras.Model(image, tf_keras.layers.Dense(2)(tf_keras.layers.Flatten()(image)))
+    w = np.random.default_rng(1).choice([-2.0, -1.0, 1.0, 2.0], (SIZE, SIZE, 3))
+    network.set_weights([np.stack([w.ravel(), -w.ravel()], 1) / 1000, np.zeros(2)])
+    preprocessing = Preprocessing((127.5,) * 3, (127.5,) * 3)
+    linear = to_estimator(Model("linear", "", "", False, network, (SIZE, SIZE), preprocessing, None, (), ()))
+    x, labels = 0.3 + 0.4 * X[:2], np.array([0, 1])
+    away = np.stack([-w, w])
+    options = {"decay": decay, "nesterov": nesterov, "max_iter": 4}
+    in_linf = MomentumAttack(linear, eps=EPS, **options).generate(x, labels)
+    np.testing.assert_allclose(in_linf, x + EPS * np.sign(away), atol=1e-6)
+    in_l2 = MomentumAttack(linear, eps=2.0, norm=2, **options).generate(x, labels)
+    np.testing.assert_allclose(in_l2, x + 2.0 * away / np.linalg.norm(w), atol=1e-5)
 
 
 # ---- options
@@ -264,12 +293,23 @@ def test_it_leads_away_from_what_is_seen_or_to_its_targets(estimator: ArtEstimat
 @pytest.mark.parametrize("transforms", [None, ("ssm",), ("bsr", "di")], ids=str)
 def test_an_image_depends_neither_on_its_neighbours_nor_on_its_place(estimator: ArtEstimator, transforms: Any) -> None:
     attack = MomentumAttack(estimator, eps=EPS, transforms=transforms, max_iter=4)
-    together = attack.generate(X)
+    together = attack.generate(X, seeds=SEEDS)
     for i in range(len(X)):
-        np.testing.assert_allclose(attack.generate(X[i : i + 1])[0], together[i], atol=1e-6)
-    np.testing.assert_allclose(attack.generate(X[::-1])[::-1], together, atol=1e-6)
+        np.testing.assert_allclose(attack.generate(X[i : i + 1], seeds=SEEDS[i : i + 1])[0], together[i], atol=1e-6)
+    np.testing.assert_allclose(attack.generate(X[::-1], seeds=SEEDS[::-1])[::-1], together, atol=1e-6)
     attack.set_params(batch_size=2)
-    np.testing.assert_allclose(attack.generate(X), together, atol=1e-6)
+    np.testing.assert_allclose(attack.generate(X, seeds=SEEDS), together, atol=1e-6)
+
+
+def test_each_image_has_its_own_seed(estimator: ArtEstimator) -> None:
+    attack = MomentumAttack(estimator, eps=EPS, transforms="ssm", max_iter=3, seed=7)
+    thrice = np.repeat(X[:1], 3, 0)
+    first, alike, other = attack.generate(thrice, seeds=SEEDS)
+    np.testing.assert_allclose(first, alike, atol=1e-6)
+    assert np.abs(first - other).max() > 1e-3
+    np.testing.assert_allclose(attack.generate(thrice), np.repeat(other[None], 3, 0), atol=1e-6)
+    with pytest.raises(ArtattackError, match="seeds: one for each image is wanted, 3, not 2"):
+        attack.generate(thrice, seeds=[1, 2])
 
 
 def test_a_seed_repeats_it_and_changes_nothing_without_transforms(estimator: ArtEstimator) -> None:

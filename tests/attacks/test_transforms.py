@@ -12,7 +12,7 @@ from scipy.ndimage import affine_transform
 
 from artattack.attacks import transforms
 from artattack.attacks.options import TRANSFORM_NAMES
-from artattack.attacks.transforms import TRANSFORMS, bsr, di, eot, ssm, transformed
+from artattack.attacks.transforms import TRANSFORMS, bsr, di, each_transformed, eot, ssm, transformed
 
 RNG = np.random.default_rng(0)
 HEIGHT, WIDTH = 16, 12
@@ -139,6 +139,18 @@ def test_diverse_inputs_against_scipy(seed: list[int]) -> None:
 def test_diverse_inputs_of_full_size_or_no_probability_are_the_images(seed: list[int]) -> None:
     np.testing.assert_array_equal(seen("di", seed, least=1.0), X)
     np.testing.assert_array_equal(seen("di", seed, probability=0.0), X)
+
+
+@every_seed
+def test_a_white_diverse_input_is_a_white_rectangle_of_the_drawn_size_on_black(seed: list[int]) -> None:
+    share = 0.5 + 0.5 * float(tf.random.stateless_uniform((4,), seed)[1])
+    out = seen("di", seed, np.ones((1, 40, 30, 3), np.float32), probability=1.0, least=0.5)[0, :, :, 0]
+    for side, line in ((40, out.max(1)), (30, out.max(0))):
+        white = np.flatnonzero(line > 1 - 1e-5)
+        assert abs(len(white) - share * side) < 2  # edges are grey
+        assert (np.diff(white) == 1).all()
+        assert (line > 1e-5).sum() <= len(white) + 2
+    np.testing.assert_allclose(out, np.outer(out.max(1), out.max(0)), atol=1e-5)
 
 
 def test_half_of_the_diverse_inputs_are_the_images() -> None:
@@ -280,3 +292,23 @@ def test_each_view_has_a_seed_of_its_own() -> None:
 
 def test_no_transforms_leave_the_image() -> None:
     np.testing.assert_array_equal(transformed(tf.constant(X), [], tf.constant([1, 1])), X)
+
+
+@pytest.mark.parametrize("names", [["di"], ["bsr", "ssm"], ["si"]], ids=str)
+def test_each_image_is_transformed_by_its_own_seed(names: list[str]) -> None:
+    seeds, step, view = tf.constant([4, 11]), tf.constant(2), tf.constant(1)
+    x, v = tf.constant(X), tf.constant(RNG.standard_normal(X.shape), tf.float32)
+
+    @tf.function
+    def together(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            out = each_transformed(x, names, seeds, step, view)
+        return out, tape.gradient(out, x, v)
+
+    for i, (out, gradient) in enumerate(zip(*together(x), strict=True)):
+        with tf.GradientTape() as tape:
+            tape.watch(one := x[i : i + 1])
+            alone = transformed(one, names, tf.stack([seeds[i], step]), view)
+        np.testing.assert_allclose(out, alone[0], atol=1e-5)
+        np.testing.assert_allclose(gradient, tape.gradient(alone, one, v[i : i + 1])[0], atol=1e-5)

@@ -73,6 +73,7 @@ def test_an_entry_is_a_baseline_with_a_variant_for_each_source() -> None:
         ({"norm": "l1"}, r"attacks\.0\.norm"),
         ({"kernel": 2}, "odd"),
         ({"views": 2}, "all alike"),
+        ({"attack": "ni-fgsm", "nesterov": False}, "without, say mi-fgsm"),
     ],
     ids=str,
 )
@@ -95,17 +96,26 @@ def test_records_and_files_are_those_of_the_attack(run: Runs, estimator: ArtEsti
     records, folder = run(MI | options | {"name": "ours"})
     rows = records[records["attack"] == "ours"]
     attack = MomentumAttack(estimator, **{k: v for k, v in (MI | options).items() if k not in ("attack", "source")})
-    attack.set_params(seed=int(rows["seed"].iloc[0]))
+    seeds = rows.drop_duplicates("image")["seed"].astype(int).tolist()
     x = load_images("samples", size=SIZE, limit=2).x
-    np.testing.assert_array_equal(images(folder, rows), quantize(attack.generate(x)))
+    np.testing.assert_array_equal(images(folder, rows), quantize(attack.generate(x, seeds=seeds)))
     assert set(rows["kind"]) == {"baseline"}
-    assert rows["seed"].nunique() == 1
+    assert len(set(seeds)) == 2
     assert (set(rows["eps_norm"]), set(rows["eps"]), rows["outside_eps"].any()) == ({"linf"}, {8 / 255}, False)
     assert rows["classifier_seen"].all()
     parameters = json.loads(rows["parameters"].iloc[0])
     assert parameters["transforms"] == ["ssm", "di"]
     assert parameters["eps"] == 8 / 255
     assert (parameters["norm"], parameters["targeted"]) == ("inf", False)
+
+
+def test_ni_fgsm_is_mi_fgsm_that_looks_ahead(run: Runs) -> None:
+    records, folder = run(MI, MI | {"attack": "ni-fgsm"}, MI | {"name": "ahead", "nesterov": True})
+    made = {name: images(folder, records[records["attack"] == name]) for name in ("mi-fgsm", "ni-fgsm", "ahead")}
+    np.testing.assert_array_equal(made["ni-fgsm"], made["ahead"])
+    assert np.abs(made["ni-fgsm"] - made["mi-fgsm"]).max() > 1 / 255
+    said = records[records["attack"] == "ni-fgsm"]["parameters"].iloc[0]
+    assert json.loads(said)["nesterov"] is True
 
 
 @pytest.mark.parametrize("free", [{}, {"norm": 2, "eps": 2.0, "eps_step": 1.0}], ids=["linf", "l2"])
@@ -147,8 +157,9 @@ def test_targeted_leads_to_another_class(run: Runs, estimator: ArtEstimator) -> 
     rows = records[records["attack"] == "mi-fgsm"]
     x = load_images("samples", size=SIZE, limit=2).x
     seen = estimator.predict(x).argmax(1)
-    offset = np.random.default_rng(int(rows["seed"].iloc[0])).integers(1, 200)
-    np.testing.assert_array_equal(estimator.predict(images(folder, rows)).argmax(1), (seen + offset) % 200)
+    seeds = rows.drop_duplicates("image")["seed"]
+    offsets = [np.random.default_rng(int(seed)).integers(1, 200) for seed in seeds]
+    np.testing.assert_array_equal(estimator.predict(images(folder, rows)).argmax(1), (seen + offsets) % 200)
 
 
 def test_an_image_does_not_depend_on_which_others_there_are(run: Runs) -> None:
