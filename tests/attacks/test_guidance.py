@@ -9,7 +9,7 @@ import tf_keras
 
 from artattack.attacks.guidance import Guidance, margin, rounded
 from artattack.attacks.options import StyleOptions
-from artattack.attacks.transforms import bsr, di, eot
+from artattack.attacks.transforms import bsr, di, eot, ssm
 from artattack.errors import ArtattackError
 from artattack.inputs.images import quantize
 from artattack.models.model import Model, Preprocessing
@@ -156,6 +156,19 @@ def test_transforms_follow_one_another_in_their_order() -> None:
     ):
         expected = np.maximum(0, margin(model.logits(seen), tf.constant([0, 0])).numpy() + 9)
         np.testing.assert_allclose(loss(model, x=x, views=1, transforms=names, confidence=9.0)[0], expected, rtol=1e-5)
+
+
+def test_several_guides_see_the_same_views() -> None:
+    x = quantize(RNG.random((2, 4, 4, 3)).astype(np.float32))
+    guides = [guide(), guide(-10.0)]
+    lost = []
+    for model in guides:
+        outputs = tf.constant(model.predict(ORIGINALS).argmax(1), tf.int32)
+        for view in range(2):
+            seen = ssm(tf.constant(x), SEED + tf.constant([view, 0]))
+            lost.append(np.maximum(0, margin(model.logits(seen), outputs).numpy() + 9))
+    values = loss(*guides, x=x, views=2, transforms=("ssm",), confidence=9.0)[0]
+    np.testing.assert_allclose(values, np.mean(lost, 0), rtol=1e-5)
 
 
 def test_target_that_a_guide_does_not_know() -> None:
