@@ -84,7 +84,16 @@ def test_version() -> None:
     ("command", "names"),
     [
         ("models", lambda: [info.name for info in model_infos()]),
-        ("attacks", lambda: ["style", "noise", *(w for i in baseline_infos() for w in (i.name, i.art_class))]),
+        (
+            "attacks",
+            lambda: [
+                "style",
+                "noise",
+                "mi-fgsm",
+                "ni-fgsm",
+                *(w for i in baseline_infos() for w in (i.name, i.art_class)),
+            ],
+        ),
         ("styles", style_names),
         ("datasets", lambda: ["samples", "imagenet-sample"]),
     ],

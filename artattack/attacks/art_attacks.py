@@ -120,7 +120,7 @@ _PYTORCH = "it runs on PyTorch only"
 _DETECTOR = "it attacks object detectors"
 _AUDIO = "it attacks speech recognisers"
 _REFUSED = {
-    "MomentumIterativeMethod": "ART has switched it off for TensorFlow; use pgd",
+    "MomentumIterativeMethod": "ART has switched it off for TensorFlow; use mi-fgsm",
     "FeatureAdversariesTensorFlowV2": "ART reads features of Sequential networks only; use style",
     "FeatureAdversariesNumpy": "ART reads features of Sequential networks only; use style",
     "AdversarialPatch": _PATCH,

@@ -73,7 +73,7 @@ class BaselineEntry(Entry):
         from artattack.attacks.baselines import bounded_by
 
         seen = attack.estimator.predict(batch.x).argmax(1)
-        targets = _other_classes(seen, attack.estimator.nb_classes, batch.seeds) if attack.targeted else None
+        targets = other_classes(seen, attack.estimator.nb_classes, batch.seeds) if attack.targeted else None
         made = attack.generate(batch.x, targets, seeds=batch.seeds)
         if not np.isfinite(made).all():
             raise ArtattackError(f"attack '{self.attack}' gave values that are not finite")
@@ -114,7 +114,7 @@ def _number_or_word(key: str, value: Any) -> Any:
     return value
 
 
-def _other_classes(seen: np.ndarray, classes: int, seeds: Sequence[int]) -> np.ndarray:
+def other_classes(seen: np.ndarray, classes: int, seeds: Sequence[int]) -> np.ndarray:
     """Draw for each image a class (N,) other than the one that is seen, each by its own seed."""
     draws = np.array([np.random.default_rng(seed).integers(1, classes) for seed in seeds])
     return np.asarray((seen + draws) % classes)

@@ -13,13 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from artattack.attacks.options import StyleOptions
+from artattack.attacks.transforms import transformed
 from artattack.errors import ArtattackError
 from artattack.inputs.labels import class_index, class_name
 from artattack.models.model import Model
 
-_SHRINK = 0.75  # of the image's side, the least that random views are resized to
-_SHIFT = 0.1  # of the image's side, the most that random views are shifted by
-_NOISE = 0.05  # standard deviation of random views' noise
 _LEVELS = np.arange(256, dtype=np.float32) / np.float32(255)  # the values that 8 bits can hold
 
 
@@ -30,7 +28,7 @@ class Guidance:
 
     Args:
         models: the guides; their losses are averaged.
-        options: of the style attack; loss, confidence, temperature, views and target are read.
+        options: of the style attack; loss, confidence, temperature, views, transforms and target are read.
 
     Raises:
         ArtattackError: a guide cannot see the target class.
@@ -53,13 +51,14 @@ class Guidance:
         Args:
             x: the images.
             references: from the method above.
-            seed: (2,) int32, of this step's random views.
+            seed: (2,) int32, of this step's views.
         """
         x = rounded(x)
         logits = [model.logits(x) for model in self._models]
         astray = [self._is_astray(values, outputs) for values, outputs in zip(logits, references, strict=True)]
         if self._options.views:
-            seen = [random_view(x, seed + tf.constant([view, 0])) for view in range(self._options.views)]
+            names = self._options.transforms or ("eot",)
+            seen = [transformed(x, names, seed, view) for view in range(self._options.views)]
             losses = [
                 self._loss(model.logits(view), outputs)
                 for model, outputs in zip(self._models, references, strict=True)
@@ -105,30 +104,6 @@ def rounded(x: tf.Tensor) -> tf.Tensor:
         return tf.gather(_LEVELS, levels), lambda upstream: upstream
 
     return straight_through(x)
-
-
-def random_view(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Return images (N, H, W, 3) shrunk, shifted and with noise at random, the same for all, of the same shape.
-
-    Expectation over transformations (Athalye et al., ICML 2018). What is shrunk lies on grey.
-    """
-    height, width = x.shape[1:3]
-    choice = tf.random.stateless_uniform((3,), seed)
-    side = 1.0 - (1.0 - _SHRINK) * choice[0]
-    offset = (2.0 * choice[1:] - 1.0) * _SHIFT + (1.0 - side) / 2.0
-    # One row of a projective transform: output pixel p shows input pixel (p - offset) / side.
-    right, down = -offset[1] * width / side, -offset[0] * height / side
-    transform = tf.stack([1.0 / side, 0.0, right, 0.0, 1.0 / side, down, 0.0, 0.0])
-    shrunk = tf.raw_ops.ImageProjectiveTransformV3(
-        images=x - 0.5,
-        transforms=tf.broadcast_to(transform, (1, 8)),
-        output_shape=(height, width),
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="CONSTANT",
-    )
-    noise = tf.random.stateless_normal(x.shape[1:], seed, stddev=_NOISE)
-    return tf.clip_by_value(shrunk + 0.5 + noise, 0.0, 1.0)
 
 
 def _output(model: Model, target: str) -> int:

@@ -1,14 +1,43 @@
-"""Options of the style attack; the same names in Python, benchmark files and on the command line."""
+"""Options of our own attacks; the same names in Python, benchmark files and on the command line."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from artattack.errors import ArtattackError
-from artattack.validation import DistanceOrNone, Names, Numbers, Section, explain
+from artattack.errors import ArtattackError, unknown
+from artattack.validation import DistanceOrNone, Names, Number, Numbers, Section, check_distance, explain
+
+TRANSFORM_NAMES = ("eot", "di", "bsr", "ssm", "si")  # of artattack.attacks.transforms, which loads TensorFlow
+
+
+def _known_transforms(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name not in TRANSFORM_NAMES:
+            raise unknown("transform", name, TRANSFORM_NAMES)
+    return names
+
+
+def _norm(value: Any) -> Any:
+    return "inf" if value == math.inf else 2 if value == 2 else value
+
+
+Transforms = Annotated[Names, AfterValidator(_known_transforms)]
+Norm = Annotated[Literal["inf", 2], BeforeValidator(_norm)]
 
 
 class StyleOptions(Section):
@@ -45,19 +74,87 @@ class StyleOptions(Section):
     guide_loss: Literal["margin", "cross-entropy"] = Field("margin", description="which loss that is")
     confidence: NonNegativeFloat = Field(1.0, description="logit margin at which the margin loss is content")
     temperature: PositiveFloat = Field(1.0, description="what guides' logits are divided by in that loss")
-    views: NonNegativeInt = Field(0, description="random resizes, shifts and noises the guides see at each step")
+    views: NonNegativeInt = Field(0, description="so many transformed copies the guides see at each step")
+    transforms: Transforms | None = Field(
+        None, description="what those are: eot, di, bsr, ssm, si, in their order; default: eot"
+    )
     target: str | None = Field(None, description="ImageNet class guides are led to; default: away from what they see")
     early_stop: bool = Field(False, description="stop an image once every guide is astray, at the least distance")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the convolutions, on a CPU")
 
+    @model_validator(mode="after")
+    def _with_views(self) -> Self:
+        if self.transforms and not self.views:
+            raise ValueError("transforms: says what views are, but `views` is 0")
+        return self
+
+
+class MomentumOptions(Section):
+    """Options of the momentum attack; all but `eps` have the value of the paper (Dong et al., CVPR 2018)."""
+
+    eps: Number = Field(gt=0, description="radius of the ball images stay in, such as 8/255")
+    norm: Norm = Field("inf", description="of that ball: inf or 2")
+    eps_step: Number | None = Field(None, gt=0, description="length of a step, in that norm; default: eps / max_iter")
+    max_iter: PositiveInt = Field(10, description="steps")
+    decay: NonNegativeFloat = Field(1.0, description="what momentum is multiplied by at each step; 0 is none")
+    nesterov: bool = Field(False, description="gradients are taken where momentum leads to (NI-FGSM)")
+    transforms: Transforms | None = Field(None, description="the source sees: eot, di, bsr, ssm, si, in their order")
+    views: PositiveInt = Field(1, description="so many transformed copies at each step; their gradients are averaged")
+    kernel: NonNegativeInt = Field(
+        0, description="side of the Gaussian that smooths gradients (TI-FGSM, 15); 0 is none"
+    )
+    targeted: bool = Field(False, description="towards other classes, instead of away from those seen")
+
+    @field_validator("kernel")
+    @classmethod
+    def _with_a_centre(cls, kernel: int) -> int:
+        if kernel == 1 or (kernel and kernel % 2 == 0):
+            raise ValueError(f"a kernel smooths from a side of 3 on, and has a centre if that is odd, not {kernel}")
+        return kernel
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        check_distance(self.ball)
+        if self.views > 1 and not self.transforms:
+            raise ValueError(f"views: {self.views} copies without `transforms` are all alike")
+        return self
+
+    @property
+    def ball(self) -> tuple[str, float]:
+        """The ball, a distance and its radius."""
+        return "linf" if self.norm == "inf" else "l2", self.eps
+
+    @property
+    def step(self) -> float:
+        """The length of a step."""
+        return self.eps / self.max_iter if self.eps_step is None else self.eps_step
+
+    def within(self, ball: tuple[str, float]) -> Self:
+        """Return the options for another ball, `linf` or `l2` and its radius; a step given keeps its share of it."""
+        distance, radius = ball
+        step = None if self.eps_step is None else self.eps_step / self.eps * radius
+        return self.model_copy(update={"norm": "inf" if distance == "linf" else 2, "eps": radius, "eps_step": step})
+
+
+_Options = TypeVar("_Options", bound=Section)
+
 
 def parse_options(values: dict[str, Any]) -> StyleOptions:
-    """Validate options of the style attack given as plain data.
+    """Validate options of the style attack given as plain data; errors as in `parse_options_of`."""
+    return parse_options_of(StyleOptions, values)
+
+
+def parse_options_of(attack: type[_Options], values: dict[str, Any]) -> _Options:
+    """Validate options given as plain data.
+
+    Args:
+        attack: which attack's: one of the classes above.
+        values: the options, by name.
 
     Raises:
         ArtattackError: something in them is wrong; one line for the first mistakes.
     """
     try:
-        return StyleOptions.model_validate(values)
+        return attack.model_validate(values)
     except ValidationError as error:
-        raise ArtattackError(explain(error, lambda path: (".".join(map(str, path)), StyleOptions))) from error
+        raise ArtattackError(explain(error, lambda path: (".".join(map(str, path)), attack))) from error

@@ -5,10 +5,11 @@ from __future__ import annotations
 from artattack.attacks.baseline_entry import BaselineEntry
 from artattack.attacks.controls import ControlEntry
 from artattack.attacks.entries import Entry
+from artattack.attacks.momentum_entry import MomentumEntry
 from artattack.attacks.random_backbone import RandomBackboneEntry
 from artattack.attacks.style_entry import StyleEntry
 
-ENTRIES: tuple[type[Entry], ...] = (StyleEntry, ControlEntry, RandomBackboneEntry, BaselineEntry)
+ENTRIES: tuple[type[Entry], ...] = (StyleEntry, MomentumEntry, ControlEntry, RandomBackboneEntry, BaselineEntry)
 
 
 def own_attacks() -> dict[str, type[Entry]]:

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
-from scipy.ndimage import affine_transform
 
-from artattack.attacks import guidance
-from artattack.attacks.guidance import Guidance, margin, random_view, rounded
+from artattack.attacks.guidance import Guidance, margin, rounded
 from artattack.attacks.options import StyleOptions
+from artattack.attacks.transforms import bsr, di, eot, ssm
 from artattack.errors import ArtattackError
 from artattack.inputs.images import quantize
 from artattack.models.model import Model, Preprocessing
@@ -130,7 +129,7 @@ def test_loss_is_the_mean_over_views_and_the_decision_is_without_them() -> None:
     model = guide()
     lost = []
     for view in range(3):
-        seen = random_view(tf.constant(x), SEED + tf.constant([view, 0]))
+        seen = eot(tf.constant(x), SEED + tf.constant([view, 0]))
         lost.append(np.maximum(0, margin(model.logits(seen), tf.constant([0, 0])).numpy() + 9))
     values, astray = loss(model, x=x, views=3, confidence=9.0)
     np.testing.assert_allclose(values, np.mean(lost, 0), rtol=1e-5)
@@ -138,41 +137,38 @@ def test_loss_is_the_mean_over_views_and_the_decision_is_without_them() -> None:
     assert np.abs(values - loss(model, x=x, confidence=9.0)[0]).max() > 0.01
 
 
-def test_random_views_follow_from_their_seed_and_are_the_same_for_all_images() -> None:
-    x = tf.constant(np.repeat(RNG.random((1, 16, 12, 3)), 2, 0), tf.float32)
-    first, again, other = (random_view(x, tf.constant(seed)) for seed in ([1, 2], [1, 2], [1, 3]))
-    assert first.shape == x.shape
-    np.testing.assert_array_equal(first, again)
-    np.testing.assert_array_equal(first[0], first[1])
-    assert np.abs(first - other).max() > 0.01
-    assert 0 <= float(tf.reduce_min(first)) <= float(tf.reduce_max(first)) <= 1
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_views_are_what_the_transforms_say_by_hand(temperature: float) -> None:
+    # Five views in turn are the images over 1, 2, 4, 8 and 16; class 0 leads by 2 and lags by 4, over as much.
+    over = 2.0 ** np.arange(5) * temperature
+    expected = [np.maximum(0, 2 / over + 1).mean(), np.maximum(0, -4 / over + 1).mean()]
+    values, astray = loss(views=5, transforms=("si",), temperature=temperature)
+    np.testing.assert_allclose(values, expected, rtol=1e-5)
+    np.testing.assert_array_equal(astray, [False, True])
 
 
-@pytest.mark.parametrize("seed", [[1, 2], [5, 0], [7, 7]])
-def test_random_view_against_scipy(seed: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    height, width = 16, 12
-    x = RNG.random((2, height, width, 3)).astype(np.float32)
-    share, down, right = tf.random.stateless_uniform((3,), seed).numpy()
-    side = 1 - 0.25 * share  # of the image's side
-    corner = np.array([((1 - side) / 2 + (0.2 * down - 0.1)) * height, ((1 - side) / 2 + (0.2 * right - 0.1)) * width])
-    expected = np.stack(
-        [
-            affine_transform(x[n, :, :, c], np.eye(2) / side, -corner / side, order=1, mode="grid-constant", cval=0.5)
-            for n in range(2)
-            for c in range(3)
-        ],
-        -1,
-    )
-    expected = expected.reshape(height, width, 2, 3).transpose(2, 0, 1, 3)
-    monkeypatch.setattr(guidance, "_NOISE", 0.0)
-    np.testing.assert_allclose(random_view(tf.constant(x), tf.constant(seed)), expected, atol=1e-4)
+def test_transforms_follow_one_another_in_their_order() -> None:
+    x = quantize(RNG.random((2, 4, 4, 3)).astype(np.float32))
+    model, second = guide(), SEED + tf.constant([2**24, 0])
+    for names, seen in (
+        (("bsr", "di"), di(bsr(tf.constant(x), SEED), second)),
+        (("di", "bsr"), bsr(di(tf.constant(x), SEED), second)),
+    ):
+        expected = np.maximum(0, margin(model.logits(seen), tf.constant([0, 0])).numpy() + 9)
+        np.testing.assert_allclose(loss(model, x=x, views=1, transforms=names, confidence=9.0)[0], expected, rtol=1e-5)
 
 
-def test_views_noise_is_white_and_of_its_size() -> None:
-    grey = tf.fill((1, 64, 64, 3), 0.5)
-    noise = random_view(grey, SEED).numpy() - 0.5
-    assert noise.std() == pytest.approx(0.05, rel=0.05)
-    assert abs(noise.mean()) < 0.002
+def test_several_guides_see_the_same_views() -> None:
+    x = quantize(RNG.random((2, 4, 4, 3)).astype(np.float32))
+    guides = [guide(), guide(-10.0)]
+    lost = []
+    for model in guides:
+        outputs = tf.constant(model.predict(ORIGINALS).argmax(1), tf.int32)
+        for view in range(2):
+            seen = ssm(tf.constant(x), SEED + tf.constant([view, 0]))
+            lost.append(np.maximum(0, margin(model.logits(seen), outputs).numpy() + 9))
+    values = loss(*guides, x=x, views=2, transforms=("ssm",), confidence=9.0)[0]
+    np.testing.assert_allclose(values, np.mean(lost, 0), rtol=1e-5)
 
 
 def test_target_that_a_guide_does_not_know() -> None:

@@ -254,6 +254,17 @@ def test_guide_option_counts(estimator: ArtEstimator, paint: Paint, options: dic
     assert np.abs(paint(**guided, **options) - paint(**guided)).max() > 1e-3
 
 
+@pytest.mark.parametrize("name", ["di", "bsr", "ssm", "si"])
+def test_transforms_of_views_count(estimator: ArtEstimator, paint: Paint, name: str) -> None:
+    guided = {"guides": (estimator,), "guide_weight": 10.0, "views": 2, **STYLE_ONLY}
+    assert np.abs(paint(**guided, transforms=(name,)) - paint(**guided)).max() > 1e-3
+
+
+def test_views_are_random_views_unless_transforms_are_named(estimator: ArtEstimator, paint: Paint) -> None:
+    guided = {"guides": (estimator,), "guide_weight": 10.0, "views": 2, **STYLE_ONLY}
+    np.testing.assert_array_equal(paint(**guided, transforms=("eot",)), paint(**guided))
+
+
 def test_lbfgs_leads_guides_astray(model: Model, estimator: ArtEstimator, images: np.ndarray, paint: Paint) -> None:
     out = paint(guides=(estimator,), optimizer="lbfgs", **GUIDED | {"confidence": 1.0})
     assert (model.predict(quantize(out)).argmax(1) != model.predict(images).argmax(1)).all()
@@ -279,6 +290,8 @@ def test_lbfgs_leads_guides_astray(model: Model, estimator: ArtEstimator, images
         ({"early_stop": True}, "no guide"),
         ({"target": "tench"}, "no guide"),
         ({"views": 2}, "no guide"),
+        ({"transforms": "di"}, "says what views are, but `views` is 0"),
+        ({"transforms": "dii", "views": 2}, "did you mean 'di'"),
         ({"style_weight": 0.0, "content_weight": 0.0}, "nothing to do"),
         ({"optimizer": "lbfgs", "jitter": 3}, "line search"),
         ({"optimizer": "lbfgs", "budget": "l2=1"}, "budget l2"),
