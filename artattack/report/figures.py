@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from artattack.distances import DISTANCES
-from artattack.report.tables import untrained
+from artattack.report.tables import attacks_then_controls, untrained
 from artattack.results.records import (
     CONTROL,
     RANDOM,
@@ -90,9 +90,7 @@ def flip_rates(run: RunFolder) -> Dots:
     rows = perturbed_of(at_own_distance(run.summary))
     rows = rows[rows["flip_rate"].notna()]
     rows = rows.assign(label=variant_labels(rows), attack_label=attack_labels(rows), control=rows["kind"] == CONTROL)
-    rows["of"] = rows["matched_to"].fillna(rows["label"])
-    order = {name: n for n, name in enumerate(rows["of"].drop_duplicates())}
-    rows = rows.sort_values("of", key=lambda names: names.map(order), kind="stable")
+    rows = attacks_then_controls(rows)
     lines = rows.drop_duplicates("label").set_index("label")
     loud = untrained(run)
     series: dict[str, list[Point | None]] = {}

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import pandas as pd
 
-from artattack.report.tables import Cell, Row, clean_error, labelled, rate, untrained
-from artattack.results.against_controls import verdicts_in_words
-from artattack.results.records import at_own_distance, kind_in_words, perturbed_of
+from artattack.report.tables import Cell, Row, attacks_then_controls, clean_error, labelled, rate, untrained
+from artattack.results.records import CONTROL, at_own_distance, attacks_of, kind_in_words, perturbed_of, variant_labels
 from artattack.results.run_folder import RunFolder
 
 
+Strongest = dict[str, tuple[str, Cell] | None]  # of each kind, in words: what flips most and its flip rate
+
+
 class KeyFigures(NamedTuple):
-    """The key figures of a classifier: how it does on untouched images, and what flips it most."""
+    """The key figures of a classifier.
+
+    Attributes:
+        classifier: its name.
+        classes, images: how many it chose among, and how many it saw.
+        clean_error: how it does on untouched images.
+        strongest: what flips it most, of controls and of attacks that did not read it; where the run does not tell
+            which attacks did, of all.
+        white_box: what flips it most of the attacks that read it.
+    """
 
     classifier: str
     classes: str
     images: str
     clean_error: Cell
-    strongest: dict[str, tuple[str, Cell] | None]
+    strongest: Strongest
+    white_box: Strongest
 
 
 def key_figures(run: RunFolder) -> list[KeyFigures]:
@@ -28,22 +40,44 @@ def key_figures(run: RunFolder) -> list[KeyFigures]:
     summary = labelled(at_own_distance(run.summary))
     summary = summary[summary["classifier"].notna()]
     marked = untrained(run)
-    kinds = perturbed_of(summary)["kind"].unique()
+    told = summary["classifier_seen"].notna().any()  # runs of earlier versions do not say who was read
+    kinds = {kind: kind_in_words(kind) for kind in perturbed_of(summary)["kind"].unique()}
+    unread = {kind: words + " that did not read it" * (told and kind != CONTROL) for kind, words in kinds.items()}
     found = []
     for classifier, rows in summary.groupby("classifier", sort=False):
         first = _most(rows, "n")
-        strongest: dict[str, tuple[str, Cell] | None] = {}
-        for kind in kinds:
-            name = kind_in_words(kind)
-            of_kind = rows[(rows["kind"] == kind) & rows["flip_rate"].notna()]
-            strongest[name] = None
-            if len(of_kind):
-                best = _most(of_kind, "flip_rate")
-                cell = rate(best, "flip_rate", "flips")
-                strongest[name] = str(best["label"]), cell._replace(untrained=best["label"] in marked)
-        classes: str = "" if pd.isna(first["classes"]) else str(first["classes"])
-        found.append(KeyFigures(str(classifier), classes, str(first["n"]), clean_error(first), strongest))
+        read = rows["classifier_seen"].fillna(False)
+        found.append(
+            KeyFigures(
+                str(classifier),
+                "" if pd.isna(first["classes"]) else str(first["classes"]),
+                str(first["n"]),
+                clean_error(first),
+                _strongest(rows[~read], unread, marked),
+                _strongest(attacks_of(rows[read]), kinds, marked),
+            )
+        )
     return found
+
+
+def _strongest(rows: pd.DataFrame, kinds: Mapping[str, str], marked: Collection[str]) -> Strongest:
+    """Return of each kind what flips most, None where there is nothing of it; no kinds at all without rows.
+
+    Args:
+        rows: of the summary, of one classifier.
+        kinds: from a kind to the words for it.
+        marked: names of untrained networks.
+    """
+    strongest: Strongest = {}
+    for kind, words in kinds.items() if len(rows) else ():
+        of_kind = rows[(rows["kind"] == kind) & rows["flip_rate"].notna()]
+        strongest[words] = None
+        if len(of_kind):
+            best = _most(of_kind, "flip_rate")
+            strongest[words] = str(best["label"]), rate(best, "flip_rate", "flips")._replace(
+                untrained=best["label"] in marked
+            )
+    return strongest
 
 
 def _most(rows: pd.DataFrame, column: str) -> Row:
@@ -75,11 +109,17 @@ def _sentence(parts: list[str]) -> str:
     return text and f"{text[0].upper()}{text[1:]}."
 
 
-class Verdicts(NamedTuple):
-    """Whether attacks beat their controls: how many do, and each in words, by verdict."""
+def recognised_styles(run: RunFolder) -> pd.DataFrame:
+    """Return how often styles are recognised: rows of the summary, each style attack followed by its controls.
 
-    counts: str
-    groups: dict[str, list[str]]
+    Returns:
+        At their own distance, one of each; its name is in the column `label`, and who recognises styles, or why
+        nobody does, in `style_judge`. Empty where the run does not tell.
+    """
+    records = run.records
+    judges = records.assign(label=variant_labels(records)).dropna(subset="style_judge").drop_duplicates("label")
+    rows = attacks_then_controls(labelled(perturbed_of(at_own_distance(run.summary))))
+    return rows.drop_duplicates("label").merge(judges[["label", "style_judge"]], on="label")
 
 
 _VERDICTS = {
@@ -88,17 +128,24 @@ _VERDICTS = {
     "worse": "with fewer flips than some control",
     "no control": "without a control at the same distance",
 }
+_CASES = {"unseen": " where the attack did not read the classifier", "seen": " where it did", "": ""}
 
 
-def against_controls(controls: pd.DataFrame) -> Verdicts:
-    """Say of the rows of `judge_against_controls` whether attacks beat their controls."""
-    groups = {
-        words: list(verdicts_in_words(rows))
-        for verdict, words in _VERDICTS.items()
-        if len(rows := controls[controls["verdict"] == verdict])
-    }
-    counts = ", ".join(f"{len(lines)} {words}" for words, lines in groups.items())
-    return Verdicts(f"of {len(controls)} cases, {counts}." if counts else "", groups)
+def count_verdicts(controls: pd.DataFrame) -> str:
+    """Say in one sentence how often attacks beat their controls; of nothing, say nothing.
+
+    Args:
+        controls: rows of `judge_against_controls` with the column `seen`, as `artattack.report.tables.with_seen`
+            gives it. Where the attack did not read the classifier comes first.
+    """
+    parts = []
+    for seen, where in _CASES.items():
+        verdicts = controls.loc[controls["seen"].fillna("") == seen, "verdict"].value_counts()
+        counts = [f"{verdicts[verdict]} {words}" for verdict, words in _VERDICTS.items() if verdict in verdicts]
+        if counts:
+            cases = verdicts.sum()
+            parts.append(f"of {cases} case{'s' * (cases != 1)}{where}, {', '.join(counts)}")
+    return _sentence(parts)
 
 
 class Skipped(NamedTuple):

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
-from artattack.errors import ArtattackError
-from artattack.inputs.images import read_image
+from artattack.report.pictures import best_guess, data_uri, distances, original_file, read_pair, text
 from artattack.results.records import CONTROL, at_own_distance, perturbed_of, variant_labels
 from artattack.results.run_folder import RunFolder
 
@@ -103,27 +99,23 @@ def _shares(labels: list[Any], limit: int) -> dict[Any, int]:
 
 def _picture(run: RunFolder, label: str, rows: pd.DataFrame, files: dict[str, str]) -> Picture | None:
     """Return one picture and add its files, or return None where they are gone."""
-    first = rows.iloc[0]
-    source = f"images/original/{first['image']}.png"
-    try:
-        original, perturbed = read_image(run.path / source), read_image(run.path / str(first["file"]))
-    except ArtattackError:
+    first = rows.iloc[0].to_dict()
+    pair = read_pair(run, first)
+    if pair is None:
         return None
-    if original.shape != perturbed.shape:
-        return None
-    factor, change = amplified(original, perturbed)
-    keys = source, str(first["file"]), f"change {first['file']}"
-    for key, pixels in zip(keys, (original, perturbed, change), strict=True):
+    factor, change = amplified(*pair)
+    keys = original_file(first), str(first["file"]), f"change {first['file']}"
+    for key, pixels in zip(keys, (*pair, change), strict=True):
         if key not in files:
-            files[key] = _uri(pixels)
+            files[key] = data_uri(pixels, _SIDE, _QUALITY)
     return Picture(
         str(first["image"]),
-        _text(first["true_name"]),
+        text(first["true_name"]),
         label,
         str(first["kind"]),
         *keys,
         factor,
-        f"L2 {first['l2']:.1f}, Linf {first['linf']:.3f}, SSIM {first['ssim']:.2f}",
+        distances(first),
         [_seen_by(row) for row in rows.to_dict("records")],
     )
 
@@ -142,20 +134,7 @@ def amplified(original: np.ndarray, perturbed: np.ndarray) -> tuple[int, np.ndar
 def _seen_by(row: dict[Any, Any]) -> SeenBy:
     outcomes = ("success", "flip")  # a success is a flip, and says more
     outcome = next((name for name in outcomes if pd.notna(row[name]) and row[name]), "")
-    before, after = (
-        f"{_text(row[f'top1_name_{when}'])} {row[f'top1_confidence_{when}']:.0%}" for when in ("before", "after")
+    untrained = text(row["classifier_weights"]) == "random"
+    return SeenBy(
+        text(row["classifier"]), untrained, best_guess(row, "before"), best_guess(row, "after"), outcome
     )
-    untrained = _text(row["classifier_weights"]) == "random"
-    return SeenBy(_text(row["classifier"]), untrained, before, after, outcome)
-
-
-def _text(value: Any) -> str:
-    return "" if pd.isna(value) else str(value)
-
-
-def _uri(pixels: np.ndarray) -> str:
-    image = Image.fromarray(pixels)
-    image.thumbnail((_SIDE, _SIDE))
-    file = io.BytesIO()
-    image.save(file, "webp", quality=_QUALITY)
-    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()

@@ -155,6 +155,7 @@ SUMMARY_FIELDS = (
 CONTROL_FIELDS = (
     words("attack", "ATTACK/STYLE/SOURCE", "variant", named=True),
     _CLASSIFIER,
+    words("seen", "did the attack read this classifier (white box), or has it never seen it", "seen", only_if_any=True),
     words("verdict", "does the attack beat every control, or is it worse than some", "verdict"),
     number("controls", "at the same distance that count", "controls", "d"),
     number("n", "images scored under both the attack and the deciding control", "n", "d"),
@@ -166,6 +167,12 @@ CONTROL_FIELDS = (
     number("attack only", "images flipped by the attack and not by the control", "only_variant", "d"),
     number("control only", "images flipped by the control and not by the attack", "only_control", "d"),
     words("left out", "controls scored on too few of the attack's images to count", "left_out", only_if_any=True),
+)
+STYLE_FIELDS = (
+    words("attack or control", "ATTACK/STYLE/SOURCE; a control names the attack whose distance it copies", "label", named=True),
+    rates("recognised", "as its style; a control's is that of what it copies", "style_identified_rate", "styles_identified", "styles_judged"),
+    number("guessing", "how often guessing is right", "style_chance", ".0%"),
+    words("by", "a network that the attack did not read", "style_judge"),
 )
 PAIR_FIELDS = (
     _CLASSIFIER,
@@ -245,3 +252,20 @@ def labelled(table: pd.DataFrame) -> pd.DataFrame:
     if "classifier_seen" in table:
         named["seen"] = table["classifier_seen"].map({True: "seen", False: "unseen"}).astype("string")
     return named
+
+
+def attacks_then_controls(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of a `labelled` summary in the order of the attacks, each followed by the controls that copy it."""
+    of = rows["matched_to"].fillna(rows["label"])
+    order = {name: n for n, name in enumerate(of.drop_duplicates())}
+    return rows.iloc[of.map(order).argsort(kind="stable")]
+
+
+def with_seen(controls: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
+    """Return what `judge_against_controls` says with `seen` or `unseen`, as `labelled` names it, in a column `seen`.
+
+    Classifiers that the attack did not read come first; where the run does not tell, the order stays.
+    """
+    seen = labelled(summary).rename(columns={"label": "variant"})[["variant", "classifier", "seen"]]
+    told = controls.merge(seen, how="left", on=["variant", "classifier"])
+    return told.sort_values("seen", ascending=False, kind="stable", na_position="last", ignore_index=True)
