@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection
 from typing import NamedTuple
 
 import pandas as pd
 
-from artattack.report.tables import Cell, Row, attacks_then_controls, clean_error, labelled, rate, untrained
-from artattack.results.records import CONTROL, at_own_distance, attacks_of, kind_in_words, perturbed_of, variant_labels
+from artattack.report.tables import Cell, Row, clean_error, labelled, rate, untrained
+from artattack.results.records import at_own_distance, attacks_of, kind_in_words, perturbed_of
 from artattack.results.run_folder import RunFolder
 
-
-Strongest = dict[str, tuple[str, Cell] | None]  # of each kind, in words: what flips most and its flip rate
+Strongest = dict[str, tuple[str, Cell] | None]  # of each kind, in words: what flips most, and its flip rate
 
 
 class KeyFigures(NamedTuple):
@@ -22,9 +21,8 @@ class KeyFigures(NamedTuple):
         classifier: its name.
         classes, images: how many it chose among, and how many it saw.
         clean_error: how it does on untouched images.
-        strongest: what flips it most, of controls and of attacks that did not read it; where the run does not tell
-            which attacks did, of all.
-        white_box: what flips it most of the attacks that read it.
+        strongest: what flips it most, of attacks that did not read it and of controls.
+        white_box: what flips it most, of attacks that read it; empty where none did.
     """
 
     classifier: str
@@ -36,47 +34,45 @@ class KeyFigures(NamedTuple):
 
 
 def key_figures(run: RunFolder) -> list[KeyFigures]:
-    """Return the key figures of each classifier, everything at its own distance."""
+    """Return the key figures of each classifier, every attack at its own distance."""
     summary = labelled(at_own_distance(run.summary))
     summary = summary[summary["classifier"].notna()]
     marked = untrained(run)
-    told = summary["classifier_seen"].notna().any()  # runs of earlier versions do not say who was read
-    kinds = {kind: kind_in_words(kind) for kind in perturbed_of(summary)["kind"].unique()}
-    unread = {kind: words + " that did not read it" * (told and kind != CONTROL) for kind, words in kinds.items()}
+    kinds = perturbed_of(summary)["kind"].unique()
+    attack_kinds = attacks_of(summary)["kind"].unique()
     found = []
     for classifier, rows in summary.groupby("classifier", sort=False):
         first = _most(rows, "n")
-        read = rows["classifier_seen"].fillna(False)
+        read = (rows["seen"] == "seen").fillna(False)
         found.append(
             KeyFigures(
                 str(classifier),
                 "" if pd.isna(first["classes"]) else str(first["classes"]),
                 str(first["n"]),
                 clean_error(first),
-                _strongest(rows[~read], unread, marked),
-                _strongest(attacks_of(rows[read]), kinds, marked),
+                _strongest(rows[~read], kinds, marked),
+                _strongest(rows[read], attack_kinds, marked) if read.any() else {},
             )
         )
     return found
 
 
-def _strongest(rows: pd.DataFrame, kinds: Mapping[str, str], marked: Collection[str]) -> Strongest:
-    """Return of each kind what flips most, None where there is nothing of it; no kinds at all without rows.
+def _strongest(rows: pd.DataFrame, kinds: Collection[str], marked: Collection[str]) -> Strongest:
+    """Return of each kind what flips most, or None where nothing of it was scored.
 
     Args:
         rows: of the summary, of one classifier.
-        kinds: from a kind to the words for it.
+        kinds: as the summary names them.
         marked: names of untrained networks.
     """
     strongest: Strongest = {}
-    for kind, words in kinds.items() if len(rows) else ():
+    for kind in kinds:
         of_kind = rows[(rows["kind"] == kind) & rows["flip_rate"].notna()]
-        strongest[words] = None
+        strongest[kind_in_words(kind)] = None
         if len(of_kind):
             best = _most(of_kind, "flip_rate")
-            strongest[words] = str(best["label"]), rate(best, "flip_rate", "flips")._replace(
-                untrained=best["label"] in marked
-            )
+            cell = rate(best, "flip_rate", "flips")._replace(untrained=best["label"] in marked)
+            strongest[kind_in_words(kind)] = str(best["label"]), cell
     return strongest
 
 
@@ -85,67 +81,30 @@ def _most(rows: pd.DataFrame, column: str) -> Row:
     return rows.sort_values(column, ascending=False, kind="stable").iloc[0].to_dict()
 
 
-def in_words(keys: list[KeyFigures]) -> Iterator[str]:
-    """Say of each classifier how it does on untouched images and what flips it most."""
-    for key in keys:
-        if key.clean_error.text:
-            start = (
-                f"Untouched, {key.classifier} is wrong on {key.clean_error.note} images whose class it knows: "
-                f"{key.clean_error.text}."
-            )
-        else:
-            start = f"{key.classifier} knows the class of no image, so that only flips are counted."
-        most = [
-            f"the strongest {name}, {label}, flips {cell.note}, {cell.text}"
-            for name, found in key.strongest.items()
-            if found
-            for label, cell in [found]
-        ]
-        yield f"{start} {_sentence(most)}".strip()
-
-
-def _sentence(parts: list[str]) -> str:
-    text = "; ".join(parts)
-    return text and f"{text[0].upper()}{text[1:]}."
-
-
-def recognised_styles(run: RunFolder) -> pd.DataFrame:
-    """Return how often styles are recognised: rows of the summary, each style attack followed by its controls.
-
-    Returns:
-        At their own distance, one of each; its name is in the column `label`, and who recognises styles, or why
-        nobody does, in `style_judge`. Empty where the run does not tell.
-    """
-    records = run.records
-    judges = records.assign(label=variant_labels(records)).dropna(subset="style_judge").drop_duplicates("label")
-    rows = attacks_then_controls(labelled(perturbed_of(at_own_distance(run.summary))))
-    return rows.drop_duplicates("label").merge(judges[["label", "style_judge"]], on="label")
-
-
 _VERDICTS = {
     "beats": "with more flips than every control",
     "no better": "not shown to have more flips than every control",
     "worse": "with fewer flips than some control",
     "no control": "without a control at the same distance",
 }
-_CASES = {"unseen": " where the attack did not read the classifier", "seen": " where it did", "": ""}
+_CASES = {"unseen": "where the attack has not seen the classifier", "seen": "where it has (white box)"}
 
 
-def count_verdicts(controls: pd.DataFrame) -> str:
-    """Say in one sentence how often attacks beat their controls; of nothing, say nothing.
+def count_verdicts(controls: pd.DataFrame) -> list[str]:
+    """Say how often attacks beat their controls: a sentence on unseen classifiers, then one on seen ones.
 
     Args:
         controls: rows of `judge_against_controls` with the column `seen`, as `artattack.report.tables.with_seen`
-            gives it. Where the attack did not read the classifier comes first.
+            gives it.
     """
-    parts = []
+    said = []
     for seen, where in _CASES.items():
-        verdicts = controls.loc[controls["seen"].fillna("") == seen, "verdict"].value_counts()
+        verdicts = controls.loc[controls["seen"].fillna("unseen") == seen, "verdict"].value_counts()
         counts = [f"{verdicts[verdict]} {words}" for verdict, words in _VERDICTS.items() if verdict in verdicts]
         if counts:
-            cases = verdicts.sum()
-            parts.append(f"of {cases} case{'s' * (cases != 1)}{where}, {', '.join(counts)}")
-    return _sentence(parts)
+            total = verdicts.sum()
+            said.append(f"Of {total} case{'s' * (total != 1)} {where}, {', '.join(counts)}.")
+    return said
 
 
 class Skipped(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from artattack.report.pictures import best_guess, data_uri, distances, original_file, read_pair, text
+from artattack.report.pictures import SeenBy, data_uri, distances, original_file, read_pair, text, views
 from artattack.results.records import CONTROL, at_own_distance, perturbed_of, variant_labels
 from artattack.results.run_folder import RunFolder
 
@@ -16,16 +16,6 @@ _CONTROLS = 24  # of these, for controls
 _SIDE = 224  # px, the most that a picture shown is wide
 _QUALITY = 76
 _CLIPPED = 2.0  # per cent of the values that an amplified change may leave out
-
-
-class SeenBy(NamedTuple):
-    """What one classifier saw before and after."""
-
-    classifier: str
-    untrained: bool
-    before: str
-    after: str
-    outcome: str
 
 
 class Picture(NamedTuple):
@@ -116,7 +106,7 @@ def _picture(run: RunFolder, label: str, rows: pd.DataFrame, files: dict[str, st
         *keys,
         factor,
         distances(first),
-        [_seen_by(row) for row in rows.to_dict("records")],
+        views(rows),
     )
 
 
@@ -129,12 +119,3 @@ def amplified(original: np.ndarray, perturbed: np.ndarray) -> tuple[int, np.ndar
     largest = float(np.percentile(np.abs(change), 100.0 - _CLIPPED))
     factor = int(max(1.0, 127.0 / max(1.0, largest)))
     return factor, (127.5 + factor * change).clip(0, 255).astype(np.uint8)
-
-
-def _seen_by(row: dict[Any, Any]) -> SeenBy:
-    outcomes = ("success", "flip")  # a success is a flip, and says more
-    outcome = next((name for name in outcomes if pd.notna(row[name]) and row[name]), "")
-    untrained = text(row["classifier_weights"]) == "random"
-    return SeenBy(
-        text(row["classifier"]), untrained, best_guess(row, "before"), best_guess(row, "after"), outcome
-    )

@@ -38,12 +38,12 @@ def save_figures(run: RunFolder, folder: Path) -> list[Path]:
     except ModuleNotFoundError as error:
         raise ArtattackError("figures need Matplotlib: pip install 'artattack[figures]'") from error
     drawn: dict[str, Callable[[Any], None]] = {}
-    if (rates := flip_rates(run)).rows:
-        drawn[rates.id] = partial(_dots, rates)
-        loud = untrained(run)
-        for matrix in matrices(run):
-            if matrix.place == OWN:
-                drawn[f"transfer-{matrix.rate.replace(' ', '-')}"] = partial(_transfer, matrix, loud)
+    drawn |= {rates.id: partial(_dots, rates) for rates in flip_rates(run)}
+    loud = untrained(run)
+    for matrix in matrices(run):
+        if matrix.place == OWN:
+            name = f"{'white-box' if matrix.white_box else 'transfer'}-{matrix.rate.replace(' ', '-')}"
+            drawn[name] = partial(_transfer, matrix, loud)
     drawn |= {figure.id: partial(_curves, figure) for figure in curves(run)}
     written = []
     try:
@@ -73,6 +73,8 @@ def _dots(figure: Dots, drawing: Any) -> None:
     for n, ((name, points), colour, marker) in enumerate(
         zip(figure.series.items(), cycle(COLOURS), cycle(_MARKERS), strict=False)
     ):
+        if not any(points):
+            continue
         shift = 0.22 * (n - (len(figure.series) - 1) / 2)
         for control in (False, True):  # which are hollow
             known = [
@@ -124,21 +126,16 @@ def _panel(figure: Curves, panel: Panel, axes: Any) -> None:
 
 
 def _transfer(matrix: Matrix, loud: set[str], drawing: Any) -> None:
-    """Draw a transfer matrix as a heat map; a classifier that the attack has read has a frame."""
-    from matplotlib.patches import Rectangle
-
+    """Draw a transfer matrix as a heat map."""
     drawing.set_size_inches(3.2 + 1.3 * len(matrix.classifiers), 1.2 + 0.32 * len(matrix.lines))
     axes = drawing.subplots()
     values = [[float(cell.sort) if cell.text else math.nan for cell in line.squares] for line in matrix.lines]
     shown = axes.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     axes.set_xticks(range(len(matrix.classifiers)), [marked(name, loud) for name in matrix.classifiers])
     axes.set_yticks(range(len(matrix.lines)), [marked(line.label, loud) for line in matrix.lines])
-    read = any(any(line.seen) for line in matrix.lines)
-    axes.set_xlabel("classifier" + " (framed: read by the attack)" * read)
-    for i, (line, row) in enumerate(zip(matrix.lines, values, strict=True)):
-        for j, (value, seen) in enumerate(zip(row, line.seen, strict=True)):
+    axes.set_xlabel(f"classifier, {'read by the attack (white box)' if matrix.white_box else 'unseen by the attack'}")
+    for i, row in enumerate(values):
+        for j, value in enumerate(row):
             if value == value:
                 axes.text(j, i, f"{value:.0%}", ha="center", va="center", color="white" if value > 0.6 else "black")
-            if seen:
-                axes.add_patch(Rectangle((j - 0.46, i - 0.44), 0.92, 0.88, fill=False, edgecolor="black"))
     drawing.colorbar(shown, label=matrix.rate)

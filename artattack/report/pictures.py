@@ -13,6 +13,7 @@ from PIL import Image
 
 from artattack.errors import ArtattackError
 from artattack.inputs.images import read_image
+from artattack.report.tables import read_by_attack
 from artattack.results.run_folder import RunFolder
 
 
@@ -21,6 +22,25 @@ class Pair(NamedTuple):
 
     original: np.ndarray
     perturbed: np.ndarray
+
+
+class SeenBy(NamedTuple):
+    """What a classifier sees before and after: class and confidence, and whether that is a flip or a success.
+
+    Attributes:
+        classifier: its name.
+        untrained: whether its weights are random.
+        white_box: whether the attack read it.
+        before, after: the most likely class and the confidence in it: `tabby 75%`.
+        outcome: `success`, `flip` or nothing.
+    """
+
+    classifier: str
+    untrained: bool
+    white_box: bool
+    before: str
+    after: str
+    outcome: str
 
 
 def original_file(row: Mapping[Any, Any]) -> str:
@@ -52,9 +72,20 @@ def data_uri(pixels: np.ndarray, side: int, quality: int) -> str:
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def best_guess(row: Mapping[Any, Any], when: str) -> str:
-    """Return a record's most likely class and the confidence in it, `before` or `after`: `tabby 75%`."""
-    return f"{text(row[f'top1_name_{when}'])} {row[f'top1_confidence_{when}']:.0%}"
+def views(rows: pd.DataFrame) -> list[SeenBy]:
+    """Return what each classifier sees in a picture, from the picture's records."""
+    read = read_by_attack(rows).fillna(False)
+    return [_seen_by(row, bool(seen)) for row, seen in zip(rows.to_dict("records"), read, strict=True)]
+
+
+def _seen_by(row: Mapping[Any, Any], white_box: bool) -> SeenBy:
+    outcomes = ("success", "flip")  # a success is a flip, and says more
+    outcome = next((name for name in outcomes if pd.notna(row[name]) and row[name]), "")
+    before, after = (
+        f"{text(row[f'top1_name_{when}'])} {row[f'top1_confidence_{when}']:.0%}" for when in ("before", "after")
+    )
+    untrained = text(row["classifier_weights"]) == "random"
+    return SeenBy(text(row["classifier"]), untrained, white_box, before, after, outcome)
 
 
 def distances(row: Mapping[Any, Any]) -> str:
