@@ -24,6 +24,18 @@ class Pair(NamedTuple):
     perturbed: np.ndarray
 
 
+_SEEN_BY = [
+    "classifier",
+    "classifier_weights",
+    "top1_name_before",
+    "top1_confidence_before",
+    "top1_name_after",
+    "top1_confidence_after",
+    "flip",
+    "success",
+]
+
+
 class SeenBy(NamedTuple):
     """What a classifier sees before and after: class and confidence, and whether that is a flip or a success.
 
@@ -75,7 +87,8 @@ def data_uri(pixels: np.ndarray, side: int, quality: int) -> str:
 def views(rows: pd.DataFrame) -> list[SeenBy]:
     """Return what each classifier sees in a picture, from the picture's records."""
     read = read_by_attack(rows).fillna(False)
-    return [_seen_by(row, bool(seen)) for row, seen in zip(rows.to_dict("records"), read, strict=True)]
+    columns = rows[_SEEN_BY].to_dict("records")  # a record is wide, and a page has many
+    return [_seen_by(row, bool(seen)) for row, seen in zip(columns, read, strict=True)]
 
 
 def _seen_by(row: Mapping[Any, Any], white_box: bool) -> SeenBy:

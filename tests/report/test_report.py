@@ -306,7 +306,7 @@ def test_failures_of_many_images_are_one_line(make_run: MakeRun, tmp_path: Path)
 
 
 def test_checks_are_shown_where_there_are_any(make_run: MakeRun, evil: str, tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run")
+    run = make_run(tmp_path / "run", images=1)
     row = {"check": "more steps", "classifier": "lite0", "attack": "pgd", "status": "fail"}
     row |= {"figures": "2 of 8", "meaning": evil}
     pd.DataFrame([row]).to_csv(run.path / "checks.csv", index=False)
@@ -318,7 +318,7 @@ def test_checks_are_shown_where_there_are_any(make_run: MakeRun, evil: str, tmp_
 
 
 def test_untrained_networks_are_marked_loudly_everywhere(make_run: MakeRun, tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", weights="random")
+    run = make_run(tmp_path / "run", images=1, weights="random")
     page = Page(render(run))
     assert "RANDOM WEIGHTS: quick was never trained" in page.text
     name = "style/waves/quick RANDOM WEIGHTS"
@@ -337,7 +337,7 @@ def test_untrained_networks_are_marked_loudly_everywhere(make_run: MakeRun, tmp_
 
 def test_text_stays_text(make_run: MakeRun, evil: str, tmp_path: Path) -> None:
     evil = evil.replace("/", "")  # a file name has none
-    run = make_run(tmp_path / "run", name=evil)
+    run = make_run(tmp_path / "run", images=1, name=evil)
     assert (run.records["image"] == f"cat {evil}").any()
     html = render(run)
     page = Page(html)
@@ -356,7 +356,7 @@ def test_names_are_text_in_figures_and_safe_in_files(run: RunFolder, evil: str) 
 
 
 def test_classifiers_of_similar_names_have_figures_of_their_own(make_run: MakeRun, tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run")
+    run = make_run(tmp_path / "run", images=1)
     rows = json.loads((run.path / "cells" / "all.json").read_text())["rows"]
     for i, name in enumerate(("../a b", "../A:b")):
         run.write_cell(f"copy{i}", [row | {"classifier": name} for row in rows if "classifier" in row])
@@ -393,22 +393,21 @@ def test_an_unfinished_run_has_no_report(tmp_path: Path) -> None:
 # ---- gallery
 
 
-def test_gallery_is_sampled_evenly_and_says_so(make_run: MakeRun, tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", images=30)
+def test_gallery_is_sampled_evenly_and_says_so(make_run: MakeRun, page: Page, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", images=50)
     found = gallery(run, limit=12)
-    assert found.total == 90
+    assert found.total == 150
     names = [picture.attack for picture in found.pictures]
     assert names == ["style/waves/quick"] * 5 + ["fgsm/lite0"] * 4 + ["noise as style/waves/quick"] * 3
-    assert [picture.image for picture in found.pictures[:5]] == ["cat tiny", "cat6", "cat12", "cat18", "cat24"]
+    assert [picture.image for picture in found.pictures[:5]] == ["cat tiny", "cat10", "cat20", "cat30", "cat40"]
     assert found.pictures[0].views == [("lite0", False, False, "tabby 75%", "beer bottle 50%", "success")]
     assert found.pictures[0].true_name == "tabby"
     originals = {picture.original for picture in found.pictures}
     assert len(found.files) == 2 * 12 + len(originals) < 3 * 12  # an original is there once
     assert all(file.startswith("data:image/webp;base64,") for file in found.files.values())
-    assert "All 90 pictures" in render(run)
-    many = make_run(tmp_path / "many", images=50)
-    assert "Showing 96 of 150 pictures" in render(many)
-    assert gallery(many, limit=1).pictures[0].attack == "style/waves/quick"
+    assert "All 24 pictures" in page.text
+    assert "Showing 96 of 150 pictures" in render(run)
+    assert gallery(run, limit=1).pictures[0].attack == "style/waves/quick"
 
 
 def test_pictures_that_are_gone_are_left_out(make_run: MakeRun, tmp_path: Path) -> None:
@@ -456,7 +455,7 @@ def test_markdown_and_csv(run: RunFolder, make_run: MakeRun, tmp_path: Path) -> 
     assert write_tables(run, "csv") == (run.path / "summary.csv").read_text(encoding="utf-8")
     with pytest.raises(ArtattackError, match="unknown format 'latx'; did you mean 'latex'"):
         write_tables(run, "latx")
-    other = make_run(tmp_path / "run")
+    other = make_run(tmp_path / "run", images=1)
     rows = json.loads((other.path / "cells" / "all.json").read_text())["rows"]
     other.write_cell("odd", [row | {"classifier": "a|b <i>*c*"} for row in rows if "classifier" in row])
     other.finish(["odd"])
