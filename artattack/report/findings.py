@@ -91,7 +91,7 @@ _CASES = {"unseen": "where the attack has not seen the classifier", "seen": "whe
 
 
 def count_verdicts(controls: pd.DataFrame) -> list[str]:
-    """Say how often attacks beat their controls: a sentence on unseen classifiers, then one on seen ones.
+    """Say how often attacks beat their controls: part of a sentence on unseen classifiers, then one on seen ones.
 
     Args:
         controls: rows of `judge_against_controls` with the column `seen`, as `artattack.report.tables.with_seen`
@@ -103,7 +103,7 @@ def count_verdicts(controls: pd.DataFrame) -> list[str]:
         counts = [f"{verdicts[verdict]} {words}" for verdict, words in _VERDICTS.items() if verdict in verdicts]
         if counts:
             total = verdicts.sum()
-            said.append(f"Of {total} case{'s' * (total != 1)} {where}, {', '.join(counts)}.")
+            said.append(f"of {total} case{'s' * (total != 1)} {where}, {', '.join(counts)}")
     return said
 
 
