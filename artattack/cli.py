@@ -249,12 +249,15 @@ def attack(
     ] = _DEFAULT.seed,
     **options: Any,
 ) -> None:
-    """Paint one photo in a style, and print what each classifier sees before and after."""
+    """Paint one photo in a style, and print what each classifier sees before and after.
+
+    Beside the painted photo, NAME-before-after.png shows both with the labels and confidences below each.
+    """
     from artattack.evaluation.photo import attack_photo
 
     if size != "original" and not (size.isdigit() and int(size) >= _LEAST_SIZE):
         raise ArtattackError(f"--size: a number of pixels from {_LEAST_SIZE} on, or original, not '{size}'")
-    views = attack_photo(
+    painted = attack_photo(
         photo,
         out,
         style=style,
@@ -267,9 +270,9 @@ def attack(
         seed=seed,
         options=parse_options({key: value for key, value in options.items() if value not in (None, [])}),
     )
-    for view in views:
+    for view in painted.views:
         print_view(view, console)
-    _say(f"Written: {out}")
+    _say(f"Written: {out} and {painted.side_by_side}")
 
 
 @app.command(

@@ -18,8 +18,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     import pandas as pd
 
-    from artattack.evaluation.photo import View
     from artattack.evaluation.plan import Plan
+    from artattack.evaluation.side_by_side import View
     from artattack.results.between_runs import Side, SideBySide
 
 _RATES_SHORT = {"clean_accuracy": "clean", "flip_rate": "flips", "success_rate": "success"}

@@ -13,6 +13,7 @@ import numpy as np
 from artattack.attacks.options import StyleOptions
 from artattack.config import ImageSettings
 from artattack.errors import ArtattackError
+from artattack.evaluation.side_by_side import View, draw_side_by_side
 from artattack.evaluation.tiles import paint_tiles
 from artattack.inputs.images import fit, read_image, save_png, to_float, to_uint8
 from artattack.inputs.styles import load_styles
@@ -24,13 +25,16 @@ if TYPE_CHECKING:
     from artattack.models.model import Model
 
 
-class View(NamedTuple):
-    """What one classifier sees: its five best classes with their confidences, before and after."""
+class Painted(NamedTuple):
+    """What `attack_photo` gives.
 
-    classifier: str
-    weights: str
-    before: list[tuple[int, str, float]]
-    after: list[tuple[int, str, float]]
+    Attributes:
+        views: what each classifier sees before and after, its five best classes.
+        side_by_side: the picture that shows all of it, as PNG.
+    """
+
+    views: list[View]
+    side_by_side: Path
 
 
 def attack_photo(
@@ -46,8 +50,10 @@ def attack_photo(
     images: ImageSettings,
     seed: int,
     options: StyleOptions,
-) -> list[View]:
-    """Paint one photo, write it as PNG, and return each classifier's view of the file written.
+) -> Painted:
+    """Paint one photo, write it as PNG, and say what each classifier sees in the file written.
+
+    Beside it lies, as NAME-before-after.png, a picture of the photo and the painted one with what classifiers see.
 
     Args:
         photo: any image file.
@@ -72,7 +78,9 @@ def attack_photo(
     for name in names:
         check_model(name)
     load_styles(style, (8, 8))
-    _check_out(out, photo)
+    beside = out.with_name(f"{out.stem}-before-after.png")
+    for file in (out, beside):
+        _check_out(file, photo)
 
     load_tensorflow()  # takes seconds: only now that all names are known to be right
     from artattack.attacks.style import StyleTransferAttack
@@ -93,7 +101,10 @@ def attack_photo(
     after = to_uint8(paint_tiles(x, tile, attack.generate) if tile else attack.generate(x[np.newaxis])[0])
     save_png(out, after)
     shown = [image if size is not None else fit(image, images.size, images.crop) for image in (before, after)]
-    return [_view(name, models[name], to_float(np.stack(shown))) for name in classifiers]
+    views = [_view(name, models[name], to_float(np.stack(shown))) for name in classifiers]
+    named = "+".join(Path(part).name for part in style.split("+"))
+    save_png(beside, draw_side_by_side(before, after, views, f"painted: {named}"))
+    return Painted(views, beside)
 
 
 def _check_out(out: Path, photo: Path) -> None:

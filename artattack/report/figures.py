@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from artattack.distances import DISTANCES
-from artattack.report.tables import untrained
+from artattack.report.tables import attacks_then_controls, labelled, read_by_attack, untrained
 from artattack.results.records import (
     CONTROL,
     RANDOM,
@@ -18,7 +18,6 @@ from artattack.results.records import (
     controls_of,
     kind_in_words,
     perturbed_of,
-    variant_labels,
 )
 from artattack.results.run_folder import RunFolder
 
@@ -47,7 +46,8 @@ class Dots(NamedTuple):
         id: names its file and its element.
         title: what it is about.
         rows: a name and whether it is a control, one a line.
-        series: classifier -> a point a line, None where there is none.
+        series: classifier -> a point a line, None where there is none. Figures of a run have the same classifiers in
+            the same order, so that one keeps its colour; some may have no point.
     """
 
     id: str
@@ -85,31 +85,48 @@ class Curves(NamedTuple):
     share: bool
 
 
-def flip_rates(run: RunFolder) -> Dots:
-    """Return the flip rates at each attack's own distance, each attack followed by the controls matched to it."""
-    rows = perturbed_of(at_own_distance(run.summary))
-    rows = rows[rows["flip_rate"].notna()]
-    rows = rows.assign(label=variant_labels(rows), attack_label=attack_labels(rows), control=rows["kind"] == CONTROL)
-    rows["of"] = rows["matched_to"].fillna(rows["label"])
-    order = {name: n for n, name in enumerate(rows["of"].drop_duplicates())}
-    rows = rows.sort_values("of", key=lambda names: names.map(order), kind="stable")
-    lines = rows.drop_duplicates("label").set_index("label")
+def flip_rates(run: RunFolder) -> Iterator[Dots]:
+    """Yield the flip rates at each attack's own distance, each attack followed by the controls matched to it.
+
+    The first figure is of the classifiers that an attack has not read, the second of those that it has.
+    """
+    rows = perturbed_of(labelled(at_own_distance(run.summary)))
+    rows = attacks_then_controls(rows[rows["flip_rate"].notna()])
+    rows = rows.assign(of=rows["matched_to"].fillna(rows["label"]))
+    seen = rows[rows["seen"] == "seen"]
+    white_box = {*zip(seen["label"], seen["classifier"], strict=True)}
+    apart = pd.Series([case in white_box for case in zip(rows["of"], rows["classifier"], strict=True)], rows.index)
+    classifiers = list(rows["classifier"].drop_duplicates())
     loud = untrained(run)
+    if not apart.all():
+        title = "Flip rate of each attack on classifiers it has not seen, and of the controls at its distance"
+        yield _dots("flip-rates", title, rows[~apart], classifiers, loud)
+    if apart.any():
+        title = "White box: flip rate of each attack on the classifier it reads, and of the controls at its distance"
+        yield _dots("flip-rates-white-box", title, rows[apart], classifiers, loud)
+
+
+def _dots(id: str, title: str, rows: pd.DataFrame, classifiers: Iterable[str], loud: set[str]) -> Dots:
+    rows = rows.assign(attack_label=attack_labels(rows), control=rows["kind"] == CONTROL)
+    lines = rows.drop_duplicates("label").set_index("label")
     series: dict[str, list[Point | None]] = {}
-    for classifier, group in rows.groupby("classifier", sort=False):
+    for classifier in classifiers:
+        group = rows[rows["classifier"] == classifier]
         points = dict(zip(group["label"], _points(group, "flip_rate"), strict=True))
         series[marked(str(classifier), loud)] = [points.get(label) for label in lines.index]
     names = [
         (own if control else marked(str(label), loud), bool(control))
         for label, own, control in zip(lines.index, lines["attack_label"], lines["control"], strict=True)
     ]
-    return Dots("flip-rates", "Flip rate of each attack, and of the controls at its distance", names, series)
+    return Dots(id, title, names, series)
 
 
 def curves(run: RunFolder) -> Iterator[Curves]:
     """Yield what budgets give: a figure for each distance, classifier and measure."""
     loud = untrained(run)
-    table = perturbed_of(run.curves.assign(label=attack_labels(run.curves)))
+    named = attack_labels(run.curves).map(lambda label: marked(str(label), loud))
+    named += read_by_attack(run.curves).fillna(False).map({True: " (white box)", False: ""})
+    table = perturbed_of(run.curves.assign(label=named))
     kinds = table["kind"].unique()
     taken: set[str] = set()
     for (distance, classifier), rows in table.groupby(["budget_distance", "classifier"], sort=False):
@@ -130,8 +147,7 @@ def curves(run: RunFolder) -> Iterator[Curves]:
                 Panel(
                     f"{kind_in_words(kind).capitalize()}s",
                     {
-                        marked(str(label), loud): start
-                        | dict(zip(group["budget"], _points(group, measure), strict=True))
+                        str(label): start | dict(zip(group["budget"], _points(group, measure), strict=True))
                         for label, group in of_kind.groupby("label", sort=False)
                     },
                     {} if kind == CONTROL else beside,
@@ -154,8 +170,9 @@ def numbers(figure: Dots | Curves) -> tuple[list[str], list[list[str]]]:
     """Return what a figure shows as a table: headings, and rows of text."""
     if isinstance(figure, Dots):
         lines = [f"– {name}" if control else name for name, control in figure.rows]
-        columns = [[_shown(point, share=True) for point in points] for points in figure.series.values()]
-        return ["attack", *figure.series], [list(row) for row in zip(lines, *columns, strict=True)]
+        series = {name: points for name, points in figure.series.items() if any(points)}
+        columns = [[_shown(point, share=True) for point in points] for points in series.values()]
+        return ["attack", *series], [list(row) for row in zip(lines, *columns, strict=True)]
     budgets = list(dict.fromkeys(x for panel in figure.panels for curve in panel.curves.values() for x in curve))[1:]
     rows = [
         [name, *(_shown(curve.get(x), share=figure.share) for x in budgets)]

@@ -2,84 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection
 from typing import NamedTuple
 
 import pandas as pd
 
 from artattack.report.tables import Cell, Row, clean_error, labelled, rate, untrained
-from artattack.results.against_controls import verdicts_in_words
-from artattack.results.records import at_own_distance, kind_in_words, perturbed_of
+from artattack.results.records import at_own_distance, attacks_of, kind_in_words, perturbed_of
 from artattack.results.run_folder import RunFolder
+
+Strongest = dict[str, tuple[str, Cell] | None]  # of each kind, in words: what flips most, and its flip rate
 
 
 class KeyFigures(NamedTuple):
-    """The key figures of a classifier: how it does on untouched images, and what flips it most."""
+    """The key figures of a classifier.
+
+    Attributes:
+        classifier: its name.
+        classes, images: how many it chose among, and how many it saw.
+        clean_error: how it does on untouched images.
+        strongest: what flips it most, of attacks that did not read it and of controls.
+        white_box: what flips it most, of attacks that read it; empty where none did.
+    """
 
     classifier: str
     classes: str
     images: str
     clean_error: Cell
-    strongest: dict[str, tuple[str, Cell] | None]
+    strongest: Strongest
+    white_box: Strongest
 
 
 def key_figures(run: RunFolder) -> list[KeyFigures]:
-    """Return the key figures of each classifier, everything at its own distance."""
+    """Return the key figures of each classifier, every attack at its own distance."""
     summary = labelled(at_own_distance(run.summary))
     summary = summary[summary["classifier"].notna()]
     marked = untrained(run)
     kinds = perturbed_of(summary)["kind"].unique()
+    attack_kinds = attacks_of(summary)["kind"].unique()
     found = []
     for classifier, rows in summary.groupby("classifier", sort=False):
         first = _most(rows, "n")
-        strongest: dict[str, tuple[str, Cell] | None] = {}
-        for kind in kinds:
-            name = kind_in_words(kind)
-            of_kind = rows[(rows["kind"] == kind) & rows["flip_rate"].notna()]
-            strongest[name] = None
-            if len(of_kind):
-                best = _most(of_kind, "flip_rate")
-                cell = rate(best, "flip_rate", "flips")
-                strongest[name] = str(best["label"]), cell._replace(untrained=best["label"] in marked)
-        classes: str = "" if pd.isna(first["classes"]) else str(first["classes"])
-        found.append(KeyFigures(str(classifier), classes, str(first["n"]), clean_error(first), strongest))
+        read = (rows["seen"] == "seen").fillna(False)
+        found.append(
+            KeyFigures(
+                str(classifier),
+                "" if pd.isna(first["classes"]) else str(first["classes"]),
+                str(first["n"]),
+                clean_error(first),
+                _strongest(rows[~read], kinds, marked),
+                _strongest(rows[read], attack_kinds, marked) if read.any() else {},
+            )
+        )
     return found
+
+
+def _strongest(rows: pd.DataFrame, kinds: Collection[str], marked: Collection[str]) -> Strongest:
+    """Return of each kind what flips most, or None where nothing of it was scored.
+
+    Args:
+        rows: of the summary, of one classifier.
+        kinds: as the summary names them.
+        marked: names of untrained networks.
+    """
+    strongest: Strongest = {}
+    for kind in kinds:
+        of_kind = rows[(rows["kind"] == kind) & rows["flip_rate"].notna()]
+        strongest[kind_in_words(kind)] = None
+        if len(of_kind):
+            best = _most(of_kind, "flip_rate")
+            cell = rate(best, "flip_rate", "flips")._replace(untrained=best["label"] in marked)
+            strongest[kind_in_words(kind)] = str(best["label"]), cell
+    return strongest
 
 
 def _most(rows: pd.DataFrame, column: str) -> Row:
     """Return the first of the rows that have most of something."""
     return rows.sort_values(column, ascending=False, kind="stable").iloc[0].to_dict()
-
-
-def in_words(keys: list[KeyFigures]) -> Iterator[str]:
-    """Say of each classifier how it does on untouched images and what flips it most."""
-    for key in keys:
-        if key.clean_error.text:
-            start = (
-                f"Untouched, {key.classifier} is wrong on {key.clean_error.note} images whose class it knows: "
-                f"{key.clean_error.text}."
-            )
-        else:
-            start = f"{key.classifier} knows the class of no image, so that only flips are counted."
-        most = [
-            f"the strongest {name}, {label}, flips {cell.note}, {cell.text}"
-            for name, found in key.strongest.items()
-            if found
-            for label, cell in [found]
-        ]
-        yield f"{start} {_sentence(most)}".strip()
-
-
-def _sentence(parts: list[str]) -> str:
-    text = "; ".join(parts)
-    return text and f"{text[0].upper()}{text[1:]}."
-
-
-class Verdicts(NamedTuple):
-    """Whether attacks beat their controls: how many do, and each in words, by verdict."""
-
-    counts: str
-    groups: dict[str, list[str]]
 
 
 _VERDICTS = {
@@ -88,17 +87,24 @@ _VERDICTS = {
     "worse": "with fewer flips than some control",
     "no control": "without a control at the same distance",
 }
+_CASES = {"unseen": "where the attack has not seen the classifier", "seen": "where it has (white box)"}
 
 
-def against_controls(controls: pd.DataFrame) -> Verdicts:
-    """Say of the rows of `judge_against_controls` whether attacks beat their controls."""
-    groups = {
-        words: list(verdicts_in_words(rows))
-        for verdict, words in _VERDICTS.items()
-        if len(rows := controls[controls["verdict"] == verdict])
-    }
-    counts = ", ".join(f"{len(lines)} {words}" for words, lines in groups.items())
-    return Verdicts(f"of {len(controls)} cases, {counts}." if counts else "", groups)
+def count_verdicts(controls: pd.DataFrame) -> list[str]:
+    """Say how often attacks beat their controls: part of a sentence on unseen classifiers, then one on seen ones.
+
+    Args:
+        controls: rows of `judge_against_controls` with the column `seen`, as `artattack.report.tables.with_seen`
+            gives it.
+    """
+    said = []
+    for seen, where in _CASES.items():
+        verdicts = controls.loc[controls["seen"].fillna("unseen") == seen, "verdict"].value_counts()
+        counts = [f"{verdicts[verdict]} {words}" for verdict, words in _VERDICTS.items() if verdict in verdicts]
+        if counts:
+            total = verdicts.sum()
+            said.append(f"of {total} case{'s' * (total != 1)} {where}, {', '.join(counts)}")
+    return said
 
 
 class Skipped(NamedTuple):

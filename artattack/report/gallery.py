@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
-from artattack.errors import ArtattackError
-from artattack.inputs.images import read_image
+from artattack.report.pictures import SeenBy, data_uri, distances, original_file, read_pair, text, views
 from artattack.results.records import CONTROL, at_own_distance, perturbed_of, variant_labels
 from artattack.results.run_folder import RunFolder
 
@@ -20,16 +16,6 @@ _CONTROLS = 24  # of these, for controls
 _SIDE = 224  # px, the most that a picture shown is wide
 _QUALITY = 76
 _CLIPPED = 2.0  # per cent of the values that an amplified change may leave out
-
-
-class SeenBy(NamedTuple):
-    """What one classifier saw before and after."""
-
-    classifier: str
-    untrained: bool
-    before: str
-    after: str
-    outcome: str
 
 
 class Picture(NamedTuple):
@@ -103,28 +89,24 @@ def _shares(labels: list[Any], limit: int) -> dict[Any, int]:
 
 def _picture(run: RunFolder, label: str, rows: pd.DataFrame, files: dict[str, str]) -> Picture | None:
     """Return one picture and add its files, or return None where they are gone."""
-    first = rows.iloc[0]
-    source = f"images/original/{first['image']}.png"
-    try:
-        original, perturbed = read_image(run.path / source), read_image(run.path / str(first["file"]))
-    except ArtattackError:
+    first = rows.iloc[0].to_dict()
+    pair = read_pair(run, first)
+    if pair is None:
         return None
-    if original.shape != perturbed.shape:
-        return None
-    factor, change = amplified(original, perturbed)
-    keys = source, str(first["file"]), f"change {first['file']}"
-    for key, pixels in zip(keys, (original, perturbed, change), strict=True):
+    factor, change = amplified(*pair)
+    keys = original_file(first), str(first["file"]), f"change {first['file']}"
+    for key, pixels in zip(keys, (*pair, change), strict=True):
         if key not in files:
-            files[key] = _uri(pixels)
+            files[key] = data_uri(pixels, _SIDE, _QUALITY)
     return Picture(
         str(first["image"]),
-        _text(first["true_name"]),
+        text(first["true_name"]),
         label,
         str(first["kind"]),
         *keys,
         factor,
-        f"L2 {first['l2']:.1f}, Linf {first['linf']:.3f}, SSIM {first['ssim']:.2f}",
-        [_seen_by(row) for row in rows.to_dict("records")],
+        distances(first),
+        views(rows),
     )
 
 
@@ -137,25 +119,3 @@ def amplified(original: np.ndarray, perturbed: np.ndarray) -> tuple[int, np.ndar
     largest = float(np.percentile(np.abs(change), 100.0 - _CLIPPED))
     factor = int(max(1.0, 127.0 / max(1.0, largest)))
     return factor, (127.5 + factor * change).clip(0, 255).astype(np.uint8)
-
-
-def _seen_by(row: dict[Any, Any]) -> SeenBy:
-    outcomes = ("success", "flip")  # a success is a flip, and says more
-    outcome = next((name for name in outcomes if pd.notna(row[name]) and row[name]), "")
-    before, after = (
-        f"{_text(row[f'top1_name_{when}'])} {row[f'top1_confidence_{when}']:.0%}" for when in ("before", "after")
-    )
-    untrained = _text(row["classifier_weights"]) == "random"
-    return SeenBy(_text(row["classifier"]), untrained, before, after, outcome)
-
-
-def _text(value: Any) -> str:
-    return "" if pd.isna(value) else str(value)
-
-
-def _uri(pixels: np.ndarray) -> str:
-    image = Image.fromarray(pixels)
-    image.thumbnail((_SIDE, _SIDE))
-    file = io.BytesIO()
-    image.save(file, "webp", quality=_QUALITY)
-    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()

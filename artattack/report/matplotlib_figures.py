@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from artattack.errors import ArtattackError
 from artattack.report.figures import COLOURS, GREY, Curves, Dots, Panel, curves, flip_rates, marked
 from artattack.report.tables import untrained
+from artattack.report.transfer import OWN, Matrix, matrices
 from artattack.results.run_folder import RunFolder
-from artattack.results.summary import transfer_matrix
 
 _STYLE = {
     "font.size": 9,
@@ -39,12 +38,12 @@ def save_figures(run: RunFolder, folder: Path) -> list[Path]:
     except ModuleNotFoundError as error:
         raise ArtattackError("figures need Matplotlib: pip install 'artattack[figures]'") from error
     drawn: dict[str, Callable[[Any], None]] = {}
-    if (rates := flip_rates(run)).rows:
-        drawn[rates.id] = partial(_dots, rates)
-        loud = untrained(run)
-        for rate in ("flip_rate", "success_rate"):
-            if not (table := transfer_matrix(run.summary, rate).dropna(axis="columns", how="all")).empty:
-                drawn[f"transfer-{rate.replace('_', '-')}"] = partial(_transfer, table, rate, loud)
+    drawn |= {rates.id: partial(_dots, rates) for rates in flip_rates(run)}
+    loud = untrained(run)
+    for matrix in matrices(run):
+        if matrix.place == OWN:
+            name = f"{'white-box' if matrix.white_box else 'transfer'}-{matrix.rate.replace(' ', '-')}"
+            drawn[name] = partial(_transfer, matrix, loud)
     drawn |= {figure.id: partial(_curves, figure) for figure in curves(run)}
     written = []
     try:
@@ -74,6 +73,8 @@ def _dots(figure: Dots, drawing: Any) -> None:
     for n, ((name, points), colour, marker) in enumerate(
         zip(figure.series.items(), cycle(COLOURS), cycle(_MARKERS), strict=False)
     ):
+        if not any(points):
+            continue
         shift = 0.22 * (n - (len(figure.series) - 1) / 2)
         for control in (False, True):  # which are hollow
             known = [
@@ -124,17 +125,17 @@ def _panel(figure: Curves, panel: Panel, axes: Any) -> None:
     axes.legend(loc="upper left", bbox_to_anchor=(0, -0.2), frameon=False, fontsize=7, borderaxespad=0)
 
 
-def _transfer(table: pd.DataFrame, rate: str, loud: set[str], drawing: Any) -> None:
+def _transfer(matrix: Matrix, loud: set[str], drawing: Any) -> None:
     """Draw a transfer matrix as a heat map."""
-    drawing.set_size_inches(3.2 + 1.3 * len(table.columns), 1.2 + 0.32 * len(table))
+    drawing.set_size_inches(3.2 + 1.3 * len(matrix.classifiers), 1.2 + 0.32 * len(matrix.lines))
     axes = drawing.subplots()
-    shown = axes.imshow(table.to_numpy(), cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(table.columns)), [marked(str(name), loud) for name in table.columns])
-    labels = ["/".join(part for part in key if part) for key in table.index]
-    axes.set_yticks(range(len(table)), [marked(label, loud) for label in labels])
-    axes.set_xlabel("classifier")
-    for i, row in enumerate(table.to_numpy()):
+    values = [[float(cell.sort) if cell.text else math.nan for cell in line.squares] for line in matrix.lines]
+    shown = axes.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(matrix.classifiers)), [marked(name, loud) for name in matrix.classifiers])
+    axes.set_yticks(range(len(matrix.lines)), [marked(line.label, loud) for line in matrix.lines])
+    axes.set_xlabel(f"classifier, {'read by the attack (white box)' if matrix.white_box else 'unseen by the attack'}")
+    for i, row in enumerate(values):
         for j, value in enumerate(row):
             if value == value:
                 axes.text(j, i, f"{value:.0%}", ha="center", va="center", color="white" if value > 0.6 else "black")
-    drawing.colorbar(shown, label=rate.replace("_", " "))
+    drawing.colorbar(shown, label=matrix.rate)

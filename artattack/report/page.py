@@ -16,6 +16,7 @@ from artattack.files import write_file
 from artattack.report import findings, plotly_figures, tables, transfer
 from artattack.report.figures import Curves, Dots, curves, flip_rates, numbers
 from artattack.report.gallery import gallery
+from artattack.report.striking import striking_flips
 from artattack.results.columns import TABLES
 from artattack.results.glossary import Entry, entries
 from artattack.results.records import at_own_distance, kind_in_words, perturbed_of
@@ -81,6 +82,8 @@ def render(run: RunFolder) -> str:
     info = run.info
     config = info["config"]
     keys = findings.key_figures(run)
+    flips, rule = striking_flips(run)
+    verdicts = tables.with_seen(run.controls, run.summary)
     failures, failed = findings.failures(run)
     hashes = config.get("images", {})
     return environment.get_template("report.html").render(
@@ -94,10 +97,12 @@ def render(run: RunFolder) -> str:
         images=run.records.loc[run.records["error"].isna(), "image"].nunique(),
         attacks=_attacks(run),
         keys=keys,
-        in_words=list(findings.in_words(keys)),
-        own_distances=findings.against_controls(run.controls[run.controls["budget"].isna()]),
-        budgets=findings.against_controls(run.controls[run.controls["budget"].notna()]),
-        rates=_shown(rates) if (rates := flip_rates(run)).rows else None,
+        striking=flips,
+        rule=rule,
+        counts=findings.count_verdicts(verdicts[verdicts["budget"].isna()]),
+        budget_counts=findings.count_verdicts(verdicts[verdicts["budget"].notna()]),
+        verdicts=_verdicts(run, verdicts),
+        rates=[_shown(figure) for figure in flip_rates(run)],
         curves=[_shown(figure) for figure in curves(run)],
         matrices=list(transfer.matrices(run)),
         tables=_tables(run),
@@ -163,15 +168,6 @@ def _tables(run: RunFolder) -> list[ShownTable]:
             tables.SUMMARY_FIELDS,
         ),
         table(
-            "controls",
-            "Attacks against the controls at the same distance",
-            "An attack beats its controls if it flips more than every one of them, and is worse if it flips less than "
-            "some. The control named is the one that decides. Paired by image: Newcombe's interval of the difference, "
-            "exact McNemar tests, Holm's correction for the number of attacks.",
-            run.controls,
-            tables.CONTROL_FIELDS,
-        ),
-        table(
             "areas",
             "Curves summed up",
             "Area under each curve over its width, which is the mean over distances from 0 to the largest budget, with "
@@ -189,6 +185,17 @@ def _tables(run: RunFolder) -> list[ShownTable]:
         ),
     ]
     return [table for table in made if table.rows]
+
+
+def _verdicts(run: RunFolder, verdicts: pd.DataFrame) -> ShownTable | None:
+    if verdicts.empty:
+        return None
+    caption = (
+        "The deciding control is the one whose p value decides the verdict. Paired by image: Newcombe's interval of "
+        "the difference, exact McNemar tests, Holm's correction for the number of attacks."
+    )
+    filled = tables.fill(verdicts, tables.CONTROL_FIELDS, tables.untrained(run))
+    return ShownTable("controls", "Attacks against the controls at the same distance", caption, *filled)
 
 
 def _checks(run: RunFolder) -> ShownTable | None:

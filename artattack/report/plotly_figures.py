@@ -32,6 +32,8 @@ def dots(figure: Dots) -> str:
     ):
         shift = 0.22 * (n - (count - 1) / 2)
         known = [(line, row, point) for line, (row, point) in enumerate(zip(figure.rows, points, strict=True)) if point]
+        if not known:
+            continue
         traces.append(
             {
                 "type": "scatter",

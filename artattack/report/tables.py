@@ -116,6 +116,9 @@ def means(name: str, title: str, column: str, form: str = "+.2f") -> Field:
 
 _ADJUSTED = number("p, adjusted", "exact McNemar tests, Holm's correction", "p_holm", ".2g")
 _CLASSIFIER = words("classifier", "who is scored", "classifier", named=True)
+_SEEN = words(
+    "seen", "did the attack read this classifier (white box), or has it never seen it", "seen", only_if_any=True
+)
 SUMMARY_FIELDS = (
     words("attack", "ATTACK/STYLE/SOURCE; clean is the untouched images", "label", named=True),
     words("kind", "clean (the untouched images), control, or of what kind the attack is", "kind"),
@@ -139,7 +142,7 @@ SUMMARY_FIELDS = (
         "styles_judged",
         only_if_any=True,
     ),
-    words("seen", "did the attack read this classifier (white box), or has it never seen it", "seen", only_if_any=True),
+    _SEEN,
     rates("top-5 flips", "the class seen before is not among the five first", "top5_flip_rate", "top5_flips"),
     means("confidence shift", "mean, of the class seen before", "mean_confidence_shift"),
     number("KL", "mean divergence of the confidences, nats", "mean_kl_divergence"),
@@ -154,8 +157,9 @@ SUMMARY_FIELDS = (
 )
 CONTROL_FIELDS = (
     words("attack", "ATTACK/STYLE/SOURCE", "variant", named=True),
-    _CLASSIFIER,
     words("verdict", "does the attack beat every control, or is it worse than some", "verdict"),
+    _CLASSIFIER,
+    _SEEN,
     number("controls", "at the same distance that count", "controls", "d"),
     number("n", "images scored under both the attack and the deciding control", "n", "d"),
     number("flip rate", "of the attack", "flip_rate", ".0%"),
@@ -239,9 +243,37 @@ def untrained(run: RunFolder) -> set[str]:
 
 
 def labelled(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a summary, or areas, with the name of each row's attack in the column `label`."""
+    """Return a summary, or areas, with the name of each row's attack in the column `label`, and `seen` or `unseen`."""
     labels = variant_labels if "matched_to" in table else attack_labels
     named = table.assign(label=labels(table))
     if "classifier_seen" in table:
-        named["seen"] = table["classifier_seen"].map({True: "seen", False: "unseen"}).astype("string")
+        named["seen"] = read_by_attack(table).map({True: "seen", False: "unseen"}).astype("string")
     return named
+
+
+def read_by_attack(table: pd.DataFrame) -> pd.Series[Any]:
+    """Say of each row of records or of a summary whether its attack read the classifier: white box, if so.
+
+    Runs of earlier versions only tell an attack's source; there it is whether that is the classifier.
+
+    Returns:
+        Of dtype boolean; missing for what has no source, such as untouched images.
+    """
+    return table["classifier_seen"].fillna(table["source"] == table["classifier"])
+
+
+def attacks_then_controls(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of a `labelled` summary in the order of the attacks, each followed by the controls that copy it."""
+    of = rows["matched_to"].fillna(rows["label"])
+    order = {name: n for n, name in enumerate(of.drop_duplicates())}
+    return rows.iloc[of.map(order).argsort(kind="stable")]
+
+
+def with_seen(controls: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
+    """Return what `judge_against_controls` says with `seen` or `unseen`, as `labelled` names it, in a column `seen`.
+
+    Classifiers that the attack did not read come first.
+    """
+    seen = labelled(summary).rename(columns={"label": "variant"})[["variant", "classifier", "seen"]]
+    told = controls.merge(seen, how="left", on=["variant", "classifier"])
+    return told.sort_values("seen", ascending=False, kind="stable", na_position="last", ignore_index=True)

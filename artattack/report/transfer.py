@@ -7,45 +7,72 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from artattack.report.tables import EMPTY, Cell, rate
+from artattack.report.tables import EMPTY, Cell, labelled, rate
 from artattack.results.records import attacks_of
 from artattack.results.run_folder import RunFolder
 
 
 class Line(NamedTuple):
-    """An attack, the model it read, and a cell for each classifier; the cells are sorted by their rates."""
+    """What one attack does to each classifier.
 
+    Attributes:
+        label: ATTACK/STYLE/SOURCE.
+        attack, source: the same in two parts, and the style in words.
+        squares: a cell for each classifier, sorted by its rate.
+    """
+
+    label: str
     attack: str
     source: str
     squares: list[Cell]
 
 
 class Matrix(NamedTuple):
-    """One rate of all attacks at one place: at their own distances, or at one budget."""
+    """One rate of all attacks at one place: at their own distances, or at one budget.
+
+    `white_box` says of which classifiers: of those that an attack has read, or of those that it has not.
+    """
 
     place: str
     title: str
+    rate: str
+    white_box: bool
     classifiers: list[str]
     lines: list[Line]
 
 
+OWN = "own distances"  # the place of attacks at no budget
 _RATES = {"Flips": ("flip_rate", "flips", "n"), "Successes": ("success_rate", "successes", "n_correct")}
 
 
 def matrices(run: RunFolder) -> Iterator[Matrix]:
-    """Yield the matrix of flips and that of successes for each place where attacks stand; own distances come first."""
-    rows = attacks_of(run.summary).fillna({"style": "", "source": "", "budget_distance": "", "budget": float("inf")})
+    """Yield the matrices of flips and of successes for each place where attacks stand; own distances come first.
+
+    At each place unseen classifiers come first, then those that were read; what a matrix has no cell for, it leaves
+    out.
+    """
+    missing = {"style": "", "source": "", "budget_distance": "", "budget": float("inf")}
+    rows = attacks_of(labelled(run.summary)).fillna(missing)
+    read = (rows["seen"] == "seen").fillna(False)
     classifiers = list(dict.fromkeys(rows["classifier"].dropna()))
     for (distance, budget), group in rows.groupby(["budget_distance", "budget"], sort=False):
-        place = f"{distance} = {budget:.3g}" if distance else "own distances"
-        for title, names in _RATES.items():
-            known = [name for name in classifiers if group.loc[group["classifier"] == name, names[0]].notna().any()]
-            if known:
-                yield Matrix(place, title, known, list(_lines(group, known, *names)))
+        place = f"{distance} = {budget:.3g}" if distance else OWN
+        for white_box in (False, True):
+            of_kind = group[read[group.index] == white_box]
+            for title, names in _RATES.items():
+                scored = of_kind[of_kind[names[0]].notna()]
+                known = [name for name in classifiers if name in set(scored["classifier"])]
+                if known:
+                    lines = list(_lines(scored, known, *names))
+                    yield Matrix(place, title, names[0].replace("_", " "), white_box, known, lines)
 
 
 def _lines(rows: pd.DataFrame, classifiers: list[str], *names: str) -> Iterator[Line]:
     for (attack, style, source), group in rows.groupby(["attack", "style", "source"], sort=False):
-        seen = {row["classifier"]: rate(row, *names) for row in group.to_dict("records")}
-        name = f"{attack}, {style}" if style else str(attack)
-        yield Line(name, str(source), [seen.get(classifier, EMPTY) for classifier in classifiers])
+        cells = {row["classifier"]: rate(row, *names) for row in group.to_dict("records")}
+        yield Line(
+            "/".join(part for part in (str(attack), str(style), str(source)) if part),
+            f"{attack}, {style}" if style else str(attack),
+            str(source),
+            [cells.get(classifier, EMPTY) for classifier in classifiers],
+        )

@@ -15,6 +15,7 @@ from artattack.report import write_report
 from artattack.results.run_folder import RunFolder
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="the browser test needs selenium")
+Keys = pytest.importorskip("selenium.webdriver.common.keys").Keys
 WebDriverWait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -182,7 +183,9 @@ def test_another_curve_and_another_place_can_be_chosen(opened: Any) -> None:
     assert js(opened, f"{visible}.map(c => c.dataset.curve)") == ["success-rate-l2-lite0"]
     assert js(opened, f"{visible}[0].querySelectorAll('.main-svg').length") > 0
     choose(opened, "transfer-choice", "l2 = 2")
-    places = js(opened, "[...document.querySelectorAll('.matrices')].filter(m => !m.hidden).map(m => m.dataset.place)")
+    places = js(
+        opened, "[...document.querySelectorAll('[data-place]')].filter(m => !m.hidden).map(m => m.dataset.place)"
+    )
     assert places == ["l2 = 2"]
 
 
@@ -191,28 +194,79 @@ def test_headings_and_labels_are_there_for_those_who_do_not_see(opened: Any) -> 
     assert levels.count(1) == 1
     assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
     assert js(opened, "[...document.querySelectorAll('.plot')].every(p => p.ariaLabel.length > 20)")
-    named = "[...document.querySelectorAll('input, select, button')].every(e => e.labels?.length || e.textContent)"
-    assert js(opened, named)
+    controls = "[...document.querySelectorAll('input, select, button')]"
+    assert js(opened, f"{controls}.every(e => e.labels?.length || e.ariaLabel || e.textContent)")
     assert js(opened, "[...document.querySelectorAll('main table')].every(t => t.caption || t.closest('article'))")
     assert js(opened, "new Set([...document.querySelectorAll('[id]')].map(e => e.id)).size") == js(
         opened, "document.querySelectorAll('[id]').length"
     )
 
 
+def set_width(browser: Any, width: int, *, mobile: bool = False) -> None:
+    metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": mobile}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+@pytest.fixture
+def sizable(opened: Any) -> Iterator[Any]:
+    yield opened
+    opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_shows_it_without_scrolling_sideways(opened: Any, page: Path, scheme: str) -> None:
-    metrics = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
-    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+def test_a_phone_shows_it_without_scrolling_sideways(sizable: Any, page: Path, scheme: str) -> None:
+    set_width(sizable, 390, mobile=True)
     media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-    try:
-        opened.get(page.as_uri())
-        assert js(opened, "document.documentElement.scrollWidth") <= 390
-        red = js(opened, "getComputedStyle(document.body).backgroundColor").removeprefix("rgb(").split(",")[0]
-        assert (int(red) < 64) == (scheme == "dark")
-    finally:
-        opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-        opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    sizable.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    sizable.get(page.as_uri())
+    assert js(sizable, "document.documentElement.scrollWidth") <= 390
+    red = js(sizable, "getComputedStyle(document.body).backgroundColor").removeprefix("rgb(").split(",")[0]
+    assert (int(red) < 64) == (scheme == "dark")
+
+
+def test_nothing_is_cut_when_the_window_becomes_as_narrow_as_a_phone(sizable: Any, page: Path) -> None:
+    set_width(sizable, 1280)
+    sizable.get(page.as_uri())
+    wide = js(sizable, "document.querySelector('#flip-rates .main-svg').getBoundingClientRect().width")
+    assert wide > 700
+    set_width(sizable, 390)  # as when it is turned: nothing is loaded anew
+    drawn = "[...document.querySelectorAll('.plot .main-svg')].filter(s => s.getBoundingClientRect().width)"
+    fits = f"{drawn}.every(s => s.getBoundingClientRect().right <= innerWidth)"
+    WebDriverWait(sizable, 20).until(lambda _: js(sizable, fits))
+    assert js(sizable, f"{drawn}.length") > 2
+    # The names of the attacks stand above their points, where the narrow page has room for them.
+    assert "style/waves/quick" in js(sizable, "document.querySelector('#flip-rates .infolayer').textContent")
+    # What is wider than the page scrolls in a box of its own.
+    outside = """[...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > innerWidth
+        && !e.closest('.scroll, .plot, pre')).map(e => e.outerHTML.slice(0, 200))"""
+    assert js(sizable, outside) == []
+    assert js(sizable, "document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_first_screen_shows_a_picture_before_and_after(sizable: Any, page: Path, width: int) -> None:
+    set_width(sizable, width)
+    sizable.get(page.as_uri())
+    assert js(sizable, "document.querySelector('main section').id") == "striking"
+    box = js(sizable, "document.querySelector('.compare').getBoundingClientRect().toJSON()")
+    assert box["bottom"] < 844
+    assert box["width"] > 300
+    assert js(sizable, "[...document.querySelectorAll('.compare img')].every(i => i.naturalWidth)")
+
+
+def test_the_handle_between_two_pictures_is_moved_with_the_keyboard(opened: Any) -> None:
+    def shown() -> str:
+        return str(js(opened, "getComputedStyle(document.querySelector('.compare .before')).clipPath"))
+
+    assert "50%" in shown()
+    handle = opened.find_element("css selector", ".compare input")
+    js(opened, "document.querySelector('.compare input').focus()")
+    handle.send_keys(Keys.HOME)
+    assert "100%" in shown()  # all of the original is cut away
+    handle.send_keys(Keys.ARROW_RIGHT * 3)
+    assert "97%" in shown()
+    assert handle.get_attribute("aria-valuetext") == "3 % original"
 
 
 def test_paper_has_every_curve_and_picture(opened: Any) -> None:

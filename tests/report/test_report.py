@@ -20,11 +20,11 @@ from artattack.cli import app
 from artattack.errors import ArtattackError
 from artattack.report import save_figures, summary_table, write_report, write_tables
 from artattack.report.figures import COLOURS, GREY, Point, curves, flip_rates, numbers
-from artattack.report.findings import against_controls, failures, key_figures, skipped
+from artattack.report.findings import count_verdicts, failures, key_figures, skipped
 from artattack.report.gallery import amplified, gallery
 from artattack.report.page import render
 from artattack.report.plotly_figures import dots, panel
-from artattack.report.tables import Cell, rate
+from artattack.report.tables import Cell, rate, with_seen
 from artattack.report.transfer import matrices
 from artattack.results.columns import TABLES
 from artattack.results.run_folder import RunFolder
@@ -147,18 +147,38 @@ def test_key_figures_and_the_classifier_that_knows_nothing(run: RunFolder, page:
     (key,) = key_figures(run)
     assert (key.classifier, key.classes, key.images) == ("lite0", "1000", "8")
     assert key.strongest["style attack"] == ("style/waves/quick", Cell("75% [41, 93]", 0.75, "6 of 8"))
-    assert page.tables["keys"][1][3] == "0% [0, 32] 0 of 8"
-    assert "Untouched, lite0 is wrong on 0 of 8 images whose class it knows: 0% [0, 32]." in page.text
+    assert page.tables["keys"][1][2:] == [
+        "0% [0, 32] 0 of 8",
+        "75% [41, 93] 6 of 8style/waves/quick",
+        "none",  # fgsm has read lite0
+        "12% [2, 47] 1 of 8noise as style/waves/quick",
+    ]
+    # What reads the classifier stands apart.
+    assert key.strongest["baseline attack"] is None
+    assert key.white_box == {
+        "style attack": None,
+        "baseline attack": ("fgsm/lite0", Cell("25% [7, 59]", 0.25, "2 of 8")),
+    }
+    assert page.tables["keys-white-box"][1] == ["lite0 float", "none", "25% [7, 59] 2 of 8fgsm/lite0"]
     assert rate({"flip_rate": float("nan")}, "flip_rate", "flips").text == ""
 
 
-def test_verdicts_are_said_in_words(run: RunFolder, page: Page) -> None:
-    found = against_controls(run.controls[run.controls["budget"].isna()])
-    assert "of 2 cases, 1 not shown to have more flips than every control, 1 without a control" in found.counts
-    ((sentence,), _) = found.groups.values()
-    assert sentence in page.text
-    assert "75% against 12% of 8 images, difference +62 points [" in sentence
-    assert against_controls(run.controls.iloc[:0]).counts == ""
+def test_verdicts_are_one_table_with_unseen_classifiers_first(run: RunFolder, page: Page) -> None:
+    header, *rows = page.tables["controls"]
+    assert header[:4] == ["attack", "verdict", "classifier", "seen"]
+    assert [row[:4] for row in rows] == [
+        ["style/waves/quick", "no better", "lite0", "unseen"],
+        ["style/waves/quick at l2=1", "no better", "lite0", "unseen"],
+        ["style/waves/quick at l2=2", "no better", "lite0", "unseen"],
+        ["fgsm/lite0", "no control", "lite0", "seen"],
+    ]
+    told = with_seen(run.controls, run.summary)
+    assert count_verdicts(told[told["budget"].isna()]) == [
+        "of 1 case where the attack has not seen the classifier, 1 not shown to have more flips than every control",
+        "of 1 case where it has (white box), 1 without a control at the same distance",
+    ]
+    assert "; ".join(count_verdicts(told[told["budget"].isna()])) in page.text
+    assert count_verdicts(told.iloc[:0]) == []
 
 
 def test_an_attack_of_a_kind_of_its_own_is_shown_wherever_attacks_are(make_run: MakeRun, tmp_path: Path) -> None:
@@ -171,7 +191,7 @@ def test_an_attack_of_a_kind_of_its_own_is_shown_wherever_attacks_are(make_run: 
     name = "sticker/waves/quick"
     assert list(key_figures(run)[0].strongest) == ["style attack", "baseline attack", "control", "patch attack"]
     assert key_figures(run)[0].strongest["patch attack"] == (name, Cell("75% [41, 93]", 0.75, "6 of 8"))
-    assert (name, False) in flip_rates(run).rows
+    assert (name, False) in next(flip_rates(run)).rows
     assert [panel.title for panel in next(curves(run)).panels] == ["Style attacks", "Controls", "Patch attacks"]
     assert name in {picture.attack for picture in gallery(run).pictures}
     assert "sticker, waves" in [line.attack for line in next(matrices(run)).lines]
@@ -180,23 +200,43 @@ def test_an_attack_of_a_kind_of_its_own_is_shown_wherever_attacks_are(make_run: 
 
 
 def test_transfer_has_flips_and_successes_at_each_place(run: RunFolder) -> None:
-    found = {(matrix.place, matrix.title): matrix for matrix in matrices(run)}
-    assert list(found) == [
-        (place, title) for place in ("own distances", "l2 = 1", "l2 = 2") for title in ("Flips", "Successes")
-    ]
-    first = found["own distances", "Flips"]
-    assert first.classifiers == ["lite0"]
-    assert [(line.attack, line.source, line.squares[0].whole) for line in first.lines] == [
-        ("style, waves", "quick", "75% [41, 93], 6 of 8"),
-        ("fgsm", "lite0", "25% [7, 59], 2 of 8"),
-    ]
+    found = {(matrix.place, matrix.white_box, matrix.title): matrix for matrix in matrices(run)}
+    places = [("own distances", False), ("own distances", True), ("l2 = 1", False), ("l2 = 2", False)]
+    assert list(found) == [(*place, title) for place in places for title in ("Flips", "Successes")]
+
+    def lines(white_box: bool) -> list[tuple[str, str, str]]:
+        matrix = found["own distances", white_box, "Flips"]
+        assert matrix.classifiers == ["lite0"]
+        return [(line.attack, line.source, line.squares[0].whole) for line in matrix.lines]
+
+    assert lines(False) == [("style, waves", "quick", "75% [41, 93], 6 of 8")]
+    assert lines(True) == [("fgsm", "lite0", "25% [7, 59], 2 of 8")]
+
+
+def test_what_the_run_says_of_who_was_read_goes_before_what_the_source_says(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", images=2)
+    rows = json.loads((run.path / "cells" / "all.json").read_text())["rows"]
+    seen = {"style": True, "baseline": False, "control": False}  # guided by lite0; and of its name alone
+    run.write_cell("all", [row | {"classifier_seen": seen.get(row.get("kind", ""))} for row in rows])
+    run.finish(["all"])
+    run = RunFolder.open(run.path)
+    unseen, white_box = (
+        {line.label for matrix in matrices(run) if matrix.white_box == wanted for line in matrix.lines}
+        for wanted in (False, True)
+    )
+    assert (unseen, white_box) == ({"fgsm/lite0"}, {"style/waves/quick"})
+    (key,) = key_figures(run)
+    assert key.strongest["style attack"] is None
+    assert "style/waves/quick (white box)" in next(curves(run)).panels[0].curves
 
 
 def test_figures_hold_the_summarys_numbers(run: RunFolder) -> None:
-    rates = flip_rates(run)
+    rates, white_box = flip_rates(run)
     # Each attack, then the controls matched to it.
-    assert rates.rows == [("style/waves/quick", False), ("noise", True), ("fgsm/lite0", False)]
-    assert [point.value for point in rates.series["lite0"] if point] == [0.75, 0.125, 0.25]
+    assert rates.rows == [("style/waves/quick", False), ("noise", True)]
+    assert [point.value for point in rates.series["lite0"] if point] == [0.75, 0.125]
+    assert (white_box.id, white_box.rows) == ("flip-rates-white-box", [("fgsm/lite0", False)])
+    assert [point.value for point in white_box.series["lite0"] if point] == [0.25]
     figures = {figure.id: figure for figure in curves(run)}
     assert list(figures) == [f"{m}-l2-lite0" for m in ("flip-rate", "success-rate", "mean-confidence-shift")]
     style, noise = figures["flip-rate-l2-lite0"].panels
@@ -266,7 +306,7 @@ def test_failures_of_many_images_are_one_line(make_run: MakeRun, tmp_path: Path)
 
 
 def test_checks_are_shown_where_there_are_any(make_run: MakeRun, evil: str, tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run")
+    run = make_run(tmp_path / "run", images=1)
     row = {"check": "more steps", "classifier": "lite0", "attack": "pgd", "status": "fail"}
     row |= {"figures": "2 of 8", "meaning": evil}
     pd.DataFrame([row]).to_csv(run.path / "checks.csv", index=False)
@@ -278,7 +318,7 @@ def test_checks_are_shown_where_there_are_any(make_run: MakeRun, evil: str, tmp_
 
 
 def test_untrained_networks_are_marked_loudly_everywhere(make_run: MakeRun, tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", weights="random")
+    run = make_run(tmp_path / "run", images=1, weights="random")
     page = Page(render(run))
     assert "RANDOM WEIGHTS: quick was never trained" in page.text
     name = "style/waves/quick RANDOM WEIGHTS"
@@ -288,8 +328,8 @@ def test_untrained_networks_are_marked_loudly_everywhere(make_run: MakeRun, tmp_
     assert name in [row[0] for row in tables["controls"]]
     assert name in [row[0] for row in tables["areas"]]
     assert tables["pairs"][1][1] == name
-    assert "RANDOM WEIGHTS" in tables["keys"][1][4]
-    assert flip_rates(run).rows[0][0] == "style/waves/quick (RANDOM WEIGHTS)"
+    assert "RANDOM WEIGHTS" in tables["keys"][1][3]
+    assert next(flip_rates(run)).rows[0][0] == "style/waves/quick (RANDOM WEIGHTS)"
     assert "style/waves/quick (RANDOM WEIGHTS)" in next(curves(run)).panels[0].curves
     assert "style/waves/quick RANDOM WEIGHTS" in write_tables(run, "latex")
     assert "noise as style/waves/quick RANDOM" not in write_tables(run, "markdown")
@@ -297,18 +337,18 @@ def test_untrained_networks_are_marked_loudly_everywhere(make_run: MakeRun, tmp_
 
 def test_text_stays_text(make_run: MakeRun, evil: str, tmp_path: Path) -> None:
     evil = evil.replace("/", "")  # a file name has none
-    run = make_run(tmp_path / "run", name=evil)
+    run = make_run(tmp_path / "run", images=1, name=evil)
     assert (run.records["image"] == f"cat {evil}").any()
     html = render(run)
     page = Page(html)
-    assert html.count("<script") == page.tags.count("script") == 2 + 1 + 3 * 2 + 1  # own, dots, curves, files
+    assert html.count("<script") == page.tags.count("script") == 2 + 2 + 3 * 2 + 1  # own, dots, curves, files
     assert "<img src=x" not in html
     assert f"cat {evil}, tabby" in page.text
     assert all(not address.startswith("x") for address in page.addresses)
 
 
 def test_names_are_text_in_figures_and_safe_in_files(run: RunFolder, evil: str) -> None:
-    rates = flip_rates(run)
+    rates = next(flip_rates(run))
     text = dots(rates._replace(rows=[(evil, False)], series={evil: [Point(0.5, 0.4, 0.6)]}))
     assert "<" not in text
     assert json.loads(text)["layout"]["yaxis"]["ticktext"][0].startswith("&lt;/script&gt;")
@@ -316,7 +356,7 @@ def test_names_are_text_in_figures_and_safe_in_files(run: RunFolder, evil: str) 
 
 
 def test_classifiers_of_similar_names_have_figures_of_their_own(make_run: MakeRun, tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run")
+    run = make_run(tmp_path / "run", images=1)
     rows = json.loads((run.path / "cells" / "all.json").read_text())["rows"]
     for i, name in enumerate(("../a b", "../A:b")):
         run.write_cell(f"copy{i}", [row | {"classifier": name} for row in rows if "classifier" in row])
@@ -353,22 +393,21 @@ def test_an_unfinished_run_has_no_report(tmp_path: Path) -> None:
 # ---- gallery
 
 
-def test_gallery_is_sampled_evenly_and_says_so(make_run: MakeRun, tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", images=30)
+def test_gallery_is_sampled_evenly_and_says_so(make_run: MakeRun, page: Page, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", images=50)
     found = gallery(run, limit=12)
-    assert found.total == 90
+    assert found.total == 150
     names = [picture.attack for picture in found.pictures]
     assert names == ["style/waves/quick"] * 5 + ["fgsm/lite0"] * 4 + ["noise as style/waves/quick"] * 3
-    assert [picture.image for picture in found.pictures[:5]] == ["cat tiny", "cat6", "cat12", "cat18", "cat24"]
-    assert found.pictures[0].views == [("lite0", False, "tabby 75%", "beer bottle 50%", "success")]
+    assert [picture.image for picture in found.pictures[:5]] == ["cat tiny", "cat10", "cat20", "cat30", "cat40"]
+    assert found.pictures[0].views == [("lite0", False, False, "tabby 75%", "beer bottle 50%", "success")]
     assert found.pictures[0].true_name == "tabby"
     originals = {picture.original for picture in found.pictures}
     assert len(found.files) == 2 * 12 + len(originals) < 3 * 12  # an original is there once
     assert all(file.startswith("data:image/webp;base64,") for file in found.files.values())
-    assert "All 90 pictures" in render(run)
-    many = make_run(tmp_path / "many", images=50)
-    assert "Showing 96 of 150 pictures" in render(many)
-    assert gallery(many, limit=1).pictures[0].attack == "style/waves/quick"
+    assert "All 24 pictures" in page.text
+    assert "Showing 96 of 150 pictures" in render(run)
+    assert gallery(run, limit=1).pictures[0].attack == "style/waves/quick"
 
 
 def test_pictures_that_are_gone_are_left_out(make_run: MakeRun, tmp_path: Path) -> None:
@@ -416,7 +455,7 @@ def test_markdown_and_csv(run: RunFolder, make_run: MakeRun, tmp_path: Path) -> 
     assert write_tables(run, "csv") == (run.path / "summary.csv").read_text(encoding="utf-8")
     with pytest.raises(ArtattackError, match="unknown format 'latx'; did you mean 'latex'"):
         write_tables(run, "latx")
-    other = make_run(tmp_path / "run")
+    other = make_run(tmp_path / "run", images=1)
     rows = json.loads((other.path / "cells" / "all.json").read_text())["rows"]
     other.write_cell("odd", [row | {"classifier": "a|b <i>*c*"} for row in rows if "classifier" in row])
     other.finish(["odd"])
@@ -453,7 +492,8 @@ def test_a_long_latex_table_runs_over_pages(make_run: MakeRun, tmp_path: Path) -
 def test_figures_for_papers(run: RunFolder, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="figures need Matplotlib: pip install artattack[figures]")
     files = save_figures(run, tmp_path / "deep" / "figures")
-    names = ["flip-rates", "transfer-flip-rate", "transfer-success-rate"]
+    names = ["flip-rates", "flip-rates-white-box"]
+    names += ["transfer-flip-rate", "transfer-success-rate", "white-box-flip-rate", "white-box-success-rate"]
     names += ["flip-rate-l2-lite0", "success-rate-l2-lite0", "mean-confidence-shift-l2-lite0"]
     assert [file.name for file in files] == [f"{name}.{suffix}" for name in names for suffix in ("png", "svg")]
     for file in files:

@@ -1,22 +1,27 @@
 "use strict";
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 
-// Figures. What is not shown has no width to be drawn to, so each is drawn when it is first shown.
+// Figures. What is not shown has no width to be drawn to, so each is drawn when it is first shown, and once more
+// whenever its width has changed: a narrow one is laid out in another way.
 const draw = (plot) => {
-  if (plot.dataset.drawn || !plot.offsetParent) return;
-  plot.dataset.drawn = "1";
+  const width = plot.clientWidth;
+  if (!width || plot.dataset.drawn === String(width)) return;
+  plot.dataset.drawn = width;
   const { data, layout } = JSON.parse(plot.nextElementSibling.textContent);
   const names = layout.yaxis.ticktext;
-  if (names && plot.clientWidth < 560) {  // names above their points instead of beside them
+  layout.width = width;
+  if (names && width < 560) {  // names above their points instead of beside them
     const line = { xref: "paper", x: 0, xanchor: "left", showarrow: false };
     layout.annotations = names.map((text, n) => ({ ...line, text, y: n - 0.38 }));
     Object.assign(layout.yaxis, { showticklabels: false, showgrid: false });
     Object.assign(layout.margin, { l: 12, r: 20 });
     layout.height += 22 * names.length;
   }
-  Plotly.newPlot(plot, data, layout, { responsive: true, displayModeBar: false });
+  Plotly.react(plot, data, layout, { displayModeBar: false });
 };
 const drawShown = () => all(".plot").forEach(draw);
+const widths = new ResizeObserver((changes) => changes.forEach(({ target }) => draw(target)));
+all(".plot").forEach((plot) => widths.observe(plot));
 
 // A choice shows the one part that it names.
 const choose = (id, parts, name) => {
@@ -30,8 +35,18 @@ const choose = (id, parts, name) => {
   show();
 };
 choose("curve-choice", all(".curve"), "curve");
-choose("transfer-choice", all(".matrices"), "place");
+choose("transfer-choice", all("[data-place]"), "place");
 drawShown();
+
+// Two pictures over each other: the handle says how much of the upper one, the original, is shown.
+for (const range of all(".compare input")) {
+  const show = () => {
+    range.parentElement.style.setProperty("--shown", `${range.value}%`);
+    range.setAttribute("aria-valuetext", `${range.value} % original`);
+  };
+  range.addEventListener("input", show);
+  show();
+}
 
 // Tables: sort by a heading, filter by words.
 for (const table of all("table.sortable")) {
@@ -101,8 +116,8 @@ if (articles.length) {
 
 // On paper everything is shown.
 addEventListener("beforeprint", () => {
-  for (const part of all(".curve, .matrices")) part.hidden = false;
-  for (const part of all("#short details:not([open]), #tables details:not([open])")) { part.open = true; part.dataset.printed = ""; }
+  for (const part of all(".curve, [data-place]")) part.hidden = false;
+  for (const part of all("#tables details:not([open])")) { part.open = true; part.dataset.printed = ""; }
   drawShown();
   for (const plot of all(".plot")) plot.style.width = `${plot.clientWidth}px`;  // drawings do not shrink with the page
 });

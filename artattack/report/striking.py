@@ -1,0 +1,144 @@
+"""The pictures that a page leads with: a few flips, chosen by one rule that stands beside them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from artattack.report.pictures import SeenBy, data_uri, distances, read_pair, text, views
+from artattack.report.tables import read_by_attack
+from artattack.results.records import at_own_distance, attack_labels, attacks_of
+from artattack.results.run_folder import RunFolder
+
+LIMIT = 3  # pictures: a row of the page
+_SIDE = 448  # px, the most that a picture is wide: sharp on a fine screen
+_QUALITY = 88
+
+
+class StrikingFlip(NamedTuple):
+    """An image before and after an attack that changed what a classifier saw.
+
+    Attributes:
+        image, true_name: the image, and the name of its label, or nothing.
+        attack: ATTACK/STYLE/SOURCE.
+        distance: how far the image was moved.
+        style: whether an independent network recognises the style, in words; empty where the run does not tell.
+        original, perturbed: the pictures as data URIs.
+        ratio: of the pictures, width over height.
+        views: what each classifier saw; the one whose flip was chosen comes first.
+    """
+
+    image: str
+    true_name: str
+    attack: str
+    distance: str
+    style: str
+    original: str
+    perturbed: str
+    ratio: float
+    views: list[SeenBy]
+
+
+class Chosen(NamedTuple):
+    """The records of the most striking flips, the most striking first, and the rule that chose them."""
+
+    records: pd.DataFrame
+    rule: str
+
+
+def striking_flips(run: RunFolder) -> tuple[list[StrikingFlip], str]:
+    """Return the most striking flips of a run, and the rule that chose them; pictures that are gone are left out."""
+    records = at_own_distance(run.records)
+    chosen = choose_flips(records)
+    flips = []
+    for row in chosen.records.to_dict("records"):
+        pair = read_pair(run, row)
+        if pair is None:
+            continue
+        original, perturbed = (data_uri(pixels, _SIDE, _QUALITY) for pixels in pair)
+        shown = views(records[records["file"] == row["file"]])
+        first = [view for view in shown if view.classifier == row["classifier"]]
+        flips.append(
+            StrikingFlip(
+                str(row["image"]),
+                text(row["true_name"]),
+                str(row["label"]),
+                distances(row),
+                _style(row),
+                original,
+                perturbed,
+                round(pair.original.shape[1] / pair.original.shape[0], 4),
+                first + [view for view in shown if view not in first],
+            )
+        )
+    return flips, chosen.rule
+
+
+def choose_flips(records: pd.DataFrame, limit: int = LIMIT) -> Chosen:
+    """Choose the most striking flips of attacks at their own distance.
+
+    The score of a flip is confidence before x confidence after x SSIM: the classifier was sure, is sure of another
+    class, and people still see the first one. What a flip should be is asked in turn, each wish only among what the
+    ones before have left, and passed over where nothing fulfils it: the attack has not read the classifier; it has a
+    style; an independent network recognises that style; the image was classified correctly before. Of what is left
+    the highest scores are taken, no image twice; attacks take turns, so that none has one more before every other
+    that is left has had its own. Of equal scores the first record counts. Networks that were never trained do not
+    count.
+
+    Args:
+        records: of one run.
+        limit: at most so many.
+
+    Returns:
+        The rows chosen, with the name of the attack in the column `label`.
+    """
+    flips = attacks_of(at_own_distance(records))
+    untrained = (flips[["classifier_weights", "source_weights"]] == "random").fillna(False).any(axis=1)
+    flips = flips[flips["flip"].fillna(False) & flips["file"].notna() & ~untrained]
+    wishes = {
+        "of a classifier that the attack has not read": ~read_by_attack(flips).fillna(False),
+        "by a style attack": flips["style"].notna(),
+        "with its style recognised by an independent network": flips["style_identified"],
+        "of an image that was classified correctly before": flips["success"],
+    }
+    granted: list[str] = []
+    passed_over: list[str] = []
+    for wish, fulfilled in wishes.items():
+        left = flips[fulfilled.fillna(False).astype(bool)[flips.index]]
+        (granted if len(left) else passed_over).append(wish)
+        flips = left if len(left) else flips
+    rule = (
+        f"Chosen by a rule: of the flips{''.join(f' {wish},' for wish in granted)} those with the highest confidence "
+        "before × confidence after × SSIM; each attack at its own distance, no image twice, and attacks take turns."
+    )
+    if passed_over:
+        rule += f" Not found in this run: such a flip {', or '.join(passed_over)}."
+    flips = flips.assign(label=attack_labels(flips))
+    return Chosen(flips.loc[_take_turns(flips, limit)], rule)
+
+
+def _take_turns(flips: pd.DataFrame, limit: int) -> list[Any]:
+    """Return the index of the flips with the highest scores: attacks take turns, and no image comes twice."""
+    scores = flips["top1_confidence_before"] * flips["top1_confidence_after"] * flips["ssim"].clip(lower=0)
+    waiting = list(zip(flips.index, flips["label"], flips["image"], scores.fillna(0.0), strict=True))
+    turns: Counter[str] = Counter()
+    chosen: list[Any] = []
+    while waiting and len(chosen) < limit:
+        index, attack, image, _ = min(waiting, key=lambda flip: (turns[flip[1]], -flip[3]))  # the first of equals
+        chosen.append(index)
+        turns[attack] += 1
+        waiting = [flip for flip in waiting if flip[2] != image]
+    return chosen
+
+
+def _style(row: Mapping[Any, Any]) -> str:
+    judge = text(row["style_judge"])
+    if pd.isna(row["style_identified"]):
+        return judge.replace("none: ", "style not judged: ", 1)  # it says why
+    guessing = f"guessing: {row['style_chance']:.0%}"
+    if row["style_identified"]:
+        return f"style recognised by {judge} ({guessing})"
+    return f"style not recognised by {judge}, which takes it for {text(row['style_nearest'])} ({guessing})"
