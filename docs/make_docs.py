@@ -32,6 +32,7 @@ HERE = Path(__file__).parent
 STRIDE = 4  # of QuickNet's stem, in pixels: the grid that its gradients paint
 SHOWN = 4  # images in the gallery
 CLASSIFIER = "efficientnet_lite0"
+README_PICTURE = ("imagenet_01_559", "stained-glass")  # image and style
 INK, PAPER = (30, 30, 30), (255, 255, 255)
 
 
@@ -71,6 +72,7 @@ def readme_table(summary: pd.DataFrame) -> str:
         "flips, EfficientNet-Lite0",
         "successes",
         "flips, quicknet_tiny",
+        "style recognised",
         "L2",
         "SSIM",
     )
@@ -80,7 +82,7 @@ def readme_table(summary: pd.DataFrame) -> str:
     lines = [
         f"| {' | '.join(headings)} |",
         f"|{' --- |' * len(headings)}",
-        f"| untouched |  | {wrong[0]} |  | {wrong[1]} | 0 | 1 |",
+        f"| untouched |  | {wrong[0]} |  | {wrong[1]} |  | 0 | 1 |",
     ]
     wanted = summary[summary["matched_to"].fillna("style/").str.startswith("style/") & (summary["kind"] != "clean")]
     names = ["attack", "style", "source", "matched_to"]
@@ -90,8 +92,10 @@ def readme_table(summary: pd.DataFrame) -> str:
         ours, other = (rows[(rows["classifier"] == CLASSIFIER) == mine].iloc[0].to_dict() for mine in (True, False))
         flips, others = (counted(row, "flip_rate", "flips", "n") for row in (ours, other))
         successes = counted(ours, "success_rate", "successes", "n_correct")
+        style_seen = counted(ours, "style_identified_rate", "styles_identified", "styles_judged")
+        recognised = style_seen if ours["styles_judged"] else ""
         distances = f"{ours['mean_l2']:.1f} | {ours['mean_ssim']:.2f}"
-        lines.append(f"| {attack}{copied} | {source} | {flips} | {successes} | {others} | {distances} |")
+        lines.append(f"| {attack}{copied} | {source} | {flips} | {successes} | {others} | {recognised} | {distances} |")
     return "\n".join(lines)
 
 
@@ -195,7 +199,7 @@ def main() -> None:
         copy_figure(run, "flip-rate-l2-efficientnet-lite0", "comparison")
         insert(HERE / "comparison.md", comparison_table(run.summary, run.areas))
     elif page == "readme":
-        picture = readme_picture(folder, run.records, "imagenet_01_559", "stained-glass")
+        picture = readme_picture(folder, run.records, *README_PICTURE)
         Image.fromarray(picture).save(HERE / "images" / "readme.png", optimize=True)
         copy_figure(run, "flip-rates", "default")
         insert(HERE.parent / "README.md", readme_table(run.summary))
