@@ -318,7 +318,7 @@ def test_attack_paints_a_photo_and_prints_what_is_seen_before_and_after(photo: P
     odds = np.exp(logits - logits.max())
     best = np.sort(odds / odds.sum())[::-1][:5]
     assert [float(confidence) for _, _, confidence, _ in rows] == pytest.approx(list(100 * best), abs=0.06)
-    assert lines[-1] == f"Written: {out}"
+    assert lines[-1] == f"Written: {out} and {out.with_name('painted-before-after.png')}"
     assert max(map(len, lines[:-1])) <= 80
 
 
