@@ -110,7 +110,7 @@ def test_a_dry_run_prints_the_plan_and_its_size(tmp_path: Path) -> None:
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
     assert lines[:2] == ["clean", "style/stained-glass/quicknet_distilled"]
-    assert lines[20] == "blend/waves as style/waves/quicknet_tiny"
+    assert lines[20] == "blend/waves as style/waves/quicknet_distilled"
     for part in (
         "seed 5",
         "7 of samples, 224 x 224",

@@ -103,7 +103,7 @@ def test_the_installed_command_runs_a_benchmark_quietly(installed: Path, tmp_pat
     (tmp_path / "tiny.yaml").write_text(json.dumps(benchmark))
     done = outside(installed, tmp_path, "run", "tiny.yaml")
     assert (done.returncode, done.stderr) == (0, "")  # and nothing of what TensorFlow and Keras mutter
-    assert "style/waves/quicknet_tiny" in done.stdout
+    assert "style/waves/quicknet_distilled" in done.stdout
     (run,) = (tmp_path / "results").iterdir()  # the default place, under the folder one works in
     assert run.name.startswith("tiny-")
     records = load_run(run).records

@@ -164,7 +164,8 @@ def test_losses_against_numpy(
     rng = np.random.default_rng(7)
     styles, original = np.stack([stripes, *rng.random((2, 24, 24, 3)).astype(np.float32)]), np.roll(images, 1, 0)
     mask, style_mask = rng.integers(0, 2, (2, 1, 24, 24, 1)).astype(np.float32)
-    options = StyleOptions(statistics=statistics, style_layer_weights=(1, 3), content_layers=("norm", "binary:0"))
+    weighted = {"style_layer_weights": (1, 3), "content_layers": ("norm", "binary:0")}
+    options = StyleOptions(statistics=statistics, content_weight=1.0, **weighted)  # type: ignore[arg-type]
     objective = Objective(model, options)
     targets = Targets(
         objective.style_targets(tf.constant(styles), tf.constant(style_mask) if masked else None, blend=blend),
@@ -215,13 +216,13 @@ def test_layers_by_kind_and_count(model: Model, images: np.ndarray, stripes: np.
 def test_average_pooling_against_numpy(model: Model, images: np.ndarray) -> None:
     (normed,) = outputs(model, ["norm", "stem"], images)[:1]
     expected = normed.reshape(3, 12, 2, 12, 2, 8).mean((2, 4))
-    objective = Objective(model, StyleOptions(content_layers=("pool",), pooling="average"))
+    objective = Objective(model, StyleOptions(content_weight=1.0, content_layers=("pool",), pooling="average"))
     np.testing.assert_allclose(objective.content_targets(tf.constant(images))[0], expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("term", ["style", "content"])
 def test_a_weight_of_0_leaves_a_term_out(model: Model, images: np.ndarray, stripes: np.ndarray, term: str) -> None:
-    objective = Objective(model, StyleOptions(**{f"{term}_weight": 0.0}))  # type: ignore[arg-type]
+    objective = Objective(model, StyleOptions(**{"content_weight": 1.0, f"{term}_weight": 0.0}))  # type: ignore[arg-type]
     targets = Targets(objective.style_targets(stripes[None]), objective.content_targets(np.roll(images, 1, 0)))
     losses = objective(tf.constant(images), targets)._asdict()
     np.testing.assert_array_equal(losses.pop(term), np.zeros(3))

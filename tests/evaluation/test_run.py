@@ -41,10 +41,12 @@ BENCHMARK: dict[str, Any] = {
     "classifiers": ["quicknet_tiny", "twin"],
     "attacks": [
         {"attack": "noise", "like": "style"},
-        {"attack": "style", "style": ["stained-glass", "waves+art.png"], "steps": 2, "jitter": 3},
+        TINY | {"style": ["stained-glass", "waves+art.png"], "steps": 2, "jitter": 3},
         {"attack": "fgsm", "source": "quicknet_tiny", "eps": "8/255"},
     ],
 }
+TINY: dict[str, Any] = {"attack": "style", "backbone": "quicknet_tiny"}
+TINY: dict[str, Any] = {"attack": "style", "backbone": "quicknet_tiny"}
 QUICK: dict[str, Any] = BENCHMARK | {
     "classifiers": "quicknet_tiny",
     "models": {},
@@ -324,7 +326,7 @@ def test_an_attack_that_raises_becomes_records_that_say_so(tmp_path: Path, monke
     [
         ({"attack": "fgsm", "source": "quicknet_tiny", "epz": 1}, "attack 'fgsm' of 'quicknet_tiny': .*'epz'.*'eps'"),
         ({"attack": "fgsm", "source": "quicknet_tiny", "eps": -1}, "attack 'fgsm' .*does not accept.*eps"),
-        ({"attack": "style", "style_layers": "binary:99"}, "attack 'style' of 'quicknet_tiny': .*binary:99"),
+        (TINY | {"style_layers": "binary:99"}, "attack 'style' of 'quicknet_tiny': .*binary:99"),
         ({"attack": "style", "target": "tench"}, "attack 'style' .*target: .*no guide"),
     ],
 )
@@ -403,7 +405,7 @@ def test_a_run_is_not_resumed_with_another_picture_in_the_file_of_a_style(benchm
 
 # ---- at budgets
 
-WAVES: dict[str, Any] = {"attack": "style", "style": "waves", "steps": 3, "content_weight": 0, "tv_weight": 0}
+WAVES: dict[str, Any] = TINY | {"style": "waves", "steps": 3, "content_weight": 0, "tv_weight": 0}
 COMPARED: dict[str, Any] = QUICK | {
     "images": {"size": SIZE, "limit": 2},
     "budgets": {"l2": [0.5, 1], "ssim": 0.9},
@@ -455,7 +457,7 @@ def test_style_is_painted_inside_the_ball_or_moved_back_along_a_line(compared: R
 
     x = images_of("clean", None)
     seen = artattack.load_model("quicknet_tiny")
-    options = {name: value for name, value in WAVES.items() if name not in ("attack", "style")}
+    options = {name: value for name, value in WAVES.items() if name not in ("attack", "style", "backbone")}
     for radius in (0.5, 1.0):
         at = compared.records.query("attack == 'style' and budget_distance == 'l2' and budget == @radius")
         attack = artattack.StyleTransferAttack(

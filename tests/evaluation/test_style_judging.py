@@ -104,9 +104,10 @@ def test_the_judge_is_none_of_those_that_the_attack_read() -> None:
 
 
 def test_records_and_summary_say_who_recognised_what(tmp_path: Path) -> None:
+    tiny: dict[str, Any] = {"attack": "style", "backbone": "quicknet_tiny"}
     attacks = [
-        {"attack": "style", "style": ["waves", "marble"], "steps": 2, "init": "noise"},
-        {"attack": "style", "name": "all-read", "style": "waves", "steps": 1, "guide": "efficientnet_lite0"},
+        tiny | {"style": ["waves", "marble"], "steps": 2, "init": "noise"},
+        tiny | {"name": "all-read", "style": "waves", "steps": 1, "guide": "efficientnet_lite0"},
         {"attack": "blend", "like": "style"},
         {"attack": "fgsm", "source": "quicknet_tiny", "eps": "2/255"},
     ]
