@@ -32,6 +32,7 @@ from artattack.results.run_folder import RunFolder, load_run
 pytestmark = pytest.mark.usefixtures("models_load_once")
 
 SIZE = 64  # quicknet_tiny's own: nothing is resized on the way to the network
+TINY: dict[str, Any] = {"attack": "style", "backbone": "quicknet_tiny"}
 BENCHMARK: dict[str, Any] = {
     "name": "tiny",
     "seed": 3,
@@ -45,7 +46,6 @@ BENCHMARK: dict[str, Any] = {
         {"attack": "fgsm", "source": "quicknet_tiny", "eps": "8/255"},
     ],
 }
-TINY: dict[str, Any] = {"attack": "style", "backbone": "quicknet_tiny"}
 TINY: dict[str, Any] = {"attack": "style", "backbone": "quicknet_tiny"}
 QUICK: dict[str, Any] = BENCHMARK | {
     "classifiers": "quicknet_tiny",
