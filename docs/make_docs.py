@@ -32,7 +32,7 @@ HERE = Path(__file__).parent
 STRIDE = 4  # of QuickNet's stem, in pixels: the grid that its gradients paint
 SHOWN = 4  # images in the gallery
 CLASSIFIER = "efficientnet_lite0"
-README_PICTURE = ("imagenet_01_559", "stained-glass")  # image and style
+README_PICTURE = ("imagenet_13_471", "stained-glass")  # image and style
 INK, PAPER = (30, 30, 30), (255, 255, 255)
 
 
