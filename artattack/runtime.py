@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -31,10 +33,30 @@ def load_tensorflow() -> None:
                 "TensorFlow runs with Keras 3, larq needs Keras 2: import artattack before tensorflow, "
                 "or set TF_USE_LEGACY_KERAS=1"
             ) from error
+        write_art_settings()
         import art.attacks.evasion  # noqa: F401
     for device in tf.config.list_physical_devices("GPU"):
         with suppress(RuntimeError):  # TensorFlow is at work already, as its user has set it up
             tf.config.experimental.set_memory_growth(device, True)
+
+
+def write_art_settings() -> None:
+    """Write the settings that ART writes when it is first imported by a user, whole or not at all.
+
+    ART looks for them, creates them and reads them one after the other: of several processes that import it for the
+    first time at once, one would read what another has half written, and fail. Settings that are there stay, and a
+    disk that does not take them is left to ART.
+    """
+    home = Path.home()
+    folder = (home if os.access(home, os.W_OK) else Path("/tmp")) / ".art"  # where ART looks
+    settings = folder / "config.json"
+    with suppress(OSError):
+        folder.mkdir(exist_ok=True)
+        if not settings.exists():
+            handle, temporary = tempfile.mkstemp(dir=folder)
+            with os.fdopen(handle, "w") as file:
+                json.dump({"ART_DATA_PATH": str(folder / "data")}, file, indent=4)
+            Path(temporary).replace(settings)
 
 
 def silence_libraries() -> None:

@@ -10,8 +10,10 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:  # programs that use all cores at once slow each other down tenfold
     os.environ |= {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
-import artattack  # chooses Keras 2 before a test imports TensorFlow
 import artattack.models
+from artattack.runtime import load_tensorflow
+
+load_tensorflow()  # with Keras 2, before a test imports it in its own way
 
 _load = artattack.models.load_model
 _loaded = cache(lambda spec, seed: _load(spec, seed=seed))

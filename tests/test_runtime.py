@@ -1,0 +1,48 @@
+"""ART's settings, which several processes may need for the first time at once."""
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from artattack.runtime import write_art_settings
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_settings_are_those_art_writes(home: Path) -> None:
+    write_art_settings()
+    ours = (home / ".art" / "config.json").read_bytes()
+    (home / ".art" / "config.json").unlink()
+    env = os.environ | {"TF_USE_LEGACY_KERAS": "1"}
+    subprocess.run([sys.executable, "-c", "import art.config"], env=env, check=True, capture_output=True)
+    assert ours == (home / ".art" / "config.json").read_bytes()
+
+
+def test_settings_are_whole_whenever_another_process_looks(home: Path) -> None:
+    settings = home / ".art" / "config.json"
+    with ThreadPoolExecutor(8) as pool:
+        seen = list(pool.map(lambda _: (write_art_settings(), settings.read_text())[1], range(64)))
+    assert {json.loads(text)["ART_DATA_PATH"] for text in seen} == {str(home / ".art" / "data")}
+    assert [path.name for path in settings.parent.iterdir()] == ["config.json"]
+
+
+def test_settings_that_are_there_stay(home: Path) -> None:
+    (home / ".art").mkdir()
+    (home / ".art" / "config.json").write_text('{"ART_DATA_PATH": "/elsewhere"}')
+    write_art_settings()
+    assert (home / ".art" / "config.json").read_text() == '{"ART_DATA_PATH": "/elsewhere"}'
+
+
+def test_a_home_that_takes_no_folder_is_left_to_art(home: Path) -> None:
+    (home / ".art").write_text("a file where the folder should be")
+    write_art_settings()
+    assert (home / ".art").read_text() == "a file where the folder should be"
