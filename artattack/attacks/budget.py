@@ -6,7 +6,7 @@ import numpy as np
 
 from artattack.distances import DISTANCES
 from artattack.errors import unknown
-from artattack.inputs.images import as_measured, quantize
+from artattack.inputs.images import as_measured, to_float, to_uint8
 
 _HALVINGS = 24  # of an interval of factors: finer than the 8-bit grid can show
 _DOUBLINGS = 16
@@ -43,22 +43,26 @@ def match(
         raise unknown("distance", distance, DISTANCES)
     x = np.asarray(x, np.float32)
     direction = np.asarray(moved, np.float32) - x
+    originals, targets = as_measured(x), np.broadcast_to(np.asarray(target, np.float64), len(x))
 
-    def at(factor: np.ndarray) -> np.ndarray:
-        return quantize(np.clip(x + factor[:, None, None, None].astype(np.float32) * direction, 0.0, 1.0))
+    def at(factor: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return to_uint8(x[rows] + factor[rows, None, None, None].astype(np.float32) * direction[rows])
 
-    def ok(factor: np.ndarray) -> np.ndarray:
-        return within(x, at(factor), target, distance)
+    def ok(factor: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return _meets(originals[rows], at(factor, rows) / 255.0, targets[rows], distance)
 
+    every = np.arange(len(x))
     low, high = np.zeros(len(x)), np.ones(len(x))
     for _ in range(_DOUBLINGS if beyond else 0):
-        high = np.where(ok(high), 2.0 * high, high)
-    low = np.where(ok(high), high, low)  # the whole line lies within: nothing to search
-    for _ in range(_HALVINGS):
+        high = np.where(ok(high, every), 2.0 * high, high)
+    low = np.where(ok(high, every), high, low)
+    rows = np.flatnonzero(low < high)  # elsewhere the whole line lies within: nothing to search
+    for _ in range(_HALVINGS if len(rows) else 0):
         middle = (low + high) / 2.0
-        near = ok(middle)
-        low, high = np.where(near, middle, low), np.where(near, high, middle)
-    return at(low)
+        near = ok(middle, rows)
+        low[rows[near]] = middle[rows[near]]
+        high[rows[~near]] = middle[rows[~near]]
+    return to_float(at(low, every))
 
 
 def within(x: np.ndarray, moved: np.ndarray, target: np.ndarray | float, distance: str) -> np.ndarray:
@@ -69,6 +73,11 @@ def within(x: np.ndarray, moved: np.ndarray, target: np.ndarray | float, distanc
     Returns:
         (N,) bool.
     """
+    return _meets(as_measured(x), as_measured(moved), target, distance)
+
+
+def _meets(x: np.ndarray, moved: np.ndarray, target: np.ndarray | float, distance: str) -> np.ndarray:
+    """Do the same with images `as_measured`."""
     sign = -1.0 if DISTANCES[distance].is_similarity else 1.0
-    found = sign * DISTANCES[distance](as_measured(x), as_measured(moved))
+    found = sign * DISTANCES[distance](x, moved)
     return np.asarray(found <= sign * np.asarray(target, np.float64) + _ROUNDING)
