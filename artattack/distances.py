@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -424,7 +425,7 @@ CHANGE_MEASURES = (
 
 
 def distance_columns(clean: Images, adversarial: Images) -> dict[str, Floats]:
-    """Measure perturbations for the distance columns of records.csv.
+    """Measure perturbations for the distance columns of records.csv, an image on each core.
 
     Args:
         clean, adversarial: two batches (N, H, W, 3) in [0, 1].
@@ -436,6 +437,14 @@ def distance_columns(clean: Images, adversarial: Images) -> dict[str, Floats]:
     Raises:
         ArtattackError: the shapes differ or the images are too small for SSIM.
     """
-    columns = {name: distance(clean, adversarial) for name, distance in DISTANCES.items()}
     clean, adversarial = _pair(clean, adversarial)
+    if not len(clean):
+        return _columns_of(clean, adversarial)
+    with ThreadPoolExecutor() as pool:
+        each = list(pool.map(lambda i: _columns_of(clean[i : i + 1], adversarial[i : i + 1]), range(len(clean))))
+    return {name: np.concatenate([columns[name] for columns in each]) for name in each[0]}
+
+
+def _columns_of(clean: Floats, adversarial: Floats) -> dict[str, Floats]:
+    columns = {name: distance(clean, adversarial) for name, distance in DISTANCES.items()}
     return columns | {measure.name: measure.function(adversarial - clean) for measure in CHANGE_MEASURES}

@@ -6,6 +6,7 @@ are nearest to its own. A style that only the attack's own backbone recognises i
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,7 @@ class StyleJudges:
         self._bank = bank
         self._size = size
         self._made: dict[str, StyleJudge] = {}
+        self._originals: dict[tuple[str, bytes], np.ndarray] = {}
 
     def independent_of(self, variant: Variant) -> StyleJudge | None:
         """Return the first judge that is none of the models behind a variant, or None."""
@@ -124,7 +126,7 @@ class StyleJudges:
         if judge is None:
             return {"style_judge": [NO_JUDGE] * len(x)}
         own = judge.bank.index(style)
-        before, after = judge.distances(x), judge.distances(files)
+        before, after = self._distances_of_originals(judge, x), judge.distances(files)
         nearest = after.argmin(1)
         return {
             "style_judge": [judge.name] * len(x),
@@ -134,3 +136,10 @@ class StyleJudges:
             "style_seen_before": before[:, own],
             "style_seen_after": after[:, own],
         }
+
+    def _distances_of_originals(self, judge: StyleJudge, x: np.ndarray) -> np.ndarray:
+        """Return a judge's distances of originals: measured once, since all variants start from the same ones."""
+        key = judge.name, hashlib.sha256(x.tobytes()).digest()
+        if key not in self._originals:
+            self._originals[key] = judge.distances(x)
+        return self._originals[key]
