@@ -24,6 +24,7 @@ from artattack.terminal import (
     lay_out,
     print_checks,
     print_plan,
+    print_progress,
     print_side_by_side,
     print_summary,
     print_view,
@@ -372,6 +373,23 @@ def export(
 
     for path in write_export(load_run(run), name, out):
         _say(f"Written: {path}")
+
+
+@app.command(epilog=_examples("artattack status results/mine", "watch artattack status results/mine"))
+def status(folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]) -> None:
+    """Say how far a run is: what is done, what failed and why, what is next, and how long the rest will take.
+
+    Exit codes: 0 finished and nothing failed; 1 running, stopped, or something failed; 2 bad input.
+    """
+    from artattack.results.progress import read_progress
+    from artattack.results.run_folder import load_run
+
+    progress = read_progress(load_run(folder))
+    print_progress(progress, console)
+    if progress.state == "stopped":
+        _say(f"To go on: the `artattack run` that started it, with --resume --out {folder}")
+    if progress.state != "finished" or progress.failed or progress.unreadable:
+        raise typer.Exit(1)
 
 
 @app.command("models", epilog=_examples("artattack models | grep binary"))

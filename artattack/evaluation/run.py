@@ -65,14 +65,22 @@ def run_plan(
     """Do the cells of a plan that are not done yet; return records and summary. As `run_benchmark`."""
     from artattack.evaluation.loading import load_models
 
-    benchmark, total = plan.benchmark, len(plan.cells)
     tell = on_progress or (lambda what, done, total: None)
-    if benchmark.parquet:
+    if plan.benchmark.parquet:
         check_parquet()
     hashes = _image_hashes(plan)
-    loaded = load_models(plan, lambda name: tell(f"loading {name}", 0, total))
+    loaded = load_models(plan, lambda name: tell(f"loading {name}", 0, len(plan.cells)))
+    with RunFolder(path).locked():
+        return _in_folder(path, plan, loaded, hashes, tell, resume=resume)
+
+
+def _in_folder(
+    path: Path, plan: Plan, loaded: LoadedModels, hashes: dict[str, str], tell: Progress, *, resume: bool
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Do what is left of a run in its folder, which no other process works in."""
     from artattack.evaluation.cells import CellWorker, original
 
+    benchmark, total = plan.benchmark, len(plan.cells)
     folder = RunFolder(path)
     worker = CellWorker(plan, loaded, folder, hashes)
     folder = RunFolder.create(path, _info(plan, loaded, hashes), resume=resume)
@@ -147,5 +155,6 @@ def _info(plan: Plan, loaded: LoadedModels, hashes: dict[str, str]) -> dict[str,
             "models": models,
         },
         "image_set": {"name": plan.image_set.name, "note": plan.image_set.note},
+        "cells": {"variants": [variant.key for variant in plan.variants], "batches": plan.batches},
         "versions": versions(),
     }
