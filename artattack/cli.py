@@ -114,6 +114,7 @@ def _root(
         "artattack run --budgets l2=5,10,20 --budgets ssim",
         "artattack run mine.yaml --limit 4 -o out",
         "artattack run mine.yaml --limit 4 -o out --resume",
+        "artattack run mine.yaml --engine ray --workers 2",
     )
 )
 def run(
@@ -128,6 +129,12 @@ def run(
     budgets: Annotated[
         list[str] | None,
         typer.Option(help="Bring all attacks and controls to these, too: l2=5,10 or ssim; repeat for more distances."),
+    ] = None,
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="Where: in this process, or on a Ray cluster.")
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option(help="Workers of the cluster. Default: one a GPU, or for each two cores.", min=1)
     ] = None,
 ) -> None:
     """Run a benchmark: perturb images, score classifiers, write records, summary and pictures.
@@ -150,11 +157,14 @@ def run(
     path = run_path(benchmark, out)
     try:
         with show_progress() as on_progress:
-            records, summary = run_plan(plan, path, resume=resume, on_progress=on_progress)
+            records, summary = run_plan(
+                plan, path, resume=resume, engine=engine, workers=workers, on_progress=on_progress
+            )
     except KeyboardInterrupt as error:
         same = [str(file)] if file else []
         same += [f"--{name}={value}" for name, value in (("seed", seed), ("limit", limit)) if value is not None]
         same += [f"--budgets={text}" for text in budgets or []]
+        same += [f"--engine={engine}"] * (engine != "local") + [f"--workers={workers}"] * (workers is not None)
         again = shlex.join(["artattack", "run", *same, "--resume", "--out", str(path)])
         complain(f"interrupted; to go on: {again}" if (path / "run.json").exists() else "interrupted")
         raise typer.Exit(130) from error

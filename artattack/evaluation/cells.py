@@ -62,7 +62,7 @@ class CellWorker:
 
     def __call__(self, cell: Cell) -> list[Row]:
         """Return the records of a cell; what goes wrong becomes records that say so."""
-        samples = [sample for sample in cell.samples if original(self._folder, sample).exists()]
+        samples = self._readable(cell)
         if not samples:
             return []
         x = to_float(np.stack([read_image(original(self._folder, sample)) for sample in samples]))
@@ -74,12 +74,18 @@ class CellWorker:
         except Exception as error:  # whatever an attack raises: the run goes on, the records tell
             self._perturber.forget()
             self._log(cell, error)
-            why = {"error": _in_one_line(error)}
-            return [
-                self.image_columns(sample) | self._attack_columns(cell, sample) | self._classifier_columns(name) | why
-                for sample in samples
-                for name in self._benchmark.classifiers
-            ]
+            return self.failed(cell, _in_one_line(error))
+
+    def failed(self, cell: Cell, why: str) -> list[Row]:
+        """Return the records of a cell that failed."""
+        return [
+            self.image_columns(sample)
+            | self._attack_columns(cell, sample)
+            | self._classifier_columns(name)
+            | {"error": why}
+            for sample in self._readable(cell)
+            for name in self._benchmark.classifiers
+        ]
 
     def image_columns(self, sample: Sample) -> Row:
         """Return the columns that say which image a record is of."""
@@ -89,6 +95,9 @@ class CellWorker:
             "true_class": sample.label,
             "true_name": None if sample.label is None else class_name(sample.label),
         }
+
+    def _readable(self, cell: Cell) -> list[Sample]:
+        return [sample for sample in cell.samples if original(self._folder, sample).exists()]
 
     def _log(self, cell: Cell, error: Exception) -> None:
         """Keep the traceback, for whoever looks for the cause of a failed cell."""
