@@ -28,9 +28,19 @@ from artattack.inputs.image_sets import Sample
 from artattack.inputs.images import as_measured, read_image, save_png, to_float, to_uint8
 from artattack.inputs.labels import class_name
 from artattack.inputs.styles import style_names
+from artattack.results.columns import RECORDS, Outcome
+from artattack.results.records import CONTROL
 from artattack.results.run_folder import RunFolder
 
 _LONGEST_ERROR = 500  # characters of an error in the records
+
+_OF_A_CLASSIFIER = {  # columns that are not the same in all records of an image
+    "classifier",
+    "classifier_weights",
+    "classifier_seen",
+    "flip_float",
+    *(column.name for column in RECORDS if isinstance(column, Outcome)),
+}
 
 Logits = dict[str, np.ndarray]  # (N, K) of a batch, by classifier
 Row = dict[str, Any]
@@ -75,6 +85,38 @@ class CellWorker:
             self._perturber.forget()
             self._log(cell, error)
             return self.failed(cell, _in_one_line(error))
+
+    def with_all_classifiers(self, cell: Cell, rows: list[Row]) -> list[Row]:
+        """Return the records of a cell that is done with those of classifiers that were not asked then.
+
+        They see the files. What they would have made of an attack's images before rounding to 8 bits, `flip_float`, is
+        not known: those images were not kept.
+
+        Args:
+            cell: without failures.
+            rows: its records.
+        """
+        asked = {row["classifier"] for row in rows}
+        new = [name for name in self._benchmark.classifiers if name not in asked]
+        samples = self._readable(cell)
+        if not new or not samples:
+            return rows
+        x = to_float(np.stack([read_image(original(self._folder, sample)) for sample in samples]))
+        clean = self._clean_logits(cell, x)
+        files = to_float(np.stack([read_image(self._folder.path / cell.variant.file(s.id)) for s in samples]))
+        is_control = cell.variant.kind in (CLEAN.kind, CONTROL)
+        views = {name: self._views(name, clean[name], samples, Perturbed(files, files)) for name in new}
+        every: list[Row] = []
+        for i, sample in enumerate(samples):
+            mine = [row for row in rows if row["image"] == sample.id]
+            common = {key: value for key, value in mine[0].items() if key not in _OF_A_CLASSIFIER}
+            unknown = {} if is_control else {"flip_float": None}
+            every += mine
+            every += [
+                common | self._classifier_columns(name) | self._seen(cell, name) | views[name][i] | unknown
+                for name in new
+            ]
+        return every
 
     def failed(self, cell: Cell, why: str) -> list[Row]:
         """Return the records of a cell that failed."""
@@ -137,7 +179,7 @@ class CellWorker:
     def _clean_logits(self, cell: Cell, x: np.ndarray) -> Logits:
         """Return what classifiers make of the originals: asked once, then kept beside the records of the cells."""
         path = self._folder.path / "cells" / f"logits-{cell.number:04d}.npz"
-        if cell.variant == CLEAN:
+        if cell.variant == CLEAN:  # the first to be done, or done again
             logits = {name: self._models[name].predict(x) for name in self._benchmark.classifiers}
             content = io.BytesIO()
             np.savez(content, **{str(i): logits[name] for i, name in enumerate(logits)})

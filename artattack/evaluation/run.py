@@ -20,6 +20,7 @@ from artattack.results.run_folder import RunFolder, versions
 if TYPE_CHECKING:
     import pandas as pd
 
+    from artattack.evaluation.cells import CellWorker
     from artattack.evaluation.loading import LoadedModels
 
 Progress = Callable[[str, int, int], None]  # what is under way, units done, units in all
@@ -73,11 +74,15 @@ def run_plan(
     path: Path,
     *,
     resume: bool = False,
+    extend: bool = False,
     engine: Engine = "local",
     workers: int | None = None,
     on_progress: Progress | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Do the cells of a plan that are not done yet; return records and summary. As `run_benchmark`."""
+    """Do the cells of a plan that are not done yet; return records and summary. As `run_benchmark`.
+
+    With `extend`, the plan is of a benchmark that `extended` has returned for the run in the folder.
+    """
     from artattack.evaluation.loading import load_models
 
     tell = on_progress or (lambda what, done, total: None)
@@ -87,7 +92,7 @@ def run_plan(
     hashes = _image_hashes(plan)
     loaded = load_models(plan, lambda name: tell(f"loading {name}", 0, len(plan.cells)))
     with RunFolder(path).locked():
-        return _in_folder(path, plan, loaded, hashes, do_cells, tell, resume=resume)
+        return _in_folder(path, plan, loaded, hashes, do_cells, tell, resume=resume, extend=extend)
 
 
 def _engine(name: Engine, workers: int | None) -> DoCells:
@@ -124,6 +129,7 @@ def _in_folder(
     tell: Progress,
     *,
     resume: bool,
+    extend: bool,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Do what is left of a run in its folder, which no other process works in."""
     from artattack.evaluation.cells import CellWorker, original
@@ -131,16 +137,27 @@ def _in_folder(
     benchmark, total = plan.benchmark, len(plan.cells)
     folder = RunFolder(path)
     worker = CellWorker(plan, loaded, folder, hashes)
-    folder = RunFolder.create(path, _info(plan, loaded, hashes), resume=resume)
+    folder = RunFolder.create(path, _info(plan, loaded, hashes), resume=resume, extend=extend)
     unreadable = []
     for sample in plan.samples:
         copy = original(folder, sample)
         if not copy.exists() and (why := _copy_original(sample, benchmark, copy)):
             unreadable.append(worker.image_columns(sample) | {"error": why})
     folder.write_cell("images", unreadable)
-    do_cells(Work(plan, folder, hashes, worker, folder.done(), lambda what, done: tell(what, done, total)))
+    done = folder.done()
+    if resume or extend:
+        _ask_new_classifiers(plan, folder, worker, done)
+    do_cells(Work(plan, folder, hashes, worker, done, lambda what, done: tell(what, done, total)))
     tell("done", total, total)
     return folder.finish(["images", *(cell.key for cell in plan.cells)], parquet=benchmark.parquet)
+
+
+def _ask_new_classifiers(plan: Plan, folder: RunFolder, worker: CellWorker, done: set[str]) -> None:
+    """Add the records of classifiers that have joined a run to the cells that are done."""
+    for cell in plan.cells:
+        rows = folder.cell(cell.key) if cell.key in done else None
+        if rows is not None and (every := worker.with_all_classifiers(cell, rows)) is not rows:
+            folder.write_cell(cell.key, every)
 
 
 def _image_hashes(plan: Plan) -> dict[str, str]:

@@ -69,7 +69,7 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def create(cls, path: Path, run: Mapping[str, Any], *, resume: bool = False) -> Self:
+    def create(cls, path: Path, run: Mapping[str, Any], *, resume: bool = False, extend: bool = False) -> Self:
         """Start a run folder, or go on with one that has the same config.
 
         Args:
@@ -77,6 +77,8 @@ class RunFolder:
             run: what run.json says, as plain data. `run["config"]` is all that decides the results; only an
                 identical one can be resumed. What else differs when resuming is kept under "resumed".
             resume: whether to go on with the run that is there, instead of starting a new one.
+            extend: whether to go on with it by a config that only asks for more. The hash of what it was is kept under
+                "extended".
 
         Raises:
             ArtattackError: the folder holds something else, or a run that is not to be resumed, or there is
@@ -84,7 +86,8 @@ class RunFolder:
         """
         folder = cls(path)
         new = from_json(to_json(run).encode())
-        folder._write_info(folder._resumed(new) if resume else folder._started(new))
+        start = folder._extended if extend else folder._resumed if resume else folder._started
+        folder._write_info(start(new))
         for part in (folder._cells, folder.images):
             part.mkdir(exist_ok=True)
         return folder
@@ -164,10 +167,21 @@ class RunFolder:
         """Return the keys of the cells that are done; one whose file is cut short, or that failed, is to do again."""
         return {key for key, rows in self.cells() if not any(row.get("error") for row in rows)}
 
+    def cell(self, key: str) -> list[dict[str, Any]] | None:
+        """Return the records of a cell, or None where its file is missing, damaged or of other columns."""
+        try:
+            cell = from_json((self._cells / f"{key}.json").read_bytes())
+        except (OSError, ValueError):
+            return None
+        if not isinstance(cell, dict) or cell.get("key") != key or not isinstance(cell.get("rows"), list):
+            return None
+        rows: list[dict[str, Any]] = cell["rows"]
+        return rows if all(isinstance(row, dict) and row.keys() <= RECORD_COLUMNS.keys() for row in rows) else None
+
     def cells(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         """Yield the key of each cell that was done or failed, and its records; one cut short does not count."""
         for path in self._cells.glob("*.json"):
-            rows = self._read_cell(path.stem)
+            rows = self.cell(path.stem)
             if rows is not None:
                 yield path.stem, rows
 
@@ -271,7 +285,7 @@ class RunFolder:
         for start in range(0, len(keys), _CELLS):
             rows: list[dict[str, Any]] = []
             for key in keys[start : start + _CELLS]:
-                cell = self._read_cell(key)
+                cell = self.cell(key)
                 if cell is None:
                     raise ArtattackError(f"{self.path}: cell '{key}' is not finished: resume the run")
                 rows += cell
@@ -310,19 +324,20 @@ class RunFolder:
         resumed = [*old.get("resumed", []), {"at": _now(), **changed}]
         return {**old, "status": "running", "resumed": resumed}
 
+    def _extended(self, new: dict[str, Any]) -> dict[str, Any]:
+        """Return what run.json says of a run that is gone on with by another config."""
+        old = self.info
+        kept = {key: old["config"].get(key, {}) for key in ("images", "models", "files")}
+        for key, hashes in kept.items():
+            changed = [name for name, found in hashes.items() if new["config"][key].get(name) != found]
+            if changed:
+                raise ArtattackError(f"{self.path}: cannot be extended: {key}: {changed[0]} is not what it was then")
+        before = {"at": _now()} | {key: old[key] for key in ("config_hash", "versions") if key in old}
+        history = {"started": old["started"], "extended": [*old.get("extended", []), before]}
+        return {"status": "running", "config_hash": config_hash(new["config"])} | new | history
+
     def _write_info(self, info: Mapping[str, Any]) -> None:
         write_file(self.path / "run.json", (to_json(info, indent=2) + "\n").encode())
-
-    def _read_cell(self, key: str) -> list[dict[str, Any]] | None:
-        """Return the records of a cell, or None where its file is missing, damaged or of other columns."""
-        try:
-            cell = from_json((self._cells / f"{key}.json").read_bytes())
-        except (OSError, ValueError):
-            return None
-        if not isinstance(cell, dict) or cell.get("key") != key or not isinstance(cell.get("rows"), list):
-            return None
-        rows: list[dict[str, Any]] = cell["rows"]
-        return rows if all(isinstance(row, dict) and row.keys() <= RECORD_COLUMNS.keys() for row in rows) else None
 
     def _as_left(self, name: str) -> Path:
         """Return the file of a table, after checking that it has the rows and the SHA-256 that run.json has noted.
