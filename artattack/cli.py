@@ -24,6 +24,7 @@ from artattack.terminal import (
     lay_out,
     print_checks,
     print_plan,
+    print_progress,
     print_side_by_side,
     print_summary,
     print_view,
@@ -33,7 +34,10 @@ from artattack.terminal import (
 from artattack.version import __version__
 
 if TYPE_CHECKING:
+    import pandas as pd
     from pydantic.fields import FieldInfo
+
+    from artattack.evaluation.plan import Plan
 
 _DEFAULT = Benchmark()
 _DEFAULT_BACKBONE = StyleEntry(attack="style").backbone[0]
@@ -113,6 +117,7 @@ def _root(
         "artattack run --budgets l2=5,10,20 --budgets ssim",
         "artattack run mine.yaml --limit 4 -o out",
         "artattack run mine.yaml --limit 4 -o out --resume",
+        "artattack run mine.yaml --engine ray --workers 2",
     )
 )
 def run(
@@ -127,6 +132,12 @@ def run(
     budgets: Annotated[
         list[str] | None,
         typer.Option(help="Bring all attacks and controls to these, too: l2=5,10 or ssim; repeat for more distances."),
+    ] = None,
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="Where: in this process, or on a Ray cluster.")
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option(help="Workers of the cluster. Default: one a GPU, or for each two cores.", min=1)
     ] = None,
 ) -> None:
     """Run a benchmark: perturb images, score classifiers, write records, summary and pictures.
@@ -143,20 +154,29 @@ def run(
         print_plan(plan, console)
         return
     from artattack.evaluation.run import run_path, run_plan
-    from artattack.report import write_report
-    from artattack.results.run_folder import load_run
 
     path = run_path(benchmark, out)
     try:
         with show_progress() as on_progress:
-            records, summary = run_plan(plan, path, resume=resume, on_progress=on_progress)
+            records, summary = run_plan(
+                plan, path, resume=resume, engine=engine, workers=workers, on_progress=on_progress
+            )
     except KeyboardInterrupt as error:
         same = [str(file)] if file else []
         same += [f"--{name}={value}" for name, value in (("seed", seed), ("limit", limit)) if value is not None]
         same += [f"--budgets={text}" for text in budgets or []]
+        same += [f"--engine={engine}"] * (engine != "local") + [f"--workers={workers}"] * (workers is not None)
         again = shlex.join(["artattack", "run", *same, "--resume", "--out", str(path)])
         complain(f"interrupted; to go on: {again}" if (path / "run.json").exists() else "interrupted")
         raise typer.Exit(130) from error
+    _tell_results(plan, path, records, summary)
+
+
+def _tell_results(plan: Plan, path: Path, records: pd.DataFrame, summary: pd.DataFrame) -> None:
+    """Print what a run came to, and write its report; exit code 1 where something failed."""
+    from artattack.report import write_report
+    from artattack.results.run_folder import load_run
+
     print_summary(summary, console)
     if plan.image_set.note:
         _say(f"Image set {plan.image_set.name}: {plan.image_set.note}")
@@ -171,6 +191,52 @@ def run(
         raise typer.Exit(1)
 
 
+@app.command(
+    epilog=_examples(
+        "artattack extend results/mine --classifier efficientnet_lite2",
+        "artattack extend results/mine --budgets l2=5,10",
+        "artattack extend results/mine with-more-attacks.yaml",
+    )
+)
+def extend(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="Benchmark file: what the run holds, and more. Default: as it is.")
+    ] = None,
+    classifier: Annotated[
+        list[str] | None, typer.Option("-c", "--classifier", help="One more to score; repeat for more.")
+    ] = None,
+    budgets: Annotated[
+        list[str] | None, typer.Option(help="Bring attacks and controls to these, too: l2=5,10 or ssim.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its size, do nothing.")] = False,
+) -> None:
+    """Add classifiers, budgets, attacks or controls to a run: only what is new is computed.
+
+    Exit codes: as of `artattack run`.
+    """
+    from artattack.evaluation.extending import extended
+    from artattack.evaluation.plan import make_plan
+
+    benchmark = load_benchmark(file) if file else None
+    asked = _budgets(budgets or [])
+    plan = make_plan(extended(folder, benchmark, classifiers=classifier or [], budgets=asked))
+    if dry_run:
+        print_plan(plan, console)
+        return
+    from artattack.evaluation.run import run_plan
+
+    with show_progress() as on_progress:
+        records, summary = run_plan(plan, folder, extend=True, on_progress=on_progress)
+    _tell_results(plan, folder, records, summary)
+
+
+def _budgets(texts: Sequence[str]) -> dict[str, list[str] | None]:
+    """Read `l2=5,10` and `ssim`."""
+    pairs = [text.partition("=") for text in texts]
+    return {name: numbers.split(",") if equals else None for name, equals, numbers in pairs}
+
+
 def _overridden(benchmark: Benchmark, seed: int | None, limit: int | None, budgets: Sequence[str]) -> Benchmark:
     """Return the benchmark with what the command line says in the place of what the file says."""
     given = benchmark.model_dump(mode="json")
@@ -179,8 +245,7 @@ def _overridden(benchmark: Benchmark, seed: int | None, limit: int | None, budge
     if limit is not None:
         given["images"]["limit"] = limit
     if budgets:
-        pairs = [text.partition("=") for text in budgets]
-        given["budgets"] = {name: numbers.split(",") if equals else None for name, equals, numbers in pairs}
+        given["budgets"] = _budgets(budgets)
     return parse_benchmark(given, where="command line")
 
 
@@ -372,6 +437,23 @@ def export(
 
     for path in write_export(load_run(run), name, out):
         _say(f"Written: {path}")
+
+
+@app.command(epilog=_examples("artattack status results/mine", "watch artattack status results/mine"))
+def status(folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]) -> None:
+    """Say how far a run is: what is done, what failed and why, what is next, and how long the rest will take.
+
+    Exit codes: 0 finished and nothing failed; 1 running, stopped, or something failed; 2 bad input.
+    """
+    from artattack.results.progress import read_progress
+    from artattack.results.run_folder import load_run
+
+    progress = read_progress(load_run(folder))
+    print_progress(progress, console)
+    if progress.state == "stopped":
+        _say(f"To go on: the `artattack run` that started it, with --resume --out {folder}")
+    if progress.state != "finished" or progress.failed or progress.unreadable:
+        raise typer.Exit(1)
 
 
 @app.command("models", epilog=_examples("artattack models | grep binary"))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from artattack.errors import ArtattackError
 
@@ -16,18 +18,26 @@ def write_file(path: Path, content: bytes) -> None:
     Raises:
         ArtattackError: the disk does not take it.
     """
+    with writing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to write to piece by piece, with the promise and the errors of `write_file`."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
+        raise ArtattackError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise ArtattackError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def sha256_file(path: Path) -> str:

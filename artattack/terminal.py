@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from artattack.evaluation.plan import Plan
     from artattack.evaluation.side_by_side import View
     from artattack.results.between_runs import Side, SideBySide
+    from artattack.results.progress import RunProgress
 
 _RATES_SHORT = {"clean_accuracy": "clean", "flip_rate": "flips", "success_rate": "success"}
 _NAME_WIDTH = 30  # of a class in a list of guesses, so that the lists of all classifiers stand alike
@@ -236,6 +237,27 @@ def print_plan(plan: Plan, console: Console) -> None:
         f"records      {images * variants * classifiers} ({classifiers} classifiers)",
     ):
         say(console, line)
+
+
+def print_progress(progress: RunProgress, console: Console) -> None:
+    """Print how far a run is: one fact a line."""
+    of = f" of {progress.cells}" if progress.cells is not None else ""
+    say(console, f"state   {progress.state}", "bold")
+    say(console, f"cells   {progress.done}{of} done")
+    if progress.unreadable:
+        say(console, f"images  {progress.unreadable} could not be read", "red")
+    for reason, count in sorted(progress.failed.items(), key=lambda item: -item[1]):
+        say(console, f"failed  {count} x {reason}", "red")
+    if progress.next:
+        say(console, f"next    {progress.next}")
+    if progress.seconds_left is not None and progress.state != "finished":
+        say(console, f"left    about {_in_time(progress.seconds_left)}, at the pace so far")
+
+
+def _in_time(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def print_checks(checks: pd.DataFrame, console: Console) -> None:

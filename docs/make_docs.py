@@ -32,6 +32,8 @@ HERE = Path(__file__).parent
 STRIDE = 4  # of QuickNet's stem, in pixels: the grid that its gradients paint
 SHOWN = 4  # images in the gallery
 CLASSIFIER = "efficientnet_lite0"
+UNSEEN = ("efficientnet_lite1", "efficientnet_lite2")  # by any attack of docs/comparison.yaml
+MIDDLE = 10  # of its budgets, L2
 README_PICTURE = ("imagenet_13_471", "stained-glass")  # image and style
 INK, PAPER = (30, 30, 30), (255, 255, 255)
 
@@ -104,26 +106,57 @@ def counted(row: dict[Any, Any], name: str, part: str, whole: str) -> str:
     return f"{row[part]} of {row[whole]}, {rate(row, name)}"
 
 
-def comparison_table(summary: pd.DataFrame, areas: pd.DataFrame) -> str:
-    """Return flips at each budget, and the area under the curve, of each attack and control, as Markdown."""
-    budgets = sorted(summary["budget"].dropna().unique())
-    lines = [
-        f"| attack or control | {' | '.join(f'L2 {budget:g}' for budget in budgets)} | area | half flip at |",
-        f"| --- | {' | '.join('---' for _ in budgets)} | --- | --- |",
-    ]
+def comparison_tables(run: RunFolder) -> str:
+    """Return flips at each budget, and what else there is to say at one of them, as Markdown."""
     names = ["attack", "style", "source"]
-    curves = summary[(summary["classifier"] == CLASSIFIER) & summary["budget"].notna()].fillna(dict.fromkeys(names, ""))
-    sums = areas[areas["classifier"] == CLASSIFIER].fillna(dict.fromkeys(names, "")).set_index(names)
-    for key, rows in curves.groupby(names, sort=False):
-        rates = rows.set_index("budget").to_dict("index")
-        area = sums.loc[key]
-        half = "" if pd.isna(area["half_flip_budget"]) else f"{area['half_flip_budget']:.1f}"
-        lines.append(
-            f"| {'/'.join(part for part in map(str, key) if part)} "
-            f"| {' | '.join(rate(rates[budget], 'flip_rate') for budget in budgets)} "
-            f"| {area['flip_area']:.2f} [{area['flip_area_low']:.2f}, {area['flip_area_high']:.2f}] | {half} |"
-        )
-    return "\n".join(lines)
+    at_budgets = run.curves.fillna(dict.fromkeys(names, ""))
+    budgets = sorted(at_budgets["budget"].unique())
+    others = [name for name in at_budgets["classifier"].unique() if name not in UNSEEN]
+    verdicts = run.controls.set_index(["variant", "classifier"])
+    every = [f"{short(name)}, L2 {budget:g}" for name in UNSEEN for budget in budgets]
+    headings = [
+        ["attack or control", *every],
+        ["attack or control", *(f"{short(name)}, L2 {MIDDLE}" for name in others), "style recognised", "SSIM", "GMSD"],
+        ["attack", *(f"against controls, {short(name)}" for name in UNSEEN)],
+    ]
+    tables: list[list[list[str]]] = [[], [], []]
+    for key, rows in at_budgets.groupby(names, sort=False):
+        label = "/".join(part for part in map(str, key) if part)
+        by = rows.set_index(["classifier", "budget"]).to_dict("index")
+        middle = {name: by[name, MIDDLE] for name in (*UNSEEN, *others)}
+        tables[0].append([label, *(rate(by[name, budget], "flip_rate") for name in UNSEEN for budget in budgets)])
+        seen_rates = [rate(middle[name], "flip_rate") + " seen" * has_read(run, key, name) for name in others]
+        one = middle[UNSEEN[0]]
+        style_seen = rate(one, "style_identified_rate")
+        tables[1].append([label, *seen_rates, style_seen, f"{one['mean_ssim']:.2f}", f"{one['mean_gmsd']:.2f}"])
+        if one["kind"] != "control":
+            tables[2].append([label, *(verdict(verdicts.loc[(f"{label} at l2={MIDDLE}", name)]) for name in UNSEEN)])
+    return "\n\n".join(markdown(heading, rows) for heading, rows in zip(headings, tables, strict=True))
+
+
+def short(name: str) -> str:
+    """Return what a table calls a classifier."""
+    return name.replace("efficientnet_lite", "Lite")
+
+
+def has_read(run: RunFolder, key: Any, classifier: str) -> bool:
+    """Return whether an attack has read a classifier."""
+    records = run.records.fillna({"style": "", "source": ""})
+    mine = records[(records[["attack", "style", "source"]] == list(key)).all(axis=1)]
+    return bool((mine["classifier_seen"] & (mine["classifier"] == classifier)).any())
+
+
+def verdict(row: pd.Series) -> str:
+    """Say how an attack stands against its controls: `beats blend/waves by 12 points [5, 19], p 0.003`."""
+    points = (
+        f"{100 * row['difference']:+.0f} points [{100 * row['difference_low']:.0f}, {100 * row['difference_high']:.0f}]"
+    )
+    return f"{row['verdict']}: {points} to {row['control']}, p {row['p_holm']:.2g}"
+
+
+def markdown(headings: list[str], rows: list[list[str]]) -> str:
+    """Return a table."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (headings, ["---"] * len(headings), *rows))
 
 
 def rate(row: dict[Any, Any], name: str) -> str:
@@ -196,8 +229,8 @@ def main() -> None:
     page, folder = sys.argv[1], Path(sys.argv[2])
     run = load_run(folder)
     if page == "comparison":
-        copy_figure(run, "flip-rate-l2-efficientnet-lite0", "comparison")
-        insert(HERE / "comparison.md", comparison_table(run.summary, run.areas))
+        copy_figure(run, "flip-rate-l2-efficientnet-lite2", "comparison")
+        insert(HERE / "comparison.md", comparison_tables(run))
     elif page == "readme":
         picture = readme_picture(folder, run.records, *README_PICTURE)
         Image.fromarray(picture).save(HERE / "images" / "readme.png", optimize=True)

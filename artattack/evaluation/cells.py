@@ -28,9 +28,19 @@ from artattack.inputs.image_sets import Sample
 from artattack.inputs.images import as_measured, read_image, save_png, to_float, to_uint8
 from artattack.inputs.labels import class_name
 from artattack.inputs.styles import style_names
+from artattack.results.columns import RECORDS, Outcome
+from artattack.results.records import CONTROL
 from artattack.results.run_folder import RunFolder
 
 _LONGEST_ERROR = 500  # characters of an error in the records
+
+_OF_A_CLASSIFIER = {  # columns that are not the same in all records of an image
+    "classifier",
+    "classifier_weights",
+    "classifier_seen",
+    "flip_float",
+    *(column.name for column in RECORDS if isinstance(column, Outcome)),
+}
 
 Logits = dict[str, np.ndarray]  # (N, K) of a batch, by classifier
 Row = dict[str, Any]
@@ -62,7 +72,7 @@ class CellWorker:
 
     def __call__(self, cell: Cell) -> list[Row]:
         """Return the records of a cell; what goes wrong becomes records that say so."""
-        samples = [sample for sample in cell.samples if original(self._folder, sample).exists()]
+        samples = self._readable(cell)
         if not samples:
             return []
         x = to_float(np.stack([read_image(original(self._folder, sample)) for sample in samples]))
@@ -74,12 +84,50 @@ class CellWorker:
         except Exception as error:  # whatever an attack raises: the run goes on, the records tell
             self._perturber.forget()
             self._log(cell, error)
-            why = {"error": _in_one_line(error)}
-            return [
-                self.image_columns(sample) | self._attack_columns(cell, sample) | self._classifier_columns(name) | why
-                for sample in samples
-                for name in self._benchmark.classifiers
+            return self.failed(cell, _in_one_line(error))
+
+    def with_all_classifiers(self, cell: Cell, rows: list[Row]) -> list[Row]:
+        """Return the records of a cell that is done with those of classifiers that were not asked then.
+
+        They see the files. What they would have made of an attack's images before rounding to 8 bits, `flip_float`, is
+        not known: those images were not kept.
+
+        Args:
+            cell: without failures.
+            rows: its records.
+        """
+        asked = {row["classifier"] for row in rows}
+        new = [name for name in self._benchmark.classifiers if name not in asked]
+        samples = self._readable(cell)
+        if not new or not samples:
+            return rows
+        x = to_float(np.stack([read_image(original(self._folder, sample)) for sample in samples]))
+        clean = self._clean_logits(cell, x)
+        files = to_float(np.stack([read_image(self._folder.path / cell.variant.file(s.id)) for s in samples]))
+        is_control = cell.variant.kind in (CLEAN.kind, CONTROL)
+        views = {name: self._views(name, clean[name], samples, Perturbed(files, files)) for name in new}
+        every: list[Row] = []
+        for i, sample in enumerate(samples):
+            mine = [row for row in rows if row["image"] == sample.id]
+            common = {key: value for key, value in mine[0].items() if key not in _OF_A_CLASSIFIER}
+            unknown = {} if is_control else {"flip_float": None}
+            every += mine
+            every += [
+                common | self._classifier_columns(name) | self._seen(cell, name) | views[name][i] | unknown
+                for name in new
             ]
+        return every
+
+    def failed(self, cell: Cell, why: str) -> list[Row]:
+        """Return the records of a cell that failed."""
+        return [
+            self.image_columns(sample)
+            | self._attack_columns(cell, sample)
+            | self._classifier_columns(name)
+            | {"error": why}
+            for sample in self._readable(cell)
+            for name in self._benchmark.classifiers
+        ]
 
     def image_columns(self, sample: Sample) -> Row:
         """Return the columns that say which image a record is of."""
@@ -89,6 +137,9 @@ class CellWorker:
             "true_class": sample.label,
             "true_name": None if sample.label is None else class_name(sample.label),
         }
+
+    def _readable(self, cell: Cell) -> list[Sample]:
+        return [sample for sample in cell.samples if original(self._folder, sample).exists()]
 
     def _log(self, cell: Cell, error: Exception) -> None:
         """Keep the traceback, for whoever looks for the cause of a failed cell."""
@@ -128,7 +179,7 @@ class CellWorker:
     def _clean_logits(self, cell: Cell, x: np.ndarray) -> Logits:
         """Return what classifiers make of the originals: asked once, then kept beside the records of the cells."""
         path = self._folder.path / "cells" / f"logits-{cell.number:04d}.npz"
-        if cell.variant == CLEAN:
+        if cell.variant == CLEAN:  # the first to be done, or done again
             logits = {name: self._models[name].predict(x) for name in self._benchmark.classifiers}
             content = io.BytesIO()
             np.savez(content, **{str(i): logits[name] for i, name in enumerate(logits)})

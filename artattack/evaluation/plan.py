@@ -53,6 +53,11 @@ class Plan:
         """The variants, each once, in order."""
         return tuple({cell.variant.key: cell.variant for cell in self.cells}.values())
 
+    @property
+    def batches(self) -> int:
+        """How many cells each variant has."""
+        return len({cell.number for cell in self.cells})
+
 
 def make_plan(benchmark: Benchmark) -> Plan:
     """Work out the cells of a benchmark: the images untouched, attacks, then what copies or shortens those.

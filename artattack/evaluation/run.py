@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from artattack.config import Benchmark, load_benchmark, parse_benchmark
-from artattack.errors import ArtattackError
+from artattack.errors import ArtattackError, unknown
 from artattack.evaluation.plan import Plan, make_plan
+from artattack.evaluation.work import Work
 from artattack.files import sha256_file
 from artattack.inputs.image_sets import Sample, read_sample
 from artattack.inputs.images import save_png
@@ -19,9 +20,12 @@ from artattack.results.run_folder import RunFolder, versions
 if TYPE_CHECKING:
     import pandas as pd
 
+    from artattack.evaluation.cells import CellWorker
     from artattack.evaluation.loading import LoadedModels
 
 Progress = Callable[[str, int, int], None]  # what is under way, units done, units in all
+Engine = Literal["local", "ray"]
+DoCells = Callable[[Work], None]
 
 
 def run_benchmark(
@@ -29,6 +33,8 @@ def run_benchmark(
     *,
     out: str | Path | None = None,
     resume: bool = False,
+    engine: Engine = "local",
+    workers: int | None = None,
     on_progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Run a benchmark and return its records, a row for each image x attack x classifier.
@@ -37,6 +43,9 @@ def run_benchmark(
         benchmark: a benchmark file, its contents as a dict, or None for the default benchmark.
         out: the run folder; by default `results/NAME-DATE-TIME`.
         resume: whether to go on with a run that stopped, in `out`, instead of starting a new one.
+        engine: `local`, this process, or `ray`: the cluster this process is part of, one that runs on this machine, or
+            a new one on its cores. Records are the same.
+        workers: of a cluster; by default one for each GPU or, without any, for each two cores.
         on_progress: called with what is under way, the cells done and the cells in all.
 
     Returns:
@@ -51,7 +60,8 @@ def run_benchmark(
     elif not isinstance(benchmark, Benchmark):
         benchmark = load_benchmark(None if benchmark is None else Path(benchmark))
     plan = make_plan(benchmark)
-    return run_plan(plan, run_path(benchmark, out), resume=resume, on_progress=on_progress)[0]
+    path = run_path(benchmark, out)
+    return run_plan(plan, path, resume=resume, engine=engine, workers=workers, on_progress=on_progress)[0]
 
 
 def run_path(benchmark: Benchmark, out: str | Path | None) -> Path:
@@ -60,22 +70,74 @@ def run_path(benchmark: Benchmark, out: str | Path | None) -> Path:
 
 
 def run_plan(
-    plan: Plan, path: Path, *, resume: bool = False, on_progress: Progress | None = None
+    plan: Plan,
+    path: Path,
+    *,
+    resume: bool = False,
+    extend: bool = False,
+    engine: Engine = "local",
+    workers: int | None = None,
+    on_progress: Progress | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Do the cells of a plan that are not done yet; return records and summary. As `run_benchmark`."""
+    """Do the cells of a plan that are not done yet; return records and summary. As `run_benchmark`.
+
+    With `extend`, the plan is of a benchmark that `extended` has returned for the run in the folder.
+    """
     from artattack.evaluation.loading import load_models
 
-    benchmark, total = plan.benchmark, len(plan.cells)
     tell = on_progress or (lambda what, done, total: None)
-    if benchmark.parquet:
+    do_cells = _engine(engine, workers)
+    if plan.benchmark.parquet:
         check_parquet()
     hashes = _image_hashes(plan)
-    loaded = load_models(plan, lambda name: tell(f"loading {name}", 0, total))
+    loaded = load_models(plan, lambda name: tell(f"loading {name}", 0, len(plan.cells)))
+    with RunFolder(path).locked():
+        return _in_folder(path, plan, loaded, hashes, do_cells, tell, resume=resume, extend=extend)
+
+
+def _engine(name: Engine, workers: int | None) -> DoCells:
+    """Return what does the cells of a plan.
+
+    Raises:
+        ArtattackError: there is no such engine, it is not installed, or it has no workers.
+    """
+    if name not in get_args(Engine):
+        raise unknown("engine", name, get_args(Engine))
+    if name == "local":
+        if workers is not None:
+            raise ArtattackError("workers: engine local is this process alone; engine ray has workers")
+        return _do_cells_here
+    from artattack.evaluation.ray_engine import RayEngine
+
+    return RayEngine(workers)
+
+
+def _do_cells_here(work: Work) -> None:
+    """Do cells one after the other."""
+    for number, cell in enumerate(work.plan.cells):
+        work.tell(cell.variant.title, number)
+        if cell.key not in work.done:
+            work.folder.write_cell(cell.key, work.worker(cell))
+
+
+def _in_folder(
+    path: Path,
+    plan: Plan,
+    loaded: LoadedModels,
+    hashes: dict[str, str],
+    do_cells: DoCells,
+    tell: Progress,
+    *,
+    resume: bool,
+    extend: bool,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Do what is left of a run in its folder, which no other process works in."""
     from artattack.evaluation.cells import CellWorker, original
 
+    benchmark, total = plan.benchmark, len(plan.cells)
     folder = RunFolder(path)
     worker = CellWorker(plan, loaded, folder, hashes)
-    folder = RunFolder.create(path, _info(plan, loaded, hashes), resume=resume)
+    folder = RunFolder.create(path, _info(plan, loaded, hashes), resume=resume, extend=extend)
     unreadable = []
     for sample in plan.samples:
         copy = original(folder, sample)
@@ -83,12 +145,19 @@ def run_plan(
             unreadable.append(worker.image_columns(sample) | {"error": why})
     folder.write_cell("images", unreadable)
     done = folder.done()
-    for number, cell in enumerate(plan.cells):
-        tell(cell.variant.title, number, total)
-        if cell.key not in done:
-            folder.write_cell(cell.key, worker(cell))
+    if resume or extend:
+        _ask_new_classifiers(plan, folder, worker, done)
+    do_cells(Work(plan, folder, hashes, worker, done, lambda what, done: tell(what, done, total)))
     tell("done", total, total)
     return folder.finish(["images", *(cell.key for cell in plan.cells)], parquet=benchmark.parquet)
+
+
+def _ask_new_classifiers(plan: Plan, folder: RunFolder, worker: CellWorker, done: set[str]) -> None:
+    """Add the records of classifiers that have joined a run to the cells that are done."""
+    for cell in plan.cells:
+        rows = folder.cell(cell.key) if cell.key in done else None
+        if rows is not None and (every := worker.with_all_classifiers(cell, rows)) is not rows:
+            folder.write_cell(cell.key, every)
 
 
 def _image_hashes(plan: Plan) -> dict[str, str]:
@@ -147,5 +216,6 @@ def _info(plan: Plan, loaded: LoadedModels, hashes: dict[str, str]) -> dict[str,
             "models": models,
         },
         "image_set": {"name": plan.image_set.name, "note": plan.image_set.note},
+        "cells": {"variants": [variant.key for variant in plan.variants], "batches": plan.batches},
         "versions": versions(),
     }

@@ -13,10 +13,9 @@ cells/          KEY.json: the records of each finished cell, the checkpoint for 
 from __future__ import annotations
 
 import csv
-import hashlib
 import platform
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from artattack.errors import ArtattackError
 from artattack.files import sha256_file, write_file
@@ -35,7 +35,7 @@ from artattack.results.pairs import pair_attacks
 from artattack.results.plain_data import config_hash, differences, from_json, short_hash, to_json
 from artattack.results.records import read_records, records_frame
 from artattack.results.summary import read_summary, summarise
-from artattack.results.tables import read_table, to_csv
+from artattack.results.tables import read_table, write_csv
 from artattack.version import __version__
 
 _PACKAGES = (
@@ -52,6 +52,8 @@ _PACKAGES = (
     "foolbox",
     "ray",
 )
+_LOCK = "run.lock"
+_CELLS = 100  # whose records are plain rows at a time, when the tables are made
 _SHOWN = 3  # differences named in an error message
 
 
@@ -67,7 +69,7 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def create(cls, path: Path, run: Mapping[str, Any], *, resume: bool = False) -> Self:
+    def create(cls, path: Path, run: Mapping[str, Any], *, resume: bool = False, extend: bool = False) -> Self:
         """Start a run folder, or go on with one that has the same config.
 
         Args:
@@ -75,6 +77,8 @@ class RunFolder:
             run: what run.json says, as plain data. `run["config"]` is all that decides the results; only an
                 identical one can be resumed. What else differs when resuming is kept under "resumed".
             resume: whether to go on with the run that is there, instead of starting a new one.
+            extend: whether to go on with it by a config that only asks for more. The hash of what it was is kept under
+                "extended".
 
         Raises:
             ArtattackError: the folder holds something else, or a run that is not to be resumed, or there is
@@ -82,7 +86,8 @@ class RunFolder:
         """
         folder = cls(path)
         new = from_json(to_json(run).encode())
-        folder._write_info(folder._resumed(new) if resume else folder._started(new))
+        start = folder._extended if extend else folder._resumed if resume else folder._started
+        folder._write_info(start(new))
         for part in (folder._cells, folder.images):
             part.mkdir(exist_ok=True)
         return folder
@@ -160,8 +165,29 @@ class RunFolder:
 
     def done(self) -> set[str]:
         """Return the keys of the cells that are done; one whose file is cut short, or that failed, is to do again."""
-        cells = {path.stem: self._read_cell(path.stem) for path in self._cells.glob("*.json")}
-        return {key for key, rows in cells.items() if rows is not None and not any(row.get("error") for row in rows)}
+        return {key for key, rows in self.cells() if not any(row.get("error") for row in rows)}
+
+    def cell(self, key: str) -> list[dict[str, Any]] | None:
+        """Return the records of a cell, or None where its file is missing, damaged or of other columns."""
+        try:
+            cell = from_json((self._cells / f"{key}.json").read_bytes())
+        except (OSError, ValueError):
+            return None
+        if not isinstance(cell, dict) or cell.get("key") != key or not isinstance(cell.get("rows"), list):
+            return None
+        rows: list[dict[str, Any]] = cell["rows"]
+        return rows if all(isinstance(row, dict) and row.keys() <= RECORD_COLUMNS.keys() for row in rows) else None
+
+    def cells(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        """Yield the key of each cell that was done or failed, and its records; one cut short does not count."""
+        for path in self._cells.glob("*.json"):
+            rows = self.cell(path.stem)
+            if rows is not None:
+                yield path.stem, rows
+
+    def finishing_times(self) -> dict[str, float]:
+        """Return when each cell was written, in seconds since 1970, by key."""
+        return {path.stem: path.stat().st_mtime for path in self._cells.glob("*.json")}
 
     def write_cell(self, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Keep the records of a finished cell, all or nothing.
@@ -190,13 +216,7 @@ class RunFolder:
         Raises:
             ArtattackError: a cell is not finished.
         """
-        rows: list[dict[str, Any]] = []
-        for key in keys:
-            cell = self._read_cell(key)
-            if cell is None:
-                raise ArtattackError(f"{self.path}: cell '{key}' is not finished: resume the run")
-            rows += cell
-        records = records_frame(rows)
+        records = self._records_of(list(keys))
         summary = summarise(records)
         tables = {
             "records": records,
@@ -207,17 +227,70 @@ class RunFolder:
         }
         left = {}
         for name, table in tables.items():
-            content = to_csv(table)
-            write_file(self.path / f"{name}.csv", content)
-            left[f"{name}.csv"] = {"rows": len(table), "sha256": hashlib.sha256(content).hexdigest()}
+            sha256 = write_csv(self.path / f"{name}.csv", table)
+            left[f"{name}.csv"] = {"rows": len(table), "sha256": sha256}
         if parquet:
             write_file(self.path / "records.parquet", records.to_parquet(index=False))
         self._write_info({**self.info, "status": "finished", "finished": _now(), "tables": left})
         return records, summary
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from working in the folder, which is made if need be; one that is killed lets go.
+
+        Raises:
+            ArtattackError: another process works in it, or it cannot be made.
+        """
+        self._refuse_a_file()
+        lock = FileLock(self.path / _LOCK)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock.acquire(blocking=False)
+        except Timeout as error:
+            raise ArtattackError(
+                f"{self.path}: another process works on this run: wait for it (artattack status {self.path}), "
+                "or choose another folder (--out)"
+            ) from error
+        except OSError as error:
+            raise ArtattackError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # while it is held: who comes next makes a new one
+                (self.path / _LOCK).unlink()
+            lock.release()
+
+    @property
+    def is_worked_on(self) -> bool:
+        """Whether a process works in the folder at this moment."""
+        if not (self.path / _LOCK).exists():
+            return False
+        lock = FileLock(self.path / _LOCK)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            return True
+        except OSError:  # a copy that cannot be written
+            return False
+        lock.release()
+        return False
+
     @property
     def _cells(self) -> Path:
         return self.path / "cells"
+
+    def _records_of(self, keys: Sequence[str]) -> pd.DataFrame:
+        """Return the records of cells; of many, only a few are plain rows at a time."""
+        frames = []
+        for start in range(0, len(keys), _CELLS):
+            rows: list[dict[str, Any]] = []
+            for key in keys[start : start + _CELLS]:
+                cell = self.cell(key)
+                if cell is None:
+                    raise ArtattackError(f"{self.path}: cell '{key}' is not finished: resume the run")
+                rows += cell
+            frames.append(records_frame(rows))
+        return pd.concat(frames, ignore_index=True) if frames else records_frame([])
 
     def _started(self, new: dict[str, Any]) -> dict[str, Any]:
         """Return what run.json says of a new run, after checking that the folder is free."""
@@ -226,11 +299,14 @@ class RunFolder:
                 f"{self.path}: holds a run already ({self.info['status']}, {len(self.done())} cells done): "
                 "resume it (--resume), or choose another folder (--out)"
             )
-        if self.path.exists() and not self.path.is_dir():
-            raise ArtattackError(f"{self.path}: is a file: choose another folder (--out)")
-        if self.path.exists() and any(entry.suffix != ".tmp" for entry in self.path.iterdir()):
+        self._refuse_a_file()
+        if self.path.exists() and any(entry.suffix not in (".tmp", ".lock") for entry in self.path.iterdir()):
             raise ArtattackError(f"{self.path}: is not empty and holds no run: choose another folder (--out)")
         return {"status": "running", "started": _now(), "config_hash": config_hash(new["config"]), **new}
+
+    def _refuse_a_file(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise ArtattackError(f"{self.path}: is a file: choose another folder (--out)")
 
     def _resumed(self, new: dict[str, Any]) -> dict[str, Any]:
         """Return what run.json says of a run gone on with, after checking that it is the same run."""
@@ -248,19 +324,20 @@ class RunFolder:
         resumed = [*old.get("resumed", []), {"at": _now(), **changed}]
         return {**old, "status": "running", "resumed": resumed}
 
+    def _extended(self, new: dict[str, Any]) -> dict[str, Any]:
+        """Return what run.json says of a run that is gone on with by another config."""
+        old = self.info
+        kept = {key: old["config"].get(key, {}) for key in ("images", "models", "files")}
+        for key, hashes in kept.items():
+            changed = [name for name, found in hashes.items() if new["config"][key].get(name) != found]
+            if changed:
+                raise ArtattackError(f"{self.path}: cannot be extended: {key}: {changed[0]} is not what it was then")
+        before = {"at": _now()} | {key: old[key] for key in ("config_hash", "versions") if key in old}
+        history = {"started": old["started"], "extended": [*old.get("extended", []), before]}
+        return {"status": "running", "config_hash": config_hash(new["config"])} | new | history
+
     def _write_info(self, info: Mapping[str, Any]) -> None:
         write_file(self.path / "run.json", (to_json(info, indent=2) + "\n").encode())
-
-    def _read_cell(self, key: str) -> list[dict[str, Any]] | None:
-        """Return the records of a cell, or None where its file is missing, damaged or of other columns."""
-        try:
-            cell = from_json((self._cells / f"{key}.json").read_bytes())
-        except (OSError, ValueError):
-            return None
-        if not isinstance(cell, dict) or cell.get("key") != key or not isinstance(cell.get("rows"), list):
-            return None
-        rows: list[dict[str, Any]] = cell["rows"]
-        return rows if all(isinstance(row, dict) and row.keys() <= RECORD_COLUMNS.keys() for row in rows) else None
 
     def _as_left(self, name: str) -> Path:
         """Return the file of a table, after checking that it has the rows and the SHA-256 that run.json has noted.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,11 @@ from typing import Any
 import pandas as pd
 
 from artattack.errors import ArtattackError
+from artattack.files import writing
 from artattack.results.columns import Column, dtypes
 from artattack.version import __version__
+
+_ROWS = 10_000  # of a table turned to text at a time
 
 
 def make_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> pd.DataFrame:
@@ -35,7 +40,7 @@ def make_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> 
 
 def _series(values: list[Any], dtype: str) -> pd.Series[Any]:
     if dtype == "string":
-        values = [_text(v) if _given(v) else None for v in values]
+        values = [sys.intern(_text(v)) if _given(v) else None for v in values]  # most stand in many rows: kept once
     return pd.Series(values, dtype=dtype)
 
 
@@ -52,6 +57,22 @@ def to_csv(table: pd.DataFrame) -> bytes:
     """Return a table as CSV in UTF-8: floats in full precision, missing values empty."""
     text: str = table.to_csv(index=False, lineterminator="\n")
     return text.encode()
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> str:
+    """Write what `to_csv` returns, a part of the table at a time, and return its SHA-256.
+
+    Raises:
+        ArtattackError: the disk does not take it.
+    """
+    hashed = hashlib.sha256()
+    with writing(path) as file:
+        for start in range(0, max(1, len(table)), _ROWS):
+            text: str = table.iloc[start : start + _ROWS].to_csv(index=False, lineterminator="\n", header=start == 0)
+            part = text.encode()
+            hashed.update(part)
+            file.write(part)
+    return hashed.hexdigest()
 
 
 def read_table(path: Path, columns: Sequence[Column]) -> pd.DataFrame:

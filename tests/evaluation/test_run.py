@@ -46,7 +46,6 @@ BENCHMARK: dict[str, Any] = {
         {"attack": "fgsm", "source": "quicknet_tiny", "eps": "8/255"},
     ],
 }
-TINY: dict[str, Any] = {"attack": "style", "backbone": "quicknet_tiny"}
 QUICK: dict[str, Any] = BENCHMARK | {
     "classifiers": "quicknet_tiny",
     "models": {},

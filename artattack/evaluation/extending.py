@@ -1,0 +1,84 @@
+"""More of a run that is there: what may be added to its benchmark without touching what is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from artattack.config import Benchmark, parse_benchmark
+from artattack.errors import ArtattackError
+from artattack.inputs.styles import style_names
+from artattack.results.plain_data import differences
+from artattack.results.run_folder import load_run
+
+_MAY_GROW = ("name", "attacks", "budgets", "classifiers", "models")
+_SHOWN = 3
+
+
+def extended(
+    path: Path,
+    benchmark: Benchmark | None = None,
+    *,
+    classifiers: Sequence[str] = (),
+    budgets: Mapping[str, Any] | None = None,
+) -> Benchmark:
+    """Return the benchmark of a run with more in it.
+
+    Args:
+        path: the run folder.
+        benchmark: all that the run is to hold in the end; by default what it holds.
+        classifiers: further ones to score.
+        budgets: further ones to bring attacks and controls to, by distance; None stands for a distance's default ones.
+
+    Raises:
+        ArtattackError: there is no run, it is finished and nothing is added, or what is done would have come out
+            otherwise.
+    """
+    info = load_run(path).info
+    old = info["config"]["benchmark"]
+    new = benchmark.model_dump(mode="json") if benchmark else dict(old)
+    new["classifiers"] = list(dict.fromkeys([*new["classifiers"], *classifiers]))
+    asked = parse_benchmark({"budgets": dict(budgets or {})}).budgets
+    new["budgets"] = {
+        name: sorted({*new["budgets"].get(name, ()), *asked.get(name, ())})
+        for name in dict.fromkeys([*new["budgets"], *asked])
+    }
+    grown = parse_benchmark(new, where=str(path))
+    found = list(_changes(old, grown.model_dump(mode="json")))
+    if found:
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise ArtattackError(
+            f"{path}: can only be added to, but {'; '.join(found[:_SHOWN])}{more}: "
+            "put it back as it was, or start another run"
+        )
+    now = grown.model_dump(mode="json")
+    if info["status"] == "finished" and all(old[key] == now[key] for key in _MAY_GROW if key != "name"):
+        raise ArtattackError(f"{path}: nothing is added: name a classifier, a budget, or a file with more attacks")
+    return grown
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Yield one phrase for each thing because of which what is done would have come out otherwise."""
+    for key in old:
+        if key not in _MAY_GROW:
+            yield from differences(old[key], new[key], key)
+    if new["classifiers"][: len(old["classifiers"])] != old["classifiers"]:
+        yield f"classifiers were {', '.join(old['classifiers'])}, which have to stand first"
+    for entry in old["attacks"]:
+        if entry not in new["attacks"]:
+            yield f"attack '{entry['name']}' is another or gone"
+    for distance, budgets in old["budgets"].items():
+        if missing := set(budgets) - set(new["budgets"].get(distance, ())):
+            yield f"budget {distance}={min(missing):g} is gone"
+    for name, spec in old["models"].items():
+        if new["models"].get(name) != spec:
+            yield f"model '{name}' is another or gone"
+    known = {*style_names(), *_styles(old)}
+    for style in _styles(new):
+        if style not in known:
+            yield f"style '{style}' would stand among those that each image is compared with"
+
+
+def _styles(benchmark: Mapping[str, Any]) -> list[str]:
+    return [style for entry in benchmark["attacks"] for style in entry.get("style") or ()]

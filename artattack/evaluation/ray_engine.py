@@ -1,0 +1,192 @@
+"""The cells of a plan on a Ray cluster, or on the cores of this machine.
+
+Each worker is an actor that keeps the models and what they have compiled, and takes one cell after the other. Workers
+and the process that hands cells out share nothing but the run folder, which must be the same folder for all of them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from artattack.errors import ArtattackError
+from artattack.evaluation.plan import Cell, Plan
+from artattack.evaluation.work import Work
+
+TRIES = 3  # of a cell whose worker dies, before its records say so
+_PATIENCE = 1.0  # seconds between two looks at what is under way
+_THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+
+
+class RayEngine:
+    """Does the cells of a plan on the workers of a cluster.
+
+    Args:
+        workers: how many; by default one for each GPU or, without any, for each two cores of the cluster.
+
+    Raises:
+        ArtattackError: Ray is not installed, or there are no workers.
+    """
+
+    def __init__(self, workers: int | None) -> None:
+        if workers is not None and workers < 1:
+            raise ArtattackError(f"workers: one or more, not {workers}")
+        if find_spec("ray") is None:
+            raise ArtattackError("engine ray: not installed: pip install 'artattack[ray]'")
+        self._workers = workers
+
+    def __call__(self, work: Work) -> None:
+        """Do what is left. A cell whose workers die is done elsewhere, `TRIES` times; then its records say so.
+
+        Raises:
+            ArtattackError: workers cannot be made, or cannot write.
+        """
+        import ray
+
+        with _cluster(ray):
+            crew = _Crew(ray, work, self._workers)
+            try:
+                _hand_out(ray, crew, work)
+            finally:
+                crew.dismiss()
+
+
+@contextmanager
+def _cluster(ray: Any) -> Iterator[None]:
+    """Use the cluster this process is part of, else one that runs on this machine, else start one on its cores."""
+    if ray.is_initialized():
+        yield
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it tells its makers over the network
+    quiet = {"logging_level": "ERROR", "log_to_driver": False}
+    try:
+        ray.init(address="auto", **quiet)
+    except ConnectionError:
+        ray.init(address="local", include_dashboard=False, **quiet)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+class _Worker:
+    """An actor: loads the models of a plan once, and does its cells."""
+
+    def __init__(self, plan: Plan, folder: Path, hashes: Mapping[str, str]) -> None:
+        from artattack.evaluation.cells import CellWorker
+        from artattack.evaluation.loading import load_models
+        from artattack.results.run_folder import RunFolder
+
+        self._folder = RunFolder(folder)
+        self._worker = CellWorker(plan, load_models(plan, lambda name: None), self._folder, hashes)
+        self._cells = {cell.key: cell for cell in plan.cells}
+
+    def is_ready(self) -> None:
+        """Return once the models are loaded."""
+
+    def do(self, key: str) -> None:
+        """Do a cell, and keep its records."""
+        self._folder.write_cell(key, self._worker(self._cells[key]))
+
+
+class _Crew:
+    """Workers, hired and dismissed."""
+
+    def __init__(self, ray: Any, work: Work, workers: int | None) -> None:
+        resources = ray.cluster_resources()
+        gpus, cores = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
+        self.size = workers or gpus or max(1, cores // 2)
+        least = min(int(node["Resources"].get("CPU", 0)) or cores for node in ray.nodes() if node["Alive"])
+        each = max(1, min(cores // self.size, least))
+        threads = {name: os.environ.get(name, str(each)) for name in _THREADS}
+        options = {"num_cpus": each, "num_gpus": 1 if gpus else 0, "runtime_env": {"env_vars": threads}}
+        self._hire = ray.remote(_Worker).options(**options).remote
+        self._given = ray.put(work.plan), work.folder.path.resolve(), dict(work.hashes)
+        self._ray = ray
+        self._members: list[Any] = []
+
+    def hire(self) -> Any:
+        """Ask for one more worker, which Ray puts where there is room."""
+        self._members.append(self._hire(*self._given))
+        return self._members[-1]
+
+    def dismiss(self) -> None:
+        """Stop all workers, whatever they are at."""
+        for member in self._members:
+            self._ray.kill(member)
+
+
+def _hand_out(ray: Any, crew: _Crew, work: Work) -> None:
+    """Give each worker a cell whose needs are settled, until none is left; those of dead workers are given again."""
+    waiting = [cell for cell in work.plan.cells if cell.key not in work.done]
+    settled = {cell.key for cell in work.plan.cells} & work.done
+    deaths, never_ready = Counter[str](), 0
+    last: dict[Any, tuple[str, ...]] = {}
+    busy: dict[Any, tuple[Any, Cell | None]] = {}
+
+    def hire() -> None:
+        worker = crew.hire()
+        busy[worker.is_ready.remote()] = worker, None
+
+    def employ(worker: Any) -> None:
+        cell = _next(waiting, settled, last.get(worker))
+        if cell is None:
+            idle.append(worker)
+            return
+        waiting.remove(cell)
+        last[worker] = cell.variant.entry.made_alike(cell.variant)
+        busy[worker.do.remote(cell.key)] = worker, cell
+        work.tell(cell.variant.title, len(settled))
+
+    idle: list[Any] = []
+    for _ in range(min(crew.size, len(waiting))):
+        hire()
+    while waiting or any(cell for _, cell in busy.values()):
+        for finished in ray.wait(list(busy), timeout=_PATIENCE)[0]:
+            worker, cell = busy.pop(finished)
+            try:
+                ray.get(finished)
+            except ray.exceptions.RayTaskError as error:  # it can do no other cell either: a full disk, say
+                raise ArtattackError(f"engine ray: a worker cannot go on: {error.cause}") from error
+            except ray.exceptions.RayError as error:  # it died, or its node did
+                if cell is None:
+                    never_ready += 1
+                    if never_ready == TRIES:
+                        raise ArtattackError(f"engine ray: no worker could be made: {_reason(error)}") from error
+                else:
+                    deaths[cell.key] += 1
+                    if deaths[cell.key] < TRIES:
+                        waiting.insert(0, cell)
+                    else:
+                        why = f"{TRIES} workers died of it: {_reason(error)}"
+                        work.folder.write_cell(cell.key, work.worker.failed(cell, why))
+                        settled.add(cell.key)
+                hire()
+                continue
+            if cell is not None:
+                settled.add(cell.key)
+            employ(worker)
+        for worker in [idle.pop() for _ in range(len(idle))]:  # what they waited for may be done
+            employ(worker)
+
+
+def _next(waiting: Iterable[Cell], settled: Collection[str], last: tuple[str, ...] | None) -> Cell | None:
+    """Return a cell whose needs are settled: if there is one, of the attack that a worker has made already."""
+    first = None
+    for cell in waiting:
+        if all(need in settled for need in cell.needs):
+            if last in (None, cell.variant.entry.made_alike(cell.variant)):
+                return cell
+            first = first or cell
+    return first
+
+
+def _reason(error: Exception) -> str:
+    """Return the last line of what Ray says, which is the cause."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

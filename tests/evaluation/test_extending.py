@@ -1,0 +1,148 @@
+"""A run with more added to it against one that had all of it from the start."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from artattack.cli import app
+from artattack.config import parse_benchmark
+from artattack.errors import ArtattackError
+from artattack.evaluation.cells import CellWorker
+from artattack.evaluation.extending import extended
+from artattack.evaluation.run import run_benchmark
+from artattack.results.run_folder import RunFolder, load_run
+
+pytestmark = pytest.mark.usefixtures("models_load_once")
+
+FGSM = {"attack": "fgsm", "source": "quicknet_tiny", "eps": "8/255"}
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "seed": 7,
+    "batch_size": 2,
+    "images": {"size": 64, "limit": 3},
+    "models": {"twin": {"model": "quicknet_tiny"}},
+    "classifiers": ["quicknet_tiny"],
+    "feature_model": "quicknet_tiny",
+    "attacks": [FGSM, {"attack": "noise", "like": "fgsm"}],
+}
+LARGE = SMALL | {
+    "classifiers": ["quicknet_tiny", "twin"],
+    "budgets": {"l2": [2]},
+    "attacks": [*SMALL["attacks"], {"attack": "blur", "like": "fgsm"}],
+}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    path = tmp_path_factory.mktemp("runs") / "small"
+    run_benchmark(SMALL, out=path)
+    return load_run(path)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    return run_benchmark(LARGE, out=tmp_path_factory.mktemp("runs") / "large")
+
+
+@pytest.fixture
+def copy(small: RunFolder, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(small.path, tmp_path / "copy"))
+
+
+def extend(*arguments: str | Path) -> None:
+    found = CliRunner().invoke(app, ["extend", *map(str, arguments)])
+    assert found.exit_code == 0, found.output + found.stderr
+
+
+def test_it_ends_like_a_run_that_had_all_from_the_start(copy: Path, large: pd.DataFrame, tmp_path: Path) -> None:
+    file = tmp_path / "large.json"
+    file.write_text(json.dumps(LARGE))
+    before = (copy / "cells" / "fgsm--quicknet_tiny-0000.json").read_bytes()
+    extend(copy, file)
+    records = load_run(copy).records
+    # What a new classifier would have made of images that were not kept is not known; of a control, it is the same.
+    late = (records["kind"] == "baseline") & (records["classifier"] == "twin") & records["budget"].isna()
+    assert late.sum() == 3
+    assert records.loc[late, "flip_float"].isna().all()
+    expected = large.copy()
+    expected.loc[late, "flip_float"] = pd.NA
+    pd.testing.assert_frame_equal(records.drop(columns="seconds"), expected.drop(columns="seconds"), check_exact=True)
+    after = json.loads((copy / "cells" / "fgsm--quicknet_tiny-0000.json").read_bytes())["rows"]
+    assert [row for row in after if row["classifier"] == "quicknet_tiny"] == json.loads(before)["rows"]
+    info = load_run(copy).info
+    assert info["config"]["benchmark"]["classifiers"] == ["quicknet_tiny", "twin"]
+    assert len(info["extended"]) == 1
+
+
+def test_nothing_that_is_there_is_made_again(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    do = CellWorker.__call__
+    monkeypatch.setattr(CellWorker, "__call__", lambda self, cell: (done.append(cell.key), do(self, cell))[1])
+    extend(copy, "--budgets", "l2=2")
+    assert [key.rpartition(".")[0] for key in done] == ["fgsm--quicknet_tiny--at--l2-2-0"] * 2 + [
+        "noise--at--l2-2-0"
+    ] * 2
+
+
+def test_an_extension_that_was_interrupted_goes_on(
+    copy: Path, large: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, written = RunFolder.write_cell, []
+
+    def write_one(folder: RunFolder, key: str, rows: Any) -> None:
+        if "--at--" in key or len(written) == 3:
+            raise KeyboardInterrupt
+        written.append(key)
+        write(folder, key, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "write_cell", write_one)
+        assert CliRunner().invoke(app, ["extend", str(copy), "-c", "twin"]).exit_code == 130
+    assert load_run(copy).info["status"] == "running"
+    extend(copy, "-c", "twin")
+    found = load_run(copy).records.drop(columns=["seconds", "flip_float"])
+    wanted = large[large["budget"].isna() & (large["attack"] != "blur")].drop(columns=["seconds", "flip_float"])
+    pd.testing.assert_frame_equal(found, wanted.reset_index(drop=True), check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 8}, "can only be added to, but seed was 7, now 8"),
+        ({"attacks": [FGSM]}, "attack 'noise' is another or gone"),
+        ({"attacks": [FGSM | {"eps": "4/255"}, SMALL["attacks"][1]]}, "attack 'fgsm' is another or gone"),
+        ({"classifiers": ["twin", "quicknet_tiny"]}, "classifiers were quicknet_tiny, which have to stand first"),
+        ({"images": {"size": 64, "limit": 4}}, "images.limit was 3, now 4"),
+        ({"models": {"twin": {"model": "quicknet"}}}, "model 'twin' is another or gone"),
+        ({}, "nothing is added"),
+    ],
+)
+def test_what_is_done_stays_as_it_is(small: RunFolder, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArtattackError, match=message):
+        extended(small.path, parse_benchmark(SMALL | change))
+
+
+def test_a_style_of_ones_own_would_change_what_is_recognised(small: RunFolder, tmp_path: Path) -> None:
+    art = tmp_path / "art.png"
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(art)
+    style = {"attack": "style", "backbone": "quicknet_tiny", "style": str(art)}
+    with pytest.raises(ArtattackError, match=r"style '.*art\.png' would stand among those"):
+        extended(small.path, parse_benchmark(SMALL | {"attacks": [*SMALL["attacks"], style]}))
+    more = SMALL | {"attacks": [*SMALL["attacks"], style | {"style": "waves"}]}
+    assert len(extended(small.path, parse_benchmark(more)).attacks) == 3
+
+
+def test_another_file_of_a_model_or_image_is_refused(copy: Path) -> None:
+    info = json.loads((copy / "run.json").read_bytes())
+    info["config"]["images"] = dict.fromkeys(info["config"]["images"], "0" * 64)
+    (copy / "run.json").write_text(json.dumps(info))
+    found = CliRunner().invoke(app, ["extend", str(copy), "-c", "twin"])
+    assert found.exit_code == 2
+    assert "cannot be extended: images:" in found.stderr
