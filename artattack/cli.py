@@ -376,7 +376,7 @@ def export(
 
 @app.command("models", epilog=_examples("artattack models | grep binary"))
 def models_command() -> None:
-    """List the models: each can be backbone or classifier."""
+    """List the models by name: each can be backbone or classifier."""
     from artattack.models import model_infos
 
     rows = [
@@ -387,6 +387,7 @@ def models_command() -> None:
     _say("")
     _say("In a benchmark file's `models`, each takes weights: random or a path as well;")
     _say("so does a network of one's own: a .keras, .h5 or SavedModel file.")
+    _say("As classifier alone, attacked by queries: onnx:PATH, tflite:PATH.")
 
 
 @app.command("attacks", epilog=_examples("artattack attacks | grep decisions"))

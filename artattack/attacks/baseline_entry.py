@@ -14,6 +14,7 @@ from artattack.attacks.budget import within
 from artattack.attacks.entries import Batch, Entry, Models, Perturbed, Variant
 from artattack.attacks.rounding import round_within, walk_to_flip
 from artattack.errors import ArtattackError
+from artattack.models.classifier import Gives
 from artattack.validation import Names, parse_number
 
 
@@ -49,6 +50,10 @@ class BaselineEntry(Entry):
         """Return the sources."""
         return self.source
 
+    def needs(self, model: str) -> Gives:
+        """Return what the attack reads; decisions follow from logits."""
+        return "gradients" if baseline_info(self.attack).reads == "gradients" else "logits"
+
     def check(self) -> None:
         """Find numbers that are none, and packages that are missing."""
         baseline_info(self.attack)
@@ -83,9 +88,9 @@ class BaselineEntry(Entry):
                 now = attack.estimator.predict(images).argmax(1)
                 return np.asarray(now != seen if targets is None else now == targets)
 
-            return Perturbed(made, walk_to_flip(batch.x, made, flips))
+            return Perturbed(made, walk_to_flip(batch.x, made, flips), queries=attack.generate.queries)
         held_to = bounded_by(attack)
-        return Perturbed(made, round_within(batch.x, made, held_to), held_to)
+        return Perturbed(made, round_within(batch.x, made, held_to), held_to, attack.generate.queries)
 
     def perturb_to_budget(self, attack: Any, batch: Batch, distance: str, budget: float) -> Perturbed:
         """Attack images within the budget's ball, or take those that the attack has left within it."""

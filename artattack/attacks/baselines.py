@@ -117,7 +117,13 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 class _Generate:
-    """An attack's `generate`, seeded image by image, with its labels checked."""
+    """An attack's `generate`, seeded image by image, with its labels checked.
+
+    Attributes:
+        info: of the attack.
+        queries: (N,) how many images the source was asked about for each of the last call's, if the attack reads
+            answers alone; else None.
+    """
 
     def __init__(self, info: BaselineInfo, attack: Any, seed: int | None) -> None:
         self.info = info
@@ -125,6 +131,7 @@ class _Generate:
         self._generate = attack.generate
         self._seed = seed
         self._targeted = attack.targeted
+        self.queries: NDArray[Any] | None = None
         self._folder = TemporaryDirectory(prefix="artattack-")  # GeoDA writes, and reads, where one works
 
     def __call__(
@@ -146,10 +153,13 @@ class _Generate:
             labels = None
         chosen: Sequence[int | None] = seeds or [self._seed] * len(x)
         parts = [slice(0, len(x))] if self._in_one_batch() else [slice(i, i + 1) for i in range(len(x))]
-        adversarial = [
-            self._one_call(x[part], None if labels is None else labels[part], chosen[part.start], kwargs)
-            for part in parts
-        ]
+        adversarial, asked = [], []
+        for part in parts:
+            with _counted(self._attack.estimator) as count:
+                given = None if labels is None else labels[part]
+                adversarial.append(self._one_call(x[part], given, chosen[part.start], kwargs))
+            asked.append(count.images)
+        self.queries = None if self.info.reads == "gradients" else np.array(asked)
         return np.concatenate(adversarial)
 
     def _in_one_batch(self) -> bool:
@@ -176,6 +186,28 @@ class _Generate:
         return np.asarray(np.eye(classes, dtype=np.float32)[y.astype(int)])
 
 
+class _Count:
+    """How many images an estimator has been asked about."""
+
+    images = 0
+
+
+@contextmanager
+def _counted(estimator: Any) -> Iterator[_Count]:
+    """Count the images that an estimator is asked about meanwhile."""
+    count, ask = _Count(), estimator.predict
+
+    def predict(x: Any, *args: Any, **kwargs: Any) -> Any:
+        count.images += len(x)
+        return ask(x, *args, **kwargs)
+
+    estimator.predict = predict
+    try:
+        yield count
+    finally:
+        del estimator.predict
+
+
 def _art_class(info: BaselineInfo) -> Any:
     from artattack.runtime import load_tensorflow
 
@@ -188,9 +220,9 @@ def _art_class(info: BaselineInfo) -> Any:
 
 def _readable(info: BaselineInfo, estimator: Any) -> Any:
     """Return the estimator, giving probabilities instead of logits to the attacks that need them."""
-    from artattack.models.estimator import ArtEstimator, to_estimator
+    from artattack.models.estimator import to_estimator
 
-    if not (info.probabilities and isinstance(estimator, ArtEstimator)):
+    if not (info.probabilities and hasattr(estimator, "artattack_model")):
         return estimator
     return to_estimator(
         estimator.artattack_model,

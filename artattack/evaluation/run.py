@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from artattack.evaluation.loading import LoadedModels
+    from artattack.models.classifier import Classifier
 
 Progress = Callable[[str, int, int], None]  # what is under way, units done, units in all
 
@@ -28,6 +29,7 @@ def run_benchmark(
     benchmark: Benchmark | dict[str, Any] | str | Path | None = None,
     *,
     out: str | Path | None = None,
+    models: Mapping[str, Classifier] | None = None,
     resume: bool = False,
     on_progress: Progress | None = None,
 ) -> pd.DataFrame:
@@ -36,6 +38,7 @@ def run_benchmark(
     Args:
         benchmark: a benchmark file, its contents as a dict, or None for the default benchmark.
         out: the run folder; by default `results/NAME-DATE-TIME`.
+        models: models made by `artattack.load_model`, of functions say, by names that the benchmark uses.
         resume: whether to go on with a run that stopped, in `out`, instead of starting a new one.
         on_progress: called with what is under way, the cells done and the cells in all.
 
@@ -50,7 +53,7 @@ def run_benchmark(
         benchmark = parse_benchmark(benchmark)
     elif not isinstance(benchmark, Benchmark):
         benchmark = load_benchmark(None if benchmark is None else Path(benchmark))
-    plan = make_plan(benchmark)
+    plan = make_plan(benchmark, models)
     return run_plan(plan, run_path(benchmark, out), resume=resume, on_progress=on_progress)[0]
 
 
@@ -134,6 +137,7 @@ def _info(plan: Plan, loaded: LoadedModels, hashes: dict[str, str]) -> dict[str,
             "sha256": model.weights_sha256,
             "binary": model.binary,
             "classes": model.classes,
+            **({"outputs": "probabilities"} if model.probabilities else {}),
         }
         for name, model in loaded.models.items()
     }

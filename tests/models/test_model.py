@@ -26,7 +26,18 @@ def model() -> Model:
     inputs = tf.keras.Input((6, 5, 3))
     x = tf.keras.layers.Flatten()(inputs)
     network = tf.keras.Model(inputs, tf.keras.layers.Dense(4)(x))
-    return Model("dense", "random", "", False, network, (6, 5), Preprocessing(), None, (), ())
+    return Model(
+        name="dense",
+        weights="random",
+        weights_sha256="",
+        binary=False,
+        network=network,
+        input_size=(6, 5),
+        preprocessing=Preprocessing(),
+        label_space=None,
+        style_layers=(),
+        content_layers=(),
+    )
 
 
 def images(n: int, height: int, width: int, seed: int = 0) -> np.ndarray:
