@@ -30,11 +30,13 @@ class Kind(NamedTuple):
 KINDS = (
     Kind("onnx", (".onnx",), "logits", "onnxruntime", "onnx"),
     Kind("tflite", (".tflite",), "logits"),
+    Kind("torch", (".pt2", ".pt", ".pth"), "gradients", "torch", "torch"),
+    Kind("timm", (), "gradients", "timm", "torch"),
 )
 
 
 def kind_of(spec: str | Path) -> tuple[Kind | None, str]:
-    """Return the kind of a model's word and the rest of the word: a path; None for a registry name or Keras file."""
+    """Return the kind of a model's word and the rest of it, a path or timm's name; None for what Keras reads."""
     word, colon, rest = str(spec).partition(":")
     for kind in KINDS:
         if colon and word == kind.word:
@@ -78,7 +80,7 @@ def check_kind(spec: str | Path) -> bool:
     kind, path = kind_of(spec)
     if kind is None:
         return False
-    if not Path(path).is_file():
+    if kind.word != "timm" and not Path(path).is_file():
         raise ArtattackError(f"model '{spec}': no such file")
     if kind.package and find_spec(kind.package) is None:
         raise ArtattackError(f"model '{spec}' needs the package {kind.package}: pip install 'artattack[{kind.extra}]'")

@@ -24,7 +24,7 @@ Array = NDArray[Any]
 Outputs = Literal["logits", "probabilities"]
 
 _PROBES = 4  # images that a network is asked about before it is used
-_LEAST = np.finfo(np.float32).tiny  # of a probability, so that it has a logarithm
+LEAST_PROBABILITY = np.finfo(np.float32).tiny  # of a probability, so that it has a logarithm
 _ROUNDING = 1e-3  # by which probabilities may miss a sum of 1
 
 
@@ -52,7 +52,7 @@ class Predictor(Classifier):
     def _predict(self, x: Array) -> Array:
         values = answer(self.name, self.ask, prepared(x, self.preprocessing, self.input_size), self.answers)
         if self.probabilities:
-            values = np.log(np.maximum(values, _LEAST))
+            values = np.log(np.maximum(values, LEAST_PROBABILITY))
         return values if self.outputs is None else values[:, self.outputs]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,7 +23,7 @@ from artattack.models.kinds import KINDS, check_kind, kind_of
 if TYPE_CHECKING:
     from artattack.models.classifier import Classifier
     from artattack.models.model import Model, Preprocessing
-    from artattack.models.predictor import Outputs, Predictor
+    from artattack.models.predictor import Outputs
 
 _DOWNLOAD_TIMEOUT = 20.0  # seconds without an answer or data
 
@@ -70,21 +71,26 @@ def load_model(
     name: str | None = None,
     seed: int = 0,
 ) -> Classifier:
-    """Load a model by its registry name, or from a file of one's own, or make one of a Python function.
+    """Load a model by its registry name or from a file of one's own, or make one of a PyTorch module or a function.
 
     Args:
         spec: a registry name (see `model_infos`); the path of a `.keras` or `.h5` file or a SavedModel;
-            `onnx:PATH` or `tflite:PATH`; or a function from images (N, H, W, 3) float32 in [0, 1] to logits (N, K).
+            `onnx:PATH`, `tflite:PATH` or `torch:PATH` (TorchScript or torch.export); `timm:NAME`; a PyTorch module
+            from preprocessed images (N, 3, H, W) to logits (N, K), which is switched to evaluation mode; or a
+            function from images (N, H, W, 3) float32 in [0, 1] to logits (N, K).
         weights: `imagenet`, `bundled`, `random`, or the path of a weights file of the same architecture; by
-            default the model's own. Not for files, which hold their weights.
-        input_size: (H, W) or side in pixels at which to classify; by default the model's own. A function needs one.
+            default the model's own. Not for files, which hold their weights. `timm:NAME` takes `imagenet`, which
+            timm downloads unless it has them, `random` or the path of a `.safetensors` file, and no default.
+        input_size: (H, W) or side in pixels at which to classify; by default the model's own. A function, a module
+            and TorchScript need one.
         preprocessing: `imagenet`, `caffe`, `tf`, `unit`, `byte`, `lite`, or `mean`, `std` (in 0..255) and
-            `bgr`; by default the model's own. A file needs one; a function gets images in [0, 1] unless told.
+            `bgr`; by default the model's own. A file or module needs one; a function gets images in [0, 1] unless
+            told.
         label_space: the ImageNet class of each output: `imagenet`, a list of indices, wnids or names, or the
             path of a text file with one a line. By default the model's own; a file's are foreign, None, unless
             class names in an ONNX or TFLite file are all ImageNet's.
-        outputs: of an ONNX or TFLite file or a function: `logits` or `probabilities`, whose logarithm is then
-            taken; by default whichever the outputs for a few images look like.
+        outputs: of what is not Keras': `logits` or `probabilities`, whose logarithm is then taken; by default
+            whichever the outputs for a few images look like.
         name: what the model is called; by default the registry's name, or that of the file or function.
         seed: of random weights, from 0 to 2^32 - 1.
 
@@ -123,16 +129,20 @@ def _load(
 ) -> Classifier:
     """Load a model; all but the weights and what needs a file is checked."""
     info = None if callable(spec) else _INFOS.get(str(spec))
+    kind, path = (None, "") if callable(spec) or info else kind_of(spec)
+    if kind is not None and kind.word == "timm":
+        from artattack.models import timm_model
+
+        return timm_model.load(path, weights, preprocessing, space, size, outputs, seed)
     if info is None and weights is not None:
         what = "a function" if callable(spec) else "a file"
         raise ArtattackError(f"model {called}: {what} holds its weights; leave out weights={weights}")
     if callable(spec):
-        return _from_function(spec, called, preprocessing, space, size, outputs)
-    kind, path = kind_of(spec)
-    if info is None and kind is not None:
+        return _from_python(spec, called.strip("'"), preprocessing, space, size, outputs)
+    if kind is not None:
         return _from_file(kind.word, Path(path), preprocessing, space, size, outputs)
     if outputs is not None:
-        raise ArtattackError(f"model {called}: outputs is for models that only predict; Keras networks tell theirs")
+        raise ArtattackError(f"model {called}: outputs is for models that are not Keras'; those tell what they give")
     if info is not None:
         return _load_registered(info, weights, size, preprocessing, space, seed)
     from artattack.models import local
@@ -147,9 +157,19 @@ def _from_file(
     space: LabelSpace | None,
     size: tuple[int, int] | None,
     outputs: Outputs | None,
-) -> Predictor:
+) -> Classifier:
     from artattack.models.predictor import load_file
 
+    if word == "torch":
+        from artattack.models.torch_file import read_torch
+        from artattack.models.torch_model import load_module
+
+        module, batch, own_size = read_torch(path)
+        if own_size and size and own_size != size:
+            pixels = f"{own_size[0]} x {own_size[1]} pixels"
+            raise ArtattackError(f"model '{path}' takes images of {pixels}; leave out input_size, or give that")
+        size = own_size or size
+        return load_module(path.stem, module, preprocessing, space, size, outputs, weights="file", batch=batch)
     if word == "onnx":
         from artattack.models.onnx_file import open_onnx as open_file
     else:
@@ -157,14 +177,18 @@ def _from_file(
     return load_file(path, open_file, preprocessing, space, size, outputs)
 
 
-def _from_function(
+def _from_python(
     function: Callable[[np.ndarray], Any],
-    called: str,
+    name: str,
     preprocessing: str | Mapping[str, Any] | Preprocessing | None,
     space: LabelSpace | None,
     size: tuple[int, int] | None,
     outputs: Outputs | None,
-) -> Predictor:
+) -> Classifier:
+    if "torch" in sys.modules and isinstance(function, sys.modules["torch"].nn.Module):
+        from artattack.models.torch_model import load_module
+
+        return load_module(name, function, preprocessing, space, size, outputs, weights="python")
     from artattack.models.model import parse_preprocessing
     from artattack.models.predictor import predictor
 
@@ -172,9 +196,9 @@ def _from_function(
         return function(np.clip(x, 0.0, 1.0))  # resizing may overshoot
 
     if size is None:
-        raise ArtattackError(f"model {called}: a function does not say at what size it sees images; give input_size")
+        raise ArtattackError(f"model '{name}': a function does not say at what size it sees images; give input_size")
     return predictor(
-        called.strip("'"),
+        name,
         asked if preprocessing is None else function,
         preprocessing=parse_preprocessing(preprocessing or "unit"),
         input_size=size,
