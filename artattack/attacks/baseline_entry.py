@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, PositiveInt, field_validator
 
 from artattack.attacks.art_attacks import baseline_info, baseline_infos
 from artattack.attacks.budget import within
@@ -25,6 +25,9 @@ class BaselineEntry(Entry):
     kind: ClassVar[str] = "baseline"
 
     source: Names = Field(description="models whose gradients or outputs the attack reads")
+    max_queries: PositiveInt | None = Field(
+        None, description="images that an attack without gradients may ask a source about, for each that it attacks"
+    )
 
     @field_validator("attack")
     @classmethod
@@ -39,6 +42,12 @@ class BaselineEntry(Entry):
 
     @property
     def parameters(self) -> dict[str, Any]:
+        """ART's parameters, and the limit of queries if there is one."""
+        limit = {} if self.max_queries is None else {"max_queries": self.max_queries}
+        return self._of_art | limit
+
+    @property
+    def _of_art(self) -> dict[str, Any]:
         """ART's parameters, with numbers such as `8/255` read."""
         return {key: _number_or_word(key, value) for key, value in (self.__pydantic_extra__ or {}).items()}
 
@@ -56,7 +65,9 @@ class BaselineEntry(Entry):
 
     def check(self) -> None:
         """Find numbers that are none, and packages that are missing."""
-        baseline_info(self.attack)
+        from artattack.attacks.baselines import check_max_queries
+
+        check_max_queries(self.attack, self.max_queries)
         _ = self.parameters
 
     def variants(self, attacks: Sequence[Variant]) -> Iterator[Variant]:
@@ -71,7 +82,8 @@ class BaselineEntry(Entry):
         """Make the attack."""
         from artattack.attacks.baselines import make_baseline
 
-        return make_baseline(self.attack, models.estimator(variant.source), self.parameters)
+        estimator = models.estimator(variant.source)
+        return make_baseline(self.attack, estimator, self._of_art, max_queries=self.max_queries)
 
     def perturb_freely(self, attack: Any, batch: Batch) -> Perturbed:
         """Attack images; the labels are the classes that the source sees in them."""
@@ -97,8 +109,9 @@ class BaselineEntry(Entry):
         from artattack.attacks.baselines import make_baseline, with_budget
 
         if self._can_be_held_to(distance):
-            parameters = with_budget(self.attack, self.parameters, distance, budget)
-            return self.perturb_freely(make_baseline(self.attack, attack.estimator, parameters), batch)
+            parameters = with_budget(self.attack, self._of_art, distance, budget)
+            made = make_baseline(self.attack, attack.estimator, parameters, max_queries=self.max_queries)
+            return self.perturb_freely(made, batch)
         if not baseline_info(self.attack).minimum_norm:
             return super().perturb_to_budget(attack, batch, distance, budget)
         # It is an attack of its own distance, and none at a smaller one.

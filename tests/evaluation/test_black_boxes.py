@@ -92,6 +92,21 @@ def test_it_is_attacked_by_queries_which_are_counted(run: RunFolder) -> None:
     assert logged["num_queries"].equals(records[records["kind"] != "clean"]["queries"].set_axis(logged.index))
 
 
+def test_a_limit_of_queries_in_a_benchmark_file(tmp_path: Path) -> None:
+    limited = {"attack": "square", "source": "quicknet_tiny", "eps": 0.1, "max_queries": 4}
+    only = BENCHMARK | {"classifiers": "quicknet_tiny", "attacks": [limited], "budgets": {"linf": 0.05}}
+    records = run_benchmark(only, out=tmp_path / "run")
+    attacked = records[records["attack"] == "square"]
+    assert len(attacked) == 10
+    assert attacked["error"].isna().all()
+    assert attacked["queries"].between(1, 4).all()
+    assert json.loads(attacked["parameters"].iloc[0]) == {"eps": 0.1, "max_queries": 4}
+    with pytest.raises(
+        ArtattackError, match=r"attacks\.0 \(fgsm\): max_queries is for attacks that read answers alone"
+    ):
+        make_plan(parse_benchmark({"attacks": [{"attack": "fgsm", "source": "quicknet_tiny", "max_queries": 4}]}))
+
+
 def test_queries_are_those_that_the_source_answers(tmp_path: Path) -> None:
     counter = Brightness()
     model = load_model(counter, input_size=SIZE)

@@ -12,8 +12,8 @@ import tensorflow as tf
 import tf_keras
 from scipy.special import log_softmax, softmax
 
-from artattack.attacks.art_attacks import baseline_infos
-from artattack.attacks.baselines import make_baseline
+from artattack.attacks.art_attacks import baseline_info, baseline_infos
+from artattack.attacks.baselines import _Generate, make_baseline
 from artattack.errors import ArtattackError
 from artattack.models import load_model
 from artattack.models.estimator import to_estimator
@@ -364,6 +364,65 @@ def test_black_box_attacks_run_and_their_queries_are_counted(name: str) -> None:
     np.testing.assert_array_equal(alone[0], made[1])
     if name in ("hopskipjump", "square"):
         assert (model.predict(made).argmax(1) != model.predict(x).argmax(1)).all()
+
+
+@pytest.mark.parametrize("limit", [1, 40])
+@pytest.mark.parametrize("name", BLACK_BOX)
+def test_black_box_attacks_keep_to_a_limit_of_queries(name: str, limit: int) -> None:
+    model = load_model(Counter(), input_size=SIZE)
+    attack = make_baseline(name, to_estimator(model), BLACK_BOX[name], seed=0, max_queries=limit)
+    made = attack.generate(X[:2])
+    assert (attack.generate.queries <= limit).all()
+    assert made.shape == X[:2].shape
+    np.testing.assert_array_equal(attack.generate(X[1:2])[0], made[1])
+    if limit == 1 and name in ("hopskipjump", "boundary", "geoda", "signopt"):
+        np.testing.assert_array_equal(made, X[:2])  # a decision on the original helps nobody
+
+
+class Asks:
+    """An attack that asks about images of its own choosing, and would give the last."""
+
+    def __init__(self, estimator: Any, images: list[np.ndarray], targeted: bool) -> None:
+        self.estimator, self.images, self.targeted = estimator, images, targeted
+
+    def generate(self, x: np.ndarray, y: Any = None) -> np.ndarray:
+        for image in self.images:
+            self.estimator.predict(image[None])
+        return self.images[-1][None]
+
+
+def grey(value: float) -> np.ndarray:
+    return np.full((SIZE, SIZE, 3), value, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "targeted", "expected"),
+    [
+        ("square", [0.9, 0.1, 0.4, 0.2], False, 0.4),  # of those that flip, 0.1, 0.4 and 0.2, the nearest
+        ("square", [0.9, 0.55, 0.7], False, 0.55),  # of those that do not, the nearest to flipping
+        ("hopskipjump", [0.9, 0.55, 0.7], False, 0.6),  # whose logits are not for this attack to see
+        ("hopskipjump", [0.9, 0.1, 0.4], False, 0.4),
+        ("square", [0.9, 0.1, 0.4], True, 0.4),  # towards dark
+        ("square", [0.9, 0.55, 0.7], True, 0.55),
+    ],
+)
+def test_an_attack_cut_short_gives_the_best_it_has_seen(
+    name: str, asked: list[float], targeted: bool, expected: float
+) -> None:
+    unanswered = grey(0.49)  # would be the best of all
+    asks = Asks(to_estimator(load_model(Counter(), input_size=SIZE)), [*map(grey, asked), unanswered], targeted)
+    generate = _Generate(baseline_info(name), asks, 0, len(asked))
+    made = generate(grey(0.6)[None], np.array([1]) if targeted else None)
+    np.testing.assert_array_equal(made, grey(expected)[None])
+    assert generate.queries.tolist() == [len(asked)]
+
+
+def test_limits_of_queries_that_are_none() -> None:
+    estimator = to_estimator(load_model(classify, input_size=SIZE))
+    with pytest.raises(ArtattackError, match="max_queries of attack 'square': a whole number above 0, not 0"):
+        make_baseline("square", estimator, {}, max_queries=0)
+    with pytest.raises(ArtattackError, match="and 'fgsm' reads gradients: leave it out"):
+        make_baseline("fgsm", estimator, {}, max_queries=5)
 
 
 def test_gradient_attacks_do_not_take_what_only_predicts() -> None:
