@@ -53,14 +53,15 @@ class ModelSpec(Section):
     """A model under a name of the user's own: a registry name or a local file, and how to use it."""
 
     model: str = Field(
-        description="a registry name, the path of a .keras, .h5 or SavedModel file, onnx:PATH or tflite:PATH"
+        description="a registry name, the path of a .keras, .h5 or SavedModel file, onnx:PATH, tflite:PATH, torch:PATH "
+        "or timm:NAME"
     )
     weights: str | None = Field(None, description="imagenet, bundled, random, or a path; default: the model's own")
     preprocessing: str | dict[str, Any] | None = Field(None, description="for a local file: what it expects")
     label_space: str | list[str | int] | None = Field(None, description="for a local file: its classes in order")
     input_size: PositiveInt | None = Field(None, description="side of the images it classifies, in pixels")
     outputs: Literal["logits", "probabilities"] | None = Field(
-        None, description="for a model that only predicts: what its outputs are; default: what they look like"
+        None, description="for a model that is not Keras': what its outputs are; default: what they look like"
     )
     distilled_from: str | None = Field(None, description="the model it was trained to imitate, if any")
 

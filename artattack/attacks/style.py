@@ -368,16 +368,15 @@ def _model_of(estimator: Any) -> Model:
         tuple(np.broadcast_to((np.asarray(mean, float) - low) * span, 3)),
         tuple(np.broadcast_to(np.asarray(std, float) * span, 3)),
     )
-    style_layers, content_layers = default_layers(network)
+    layers = default_layers(network)
     return Model(
-        name=network.name,
-        weights="file",
-        weights_sha256="",
-        binary=False,
-        network=network,
-        input_size=tuple(estimator.input_shape[:2]),
-        preprocessing=preprocessing,
-        label_space=None,
-        style_layers=style_layers,
-        content_layers=content_layers,
+        network.name,
+        "file",
+        "",
+        False,
+        network,
+        tuple(estimator.input_shape[:2]),
+        preprocessing,
+        None,
+        *layers,
     )

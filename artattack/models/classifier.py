@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -16,9 +16,8 @@ from artattack.inputs.labels import LabelSpace
 Gives = Literal["features", "gradients", "logits"]
 
 
-@dataclass(eq=False, kw_only=True)
 class Classifier(ABC):
-    """A model that is asked for logits; its subclasses say what else can be had of it.
+    """A model that is asked for logits; its subclasses, all dataclasses, say what else can be had of it.
 
     Attributes:
         gives: what it can be used for: `logits`, to be scored and attacked by queries; `gradients`, to be read by
@@ -41,8 +40,8 @@ class Classifier(ABC):
     binary: bool
     input_size: tuple[int, int]
     label_space: LabelSpace | None
-    outputs: tuple[int, ...] | None = None
-    probabilities: bool = False
+    outputs: tuple[int, ...] | None
+    probabilities: bool
 
     @property
     @abstractmethod
@@ -101,7 +100,7 @@ class Classifier(ABC):
         if len(kept) < 2:
             raise ArtattackError(f"model '{self.name}' cannot be restricted to {len(kept)} of its classes; give two")
         outputs = range(self.classes) if self.outputs is None else self.outputs
-        return replace(
+        return replace(  # type: ignore[type-var]
             self,
             label_space=tuple(self.label_space[k] for k in kept),
             outputs=tuple(outputs[k] for k in kept),

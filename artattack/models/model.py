@@ -15,6 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from artattack.errors import ArtattackError, unknown
+from artattack.inputs.labels import LabelSpace
 from artattack.models.classifier import Classifier, Gives
 
 
@@ -112,7 +113,7 @@ def parse_preprocessing(value: str | Mapping[str, Any] | Preprocessing) -> Prepr
     return preprocessing
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(eq=False)
 class Model(Classifier):
     """A TensorFlow network with its preprocessing, input size and label space, usable as backbone or classifier.
 
@@ -126,10 +127,18 @@ class Model(Classifier):
 
     gives: ClassVar[Gives] = "features"
 
+    name: str
+    weights: str
+    weights_sha256: str
+    binary: bool
     network: Any
+    input_size: tuple[int, int]
     preprocessing: Preprocessing
+    label_space: LabelSpace | None
     style_layers: tuple[str, ...]
     content_layers: tuple[str, ...]
+    outputs: tuple[int, ...] | None = None
+    probabilities: bool = False
     # Not among the arguments, so that a changed copy (`dataclasses.replace`) starts with none of the original's.
     _compiled: dict[tuple[int, int], Callable[[tf.Tensor], tf.Tensor]] = field(
         default_factory=dict, init=False, repr=False

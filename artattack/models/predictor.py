@@ -40,6 +40,14 @@ class Predictor(Classifier):
 
     gives: ClassVar[Gives] = "logits"
 
+    name: str
+    weights: str
+    weights_sha256: str
+    binary: bool
+    input_size: tuple[int, int]
+    label_space: LabelSpace | None
+    outputs: tuple[int, ...] | None = None
+    probabilities: bool
     ask: Callable[[Array], Any]
     preprocessing: Preprocessing
     answers: int

@@ -114,7 +114,7 @@ def load_model(
     if outputs not in (None, "logits", "probabilities"):
         raise ArtattackError(f"model {called}: outputs are logits or probabilities, not {outputs!r}")
     model = _load(spec, called, weights, size, preprocessing, space, outputs, int(seed))
-    return model if name is None else replace(model, name=name)
+    return model if name is None else replace(model, name=name)  # type: ignore[type-var]
 
 
 def _load(

@@ -34,18 +34,7 @@ def model() -> Model:
     rng = np.random.default_rng(0)
     for name in ("norm", "norm2"):
         network.get_layer(name).set_weights([rng.uniform(0.5, 1.5, 8) for _ in range(4)])
-    return Model(
-        name="toy",
-        weights="random",
-        weights_sha256="",
-        binary=True,
-        network=network,
-        input_size=(16, 16),
-        preprocessing=Preprocessing(),
-        label_space=None,
-        style_layers=("binary:0",),
-        content_layers=("stem",),
-    )
+    return Model("toy", "random", "", True, network, (16, 16), Preprocessing(), None, ("binary:0",), ("stem",))
 
 
 def _gradient(network: object, x: tf.Tensor) -> np.ndarray:

@@ -26,18 +26,7 @@ def model() -> Model:
     inputs = tf.keras.Input((6, 5, 3))
     x = tf.keras.layers.Flatten()(inputs)
     network = tf.keras.Model(inputs, tf.keras.layers.Dense(4)(x))
-    return Model(
-        name="dense",
-        weights="random",
-        weights_sha256="",
-        binary=False,
-        network=network,
-        input_size=(6, 5),
-        preprocessing=Preprocessing(),
-        label_space=None,
-        style_layers=(),
-        content_layers=(),
-    )
+    return Model("dense", "random", "", False, network, (6, 5), Preprocessing(), None, (), ())
 
 
 def images(n: int, height: int, width: int, seed: int = 0) -> np.ndarray:

@@ -222,7 +222,7 @@ def test_files_cut_short_or_of_something_else(tmp_path: Path) -> None:
 def test_words_that_stand_for_no_file(tmp_path: Path) -> None:
     with pytest.raises(ArtattackError, match=r"model 'onnx:missing\.onnx': no such file"):
         load_model("onnx:missing.onnx", preprocessing="tf")
-    with pytest.raises(ArtattackError, match="before the colon stands one of onnx:, tflite:"):
+    with pytest.raises(ArtattackError, match="before the colon stands one of onnx:, tflite:, torch:, timm:"):
         load_model("oonx:model", preprocessing="tf")
     path = tflite_file(tmp_path / "net.tflite")
     with pytest.raises(ArtattackError, match="say what its network expects"):
@@ -233,7 +233,7 @@ def test_words_that_stand_for_no_file(tmp_path: Path) -> None:
         load_model(path, preprocessing="tf", outputs="softmax")
     with pytest.raises(ArtattackError, match=r"said to be probabilities, but lie in -?\d"):
         load_model(path, preprocessing="tf", outputs="probabilities")
-    with pytest.raises(ArtattackError, match="outputs is for models that only predict"):
+    with pytest.raises(ArtattackError, match="outputs is for models that are not Keras'"):
         load_model("quicknet_tiny", outputs="logits")
 
 
