@@ -458,7 +458,7 @@ def status(folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of
 
 @app.command("models", epilog=_examples("artattack models | grep binary"))
 def models_command() -> None:
-    """List the models: each can be backbone or classifier."""
+    """List the models by name: each can be backbone or classifier."""
     from artattack.models import model_infos
 
     rows = [
@@ -469,6 +469,7 @@ def models_command() -> None:
     _say("")
     _say("In a benchmark file's `models`, each takes weights: random or a path as well;")
     _say("so does a network of one's own: a .keras, .h5 or SavedModel file.")
+    _say("As classifier, source and guide: torch:PATH, timm:NAME; as classifier alone: onnx:PATH, tflite:PATH.")
 
 
 @app.command("attacks", epilog=_examples("artattack attacks | grep decisions"))

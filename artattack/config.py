@@ -6,7 +6,7 @@ import re
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -30,6 +30,7 @@ from artattack.attacks.style_entry import StyleEntry
 from artattack.distances import default_budgets
 from artattack.errors import ArtattackError, nearest, unknown
 from artattack.inputs.image_sets import image_set_infos
+from artattack.models.kinds import kind_of
 from artattack.models.registry import model_infos
 from artattack.validation import Names, Numbers, Section, as_list, check_distance, explain
 
@@ -51,11 +52,17 @@ class ImageSettings(Section):
 class ModelSpec(Section):
     """A model under a name of the user's own: a registry name or a local file, and how to use it."""
 
-    model: str = Field(description="a registry name, or the path of a .keras, .h5 or SavedModel file")
+    model: str = Field(
+        description="a registry name, the path of a .keras, .h5 or SavedModel file, onnx:PATH, tflite:PATH, torch:PATH "
+        "or timm:NAME"
+    )
     weights: str | None = Field(None, description="imagenet, bundled, random, or a path; default: the model's own")
     preprocessing: str | dict[str, Any] | None = Field(None, description="for a local file: what it expects")
     label_space: str | list[str | int] | None = Field(None, description="for a local file: its classes in order")
     input_size: PositiveInt | None = Field(None, description="side of the images it classifies, in pixels")
+    outputs: Literal["logits", "probabilities"] | None = Field(
+        None, description="for a model that is not Keras': what its outputs are; default: what they look like"
+    )
     distilled_from: str | None = Field(None, description="the model it was trained to imitate, if any")
 
     def arguments(self) -> dict[str, Any]:
@@ -238,6 +245,11 @@ def _resolved(benchmark: Benchmark, base: Path) -> Benchmark:
             return path
         return type(path)(base / path)
 
+    def near_model(word: str) -> str:
+        kind, path = kind_of(word)
+        whole = str(near(path, *(info.name for info in model_infos())))
+        return f"{kind.word}:{whole}" if kind and whole != path else word if kind else whole
+
     update = {"set": near(benchmark.images.set, *(info.name for info in image_set_infos()))}
     if isinstance(benchmark.images.label_space, str):
         update["label_space"] = near(benchmark.images.label_space, "imagenet", "own")
@@ -245,7 +257,7 @@ def _resolved(benchmark: Benchmark, base: Path) -> Benchmark:
     models = {
         name: spec.model_copy(
             update={
-                "model": near(spec.model, *(info.name for info in model_infos())),
+                "model": near_model(spec.model),
                 "weights": near(spec.weights, "imagenet", "bundled", "random"),
             }
             | ({"label_space": near(spec.label_space, "imagenet")} if isinstance(spec.label_space, str) else {})

@@ -23,7 +23,7 @@ def load_tensorflow() -> None:
     Raises:
         ArtattackError: Keras 3 is in use already.
     """
-    with _quiet():
+    with quietly():
         import tensorflow as tf
 
         try:
@@ -73,8 +73,8 @@ def silence_libraries() -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the C++ side's notes on absent GPUs off the terminal; Python's own errors still come through."""
+def quietly() -> Iterator[None]:
+    """Keep the C++ side's notes, such as on absent GPUs, off the terminal; Python's own errors still come through."""
     with warnings.catch_warnings(), Path(os.devnull).open("w") as nowhere:
         warnings.simplefilter("ignore")
         terminal = os.dup(2)

@@ -98,6 +98,7 @@ def test_the_models_section() -> None:
         "preprocessing": "unit",
         "label_space": [1, "tench"],
         "input_size": None,
+        "outputs": None,
     }
     assert benchmark.spec("vgg16").arguments()["spec"] == "vgg16"
 

@@ -61,6 +61,20 @@ assert said.getvalue()
     assert not loaded_by(code) & {*HEAVY, "pandas"}
 
 
+def test_a_plan_with_classifiers_of_other_kinds_loads_nothing_heavy() -> None:
+    code = """
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from artattack.config import parse_benchmark
+from artattack.evaluation.plan import make_plan
+with TemporaryDirectory() as folder:
+    path = Path(folder) / "net.tflite"
+    path.touch()
+    make_plan(parse_benchmark({"classifiers": [f"tflite:{path}"]}))
+"""
+    assert not loaded_by(code) & {*HEAVY, "onnxruntime", "timm", "pandas"}
+
+
 def test_keras_2_is_chosen_before_tensorflow_loads() -> None:
     code = "import artattack, os; assert os.environ['TF_USE_LEGACY_KERAS'] == '1'"
     assert "tensorflow" not in loaded_by(code)

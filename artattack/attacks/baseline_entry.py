@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, PositiveInt, field_validator
 
 from artattack.attacks.art_attacks import baseline_info, baseline_infos
 from artattack.attacks.budget import within
 from artattack.attacks.entries import Batch, Entry, Models, Perturbed, Variant
 from artattack.attacks.rounding import round_within, walk_to_flip
 from artattack.errors import ArtattackError
+from artattack.models.classifier import Gives
 from artattack.validation import Names, parse_number
 
 
@@ -24,6 +25,9 @@ class BaselineEntry(Entry):
     kind: ClassVar[str] = "baseline"
 
     source: Names = Field(description="models whose gradients or outputs the attack reads")
+    max_queries: PositiveInt | None = Field(
+        None, description="images that an attack without gradients may ask a source about, for each that it attacks"
+    )
 
     @field_validator("attack")
     @classmethod
@@ -38,6 +42,12 @@ class BaselineEntry(Entry):
 
     @property
     def parameters(self) -> dict[str, Any]:
+        """ART's parameters, and the limit of queries if there is one."""
+        limit = {} if self.max_queries is None else {"max_queries": self.max_queries}
+        return self._of_art | limit
+
+    @property
+    def _of_art(self) -> dict[str, Any]:
         """ART's parameters, with numbers such as `8/255` read."""
         return {key: _number_or_word(key, value) for key, value in (self.__pydantic_extra__ or {}).items()}
 
@@ -49,9 +59,15 @@ class BaselineEntry(Entry):
         """Return the sources."""
         return self.source
 
+    def needs(self, model: str) -> Gives:
+        """Return what the attack reads; decisions follow from logits."""
+        return "gradients" if baseline_info(self.attack).reads == "gradients" else "logits"
+
     def check(self) -> None:
         """Find numbers that are none, and packages that are missing."""
-        baseline_info(self.attack)
+        from artattack.attacks.baselines import check_max_queries
+
+        check_max_queries(self.attack, self.max_queries)
         _ = self.parameters
 
     def variants(self, attacks: Sequence[Variant]) -> Iterator[Variant]:
@@ -66,7 +82,8 @@ class BaselineEntry(Entry):
         """Make the attack."""
         from artattack.attacks.baselines import make_baseline
 
-        return make_baseline(self.attack, models.estimator(variant.source), self.parameters)
+        estimator = models.estimator(variant.source)
+        return make_baseline(self.attack, estimator, self._of_art, max_queries=self.max_queries)
 
     def perturb_freely(self, attack: Any, batch: Batch) -> Perturbed:
         """Attack images; the labels are the classes that the source sees in them."""
@@ -83,17 +100,18 @@ class BaselineEntry(Entry):
                 now = attack.estimator.predict(images).argmax(1)
                 return np.asarray(now != seen if targets is None else now == targets)
 
-            return Perturbed(made, walk_to_flip(batch.x, made, flips))
+            return Perturbed(made, walk_to_flip(batch.x, made, flips), queries=attack.generate.queries)
         held_to = bounded_by(attack)
-        return Perturbed(made, round_within(batch.x, made, held_to), held_to)
+        return Perturbed(made, round_within(batch.x, made, held_to), held_to, attack.generate.queries)
 
     def perturb_to_budget(self, attack: Any, batch: Batch, distance: str, budget: float) -> Perturbed:
         """Attack images within the budget's ball, or take those that the attack has left within it."""
         from artattack.attacks.baselines import make_baseline, with_budget
 
         if self._can_be_held_to(distance):
-            parameters = with_budget(self.attack, self.parameters, distance, budget)
-            return self.perturb_freely(make_baseline(self.attack, attack.estimator, parameters), batch)
+            parameters = with_budget(self.attack, self._of_art, distance, budget)
+            made = make_baseline(self.attack, attack.estimator, parameters, max_queries=self.max_queries)
+            return self.perturb_freely(made, batch)
         if not baseline_info(self.attack).minimum_norm:
             return super().perturb_to_budget(attack, batch, distance, budget)
         # It is an attack of its own distance, and none at a smaller one.

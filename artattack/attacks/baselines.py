@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import random
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager, nullcontext
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,7 +21,13 @@ _NORMS = {np.inf: "linf", "inf": "linf", 1: "l1", 2: "l2"}
 _DRAWS = ("num_random_init", "random_eps")  # parameters with which an attack of its own gradients draws at random
 
 
-def make_baseline(name: str, estimator: Any, parameters: Mapping[str, Any], seed: int | None = None) -> Any:
+def make_baseline(
+    name: str,
+    estimator: Any,
+    parameters: Mapping[str, Any],
+    seed: int | None = None,
+    max_queries: int | None = None,
+) -> Any:
     """Return one of ART's evasion attacks, ready to `generate`.
 
     Args:
@@ -31,6 +37,9 @@ def make_baseline(name: str, estimator: Any, parameters: Mapping[str, Any], seed
             ART's value, except that attacks are untargeted and without progress bars.
         seed: every random choice of `generate` follows from it, for each image anew, so that neither an image's
             neighbours nor earlier calls matter. Without one, give `generate` seeds, or call it within `seeded`.
+        max_queries: of an attack that reads answers alone, how many images it may ask the source about for each that
+            it attacks. Cut short, it gives the nearest of those that do what it is after or, if none does, the one
+            nearest to doing so by its logits; where it reads decisions alone, the original.
 
     Returns:
         An `art.attacks.EvasionAttack` whose `generate(x, y=None, seeds=None)` takes images (N, H, W, 3) in [0, 1],
@@ -42,6 +51,7 @@ def make_baseline(name: str, estimator: Any, parameters: Mapping[str, Any], seed
         ArtattackError: the attack, a parameter or its value is not usable.
     """
     info = baseline_info(name)
+    check_max_queries(name, max_queries)
     art_class = _art_class(info)
     values = _values(info, art_class, parameters)
     try:
@@ -53,8 +63,21 @@ def make_baseline(name: str, estimator: Any, parameters: Mapping[str, Any], seed
         if hasattr(inner, "verbose"):
             inner.verbose = False
     attack.targeted = attack.targeted or info.always_targeted
-    attack.generate = _Generate(info, attack, seed)
+    attack.generate = _Generate(info, attack, seed, max_queries)
     return attack
+
+
+def check_max_queries(name: str, max_queries: int | None) -> None:
+    """Find a limit of queries for an attack that makes none, or one that is none; raises ArtattackError."""
+    info = baseline_info(name)
+    if max_queries is None:
+        return
+    if info.reads == "gradients":
+        raise ArtattackError(
+            f"max_queries is for attacks that read answers alone, and '{info.name}' reads gradients: leave it out"
+        )
+    if isinstance(max_queries, bool) or not isinstance(max_queries, int) or max_queries < 1:
+        raise ArtattackError(f"max_queries of attack '{info.name}': a whole number above 0, not {max_queries!r}")
 
 
 def bounded_by(attack: Any) -> tuple[str, float] | None:
@@ -117,14 +140,22 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 class _Generate:
-    """An attack's `generate`, seeded image by image, with its labels checked."""
+    """An attack's `generate`, seeded image by image, with its labels checked.
 
-    def __init__(self, info: BaselineInfo, attack: Any, seed: int | None) -> None:
+    Attributes:
+        info: of the attack.
+        queries: (N,) how many images the source was asked about for each of the last call's, if the attack reads
+            answers alone; else None.
+    """
+
+    def __init__(self, info: BaselineInfo, attack: Any, seed: int | None, max_queries: int | None) -> None:
         self.info = info
         self._attack = attack
         self._generate = attack.generate
         self._seed = seed
         self._targeted = attack.targeted
+        self.queries: NDArray[Any] | None = None
+        self.max_queries = max_queries
         self._folder = TemporaryDirectory(prefix="artattack-")  # GeoDA writes, and reads, where one works
 
     def __call__(
@@ -146,11 +177,31 @@ class _Generate:
             labels = None
         chosen: Sequence[int | None] = seeds or [self._seed] * len(x)
         parts = [slice(0, len(x))] if self._in_one_batch() else [slice(i, i + 1) for i in range(len(x))]
-        adversarial = [
-            self._one_call(x[part], None if labels is None else labels[part], chosen[part.start], kwargs)
-            for part in parts
-        ]
+        adversarial, asked = [], []
+        for part in parts:
+            given = None if labels is None else labels[part]
+            with self._asking(x[part], given) as questions:
+                try:
+                    adversarial.append(self._one_call(x[part], given, chosen[part.start], kwargs))
+                except _EnoughError:
+                    adversarial.append(questions.best[np.newaxis])
+            asked.append(questions.images)
+        self.queries = None if self.info.reads == "gradients" else np.array(asked)
         return np.concatenate(adversarial)
+
+    @contextmanager
+    def _asking(self, x: NDArray[Any], labels: NDArray[Any] | None) -> Iterator[_Questions]:
+        """Count the images that the estimator is asked about meanwhile, up to the limit."""
+        estimator = self._attack.estimator
+        questions = _Questions(estimator.predict)
+        if self.max_queries is not None:
+            outputs = estimator.predict(x) if labels is None else labels
+            questions.limit(self.max_queries, x[0], int(outputs[0].argmax()), self._targeted, self.info.reads)
+        estimator.predict = questions
+        try:
+            yield questions
+        finally:
+            del estimator.predict
 
     def _in_one_batch(self) -> bool:
         if self.info.together == "apart":
@@ -176,6 +227,51 @@ class _Generate:
         return np.asarray(np.eye(classes, dtype=np.float32)[y.astype(int)])
 
 
+class _EnoughError(Exception):
+    """An attack has asked as much as it may."""
+
+
+class _Questions:
+    """Stands for an estimator's `predict`, counts the images it is asked about, and stops at a limit if there is one.
+
+    Attributes:
+        images: how many it was asked about.
+        best: (H, W, 3), with a limit: what comes nearest to what the attack is after.
+    """
+
+    def __init__(self, ask: Callable[..., NDArray[Any]]) -> None:
+        self.images = 0
+        self._ask = ask
+        self._most: int | None = None
+
+    def limit(self, most: int, original: NDArray[Any], label: int, targeted: bool, reads: str) -> None:
+        """Stop after `most` images; remember the best on the way from or, where it is targeted, to a label."""
+        self.best = self._original = original
+        self._most, self._label, self._targeted = most, label, targeted
+        self._sees_logits = reads == "logits"
+        self._least = (True, np.inf)  # whether it fails, and by how much or how far it has gone
+
+    def __call__(self, x: NDArray[Any], *args: Any, **kwargs: Any) -> NDArray[Any]:
+        if self._most is not None and self.images + len(x) > self._most:
+            raise _EnoughError
+        self.images += len(x)
+        answers = self._ask(x, *args, **kwargs)
+        if self._most is not None:
+            self._remember(np.asarray(x), answers)
+        return answers
+
+    def _remember(self, x: NDArray[Any], answers: NDArray[Any]) -> None:
+        own = answers[:, self._label]
+        margins = own - np.delete(answers, self._label, axis=1).max(1)
+        margins = -margins if self._targeted else margins
+        fails = answers.argmax(1) != self._label if self._targeted else answers.argmax(1) == self._label
+        distances = np.sqrt(np.square(x - self._original).sum((1, 2, 3)))
+        for k, image in enumerate(x):
+            rank = (bool(fails[k]), float(margins[k] if fails[k] else distances[k]))
+            if rank < self._least and (self._sees_logits or not fails[k]):
+                self._least, self.best = rank, np.array(image, np.float32)
+
+
 def _art_class(info: BaselineInfo) -> Any:
     from artattack.runtime import load_tensorflow
 
@@ -188,9 +284,9 @@ def _art_class(info: BaselineInfo) -> Any:
 
 def _readable(info: BaselineInfo, estimator: Any) -> Any:
     """Return the estimator, giving probabilities instead of logits to the attacks that need them."""
-    from artattack.models.estimator import ArtEstimator, to_estimator
+    from artattack.models.estimator import to_estimator
 
-    if not (info.probabilities and isinstance(estimator, ArtEstimator)):
+    if not (info.probabilities and hasattr(estimator, "artattack_model")):
         return estimator
     return to_estimator(
         estimator.artattack_model,

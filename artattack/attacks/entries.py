@@ -19,6 +19,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from artattack.attacks.budget import match
+from artattack.models.classifier import Gives
 from artattack.validation import Section
 
 # Words that a key may show as they are: not empty, alike on file systems that ignore case, without the separators
@@ -109,11 +110,13 @@ class Perturbed(NamedTuple):
         made: (N, H, W, 3) float32 in [0, 1], as the attack made them.
         files: the same on the 8-bit grid, as a PNG holds them.
         held_to: the distance that each file is meant to keep, and how far, or None.
+        queries: (N,) how many images the source was asked about for each, or None where that is not counted.
     """
 
     made: np.ndarray
     files: np.ndarray
     held_to: tuple[str, float] | None = None
+    queries: np.ndarray | None = None
 
 
 class Models(Protocol):
@@ -181,6 +184,10 @@ class Entry(Section):
     def models_asked(self) -> tuple[str, ...]:
         """Return those of the models whose logits are read, not only features."""
         return ()
+
+    def needs(self, model: str) -> Gives:
+        """Return what has to be had of one of the models that are read."""
+        return "features"
 
     def models_of(self, variant: Variant) -> tuple[str, ...]:
         """Return the models that one of its variants reads, with the weights they have."""

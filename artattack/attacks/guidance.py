@@ -16,7 +16,7 @@ from artattack.attacks.options import StyleOptions
 from artattack.attacks.transforms import transformed
 from artattack.errors import ArtattackError
 from artattack.inputs.labels import class_index, class_name
-from artattack.models.model import Model
+from artattack.models.classifier import Classifier
 
 _LEVELS = np.arange(256, dtype=np.float32) / np.float32(255)  # the values that 8 bits can hold
 
@@ -27,14 +27,14 @@ class Guidance:
     Guides see images as a PNG would hold them, so that leading them astray outlasts the rounding.
 
     Args:
-        models: the guides; their losses are averaged.
+        models: the guides, whose `logits` are differentiable; their losses are averaged.
         options: of the style attack; loss, confidence, temperature, views, transforms and target are read.
 
     Raises:
         ArtattackError: a guide cannot see the target class.
     """
 
-    def __init__(self, models: Sequence[Model], options: StyleOptions) -> None:
+    def __init__(self, models: Sequence[Any], options: StyleOptions) -> None:
         self._models = models
         self._options = options
         self._targets = [_output(model, options.target) for model in models] if options.target else None
@@ -106,7 +106,7 @@ def rounded(x: tf.Tensor) -> tf.Tensor:
     return straight_through(x)
 
 
-def _output(model: Model, target: str) -> int:
+def _output(model: Classifier, target: str) -> int:
     index = class_index(target)
     if model.label_space is None or index not in model.label_space:
         raise ArtattackError(f"guide '{model.name}' does not know the target class '{class_name(index)}'")

@@ -11,6 +11,7 @@ from artattack.attacks.baseline_entry import other_classes
 from artattack.attacks.entries import Batch, Entry, Models, Perturbed, Variant
 from artattack.attacks.options import MomentumOptions
 from artattack.attacks.rounding import round_within
+from artattack.models.classifier import Gives
 from artattack.validation import Names
 
 _BALLS = ("linf", "l2")
@@ -56,6 +57,10 @@ class MomentumEntry(Entry, MomentumOptions):
     def models_asked(self) -> tuple[str, ...]:
         """Return the sources."""
         return self.source
+
+    def needs(self, model: str) -> Gives:
+        """Return gradients."""
+        return "gradients"
 
     def variants(self, attacks: Sequence[Variant]) -> Iterator[Variant]:
         """Yield one for each source."""

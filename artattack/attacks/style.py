@@ -245,7 +245,7 @@ class Painter:
     def __init__(self, model: Model, options: StyleOptions, guides: tuple[Any, ...]) -> None:
         with forgetting_gradients():
             self.objective = Objective(model, options)
-        self._guidance = Guidance([_model_of(guide) for guide in guides], options) if guides else None
+        self._guidance = Guidance([_guide_of(guide) for guide in guides], options) if guides else None
         self._options = options
         self.descent = lru_cache(_SIZES_KEPT)(self._make_descent)
 
@@ -340,6 +340,12 @@ def _mask(path: Path | str | None, size: tuple[int, int]) -> tf.Tensor | None:
 def _clip_values(estimator: Any) -> tuple[np.float32, np.float32]:
     values = (0.0, 1.0) if estimator.clip_values is None else estimator.clip_values
     return np.float32(values[0]), np.float32(values[1])
+
+
+def _guide_of(estimator: Any) -> Any:
+    """Return the model behind an ART classifier: ours, where gradients of it can be had, or as of a backbone."""
+    model = getattr(estimator, "artattack_model", None)
+    return model if model is not None and model.gives != "logits" else _model_of(estimator)
 
 
 def _model_of(estimator: Any) -> Model:

@@ -14,6 +14,7 @@ from artattack.attacks.options import StyleOptions
 from artattack.attacks.rounding import round_within
 from artattack.distances import BALLS
 from artattack.inputs.styles import load_styles, style_names
+from artattack.models.classifier import Gives
 from artattack.validation import Names
 
 Ball = tuple[str, float]
@@ -57,6 +58,10 @@ class StyleEntry(Entry, StyleOptions):
     def models_asked(self) -> tuple[str, ...]:
         """Return the guides."""
         return self.guide or ()
+
+    def needs(self, model: str) -> Gives:
+        """Return features of a backbone, gradients of a guide."""
+        return "features" if model in self.backbone else "gradients"
 
     def models_of(self, variant: Variant) -> tuple[str, ...]:
         """Return the backbone and the guides."""

@@ -13,6 +13,7 @@ from artattack.checks.defaults import EPS, FEWEST, STEPS
 from artattack.errors import ArtattackError
 from artattack.files import write_file
 from artattack.inputs.images import quantize
+from artattack.models.kinds import check_fit
 from artattack.results.columns import CHECKS as COLUMNS
 from artattack.results.tables import make_table, to_csv
 from artattack.validation import parse_number
@@ -51,7 +52,7 @@ def run_checks(
         (`figures` has the error).
 
     Raises:
-        ArtattackError: the images or a number make no sense.
+        ArtattackError: the images or a number make no sense, or a classifier has no layers that can be read.
     """
     from artattack.checks.sanity import CHECKS, Check, NotApplicableError
     from artattack.checks.subject import Subject
@@ -65,6 +66,8 @@ def run_checks(
     if steps < 1:
         raise ArtattackError(f"steps {steps}: 1 or more")
     named = models if isinstance(models, Mapping) else {model.name: model for model in models}
+    for name, model in named.items():
+        check_fit(name, model.gives, "features")
     x = quantize(x)
     subjects = {name: Subject(name, model, x, eps=radius, steps=steps, seed=seed) for name, model in named.items()}
     for name, subject in subjects.items():

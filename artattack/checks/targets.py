@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from artattack.config import Benchmark, ModelSpec
 from artattack.errors import ArtattackError
 from artattack.inputs.image_sets import Sample, load_images, spread
 from artattack.inputs.images import read_image, to_float
+from artattack.models.kinds import check_fit, gives
 from artattack.results.run_folder import load_run
 
 if TYPE_CHECKING:
@@ -29,8 +30,11 @@ class Targets(NamedTuple):
 def targets_of_run(path: Path, limit: int = LIMIT) -> Targets:
     """Load the classifiers of a finished run, and at most `limit` of its images, evenly spread.
 
+    Checks read layers: classifiers of which there are none to read, such as those that only predict, are left out.
+
     Raises:
-        ArtattackError: there is no finished run, or its models or images cannot be read or have changed.
+        ArtattackError: there is no finished run, none of its classifiers can be checked, or its models or images
+            cannot be read or have changed.
     """
     from artattack.models import load_model
     from artattack.runtime import load_tensorflow
@@ -44,16 +48,20 @@ def targets_of_run(path: Path, limit: int = LIMIT) -> Targets:
         specs = {
             name: ModelSpec.model_validate(benchmark["models"].get(name, {"model": name}))
             for name in benchmark["classifiers"]
+            if hashes[name]["weights"] != "python"
         }
+        specs = {name: spec for name, spec in specs.items() if gives(spec.model) == "features"}
         seed, expected = int(benchmark["seed"]), {name: hashes[name]["sha256"] for name in specs}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArtattackError(f"{path / 'run.json'}: does not say which classifiers the run had") from error
+    if not specs:
+        raise ArtattackError(f"{path}: checks read layers, and none of the run's classifiers has any that can be read")
     samples = [Sample(file.stem, file) for file in sorted((folder.images / "original").glob("*.png"))]
     if len(samples) < FEWEST:
         raise ArtattackError(f"{folder.images / 'original'}: checks take {FEWEST} or more images, found {len(samples)}")
     x = to_float(np.stack([read_image(sample.path) for sample in spread(samples, limit)]))
     load_tensorflow()
-    models = {name: load_model(**spec.arguments(), seed=seed) for name, spec in specs.items()}
+    models: dict[str, Any] = {name: load_model(**spec.arguments(), seed=seed) for name, spec in specs.items()}
     for name, model in models.items():
         if model.weights_sha256 != expected[name]:
             raise ArtattackError(f"model '{name}' has other weights than in {path}: put them back, or run it again")
@@ -72,9 +80,11 @@ def targets_by_name(names: Sequence[str], limit: int = LIMIT, seed: int = 0) -> 
 
     for name in names:
         check_model(name)
+        check_fit(name, gives(name), "features")
         if list(names).count(name) > 1:
             raise ArtattackError(f"model '{name}' is named twice")
     load_tensorflow()
     images = Benchmark().images
     loaded = load_images(images.set, size=images.size, crop=images.crop, limit=limit)
-    return Targets({name: load_model(name, seed=seed) for name in names}, loaded.x)
+    models: dict[str, Any] = {name: load_model(name, seed=seed) for name in names}
+    return Targets(models, loaded.x)

@@ -160,6 +160,7 @@ class CellWorker:
             **self._perturber.columns(cell.variant, x, files),
             **self._judges.columns(cell.variant, x, files),
             **_held_to(x, perturbed),
+            **({} if perturbed.queries is None else {"queries": perturbed.queries.tolist()}),
         }
         rows = [
             self.image_columns(sample)

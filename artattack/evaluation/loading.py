@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from artattack.config import Benchmark
 from artattack.errors import ArtattackError
@@ -13,7 +13,7 @@ from artattack.models.registry import model_infos, parse_label_space
 
 if TYPE_CHECKING:
     from artattack.attacks.objective import FeatureDistance
-    from artattack.models.model import Model
+    from artattack.models.classifier import Classifier
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class LoadedModels:
         feature_distance: compares perturbed images with originals.
     """
 
-    models: Mapping[str, Model]
-    untrained: Mapping[str, Model]
+    models: Mapping[str, Classifier]
+    untrained: Mapping[str, Classifier]
     teachers: Mapping[str, str]
     feature_distance: FeatureDistance
 
@@ -52,11 +52,12 @@ def load_models(plan: Plan, on_loading: Callable[[str], None]) -> LoadedModels:
     from artattack.models import load_model
 
     benchmark = plan.benchmark
-    models: dict[str, Model] = {}
+    models: dict[str, Any] = dict(plan.given)
     for name in benchmark.model_names():
-        on_loading(name)
-        models[name] = load_model(**benchmark.spec(name).arguments(), seed=benchmark.seed)
-    untrained: dict[str, Model] = {}
+        if name not in models:
+            on_loading(name)
+            models[name] = load_model(**benchmark.spec(name).arguments(), seed=benchmark.seed)
+    untrained: dict[str, Classifier] = {}
     for name in {variant.source for variant in plan.variants if variant.entry.untrained}:
         arguments = benchmark.spec(name).arguments() | {"weights": "random"}
         untrained[name] = load_model(**arguments, seed=benchmark.seed)
@@ -90,7 +91,7 @@ def _classes(plan: Plan) -> set[int] | None:
     return set(parse_label_space(declared))
 
 
-def _cut(model: Model, name: str, classes: set[int], benchmark: Benchmark) -> Model:
+def _cut(model: Classifier, name: str, classes: set[int], benchmark: Benchmark) -> Classifier:
     """Return a model that chooses among the classes it shares with the images; one of other classes stays."""
     if model.label_space is None:
         return model

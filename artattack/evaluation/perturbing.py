@@ -15,7 +15,7 @@ from artattack.evaluation.plan import Cell
 from artattack.inputs.images import read_image, to_float
 
 if TYPE_CHECKING:
-    from artattack.models.model import Model
+    from artattack.models.classifier import Classifier
 
 _ESTIMATORS = 4  # kept, with what they have compiled
 
@@ -89,7 +89,7 @@ class Perturber:
         """Return a network of the run, with random weights, as ART's estimator."""
         return self._estimator(name, self._loaded.untrained[name], untrained=True)
 
-    def _estimator(self, name: str, model: Model, *, untrained: bool) -> Any:
+    def _estimator(self, name: str, model: Classifier, *, untrained: bool) -> Any:
         from artattack.models.estimator import to_estimator
 
         key = name, untrained

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,12 +17,13 @@ from artattack.evaluation.side_by_side import View, draw_side_by_side
 from artattack.evaluation.tiles import paint_tiles
 from artattack.inputs.images import fit, read_image, save_png, to_float, to_uint8
 from artattack.inputs.styles import load_styles
+from artattack.models.kinds import check_fit, gives
 from artattack.models.registry import check_model
 from artattack.results.scores import TOP, top_k
 from artattack.runtime import load_tensorflow
 
 if TYPE_CHECKING:
-    from artattack.models.model import Model
+    from artattack.models.classifier import Classifier
 
 
 class Painted(NamedTuple):
@@ -77,6 +78,7 @@ def attack_photo(
     names = tuple(dict.fromkeys((backbone, *guides, *classifiers)))
     for name in names:
         check_model(name)
+        check_fit(name, gives(name), "features" if name == backbone else "gradients" if name in guides else "logits")
     load_styles(style, (8, 8))
     beside = out.with_name(f"{out.stem}-before-after.png")
     for file in (out, beside):
@@ -87,12 +89,12 @@ def attack_photo(
     from artattack.models import load_model
     from artattack.models.estimator import to_estimator
 
-    models = {name: load_model(name, seed=seed) for name in names}
-    shape = (tile, tile, 3) if tile else before.shape
+    models: dict[str, Any] = {name: load_model(name, seed=seed) for name in names}
+    shape: Any = (tile, tile, 3) if tile else before.shape
     attack = StyleTransferAttack(
-        to_estimator(models[backbone], input_shape=shape),  # type: ignore[arg-type]
+        to_estimator(models[backbone], input_shape=shape),
         styles=style,
-        guides=[to_estimator(models[name], input_shape=shape) for name in guides],  # type: ignore[arg-type]
+        guides=[to_estimator(models[name], input_shape=shape) for name in guides],
         seed=seed,
         verbose=sys.stderr.isatty(),
         **options.model_dump(),
@@ -123,6 +125,6 @@ def _check_out(out: Path, photo: Path) -> None:
         raise ArtattackError(f"{out}: cannot be written: {error.strerror}") from error
 
 
-def _view(name: str, model: Model, pair: np.ndarray) -> View:
+def _view(name: str, model: Classifier, pair: np.ndarray) -> View:
     before, after = top_k(model.predict(pair), model.label_space, TOP)
     return View(name, model.weights, before, after)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from artattack.attacks.entries import CleanEntry, Variant
 from artattack.config import Benchmark
 from artattack.errors import ArtattackError
 from artattack.inputs.image_sets import ImageSet, Sample, open_image_set, spread
+from artattack.models.classifier import Classifier, Gives
+from artattack.models.kinds import check_fit, gives
 from artattack.models.registry import check_model, model_infos, parse_label_space
 
 
@@ -41,12 +43,16 @@ CLEAN = Variant(CleanEntry())
 
 @dataclass(frozen=True)
 class Plan:
-    """All a run will do, worked out before any of it is done. Each cell comes after those it needs."""
+    """All a run will do, worked out before any of it is done. Each cell comes after those it needs.
+
+    `given` are models that are there already, by the names that the benchmark has for them.
+    """
 
     benchmark: Benchmark
     image_set: ImageSet
     samples: tuple[Sample, ...]
     cells: tuple[Cell, ...]
+    given: Mapping[str, Classifier] = field(default_factory=dict)
 
     @property
     def variants(self) -> tuple[Variant, ...]:
@@ -59,44 +65,66 @@ class Plan:
         return len({cell.number for cell in self.cells})
 
 
-def make_plan(benchmark: Benchmark) -> Plan:
+def make_plan(benchmark: Benchmark, given: Mapping[str, Classifier] | None = None) -> Plan:
     """Work out the cells of a benchmark: the images untouched, attacks, then what copies or shortens those.
 
+    Args:
+        benchmark: what is wanted.
+        given: models that need not be loaded, by the names that the benchmark has for them.
+
     Raises:
-        ArtattackError: the image set cannot be opened, or there is no such model, style or attack.
+        ArtattackError: the image set cannot be opened, there is no such model, style or attack, or a model is not
+            fit for what it is named for.
     """
-    _check_names(benchmark)
+    given = given or {}
+    _check_given(benchmark, given)
+    _check_names(benchmark, given)
     image_set = open_image_set(benchmark.images.set)
     samples = spread(image_set.samples, benchmark.images.limit)
     batches = _batches(samples, benchmark.batch_size)
     cells = tuple(
         Cell(variant, number, batch) for variant in _variants(benchmark) for number, batch in enumerate(batches)
     )
-    return Plan(benchmark, image_set, samples, cells)
+    return Plan(benchmark, image_set, samples, cells, given)
 
 
-def _check_names(benchmark: Benchmark) -> None:
-    """Find mistyped names before any work is done, without loading TensorFlow."""
+def _check_given(benchmark: Benchmark, given: Mapping[str, Classifier]) -> None:
+    """Find models given as Python objects that are none, that nothing names, or whose name is another's."""
+    for name, model in given.items():
+        if not isinstance(model, Classifier):
+            raise ArtattackError(
+                f"models: '{name}' is {type(model).__name__}; give what artattack.load_model makes of it"
+            )
+        if name in benchmark.models or name in {info.name for info in model_infos()}:
+            raise ArtattackError(f"models: '{name}' is the name of another model already; give it one of its own")
+        if name not in benchmark.model_names():
+            raise ArtattackError(f"models: '{name}' is given, but the benchmark does not name it, as in classifiers")
+
+
+def _check_names(benchmark: Benchmark, given: Mapping[str, Classifier]) -> None:
+    """Find mistyped names, and models unfit for what is asked of them, before any work, without loading TensorFlow."""
+
+    def check(names: Sequence[str], needs: Callable[[str], Gives] = lambda name: "features") -> None:
+        for name in names:
+            if name not in given:
+                check_model(benchmark.spec(name).model)
+            check_fit(name, given[name].gives if name in given else gives(benchmark.spec(name).model), needs(name))
+
     with _at("classifiers"):
-        _check_models(benchmark, benchmark.classifiers)
+        check(benchmark.classifiers, lambda name: "logits")
         _check_classifiers(benchmark)
     with _at("feature_model"):
-        _check_models(benchmark, [benchmark.feature_model])
+        check([benchmark.feature_model])
     if benchmark.styles():
         with _at("style_judges"):
-            _check_models(benchmark, benchmark.style_judges)
+            check(benchmark.style_judges)
     if benchmark.images.label_space not in (None, "own"):
         with _at("images.label_space"):
             parse_label_space(benchmark.images.label_space)
     for number, entry in enumerate(benchmark.attacks):
         with _at(f"attacks.{number} ({entry.name})"):
-            _check_models(benchmark, entry.models())
+            check(entry.models(), entry.needs)
             entry.check()
-
-
-def _check_models(benchmark: Benchmark, names: Sequence[str]) -> None:
-    for name in names:
-        check_model(benchmark.spec(name).model)
 
 
 def _check_classifiers(benchmark: Benchmark) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from artattack.evaluation.cells import CellWorker
     from artattack.evaluation.loading import LoadedModels
+    from artattack.models.classifier import Classifier
 
 Progress = Callable[[str, int, int], None]  # what is under way, units done, units in all
 Engine = Literal["local", "ray"]
@@ -32,6 +33,7 @@ def run_benchmark(
     benchmark: Benchmark | dict[str, Any] | str | Path | None = None,
     *,
     out: str | Path | None = None,
+    models: Mapping[str, Classifier] | None = None,
     resume: bool = False,
     engine: Engine = "local",
     workers: int | None = None,
@@ -42,6 +44,7 @@ def run_benchmark(
     Args:
         benchmark: a benchmark file, its contents as a dict, or None for the default benchmark.
         out: the run folder; by default `results/NAME-DATE-TIME`.
+        models: models made by `artattack.load_model`, of functions say, by names that the benchmark uses.
         resume: whether to go on with a run that stopped, in `out`, instead of starting a new one.
         engine: `local`, this process, or `ray`: the cluster this process is part of, one that runs on this machine, or
             a new one on its cores. Records are the same.
@@ -59,7 +62,7 @@ def run_benchmark(
         benchmark = parse_benchmark(benchmark)
     elif not isinstance(benchmark, Benchmark):
         benchmark = load_benchmark(None if benchmark is None else Path(benchmark))
-    plan = make_plan(benchmark)
+    plan = make_plan(benchmark, models)
     path = run_path(benchmark, out)
     return run_plan(plan, path, resume=resume, engine=engine, workers=workers, on_progress=on_progress)[0]
 
@@ -86,7 +89,7 @@ def run_plan(
     from artattack.evaluation.loading import load_models
 
     tell = on_progress or (lambda what, done, total: None)
-    do_cells = _engine(engine, workers)
+    do_cells = _engine(engine, workers, plan)
     if plan.benchmark.parquet:
         check_parquet()
     hashes = _image_hashes(plan)
@@ -95,11 +98,11 @@ def run_plan(
         return _in_folder(path, plan, loaded, hashes, do_cells, tell, resume=resume, extend=extend)
 
 
-def _engine(name: Engine, workers: int | None) -> DoCells:
+def _engine(name: Engine, workers: int | None, plan: Plan) -> DoCells:
     """Return what does the cells of a plan.
 
     Raises:
-        ArtattackError: there is no such engine, it is not installed, or it has no workers.
+        ArtattackError: there is no such engine, it is not installed, it has no workers, or they cannot have the models.
     """
     if name not in get_args(Engine):
         raise unknown("engine", name, get_args(Engine))
@@ -107,6 +110,8 @@ def _engine(name: Engine, workers: int | None) -> DoCells:
         if workers is not None:
             raise ArtattackError("workers: engine local is this process alone; engine ray has workers")
         return _do_cells_here
+    if plan.given:
+        raise ArtattackError(f"engine ray: workers load models by themselves: save '{min(plan.given)}' to a file")
     from artattack.evaluation.ray_engine import RayEngine
 
     return RayEngine(workers)
@@ -203,6 +208,7 @@ def _info(plan: Plan, loaded: LoadedModels, hashes: dict[str, str]) -> dict[str,
             "sha256": model.weights_sha256,
             "binary": model.binary,
             "classes": model.classes,
+            **({"outputs": "probabilities"} if model.probabilities else {}),
         }
         for name, model in loaded.models.items()
     }

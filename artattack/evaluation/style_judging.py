@@ -87,7 +87,7 @@ class StyleJudges:
 
     def __init__(
         self,
-        models: Mapping[str, Model],
+        models: Mapping[str, Any],
         judges: Sequence[str],
         teachers: Mapping[str, str],
         bank: Sequence[str],

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
+    from artattack.models.classifier import Classifier as Classifier
     from artattack.models.info import ModelInfo as ModelInfo
     from artattack.models.model import Model as Model
     from artattack.models.model import Preprocessing as Preprocessing
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "classifier": ["Classifier"],
         "info": ["ModelInfo"],
         "model": ["Model", "Preprocessing"],
         "registry": ["load_model", "model_infos"],

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from art.estimators.classification import TensorFlowV2Classifier
+from art.estimators.classification import BlackBoxClassifierNeuralNetwork, TensorFlowV2Classifier
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from artattack.errors import ArtattackError
+from artattack.models.classifier import Classifier
 from artattack.models.model import Model
 
 Array = NDArray[Any]
@@ -50,10 +52,8 @@ class ArtEstimator(TensorFlowV2Classifier):  # type: ignore[misc]
         probabilities: bool = False,
     ) -> None:
         """Compile nothing yet: each function is traced at its first call, once for all batch sizes."""
-        if not temperature > 0:
-            raise ArtattackError(f"temperature {temperature} of model '{model.name}': give a number above 0")
         self.artattack_model = model
-        self.temperature = temperature
+        self.temperature = _checked_temperature(temperature, model)
         self.probabilities = probabilities
         shape = (*model.input_size, 3) if input_shape is None else tuple(input_shape)
         images = tf.TensorSpec((None, *shape), tf.float32)
@@ -185,13 +185,50 @@ class _Outputs:
         return self._compiled(tf.cast(x, tf.float32))
 
 
+class QueryEstimator(BlackBoxClassifierNeuralNetwork):  # type: ignore[misc]
+    """A model as an ART classifier that only answers: of images (N, H, W, 3) float32 in [0, 1], without gradients.
+
+    Attributes: as those of `ArtEstimator`.
+    """
+
+    def __init__(
+        self,
+        model: Classifier,
+        *,
+        input_shape: tuple[int, int, int] | None = None,
+        temperature: float = 1.0,
+        probabilities: bool = False,
+    ) -> None:
+        self.artattack_model = model
+        self.temperature = _checked_temperature(temperature, model)
+        self.probabilities = probabilities
+        super().__init__(
+            self._answers,
+            input_shape=(*model.input_size, 3) if input_shape is None else tuple(input_shape),
+            nb_classes=model.classes,
+            channels_first=False,
+            clip_values=(0.0, 1.0),
+            preprocessing=None,
+        )
+
+    def _answers(self, x: Array) -> Array:
+        logits = self.artattack_model.predict(x, len(x)) / np.float32(self.temperature)
+        return np.asarray(softmax(logits, axis=1)) if self.probabilities else logits
+
+
+def _checked_temperature(temperature: float, model: Classifier) -> float:
+    if not temperature > 0:
+        raise ArtattackError(f"temperature {temperature} of model '{model.name}': give a number above 0")
+    return temperature
+
+
 def to_estimator(
-    model: Model,
+    model: Classifier,
     *,
     input_shape: tuple[int, int, int] | None = None,
     temperature: float = 1.0,
     probabilities: bool = False,
-) -> ArtEstimator:
+) -> Any:
     """Return a model's ART face.
 
     Args:
@@ -201,7 +238,11 @@ def to_estimator(
         temperature: what logits are divided by, above 0; see `ArtEstimator`.
         probabilities: whether predictions are probabilities instead of logits; see `ArtEstimator`.
 
+    Returns:
+        An `ArtEstimator`, or for a model of which there are no gradients a `QueryEstimator`.
+
     Raises:
         ArtattackError: the temperature is not above 0.
     """
-    return ArtEstimator(model, input_shape=input_shape, temperature=temperature, probabilities=probabilities)
+    made: Any = QueryEstimator if model.gives == "logits" else ArtEstimator
+    return made(model, input_shape=input_shape, temperature=temperature, probabilities=probabilities)

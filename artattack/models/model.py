@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from artattack.errors import ArtattackError, unknown
 from artattack.inputs.labels import LabelSpace
+from artattack.models.classifier import Classifier, Gives
 
 
 @dataclass(frozen=True)
@@ -113,23 +114,18 @@ def parse_preprocessing(value: str | Mapping[str, Any] | Preprocessing) -> Prepr
 
 
 @dataclass(eq=False)
-class Model:
-    """A network with its preprocessing, input size and label space, usable as backbone or classifier.
+class Model(Classifier):
+    """A TensorFlow network with its preprocessing, input size and label space, usable as backbone or classifier.
 
-    Attributes:
-        name: registry name, or the file's stem.
-        weights: `imagenet`, `bundled`, `random` or `file`.
-        weights_sha256: hash of the weights' values.
-        binary: whether the network has binarized layers.
+    Attributes, besides those of every classifier:
         network: functional Keras network from preprocessed images (N, h, w, 3) to logits, of which the model's
             own (N, K) are all or some.
-        input_size: (h, w) in pixels at which the network classifies.
         preprocessing: applied to images in [0, 1] before the network.
-        label_space: ImageNet class of each of the model's K logits, or None where the classes are not ImageNet's.
         style_layers: default layers for style, as specifications (`binary:3` or a name).
         content_layers: default layers for content, likewise.
-        outputs: which of the network's outputs are the model's logits, in order; None for all.
     """
+
+    gives: ClassVar[Gives] = "features"
 
     name: str
     weights: str
@@ -142,51 +138,16 @@ class Model:
     style_layers: tuple[str, ...]
     content_layers: tuple[str, ...]
     outputs: tuple[int, ...] | None = None
+    probabilities: bool = False
     # Not among the arguments, so that a changed copy (`dataclasses.replace`) starts with none of the original's.
     _compiled: dict[tuple[int, int], Callable[[tf.Tensor], tf.Tensor]] = field(
         default_factory=dict, init=False, repr=False
     )
 
     @property
-    def classes(self) -> int:
-        """How many classes the model tells apart: the K of its logits."""
-        return int(self.network.output_shape[-1]) if self.outputs is None else len(self.outputs)
-
-    def restricted_to(self, classes: LabelSpace) -> Model:
-        """Return a model of the same network that knows only some of its classes, and chooses among them.
-
-        What an image set of fewer classes than ImageNet asks of a classifier (ImageNet-A and -R, Hendrycks et
-        al., CVPR and ICCV 2021), for attacks to see as well.
-
-        Args:
-            classes: the ImageNet classes to keep, two or more; their order does not matter.
-
-        Returns:
-            A model whose logits (N, len(classes)) are those of the classes, in this model's order, and whose
-            `label_space` says which they are. It shares this model's network.
-
-        Raises:
-            ArtattackError: the model's classes are not ImageNet's, it lacks one of them, or they are fewer than two.
-        """
-        if self.label_space is None:
-            raise ArtattackError(
-                f"model '{self.name}' cannot be restricted to some ImageNet classes: it has no label_space that says "
-                "which its outputs are"
-            )
-        if missing := sorted(set(classes) - set(self.label_space)):
-            more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-            raise ArtattackError(
-                f"model '{self.name}' cannot be restricted to ImageNet class {missing[0]}{more}: it has no such class"
-            )
-        kept = [k for k, index in enumerate(self.label_space) if index in set(classes)]
-        if len(kept) < 2:
-            raise ArtattackError(f"model '{self.name}' cannot be restricted to {len(kept)} of its classes; give two")
-        outputs = range(self.classes) if self.outputs is None else self.outputs
-        return replace(
-            self,
-            label_space=tuple(self.label_space[k] for k in kept),
-            outputs=tuple(outputs[k] for k in kept),
-        )
+    def network_classes(self) -> int:
+        """How many outputs the network has."""
+        return int(self.network.output_shape[-1])
 
     def logits(self, x: tf.Tensor) -> tf.Tensor:
         """Return logits (N, K) float32 of images (N, H, W, 3) float32 in [0, 1]; differentiable.
@@ -196,19 +157,12 @@ class Model:
         logits = tf.cast(self.network(self.preprocessing(resize(x, self.input_size)), training=False), tf.float32)
         return logits if self.outputs is None else tf.gather(logits, self.outputs, axis=1)
 
-    def predict(self, x: NDArray[Any], batch_size: int = 32) -> NDArray[Any]:
-        """Return logits (N, K) float32 of images (N, H, W, 3) in [0, 1], compiled, in batches."""
-        if x.ndim != 4 or x.shape[-1] != 3:
-            raise ArtattackError(f"model '{self.name}' takes images of shape (N, H, W, 3), not {x.shape}")
+    def _predict(self, x: NDArray[Any]) -> NDArray[Any]:
         height, width = x.shape[1:3]
         if (height, width) not in self._compiled:
             spec = tf.TensorSpec((None, height, width, 3), tf.float32)
             self._compiled[height, width] = tf.function(self.logits, input_signature=[spec])
-        compiled = self._compiled[height, width]
-        batches = [
-            compiled(tf.constant(x[i : i + batch_size], tf.float32)).numpy() for i in range(0, len(x), batch_size)
-        ]
-        return np.concatenate(batches) if batches else np.zeros((0, self.classes), np.float32)
+        return np.asarray(self._compiled[height, width](tf.constant(x)).numpy())
 
 
 def weights_sha256(network: Any) -> str:

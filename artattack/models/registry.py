@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +18,12 @@ from artattack.errors import ArtattackError, unknown
 from artattack.inputs.labels import IMAGENET, LabelSpace, class_index
 from artattack.models import bundled, keras_applications, larq_zoo
 from artattack.models.info import ModelInfo
+from artattack.models.kinds import KINDS, check_kind, kind_of
 
 if TYPE_CHECKING:
+    from artattack.models.classifier import Classifier
     from artattack.models.model import Model, Preprocessing
+    from artattack.models.predictor import Outputs
 
 _DOWNLOAD_TIMEOUT = 20.0  # seconds without an answer or data
 
@@ -56,47 +61,151 @@ def model_infos() -> tuple[ModelInfo, ...]:
 
 
 def load_model(
-    spec: str | Path,
+    spec: str | Path | Callable[[np.ndarray], Any],
     weights: str | Path | None = None,
     *,
     input_size: int | tuple[int, int] | None = None,
     preprocessing: str | Mapping[str, Any] | Preprocessing | None = None,
     label_space: str | Path | Sequence[int | str] | None = None,
+    outputs: Outputs | None = None,
+    name: str | None = None,
     seed: int = 0,
-) -> Model:
-    """Load a model by its registry name, or from a file of one's own.
+) -> Classifier:
+    """Load a model by its registry name or from a file of one's own, or make one of a PyTorch module or a function.
 
     Args:
-        spec: a registry name (see `model_infos`), or the path of a `.keras` or `.h5` file or a SavedModel.
+        spec: a registry name (see `model_infos`); the path of a `.keras` or `.h5` file or a SavedModel;
+            `onnx:PATH`, `tflite:PATH` or `torch:PATH` (TorchScript or torch.export); `timm:NAME`; a PyTorch module
+            from preprocessed images (N, 3, H, W) to logits (N, K), which is switched to evaluation mode; or a
+            function from images (N, H, W, 3) float32 in [0, 1] to logits (N, K).
         weights: `imagenet`, `bundled`, `random`, or the path of a weights file of the same architecture; by
-            default the model's own. Not for files, which hold their weights.
-        input_size: (H, W) or side in pixels at which to classify; by default the model's own.
+            default the model's own. Not for files, which hold their weights. `timm:NAME` takes `imagenet`, which
+            timm downloads unless it has them, `random` or the path of a `.safetensors` file, and no default.
+        input_size: (H, W) or side in pixels at which to classify; by default the model's own. A function, a module
+            and TorchScript need one.
         preprocessing: `imagenet`, `caffe`, `tf`, `unit`, `byte`, `lite`, or `mean`, `std` (in 0..255) and
-            `bgr`; by default the model's own. A file needs one.
+            `bgr`; by default the model's own. A file or module needs one; a function gets images in [0, 1] unless
+            told.
         label_space: the ImageNet class of each output: `imagenet`, a list of indices, wnids or names, or the
-            path of a text file with one a line. By default the model's own; a file's are foreign, None.
+            path of a text file with one a line. By default the model's own; a file's are foreign, None, unless
+            class names in an ONNX or TFLite file are all ImageNet's.
+        outputs: of what is not Keras': `logits` or `probabilities`, whose logarithm is then taken; by default
+            whichever the outputs for a few images look like.
+        name: what the model is called; by default the registry's name, or that of the file or function.
         seed: of random weights, from 0 to 2^32 - 1.
+
+    Returns:
+        A model of which features can be had, gradients, or logits alone, as its `gives` says.
 
     Raises:
         ArtattackError: no such model or weights, they do not fit together, or fewer than two classes.
     """
-    check_model(spec)
+    if not callable(spec):
+        check_model(spec)
+    called = repr(getattr(spec, "__name__", type(spec).__name__)) if callable(spec) else f"'{spec}'"
     size = _parse_size(input_size)
     space = None if label_space is None else parse_label_space(label_space)
     if space is not None and len(space) < 2:
         raise ArtattackError(
-            f"model '{spec}': a label space of {len(space)} classes; a classifier chooses among two or more"
+            f"model {called}: a label space of {len(space)} classes; a classifier chooses among two or more"
         )
     if not _is_whole(seed, 0) or seed >= 2**32:
-        raise ArtattackError(f"model '{spec}': the seed is a whole number from 0 to 2^32 - 1, not {seed!r}")
-    info = _INFOS.get(str(spec))
+        raise ArtattackError(f"model {called}: the seed is a whole number from 0 to 2^32 - 1, not {seed!r}")
+    if outputs not in (None, "logits", "probabilities"):
+        raise ArtattackError(f"model {called}: outputs are logits or probabilities, not {outputs!r}")
+    model = _load(spec, called, weights, size, preprocessing, space, outputs, int(seed))
+    return model if name is None else replace(model, name=name)  # type: ignore[type-var]
+
+
+def _load(
+    spec: str | Path | Callable[[np.ndarray], Any],
+    called: str,
+    weights: str | Path | None,
+    size: tuple[int, int] | None,
+    preprocessing: str | Mapping[str, Any] | Preprocessing | None,
+    space: LabelSpace | None,
+    outputs: Outputs | None,
+    seed: int,
+) -> Classifier:
+    """Load a model; all but the weights and what needs a file is checked."""
+    info = None if callable(spec) else _INFOS.get(str(spec))
+    kind, path = (None, "") if callable(spec) or info else kind_of(spec)
+    if kind is not None and kind.word == "timm":
+        from artattack.models import timm_model
+
+        return timm_model.load(path, weights, preprocessing, space, size, outputs, seed)
+    if info is None and weights is not None:
+        what = "a function" if callable(spec) else "a file"
+        raise ArtattackError(f"model {called}: {what} holds its weights; leave out weights={weights}")
+    if callable(spec):
+        return _from_python(spec, called.strip("'"), preprocessing, space, size, outputs)
+    if kind is not None:
+        return _from_file(kind.word, Path(path), preprocessing, space, size, outputs)
+    if outputs is not None:
+        raise ArtattackError(f"model {called}: outputs is for models that are not Keras'; those tell what they give")
     if info is not None:
-        return _load_registered(info, weights, size, preprocessing, space, int(seed))
-    if weights is not None:
-        raise ArtattackError(f"model '{spec}': a file holds its weights; leave out weights={weights}")
+        return _load_registered(info, weights, size, preprocessing, space, seed)
     from artattack.models import local
 
-    return local.load(Path(spec), preprocessing, space, size)
+    return local.load(Path(path), preprocessing, space, size)
+
+
+def _from_file(
+    word: str,
+    path: Path,
+    preprocessing: str | Mapping[str, Any] | Preprocessing | None,
+    space: LabelSpace | None,
+    size: tuple[int, int] | None,
+    outputs: Outputs | None,
+) -> Classifier:
+    from artattack.models.predictor import load_file
+
+    if word == "torch":
+        from artattack.models.torch_file import read_torch
+        from artattack.models.torch_model import load_module
+
+        module, batch, own_size = read_torch(path)
+        if own_size and size and own_size != size:
+            pixels = f"{own_size[0]} x {own_size[1]} pixels"
+            raise ArtattackError(f"model '{path}' takes images of {pixels}; leave out input_size, or give that")
+        size = own_size or size
+        return load_module(path.stem, module, preprocessing, space, size, outputs, weights="file", batch=batch)
+    if word == "onnx":
+        from artattack.models.onnx_file import open_onnx as open_file
+    else:
+        from artattack.models.tflite_file import open_tflite as open_file
+    return load_file(path, open_file, preprocessing, space, size, outputs)
+
+
+def _from_python(
+    function: Callable[[np.ndarray], Any],
+    name: str,
+    preprocessing: str | Mapping[str, Any] | Preprocessing | None,
+    space: LabelSpace | None,
+    size: tuple[int, int] | None,
+    outputs: Outputs | None,
+) -> Classifier:
+    if "torch" in sys.modules and isinstance(function, sys.modules["torch"].nn.Module):
+        from artattack.models.torch_model import load_module
+
+        return load_module(name, function, preprocessing, space, size, outputs, weights="python")
+    from artattack.models.model import parse_preprocessing
+    from artattack.models.predictor import predictor
+
+    def asked(x: np.ndarray) -> Any:
+        return function(np.clip(x, 0.0, 1.0))  # resizing may overshoot
+
+    if size is None:
+        raise ArtattackError(f"model '{name}': a function does not say at what size it sees images; give input_size")
+    return predictor(
+        name,
+        asked if preprocessing is None else function,
+        preprocessing=parse_preprocessing(preprocessing or "unit"),
+        input_size=size,
+        label_space=space,
+        outputs=outputs,
+        weights="python",
+    )
 
 
 def _parse_size(input_size: int | tuple[int, int] | None) -> tuple[int, int] | None:
@@ -114,10 +223,13 @@ def _is_whole(value: Any, least: int) -> bool:
 
 def check_model(spec: str | Path) -> None:
     """Raise ArtattackError unless `load_model` knows the name or finds the file; loads nothing."""
-    if str(spec) in _INFOS or Path(spec).exists():
+    if str(spec) in _INFOS or check_kind(spec) or Path(spec).exists():
         return
     if Path(spec).suffix or len(Path(spec).parts) > 1:
         raise ArtattackError(f"model '{spec}': no such file")
+    if ":" in str(spec):
+        words = ", ".join(f"{kind.word}:" for kind in KINDS)
+        raise ArtattackError(f"model '{spec}': before the colon stands one of {words}")
     raise unknown("model", str(spec), _INFOS)
 
 

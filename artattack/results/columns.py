@@ -317,6 +317,14 @@ RECORDS: tuple[Column, ...] = (
         averaged=True,
     ),
     Column("style_seen_after", "float64", "ratio", "the same of the adversarial image", averaged=True),
+    Column(
+        "queries",
+        "Int64",
+        "queries",
+        "of ART's attacks that read answers alone, logits or decisions: how many images the source was asked about to "
+        "make this one; missing for other attacks, and where images of the attack were moved to a budget",
+        averaged=True,
+    ),
     Column("outside_eps", "boolean", "", "does the 8-bit file lie outside the ball of `eps`; missing without one"),
     Column("file", "string", "", "the adversarial image, relative to the run folder"),
     Column("seed", "Int64", "integer", "the seed the attack on this image started from"),
@@ -475,6 +483,7 @@ SUMMARY: tuple[Column, ...] = (
     _median("true_confidence_shift", "its median"),
     _mean("kl_divergence"),
     _median("rank_after"),
+    _median("queries"),
     _calibration_error("before"),
     _calibration_error("after"),
     *(_mean(column.name) for column in RECORDS if column.averaged),
@@ -644,7 +653,7 @@ TEXTATTACK: tuple[Column, ...] = (
     Column("original_output", "Int64", "class", "the most likely class of the original"),
     Column("perturbed_output", "Int64", "class", "the most likely class of the adversarial image"),
     Column("ground_truth_output", "Int64", "class", "the image's label; missing where it has none"),
-    Column("num_queries", "Int64", "queries", "missing: queries are not counted"),
+    Column("num_queries", "Int64", "queries", "as `queries` in the records"),
     Column(
         "result_type",
         "string",

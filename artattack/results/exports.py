@@ -101,7 +101,7 @@ def textattack_table(records: pd.DataFrame) -> pd.DataFrame:
     Successful or Failed by our `success`, and Skipped where there is no success to speak of: wrong before the attack,
     unlabelled, not among the classifier's classes, or failed with an error, which TextAttack has no word for: its
     readers pass Skipped rows over, and the column `error` tells. Unlike TextAttack's, our skipped images were attacked
-    all the same, and `perturbed_text` is the file. Queries are not counted: `num_queries` is missing.
+    all the same, and `perturbed_text` is the file. `num_queries` is known of attacks that read answers alone.
 
     Args:
         records: of one run.
@@ -121,7 +121,7 @@ def textattack_table(records: pd.DataFrame) -> pd.DataFrame:
             "original_output": attacked["top1_class_before"],
             "perturbed_output": attacked["top1_class_after"],
             "ground_truth_output": attacked["true_class"],
-            "num_queries": pd.NA,
+            "num_queries": attacked["queries"],
             "result_type": kinds,
             "image": attacked["image"],
             "attack": variant_labels(attacked),

@@ -1,7 +1,7 @@
 """How cells are handed to workers of a cluster, tried with workers that live and die as the test says."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +12,7 @@ from artattack.config import parse_benchmark
 from artattack.errors import ArtattackError
 from artattack.evaluation.plan import Cell, make_plan
 from artattack.evaluation.ray_engine import TRIES, RayEngine, _hand_out, _next
+from artattack.evaluation.run import run_plan
 from artattack.evaluation.work import Work
 from artattack.results.run_folder import RunFolder
 
@@ -178,3 +179,9 @@ def test_a_worker_stays_with_the_attack_it_has_made() -> None:
 def test_no_workers_are_refused(workers: int) -> None:
     with pytest.raises(ArtattackError, match="workers: one or more"):
         RayEngine(workers)
+
+
+def test_a_model_that_only_this_process_has_is_refused(tmp_path: Path) -> None:
+    plan = replace(PLAN, given={"mine": object()})  # type: ignore[dict-item]
+    with pytest.raises(ArtattackError, match="workers load models by themselves: save 'mine' to a file"):
+        run_plan(plan, tmp_path, engine="ray")

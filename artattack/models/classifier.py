@@ -1,0 +1,107 @@
+"""What a run asks of any model that it scores: logits of images. No TensorFlow here."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artattack.errors import ArtattackError
+from artattack.inputs.labels import LabelSpace
+
+# What can be had of a model, each including those after it.
+Gives = Literal["features", "gradients", "logits"]
+
+
+class Classifier(ABC):
+    """A model that is asked for logits; its subclasses, all dataclasses, say what else can be had of it.
+
+    Attributes:
+        gives: what it can be used for: `logits`, to be scored and attacked by queries; `gradients`, to be read by
+            gradient attacks as well; `features`, to be a backbone besides.
+        name: registry name, the file's stem, or what its user calls it.
+        weights: `imagenet`, `bundled`, `random`, `file` or `python` (given as a Python object).
+        weights_sha256: tells models apart: hash of the weights' values, of the file, or of answers.
+        binary: whether the network is known to have binarized layers.
+        input_size: (h, w) in pixels at which the network classifies.
+        label_space: ImageNet class of each of the model's K logits, or None where the classes are not ImageNet's.
+        outputs: which of the network's outputs are the model's logits, in order; None for all.
+        probabilities: whether the network gives probabilities, whose logarithms are the model's logits.
+    """
+
+    gives: ClassVar[Gives]
+
+    name: str
+    weights: str
+    weights_sha256: str
+    binary: bool
+    input_size: tuple[int, int]
+    label_space: LabelSpace | None
+    outputs: tuple[int, ...] | None
+    probabilities: bool
+
+    @property
+    @abstractmethod
+    def network_classes(self) -> int:
+        """How many outputs the network has."""
+
+    @abstractmethod
+    def _predict(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return logits (N, K) float32 of a batch of images (N, H, W, 3) float32 in [0, 1]."""
+
+    @property
+    def classes(self) -> int:
+        """How many classes the model tells apart: the K of its logits."""
+        return self.network_classes if self.outputs is None else len(self.outputs)
+
+    def predict(self, x: NDArray[Any], batch_size: int = 32) -> NDArray[Any]:
+        """Return logits (N, K) float32 of images (N, H, W, 3) in [0, 1], in batches.
+
+        Images of another size are resized to `input_size`.
+
+        Raises:
+            ArtattackError: the images have another shape; a foreign model fails, or its answer is none.
+        """
+        if x.ndim != 4 or x.shape[-1] != 3:
+            raise ArtattackError(f"model '{self.name}' takes images of shape (N, H, W, 3), not {x.shape}")
+        batches = [self._predict(np.asarray(x[i : i + batch_size], np.float32)) for i in range(0, len(x), batch_size)]
+        return np.concatenate(batches) if batches else np.zeros((0, self.classes), np.float32)
+
+    def restricted_to(self, classes: LabelSpace) -> Self:
+        """Return a model of the same network that knows only some of its classes, and chooses among them.
+
+        What an image set of fewer classes than ImageNet asks of a classifier (ImageNet-A and -R, Hendrycks et
+        al., CVPR and ICCV 2021), for attacks to see as well.
+
+        Args:
+            classes: the ImageNet classes to keep, two or more; their order does not matter.
+
+        Returns:
+            A model whose logits (N, len(classes)) are those of the classes, in this model's order, and whose
+            `label_space` says which they are. It shares this model's network.
+
+        Raises:
+            ArtattackError: the model's classes are not ImageNet's, it lacks one of them, or they are fewer than two.
+        """
+        if self.label_space is None:
+            raise ArtattackError(
+                f"model '{self.name}' cannot be restricted to some ImageNet classes: it has no label_space that says "
+                "which its outputs are"
+            )
+        if missing := sorted(set(classes) - set(self.label_space)):
+            more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+            raise ArtattackError(
+                f"model '{self.name}' cannot be restricted to ImageNet class {missing[0]}{more}: it has no such class"
+            )
+        kept = [k for k, index in enumerate(self.label_space) if index in set(classes)]
+        if len(kept) < 2:
+            raise ArtattackError(f"model '{self.name}' cannot be restricted to {len(kept)} of its classes; give two")
+        outputs = range(self.classes) if self.outputs is None else self.outputs
+        return replace(  # type: ignore[type-var]
+            self,
+            label_space=tuple(self.label_space[k] for k in kept),
+            outputs=tuple(outputs[k] for k in kept),
+        )

@@ -1,0 +1,87 @@
+"""What a model's word stands for, and what can be had of it, before it is loaded. No TensorFlow here."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple, get_args
+
+from artattack.errors import ArtattackError
+from artattack.models.classifier import Gives
+
+
+class Kind(NamedTuple):
+    """A kind of model that no Keras reads.
+
+    Attributes:
+        word: what stands before the colon in `word:PATH`.
+        suffixes: of files that are of this kind without the word.
+        gives: what can be had of such a model.
+        package: what reads it and is not installed with artattack, also the name of the extra; empty for none.
+    """
+
+    word: str
+    suffixes: tuple[str, ...]
+    gives: Gives
+    package: str = ""
+    extra: str = ""
+
+
+KINDS = (
+    Kind("onnx", (".onnx",), "logits", "onnxruntime", "onnx"),
+    Kind("tflite", (".tflite",), "logits"),
+    Kind("torch", (".pt2", ".pt", ".pth"), "gradients", "torch", "torch"),
+    Kind("timm", (), "gradients", "timm", "torch"),
+)
+
+
+def kind_of(spec: str | Path) -> tuple[Kind | None, str]:
+    """Return the kind of a model's word and the rest of it, a path or timm's name; None for what Keras reads."""
+    word, colon, rest = str(spec).partition(":")
+    for kind in KINDS:
+        if colon and word == kind.word:
+            return kind, rest
+        if Path(str(spec)).suffix.lower() in kind.suffixes:
+            return kind, str(spec)
+    return None, str(spec)
+
+
+def gives(spec: str | Path) -> Gives:
+    """Return what can be had of the model that a word stands for, whether or not it exists."""
+    kind, _ = kind_of(spec)
+    return kind.gives if kind else "features"
+
+
+def check_fit(name: str, has: Gives, needs: Gives) -> None:
+    """Find a model of which less can be had than is needed.
+
+    Raises:
+        ArtattackError: it is one; the message says what would do.
+    """
+    order = get_args(Gives)
+    if order.index(has) <= order.index(needs):
+        return
+    if needs == "features":
+        raise ArtattackError(
+            f"model '{name}' has no layers that can be read, as is needed here: name a registry model or a Keras file"
+        )
+    raise ArtattackError(
+        f"model '{name}' only predicts, and gradients are needed here: attack it by queries, with square, hopskipjump "
+        "or others that `artattack attacks` says read logits or decisions, or name another source"
+    )
+
+
+def check_kind(spec: str | Path) -> bool:
+    """Whether a word is of one of the kinds; loads nothing.
+
+    Raises:
+        ArtattackError: it is, and its file or package is not there.
+    """
+    kind, path = kind_of(spec)
+    if kind is None:
+        return False
+    if kind.word != "timm" and not Path(path).is_file():
+        raise ArtattackError(f"model '{spec}': no such file")
+    if kind.package and find_spec(kind.package) is None:
+        raise ArtattackError(f"model '{spec}' needs the package {kind.package}: pip install 'artattack[{kind.extra}]'")
+    return True

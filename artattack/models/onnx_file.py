@@ -1,0 +1,56 @@
+"""ONNX files, run by onnxruntime. Such a file is a graph of onnxruntime's own operators: no code of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from artattack.errors import ArtattackError
+from artattack.models.opened import Opened, names_in
+
+_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+_DTYPES_OF_PIXELS = {"tensor(uint8)": np.uint8}
+_ELSEWHERE = b"\n\x08location\x12"  # as protobuf writes the name of the file that a tensor lies in
+_FATAL = 4  # the only messages that onnxruntime prints
+
+
+def open_onnx(path: Path, input_size: tuple[int, int] | None) -> Opened:
+    """Open an ONNX file on the CPU.
+
+    Args:
+        path: the file.
+        input_size: not needed, since a graph of any size takes what it gets.
+
+    Raises:
+        ArtattackError: it is no network from one image to one vector, or keeps its weights in other files.
+        Exception: whatever onnxruntime says of a damaged file.
+    """
+    content = path.read_bytes()
+    if _ELSEWHERE in content:
+        raise ArtattackError(
+            f"model '{path}' keeps weights in other files, which are not read: save it whole, "
+            "onnx.save(onnx.load(PATH), NEW)"
+        )
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _FATAL
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ArtattackError(
+            f"model '{path}' has {len(inputs)} inputs and {len(outputs)} outputs; one of each is needed"
+        )
+    taken = inputs[0]
+    dtype: Any = (_DTYPES | _DTYPES_OF_PIXELS).get(taken.type)
+    if dtype is None:
+        raise ArtattackError(f"model '{path}' takes {taken.type}; an image is float or uint8")
+
+    def run(x: NDArray[Any]) -> NDArray[Any]:
+        given = np.clip(np.rint(x), 0, 255).astype(dtype) if dtype is np.uint8 else x.astype(dtype)
+        return np.asarray(session.run(None, {taken.name: given})[0])
+
+    shape = tuple(side if isinstance(side, int) and side > 0 else None for side in taken.shape)
+    return Opened(run, shape, names_in(session.get_modelmeta().custom_metadata_map.get("names", "")))

@@ -1,0 +1,236 @@
+"""Models that only predict: files of other libraries and functions, asked for values and for nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from artattack.errors import ArtattackError
+from artattack.files import sha256_file
+from artattack.inputs.labels import LabelSpace
+from artattack.models.classifier import Classifier, Gives
+from artattack.models.model import Preprocessing, parse_preprocessing, resize
+from artattack.models.network import reason
+from artattack.models.opened import Opened, imagenet_classes_of
+
+Array = NDArray[Any]
+Outputs = Literal["logits", "probabilities"]
+
+_PROBES = 4  # images that a network is asked about before it is used
+LEAST_PROBABILITY = np.finfo(np.float32).tiny  # of a probability, so that it has a logarithm
+_ROUNDING = 1e-3  # by which probabilities may miss a sum of 1
+
+
+@dataclass(eq=False, kw_only=True)
+class Predictor(Classifier):
+    """A model of which only answers are known. It is scored, and attacked by queries.
+
+    Attributes, besides those of every classifier:
+        ask: from preprocessed images (N, h, w, 3) float32 of `input_size` to values (N, K).
+        preprocessing: applied to images in [0, 1] before.
+        answers: K, how many values it gives for an image.
+    """
+
+    gives: ClassVar[Gives] = "logits"
+
+    name: str
+    weights: str
+    weights_sha256: str
+    binary: bool
+    input_size: tuple[int, int]
+    label_space: LabelSpace | None
+    outputs: tuple[int, ...] | None = None
+    probabilities: bool
+    ask: Callable[[Array], Any]
+    preprocessing: Preprocessing
+    answers: int
+
+    @property
+    def network_classes(self) -> int:
+        """How many values it gives for an image."""
+        return self.answers
+
+    def _predict(self, x: Array) -> Array:
+        values = answer(self.name, self.ask, prepared(x, self.preprocessing, self.input_size), self.answers)
+        if self.probabilities:
+            values = np.log(np.maximum(values, LEAST_PROBABILITY))
+        return values if self.outputs is None else values[:, self.outputs]
+
+
+def predictor(
+    name: str,
+    ask: Callable[[Array], Any],
+    *,
+    preprocessing: Preprocessing,
+    input_size: tuple[int, int],
+    label_space: LabelSpace | None,
+    outputs: Outputs | None,
+    weights: str,
+    weights_sha256: str | None = None,
+    step: float = 0.0,
+) -> Predictor:
+    """Make a model of what answers questions, after asking it about a few images.
+
+    Args:
+        name: of the model.
+        ask: from preprocessed images (N, h, w, 3) float32 to values (N, K).
+        preprocessing: what it expects of images.
+        input_size: (h, w) in pixels.
+        label_space: the ImageNet class of each value, or None for classes of its own.
+        outputs: what the values are; None to find out: probabilities are between 0 and 1 and sum to 1.
+        weights: `file` or `python`.
+        weights_sha256: hash of the file; by default that of the answers.
+        step: between neighbouring values where they are quantized, else 0.
+
+    Raises:
+        ArtattackError: it fails, its answers are none, or there are not as many classes as `label_space` says.
+    """
+    images = np.random.default_rng(0).uniform(size=(_PROBES, *input_size, 3)).astype(np.float32)
+    values = answer(name, ask, prepared(images, preprocessing, input_size))
+    classes = values.shape[1]
+    if classes < 2:
+        raise ArtattackError(
+            f"model '{name}' has {classes} output; a classifier has one for each of two classes or more"
+        )
+    if label_space is not None and len(label_space) != classes:
+        raise ArtattackError(f"model '{name}': a label space of {len(label_space)} classes for {classes} outputs")
+    probable = _are_probabilities(values, step)
+    if outputs == "probabilities" and not probable:
+        raise ArtattackError(
+            f"model '{name}': outputs are said to be probabilities, but lie in {values.min():.3g} to "
+            f"{values.max():.3g} and sum to {values[0].sum():.3g} for the first image tried; say outputs: logits"
+        )
+    return Predictor(
+        name=name,
+        weights=weights,
+        weights_sha256=weights_sha256 or hashlib.sha256(np.ascontiguousarray(values, "<f4").tobytes()).hexdigest(),
+        binary=False,
+        input_size=input_size,
+        label_space=label_space,
+        probabilities=probable and outputs != "logits",
+        ask=ask,
+        preprocessing=preprocessing,
+        answers=classes,
+    )
+
+
+def load_file(
+    path: Path,
+    open_file: Callable[[Path, tuple[int, int] | None], Opened],
+    preprocessing: str | Mapping[str, Any] | Preprocessing | None,
+    label_space: LabelSpace | None,
+    input_size: tuple[int, int] | None,
+    outputs: Outputs | None,
+) -> Predictor:
+    """Load a classifier that only predicts from a file of another library.
+
+    Args:
+        path: the file.
+        open_file: opens it.
+        preprocessing: what the network expects of its input; see `artattack.models.load_model`.
+        label_space: ImageNet class of each output; by default what the file says, or classes of its own.
+        input_size: (H, W) in pixels; by default what the file says.
+        outputs: see `predictor`.
+
+    Raises:
+        ArtattackError: the file cannot be read, or holds no network from one image to classes.
+    """
+    if preprocessing is None:
+        raise ArtattackError(
+            f"model '{path}': say what its network expects, preprocessing=imagenet, caffe, tf, unit or byte, "
+            "or mean and std in 0..255"
+        )
+    expected = parse_preprocessing(preprocessing)
+    try:
+        opened = open_file(path, input_size)
+    except ArtattackError:
+        raise
+    except Exception as error:  # whatever the readers raise on damaged and foreign files
+        raise ArtattackError(f"model '{path}' cannot be loaded: {reason(error)}") from error
+    channels_first = _channels_first(path, opened.shape)
+    own_size = opened.shape[2:] if channels_first else opened.shape[1:3]
+    if input_size is not None and any(own not in (None, side) for own, side in zip(own_size, input_size, strict=True)):
+        raise ArtattackError(
+            f"model '{path}' takes images of {own_size[0]} x {own_size[1]} pixels; leave out input_size, or give that"
+        )
+    height, width = input_size or own_size
+    if height is None or width is None:
+        raise ArtattackError(f"model '{path}': the file fixes no input size; give input_size")
+
+    def ask(x: Array) -> Array:
+        return _in_batches(opened.run, x.transpose(0, 3, 1, 2) if channels_first else x, opened.shape[0])
+
+    return predictor(
+        path.stem,
+        ask,
+        preprocessing=expected,
+        input_size=(height, width),
+        label_space=imagenet_classes_of(opened.names) if label_space is None else label_space,
+        outputs=outputs,
+        weights="file",
+        weights_sha256=sha256_file(path),
+        step=opened.step,
+    )
+
+
+def prepared(x: Array, preprocessing: Preprocessing, size: tuple[int, int]) -> Array:
+    """Return images (N, H, W, 3) float32 in [0, 1] resized and preprocessed, exactly as for a TensorFlow network."""
+    return np.asarray(preprocessing(resize(tf.constant(x), size)).numpy())
+
+
+def answer(name: str, ask: Callable[[Array], Any], x: Array, classes: int | None = None) -> Array:
+    """Ask about preprocessed images (N, h, w, 3), and return values (N, K) float32, checked.
+
+    Raises:
+        ArtattackError: it fails, or what it says is no finite number for each image and class.
+    """
+    try:
+        values = np.asarray(ask(x), np.float32)
+    except ArtattackError:
+        raise
+    except Exception as error:  # whatever foreign code raises
+        raise ArtattackError(f"model '{name}' failed on images of shape {x.shape}: {reason(error)}") from error
+    wanted = "classes" if classes is None else classes
+    if values.ndim != 2 or len(values) != len(x) or classes not in (None, values.shape[1]):
+        raise ArtattackError(
+            f"model '{name}' gave values of shape {values.shape} for {len(x)} images; a classifier gives "
+            f"({len(x)}, {wanted})"
+        )
+    if not np.isfinite(values).all():
+        raise ArtattackError(f"model '{name}' gave values that are not finite")
+    return values
+
+
+def _channels_first(path: Path, shape: tuple[int | None, ...]) -> bool:
+    """Whether an input is (N, 3, H, W), as its shape says, and not (N, H, W, 3)."""
+    layouts = [axis for axis in (1, 3) if len(shape) == 4 and shape[axis] == 3]
+    if len(layouts) != 1:
+        sides = ", ".join("any" if side is None else str(side) for side in shape)
+        raise ArtattackError(
+            f"model '{path}' takes ({sides}); a classifier takes (N, 3, H, W) or (N, H, W, 3), with the 3 written in "
+            "the file"
+        )
+    return layouts == [1]
+
+
+def _in_batches(run: Callable[[Array], Array], x: Array, size: int | None) -> Array:
+    """Run a network whose file fixes how many images it takes at once; what is missing in the last batch is zeros."""
+    x = np.ascontiguousarray(x)
+    if size is None:
+        return run(x)
+    padded = np.concatenate([x, np.zeros((-len(x) % size, *x.shape[1:]), x.dtype)])
+    return np.concatenate([run(padded[k : k + size]) for k in range(0, len(padded), size)])[: len(x)]
+
+
+def _are_probabilities(values: Array, step: float) -> bool:
+    """Whether values (N, K) are probabilities, as far as these and their quantization tell."""
+    sums = values.sum(axis=1)
+    tolerance = _ROUNDING + step / 2 * values.shape[1]
+    return bool((values >= 0).all() and (values <= 1 + _ROUNDING).all() and (abs(sums - 1) <= tolerance).all())

@@ -1,0 +1,107 @@
+"""TFLite files, run by TensorFlow's own interpreter, float or quantized.
+
+The interpreter in TensorFlow runs any operator of TensorFlow that a file asks for, those that read and write files
+among them. So a file may hold TFLite's builtin operators, which touch nothing, and no others.
+"""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from tensorflow.lite.python import schema_py_generated as schema
+
+from artattack.errors import ArtattackError
+from artattack.models.opened import Opened
+from artattack.runtime import quietly
+
+_LARGEST_LABELS = 2**20  # bytes of a file of labels
+
+
+def open_tflite(path: Path, input_size: tuple[int, int] | None) -> Opened:
+    """Open a TFLite file.
+
+    Args:
+        path: the file.
+        input_size: (H, W) in pixels that a file of no fixed size is set to.
+
+    Raises:
+        ArtattackError: it holds operators that are not TFLite's own, or is no network from one image to one vector.
+        Exception: whatever TensorFlow says of a damaged file.
+    """
+    content = path.read_bytes()
+    _check_operators(path, content)
+    with quietly(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on what will come after this interpreter
+        interpreter = tf.lite.Interpreter(model_content=content)
+        interpreter.allocate_tensors()
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ArtattackError(
+            f"model '{path}' has {len(inputs)} inputs and {len(outputs)} outputs; one of each is needed"
+        )
+    shape = [int(side) for side in inputs[0]["shape"]]
+    for axis, side in enumerate(inputs[0]["shape_signature"]):
+        if axis and side < 0:  # any side will do; a batch is always given image by image
+            shape[axis] = 0
+    if input_size is not None and shape.count(0) == 2:
+        sides = iter(input_size)
+        with quietly():
+            interpreter.resize_tensor_input(inputs[0]["index"], [side or next(sides) for side in shape])
+            interpreter.allocate_tensors()
+
+    def run(x: NDArray[Any]) -> NDArray[Any]:
+        interpreter.set_tensor(inputs[0]["index"], _quantized(x, inputs[0]))
+        interpreter.invoke()
+        return _real(interpreter.get_tensor(outputs[0]["index"]), outputs[0])
+
+    step = float(outputs[0]["quantization"][0])
+    return Opened(run, tuple(side or None for side in shape), _labels(path), step)
+
+
+def _check_operators(path: Path, content: bytes) -> None:
+    """Refuse a file with operators other than TFLite's own, before an interpreter is made of it."""
+    if not schema.Model.ModelBufferHasIdentifier(content, 0):
+        raise ArtattackError(f"model '{path}' is no TFLite file, or has been cut short")
+    model = schema.Model.GetRootAs(content, 0)
+    for k in range(model.OperatorCodesLength()):
+        name = model.OperatorCodes(k).CustomCode()
+        if name is not None or model.OperatorCodes(k).BuiltinCode() == schema.BuiltinOperator.CUSTOM:
+            what = repr((name or b"").decode(errors="replace")[:80])
+            raise ArtattackError(
+                f"model '{path}' cannot be loaded: it holds the operator {what}, which is not TFLite's own and could "
+                "touch files; convert it with TFLITE_BUILTINS alone"
+            )
+
+
+def _quantized(x: NDArray[Any], details: dict[str, Any]) -> NDArray[Any]:
+    """Return numbers as a tensor holds them: round(x / scale) + zero point where it is quantized."""
+    dtype, (scale, zero) = details["dtype"], details["quantization"]
+    if not np.issubdtype(dtype, np.integer):
+        return np.asarray(x, dtype)
+    bounds = np.iinfo(dtype)
+    return np.asarray(np.clip(np.rint(x / (scale or 1.0)) + zero, bounds.min, bounds.max), dtype)
+
+
+def _real(values: NDArray[Any], details: dict[str, Any]) -> NDArray[Any]:
+    """Return the numbers that a tensor stands for: (values - zero point) scale where it is quantized."""
+    scale, zero = details["quantization"]
+    if not np.issubdtype(details["dtype"], np.integer):
+        return np.asarray(values, np.float32)
+    return np.asarray((values.astype(np.float32) - zero) * (scale or 1.0), np.float32)
+
+
+def _labels(path: Path) -> tuple[str, ...]:
+    """Return the class names that TFLite's metadata tools have packed behind a file, one a line."""
+    if not zipfile.is_zipfile(path):
+        return ()
+    with zipfile.ZipFile(path) as archive:
+        texts = [info for info in archive.infolist() if info.filename.endswith(".txt")]
+        if len(texts) != 1 or texts[0].file_size > _LARGEST_LABELS:
+            return ()
+        return tuple(line for line in archive.read(texts[0]).decode("utf-8", "replace").splitlines() if line.strip())

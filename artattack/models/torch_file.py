@@ -1,0 +1,161 @@
+"""Files of PyTorch: TorchScript and `torch.export`, checked before PyTorch reads them.
+
+Both are programs to PyTorch, whose own advice is to load them from people one trusts. What is checked here is that they
+hold what networks are made of: operators on tensors, no Python pickles, no native code, nothing that names a file.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import io
+import json
+import re
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from artattack.errors import ArtattackError
+from artattack.models.network import reason
+from artattack.models.untrusted import read_member
+
+_EXPORT = "export the network with torch.export.save or torch.jit.save"
+# Of TorchScript's functions, those that read or write files or reach other machines.
+_HARMFUL = re.compile(r"save|load|from_file|rpc_\w+|_?load_\w+")
+_OPERATORS = ("prim", "quantized")  # of `ops.`, beside `torch.`, which is aten
+_FOREIGN_CLASSES = re.compile(rb"torch\.classes\.(?!quantized\.)")
+# Of a torch.export archive: graphs, tensors as plain bytes, example inputs, notes. Compiled code is not among them.
+_MEMBERS = re.compile(
+    r"models/model\.json|data/(weights|constants)/(weight_\d+|tensor_\d+|model_(weights|constants)_config\.json)"
+    r"|data/sample_inputs/model\.pt|extra/.*|archive_format|archive_version|version|byteorder|\.data/\w+"
+)
+_TARGETS = re.compile(
+    r"torch\.ops\.aten\.(?!from_file|save)\w+\.\w+"
+    r"|_operator\.(getitem|add|sub|mul|floordiv|mod|pow|neg|truediv|eq|ne|lt|le|gt|ge)"
+)
+# Of sizes, which PyTorch evaluates as Python.
+_EXPRESSION = re.compile(
+    r"(Symbol\('[su]\d+'(, (positive|nonnegative|integer)=True)*\)|(Integer|Add|Mul|Pow|Mod|FloorDiv|Max|Min)(?=\()"
+    r"|[su]\d+|\d+|[-+*/ (),]){1,200}"
+)
+
+
+def read_torch(path: Path) -> tuple[torch.nn.Module, int | None, tuple[int, int] | None]:
+    """Read a network from a TorchScript or torch.export file, on the CPU.
+
+    Returns:
+        The network, how many images it takes at once (None for any), and their (H, W) if the file fixes them.
+
+    Raises:
+        ArtattackError: it is neither, or holds something that no network needs.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            if any(name.endswith("/models/model.json") for name in names):
+                return _read_export(path, archive)
+            if any("/code/" in name for name in names):
+                return _read_script(path, archive)
+        raise ArtattackError(f"model '{path}' is a pickle of PyTorch, which could run code when read: {_EXPORT}")
+    except zipfile.BadZipFile:
+        raise ArtattackError(
+            f"model '{path}' is no whole TorchScript or torch.export file; pickles are not read: {_EXPORT}"
+        ) from None
+    except ArtattackError:
+        raise
+    except Exception as error:  # whatever PyTorch raises on damaged and foreign files
+        raise ArtattackError(f"model '{path}' cannot be loaded: {reason(error)}") from error
+
+
+def _read_script(path: Path, archive: zipfile.ZipFile) -> tuple[torch.nn.Module, None, None]:
+    names = [name.lower() for name in archive.namelist()]  # PyTorch's reader does not tell case
+    if len(set(names)) < len(names):
+        raise _refused(path, "two files of one name")
+    for name in archive.namelist():
+        if name.lower().endswith(".py"):
+            for what in _harmful(read_member(archive, name).decode()):
+                raise _refused(path, f"'{what}' in its code")
+        elif name.lower().endswith(".pkl") and _FOREIGN_CLASSES.search(read_member(archive, name)):
+            raise _refused(path, "an object of a class in native code")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on what PyTorch prefers today
+        module = torch.jit.load(str(path), map_location="cpu")
+    return module, None, None
+
+
+def _harmful(code: str) -> Iterator[str]:
+    """Yield what TorchScript code, which has Python's grammar, names beyond operators on tensors."""
+    tree = ast.parse(code)
+    inside = {id(node.value): node for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and _HARMFUL.fullmatch(node.attr):
+            yield node.attr
+        if isinstance(node, ast.Name) and node.id in ("torch", "ops", "__torch__"):
+            chain, outer = [node.id], inside.get(id(node))
+            while outer is not None:
+                chain.append(outer.attr)
+                outer = inside.get(id(outer))
+            known = {
+                "torch": len(chain) > 1,
+                "ops": len(chain) > 2 and chain[1] in _OPERATORS,
+                "__torch__": len(chain) > 1 and (chain[1:3] != ["torch", "classes"] or chain[3:4] == ["quantized"]),
+            }
+            if not known[node.id]:
+                yield ".".join(chain)
+
+
+def _read_export(path: Path, archive: zipfile.ZipFile) -> tuple[torch.nn.Module, int | None, tuple[int, int] | None]:
+    for name in archive.namelist():
+        inner = name.partition("/")[2]
+        if not _MEMBERS.fullmatch(inner):
+            raise _refused(path, f"'{inner}'")
+        if inner.endswith("_config.json"):
+            config = json.loads(read_member(archive, name))["config"]
+            if any(payload.get("use_pickle") for payload in config.values()):
+                raise _refused(path, "pickles")
+        elif inner.endswith(".pt"):
+            _check_pickle(path, read_member(archive, name))
+        elif inner == "models/model.json":
+            for what in _foreign(json.loads(read_member(archive, name))):
+                raise _refused(path, f"'{what[:80]}'")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.load(path)
+    images = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"][-1]
+    batch, *sides = [side if isinstance(side, int) else None for side in images.shape]
+    height, width = (sides[1], sides[2]) if len(sides) == 3 else (None, None)
+    size = (height, width) if height is not None and width is not None else None
+    if "check_guards" in inspect.signature(program.module).parameters:  # guards are code, which is not run
+        return program.module(check_guards=False), batch, size
+    return program.module(), batch, size
+
+
+def _check_pickle(path: Path, content: bytes) -> None:
+    """Refuse a pickle with more than tensors in it, which PyTorch would read all the same."""
+    try:
+        torch.load(io.BytesIO(content), weights_only=True)
+    except Exception as error:
+        raise _refused(path, "a pickle with more than tensors") from error
+
+
+def _foreign(value: Any) -> Iterator[str]:
+    """Yield what a graph names or evaluates beyond operators on tensors and sums of sizes."""
+    if isinstance(value, dict):
+        if isinstance(target := value.get("target"), str) and "inputs" in value and not _TARGETS.fullmatch(target):
+            yield target
+        if isinstance(text := value.get("expr_str"), str) and not _EXPRESSION.fullmatch(text):
+            yield text
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _foreign(item)
+
+
+def _refused(path: Path, what: str) -> ArtattackError:
+    return ArtattackError(
+        f"model '{path}' cannot be loaded: it holds {what}, which no classifier needs and could run code or touch files"
+    )

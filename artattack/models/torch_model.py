@@ -1,0 +1,176 @@
+"""PyTorch networks: scored, and read for gradients by every attack that reads any.
+
+TensorFlow calls the network as it calls any function, and its gradient is PyTorch's own. So one estimator, momentum
+attacks, and guides of the style attack serve these networks as they do those of Keras.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow as tf
+import torch
+from numpy.typing import NDArray
+
+from artattack.errors import ArtattackError
+from artattack.inputs.labels import LabelSpace
+from artattack.models.classifier import Gives
+from artattack.models.model import Preprocessing, parse_preprocessing, resize
+from artattack.models.predictor import LEAST_PROBABILITY, Outputs, Predictor, predictor
+
+Array = NDArray[Any]
+
+
+@dataclass(eq=False, kw_only=True)
+class TorchModel(Predictor):
+    """A PyTorch network with its preprocessing, input size and label space, usable as classifier, source and guide.
+
+    Attributes, besides those of every predictor:
+        network: what is asked, also for gradients.
+    """
+
+    gives: ClassVar[Gives] = "gradients"
+
+    network: TorchNetwork
+
+    def logits(self, x: tf.Tensor) -> tf.Tensor:
+        """Return logits (N, K) float32 of images (N, H, W, 3) float32 in [0, 1]; differentiable.
+
+        Images of another size are resized to `input_size`, see `artattack.models.model.resize`.
+        """
+        values = self.network.in_tensorflow(self.preprocessing(resize(x, self.input_size)))
+        if self.probabilities:
+            values = tf.math.log(tf.maximum(values, LEAST_PROBABILITY))
+        return values if self.outputs is None else tf.gather(values, self.outputs, axis=1)
+
+
+class TorchNetwork:
+    """A PyTorch module as a differentiable function of TensorFlow.
+
+    Args:
+        module: from preprocessed images (N, 3, h, w) to values (N, K).
+        batch: how many images it takes at once, None for any.
+
+    Attributes:
+        classes: K, once the network has been asked.
+    """
+
+    def __init__(self, module: torch.nn.Module, batch: int | None = None) -> None:
+        self._module = module
+        self._batch = batch
+        self._like = next(iter(module.parameters()), torch.empty(0))
+        self.classes = 0
+
+    def values(self, x: Array) -> Array:
+        """Return values (N, K) float32 of preprocessed images (N, h, w, 3) float32."""
+        with torch.no_grad():
+            parts = [self._called(given)[: len(part)] for part, given in self._batches(x)]
+        return np.concatenate([part.float().cpu().numpy() for part in parts])
+
+    def gradient(self, x: Array, upstream: Array) -> Array:
+        """Return the gradient (N, h, w, 3) float32 of the sum of values times `upstream`, (N, K)."""
+        parts, start = [], 0
+        for part, given in self._batches(x):
+            given.requires_grad_(True)
+            values = self._called(given)[: len(part)]
+            weights = torch.from_numpy(upstream[start : start + len(part)]).to(values)
+            (found,) = torch.autograd.grad(values, given, weights)
+            parts.append(found[: len(part)].permute(0, 2, 3, 1).float().cpu().numpy())
+            start += len(part)
+        return np.ascontiguousarray(np.concatenate(parts))
+
+    def in_tensorflow(self, x: tf.Tensor) -> tf.Tensor:
+        """Return values (N, K) of a tensor of preprocessed images (N, h, w, 3) float32, with PyTorch's gradient."""
+
+        @tf.custom_gradient  # type: ignore[untyped-decorator]
+        def called(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
+            values = tf.ensure_shape(tf.numpy_function(self.values, [x], tf.float32), (x.shape[0], self.classes))
+
+            def gradient(upstream: tf.Tensor) -> tf.Tensor:
+                return tf.ensure_shape(tf.numpy_function(self.gradient, [x, upstream], tf.float32), x.shape)
+
+            return values, gradient
+
+        return called(x)
+
+    def _batches(self, x: Array) -> list[tuple[Array, torch.Tensor]]:
+        """Return parts of images, and each as the network takes it: filled up with zeros where a batch is fixed."""
+        size = self._batch or max(len(x), 1)
+        parts = [x[start : start + size] for start in range(0, max(len(x), 1), size)]
+        missing = [(self._batch or len(part)) - len(part) for part in parts]
+        filled = [np.pad(p, ((0, m), (0, 0), (0, 0), (0, 0))) for p, m in zip(parts, missing, strict=True)]
+        return [
+            (part, torch.from_numpy(np.ascontiguousarray(given.transpose(0, 3, 1, 2))).to(self._like))
+            for part, given in zip(parts, filled, strict=True)
+        ]
+
+    def _called(self, x: torch.Tensor) -> torch.Tensor:
+        values = self._module(x)
+        if not isinstance(values, torch.Tensor):
+            raise TypeError(f"the network gives {type(values).__name__} and no tensor; wrap it in one that does")
+        return values
+
+
+def load_module(
+    name: str,
+    module: torch.nn.Module,
+    preprocessing: str | Mapping[str, Any] | Preprocessing | None,
+    label_space: LabelSpace | None,
+    input_size: tuple[int, int] | None,
+    outputs: Outputs | None,
+    *,
+    weights: str,
+    batch: int | None = None,
+) -> TorchModel:
+    """Make a model of a PyTorch network, after asking it about a few images.
+
+    Args:
+        name: of the model.
+        module: from preprocessed images (N, 3, h, w) to values (N, K); switched to evaluation mode.
+        preprocessing: what it expects of images; see `artattack.models.load_model`.
+        label_space: ImageNet class of each output, or None for classes of its own.
+        input_size: (H, W) in pixels.
+        outputs: see `artattack.models.predictor.predictor`.
+        weights: what kind of weights it has.
+        batch: how many images it takes at once, None for any.
+
+    Raises:
+        ArtattackError: it fails on images, its answers are none, or are not as many as `label_space` says.
+    """
+    if preprocessing is None:
+        raise ArtattackError(
+            f"model '{name}': say what its network expects, preprocessing=imagenet, caffe, tf, unit or byte, "
+            "or mean and std in 0..255"
+        )
+    if input_size is None:
+        raise ArtattackError(f"model '{name}': the network does not say at what size it sees images; give input_size")
+    with suppress(NotImplementedError):  # what torch.export has made knows no other mode
+        module.eval()
+    network = TorchNetwork(module, batch)
+    expected = parse_preprocessing(preprocessing)
+    known = predictor(
+        name,
+        network.values,
+        preprocessing=expected,
+        input_size=input_size,
+        label_space=label_space,
+        outputs=outputs,
+        weights=weights,
+        weights_sha256=_weights_sha256(module),
+    )
+    network.classes = known.answers
+    return TorchModel(**vars(known), network=network)
+
+
+def _weights_sha256(module: torch.nn.Module) -> str:
+    """Return the hash of a network's weights and buffers, by name: that of what is exported of it, too."""
+    digest = hashlib.sha256()
+    for name, values in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(values.detach().float().cpu().numpy(), "<f4").tobytes())
+    return digest.hexdigest()
