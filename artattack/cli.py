@@ -469,7 +469,8 @@ def models_command() -> None:
     _say("")
     _say("In a benchmark file's `models`, each takes weights: random or a path as well;")
     _say("so does a network of one's own: a .keras, .h5 or SavedModel file.")
-    _say("As classifier, source and guide: torch:PATH, timm:NAME; as classifier alone: onnx:PATH, tflite:PATH.")
+    _say("As classifiers, sources and guides: torch:PATH, timm:NAME.")
+    _say("As classifiers alone, attacked by queries: onnx:PATH, tflite:PATH.")
 
 
 @app.command("attacks", epilog=_examples("artattack attacks | grep decisions"))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from artattack.errors import ArtattackError
-from artattack.inputs.labels import LabelSpace, class_index
+from artattack.inputs.labels import IMAGENET, LabelSpace, class_index
 
 
 class Opened(NamedTuple):
@@ -29,7 +29,13 @@ class Opened(NamedTuple):
 
 
 def imagenet_classes_of(names: Iterable[str]) -> LabelSpace | None:
-    """Return the ImageNet classes that a file's class names stand for, or None where one stands for none."""
+    """Return the ImageNet classes that a file's class names stand for, or None where one stands for none.
+
+    A `background` in front, which is no class of ImageNet, is passed over.
+    """
+    names = list(names)
+    if len(names) == len(IMAGENET) + 1 and names[0] == "background":
+        del names[0]
     try:
         found = tuple(class_index(name) for name in names)
     except ArtattackError:

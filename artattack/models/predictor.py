@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from artattack.errors import ArtattackError
 from artattack.files import sha256_file
-from artattack.inputs.labels import LabelSpace
+from artattack.inputs.labels import IMAGENET, LabelSpace
 from artattack.models.classifier import Classifier, Gives
 from artattack.models.model import Preprocessing, parse_preprocessing, resize
 from artattack.models.network import reason
@@ -99,7 +99,8 @@ def predictor(
         raise ArtattackError(
             f"model '{name}' has {classes} output; a classifier has one for each of two classes or more"
         )
-    if label_space is not None and len(label_space) != classes:
+    kept = _after_background(label_space, classes)
+    if label_space is not None and len(label_space) != classes and kept is None:
         raise ArtattackError(f"model '{name}': a label space of {len(label_space)} classes for {classes} outputs")
     probable = _are_probabilities(values, step)
     if outputs == "probabilities" and not probable:
@@ -114,6 +115,7 @@ def predictor(
         binary=False,
         input_size=input_size,
         label_space=label_space,
+        outputs=kept,
         probabilities=probable and outputs != "logits",
         ask=ask,
         preprocessing=preprocessing,
@@ -206,6 +208,13 @@ def answer(name: str, ask: Callable[[Array], Any], x: Array, classes: int | None
     if not np.isfinite(values).all():
         raise ArtattackError(f"model '{name}' gave values that are not finite")
     return values
+
+
+def _after_background(label_space: LabelSpace | None, classes: int) -> tuple[int, ...] | None:
+    """Return the outputs of ImageNet's classes where a background class stands in front, as TF-Slim has it."""
+    if label_space is None or len(label_space) != len(IMAGENET) or classes != len(IMAGENET) + 1:
+        return None
+    return tuple(range(1, classes))
 
 
 def _channels_first(path: Path, shape: tuple[int | None, ...]) -> bool:

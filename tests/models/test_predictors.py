@@ -15,8 +15,10 @@ from scipy.special import log_softmax, softmax
 from artattack.attacks.art_attacks import baseline_info, baseline_infos
 from artattack.attacks.baselines import _Generate, make_baseline
 from artattack.errors import ArtattackError
+from artattack.inputs.labels import imagenet_classes
 from artattack.models import load_model
 from artattack.models.estimator import to_estimator
+from artattack.models.opened import imagenet_classes_of
 
 SIZE, CLASSES = 12, 5
 X = np.random.default_rng(0).uniform(size=(5, SIZE, SIZE, 3)).astype(np.float32)
@@ -181,6 +183,18 @@ def test_label_spaces_from_names_in_files(tmp_path: Path) -> None:
     np.testing.assert_allclose(model.predict(X), by_hand(X), rtol=1e-5, atol=1e-5)
     with pytest.raises(ArtattackError, match="a label space of 2 classes for 5 outputs"):
         load_model(path, preprocessing="tf", label_space=["tench", "hen"])
+
+
+def test_a_background_class_in_front_of_imagenets_is_left_out() -> None:
+    logits = np.random.default_rng(4).normal(size=1001)
+    model = load_model(lambda x: np.tile(logits, (len(x), 1)), input_size=SIZE, label_space="imagenet")
+    assert model.classes == 1000
+    np.testing.assert_allclose(model.predict(X)[0], logits[1:], rtol=1e-6)
+    np.testing.assert_allclose(model.restricted_to((7, 0)).predict(X)[0], logits[[1, 8]], rtol=1e-6)
+    names = ["background", *(c.wnid for c in imagenet_classes())]
+    assert imagenet_classes_of(names) == tuple(range(1000))
+    with pytest.raises(ArtattackError, match="a label space of 1000 classes for 1002 outputs"):
+        load_model(lambda x: np.zeros((len(x), 1002)), input_size=SIZE, label_space="imagenet")
 
 
 def test_a_model_restricted_to_some_classes_gives_their_logits(tmp_path: Path) -> None:
