@@ -88,6 +88,16 @@ class StyleOptions(Section):
             raise ValueError("transforms: says what views are, but `views` is 0")
         return self
 
+    def doubt(self) -> str | None:
+        """Return in one line what is allowed and yet hardly meant, or None."""
+        aims = self.style_weight + self.content_weight
+        if aims and self.tv_weight > _MOST_TV * aims:
+            return (
+                f"tv_weight: {self.tv_weight:g} beside {aims:g} for style and content leaves total variation the only "
+                f"thing that counts; the default is {type(self).model_fields['tv_weight'].default:g}"
+            )
+        return None
+
 
 class MomentumOptions(Section):
     """Options of the momentum attack; all but `eps` have the value of the paper (Dong et al., CVPR 2018)."""

@@ -53,6 +53,11 @@ class Plan:
         """The variants, each once, in order."""
         return tuple({cell.variant.key: cell.variant for cell in self.cells}.values())
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What the attacks are asked for and hardly meant to do, a line each."""
+        return tuple(doubt for entry in self.benchmark.attacks for doubt in entry.doubts())
+
 
 def make_plan(benchmark: Benchmark) -> Plan:
     """Work out the cells of a benchmark: the images untouched, attacks, then what copies or shortens those.

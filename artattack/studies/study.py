@@ -1,0 +1,93 @@
+"""What a study is: a question, the attacks that answer it, and how their records are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, PositiveInt
+
+from artattack.config import Benchmark, parse_benchmark
+from artattack.validation import Names, Section
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from artattack.report.tables import Field as ShownField
+    from artattack.results.run_folder import RunFolder
+
+# Of each attack those flips count that the first of these saw which the attack has not read.
+CLASSIFIERS = ("efficientnet_lite2", "efficientnet_lite0")
+BNN, FLOAT = "quicknet_distilled", "efficientnet_lite0"
+STYLE = "stained-glass"
+
+
+class Settings(Section):
+    """What people may choose of a study."""
+
+    backbones: Names | None = Field(None, description="models whose features say what style is; default: the study's")
+    images: str = Field("samples", description="image set: a name, a folder or a CSV manifest")
+    limit: PositiveInt | None = Field(None, description="at most so many images; default: the study's")
+    size: int = Field(224, ge=32, description="side of the images, in pixels")
+    steps: PositiveInt = Field(60, description="optimiser steps of each attack")
+    seed: int = Field(0, ge=0, lt=2**32, description="every random choice follows from it")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question, and how it is answered.
+
+    Attributes:
+        name: what people call it.
+        question: what it asks.
+        lesson: what the 2020 study had found, in one sentence.
+        minutes: what it takes with its own settings on two processor cores, roughly.
+        backbones: that it looks at, unless others are given.
+        limit: images it takes, unless another number is given.
+        attacks: entries of a benchmark file, for some backbones; each gets the settings' steps.
+        measure: the records of the run -> its table, a row for each case; empty where no image has a result.
+        answer: such a table, not empty -> one sentence with figures.
+        fields: what people see of the table.
+        draw: draws the figure into an empty Matplotlib figure, from the run and the table.
+        caption: what the figure shows.
+        styles: that images are painted in.
+    """
+
+    name: str
+    question: str
+    lesson: str
+    minutes: int
+    backbones: tuple[str, ...]
+    limit: int
+    attacks: Callable[[tuple[str, ...]], list[dict[str, Any]]]
+    measure: Callable[[pd.DataFrame], pd.DataFrame]
+    answer: Callable[[pd.DataFrame], str]
+    fields: tuple[ShownField, ...]
+    draw: Callable[[Any, RunFolder, pd.DataFrame], None]
+    caption: str
+    styles: tuple[str, ...] = (STYLE,)
+
+
+def study_benchmark(study: Study, settings: Settings) -> Benchmark:
+    """Return the benchmark of a study.
+
+    Raises:
+        ArtattackError: something in it is wrong, for example no such backbone.
+    """
+    own = {"style": study.styles, "steps": settings.steps}
+    attacks = study.attacks(settings.backbones or study.backbones)
+    return parse_benchmark(
+        {
+            "name": f"study-{study.name}",
+            "seed": settings.seed,
+            "images": {
+                "set": settings.images,
+                "size": settings.size,
+                "limit": settings.limit or study.limit,
+            },
+            "classifiers": CLASSIFIERS,
+            "attacks": [own | entry if entry["attack"] == "style" else entry for entry in attacks],
+        },
+        where=f"study {study.name}",
+    )
