@@ -15,33 +15,47 @@ from artattack.report.matplotlib_figures import MARKERS
 _PICTURE = 1.35  # inches, the side of a picture on a sheet
 
 
-def draw_lines(drawing: Any, table: pd.DataFrame, across: str, panels: Mapping[str, str], label: str) -> None:
-    """Draw columns of a table against another on a log axis, a panel for each and a line for each backbone.
+def draw_lines(
+    drawing: Any, table: pd.DataFrame, lines: tuple[str, ...], across: str, panels: Mapping[str, str], label: str
+) -> None:
+    """Draw columns of a table against another on a log axis, a panel for each.
 
     Args:
         drawing: an empty Matplotlib figure.
         table: as `sum_up` returns it; of a rate, its interval is a band.
+        lines: columns, of which each combination of values is a line.
         across: the column along the axis.
         panels: columns, and what each is called.
         label: what `across` is called.
     """
     drawing.set_size_inches(2.6 * len(panels), 3.0)
     for axes, (column, title) in zip(drawing.subplots(1, len(panels)), panels.items(), strict=True):
-        for (backbone, rows), colour, marker in zip(
-            table.groupby("source", sort=False), cycle(COLOURS), cycle(MARKERS), strict=False
+        for (name, rows), colour, marker in zip(
+            table.groupby(list(lines), sort=False), cycle(COLOURS), cycle(MARKERS), strict=False
         ):
-            axes.plot(rows[across], rows[column], color=colour, marker=marker, markersize=4, label=backbone)
+            own = ", ".join(map(str, name))
+            axes.plot(rows[across], rows[column], color=colour, marker=marker, markersize=4, label=own)
             if f"{column}_low" in rows:
                 axes.fill_between(
                     rows[across], rows[f"{column}_low"], rows[f"{column}_high"], color=colour, alpha=0.1, linewidth=0
                 )
                 axes.set_ylim(-0.02, 1.02)
-        axes.set_xscale("log")
+        use_log_axis(axes.xaxis)
         axes.set_title(title, fontsize=9, loc="left")
         axes.set_xlabel(label)
         axes.grid(alpha=0.25)
     handles, labels = drawing.axes[0].get_legend_handles_labels()
     drawing.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+
+
+def use_log_axis(axis: Any) -> None:
+    """Make an axis logarithmic, with plain numbers at some of the decades."""
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.set_major_locator(LogLocator(numticks=5))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
 def draw_dots(drawing: Any, names: Sequence[str], table: pd.DataFrame, panels: Mapping[str, str]) -> None:

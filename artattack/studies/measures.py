@@ -30,7 +30,7 @@ _COUNTED = [  # of the summary, by the same names
 ]
 _CASE = ["attack", "source", "style"]
 _AVERAGED = {  # of the summary -> of a study's table
-    "mean_total_variation": "noise",
+    "mean_total_variation": "total_variation",
     "mean_style_distance_before": "style_distance_before",
     "mean_style_distance_after": "style_distance",
     "mean_style_seen_before": "style_seen_before",
@@ -51,7 +51,7 @@ IDENTIFIED = rates(
 )
 FLIPS = rates("flips", "top-1 class changed, of a classifier that the attack has not read", "flip_rate", "flips")
 GRID = number("grid", "median checkerboard score of the change at 4 px; 1 is no grid", "grid", ".1f")
-NOISE = number("noise", "mean total variation of the change", "noise", ".3f")
+VARIATION = number("TV", "mean total variation of the change", "total_variation", ".3f")
 SEEN = number("style left", "mean distance from the style as an independent network sees it", "style_seen")
 L2 = number("L2", "mean distance from the original, image units", "l2", ".1f")
 SSIM = number("SSIM", "mean structural similarity to the original", "ssim")
@@ -100,7 +100,13 @@ def _grids(records: pd.DataFrame) -> pd.DataFrame:
 
 def by_backbone(table: pd.DataFrame) -> dict[str, list[dict[Any, Any]]]:
     """Return the rows of a table for each backbone."""
-    return {str(backbone): rows.to_dict("records") for backbone, rows in table.groupby("source", sort=False)}
+    return {backbone: rows for (backbone,), rows in rows_of(table, "source").items()}
+
+
+def rows_of(table: pd.DataFrame, *columns: str) -> dict[tuple[str, ...], list[dict[Any, Any]]]:
+    """Return the rows of a table for each combination of what columns say, in order of appearance."""
+    groups = table.groupby(list(columns), sort=False)
+    return {tuple(map(str, key)): rows.to_dict("records") for key, rows in groups}
 
 
 def counted(row: Any, part: str, whole: str = "n") -> str:

@@ -8,14 +8,13 @@ from typing import Any
 import pandas as pd
 
 from artattack.results.run_folder import RunFolder
-from artattack.studies.drawing import draw_dots
+from artattack.studies.drawing import draw_dots, use_log_axis
 from artattack.studies.layers import pools_by_maximum, sums_or_convolutions
 from artattack.studies.measures import (
     BACKBONE,
     FLIPS,
     GRID,
     IDENTIFIED,
-    NOISE,
     SEEN,
     by_backbone,
     option_of,
@@ -83,7 +82,7 @@ def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame) -> None:
     ]
     panels = {"grid": "grid score at 4 px", "style_identified_rate": "style recognised", "flip_rate": "flips"}
     draw_dots(drawing, names, table, panels)
-    drawing.axes[0].set_xscale("log")
+    use_log_axis(drawing.axes[0].xaxis)
 
 
 STUDY = Study(
@@ -103,7 +102,6 @@ STUDY = Study(
         option_of("layers", "layers", "that style is measured in: sums of residual branches, or convolutions"),
         option_of("jitter", "shifts", "random, up to so many px"),
         GRID,
-        NOISE,
         IDENTIFIED,
         FLIPS,
         SEEN,

@@ -1,0 +1,275 @@
+"""Each study at its smallest: its table against its records, its sentence against its table, and what it leaves."""
+
+import json
+import re
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from artattack import cli
+from artattack.attacks.style_entry import StyleEntry
+from artattack.errors import ArtattackError
+from artattack.evaluation.plan import make_plan
+from artattack.models import load_model
+from artattack.models.network import layer_names
+from artattack.results.records import records_frame
+from artattack.results.run_folder import RunFolder, load_run
+from artattack.studies import (
+    Settings,
+    content_layers,
+    find_study,
+    pooling,
+    studies,
+    study_benchmark,
+    style_layers,
+    tv,
+    write_study,
+)
+from artattack.studies.layers import layers_in_turn, sums_or_convolutions
+from artattack.studies.measures import sum_up
+
+pytestmark = pytest.mark.usefixtures("models_load_once")
+
+NAMES = ("tv", "style-layers", "content-layers", "pooling", "architectures", "art-attack")
+Run = Callable[[str], RunFolder]
+
+
+def artattack_says(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli.app, list(map(str, arguments)), prog_name="artattack")
+
+
+@pytest.fixture(scope="module")
+def run_of(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Run a study on one backbone, two tiny images and two steps; each once."""
+    runs: dict[str, RunFolder] = {}
+
+    def run(name: str) -> RunFolder:
+        if name not in runs:
+            out = tmp_path_factory.mktemp("studies") / name
+            tiny = ["--backbone", "quicknet_tiny", "--limit", 2, "--size", 32, "--steps", 2, "--seed", 5]
+            with pytest.MonkeyPatch.context() as patch:  # fewer cases: each is compiled anew
+                patch.setattr(tv, "WEIGHTS", (0.1, 1e5))
+                for module in (style_layers, content_layers):
+                    patch.setattr(module, "layers_in_turn", lambda _: ("activation:0", "sum:3"))
+                patch.setattr(pooling, "pools_by_maximum", lambda _: False)
+                done = artattack_says("study", name, *tiny, "--out", out)
+            assert done.exit_code == 0, done.output
+            runs[name] = load_run(out)
+        return runs[name]
+
+    return run
+
+
+def rows_by_hand(run: RunFolder, by: list[str]) -> list[dict[str, Any]]:
+    """Work a study's table out anew from the CSV of the records, for the classifier that no attack here reads."""
+    records = pd.read_csv(run.path / "records.csv")
+    records = records[(records["kind"] != "clean") & (records["classifier"] == "efficientnet_lite2")]
+    rows = []
+    for case, group in records.groupby(by, sort=False):
+        rows.append(
+            dict(zip(by, case, strict=True))
+            | {
+                "n": len(group),
+                "flips": int(sum(group["flip"] == True)),  # noqa: E712
+                "styles_identified": int(sum(group["style_nearest"] == group["style"].fillna(""))),
+                "grid": statistics.median(group["checkerboard"]),
+                "total_variation": statistics.fmean(group["total_variation"]),
+                "l2": statistics.fmean(group["l2"]),
+                "style_seen": statistics.fmean(group["style_seen_after"]),
+            }
+        )
+    return rows
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_table_is_what_the_records_give(name: str, run_of: Run) -> None:
+    run = run_of(name)
+    by = ["attack", "source", "style"] if name == "art-attack" else ["attack", "source"]
+    table = pd.read_csv(run.path / "study.csv")
+    expected = rows_by_hand(run, by)
+    assert len(table) == len(expected) > 1
+    for row, own in zip(table.to_dict("records"), expected, strict=True):
+        assert {key: row[key] for key in own} == pytest.approx(own)
+        assert row["n"] == 2
+        assert row["flip_rate"] == own["flips"] / 2
+        assert row["flip_rate_low"] <= row["flip_rate"] <= row["flip_rate_high"]
+        assert row["classifier"] == "efficientnet_lite2"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_study_leaves_its_table_sentence_and_figure_and_opens_the_report(name: str, run_of: Run) -> None:
+    run, study = run_of(name), find_study(name)
+    told = run.study
+    assert told is not None
+    assert (told.name, told.question) == (name, study.question)
+    text = (run.path / "study.md").read_text()
+    for words in (study.question, study.lesson, told.answer, "![", "(study.png)"):
+        assert words in text
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + len(pd.read_csv(run.path / "study.csv"))
+    with Image.open(run.path / "study.png") as figure:
+        assert min(figure.size) > 200
+    assert (run.path / "study.svg").read_text().startswith("<?xml")
+    page = (run.path / "report.html").read_text()
+    assert page.index('<section id="study">') < page.index('<section id="striking">')
+    assert 'class="drawing" src="data:image/png;base64,' in page
+    assert run.info["config"]["benchmark"]["name"] == f"study-{name}"
+
+
+def test_total_variation_a_million_times_too_high_takes_style_away(run_of: Run) -> None:
+    table = pd.read_csv(run_of("tv").path / "study.csv")
+    records = run_of("tv").records
+    weights = records["parameters"].dropna().map(lambda text: json.loads(text).get("tv_weight")).dropna()
+    assert set(weights) == {0.1, 1e5} == set(table["tv_weight"])
+    pixels = table[table["optimised"] == "pixels"].set_index("tv_weight")
+    assert pixels.loc[1e5, "style_seen"] > pixels.loc[0.1, "style_seen"]
+    answer = run_of("tv").study.answer  # type: ignore[union-attr]
+    counts = [f"{pixels.loc[weight, 'flips']} of 2" for weight in (0.1, 1e5)]
+    assert (
+        f"quicknet_tiny, pixels: from a weight of 0.1 to 100000 the grid goes from {pixels.loc[0.1, 'grid']:.1f}"
+        in answer
+    )
+    assert f"flips from {counts[0]} to {counts[1]}" in answer
+
+
+def test_content_layers_compare_standard_deviations() -> None:
+    rows = []
+    for role, layer, flips in (
+        ("content", "a", (1, 1)), ("content", "b", (1, 0)), ("style", "a", (0, 0)), ("style", "b", (1, 1))
+    ):  # fmt: skip
+        rows += [
+            record(f"{role}-net-{layer}", flip=bool(flip), **{f"{role}_layers": [layer]}) | {"image": f"image{n}"}
+            for n, flip in enumerate(flips)
+        ]
+    study = find_study("content-layers")
+    table = study.measure(records_frame(rows))
+    assert list(zip(table["changed"], table["layer"], table["flip_rate"], strict=True)) == [
+        ("content", "a", 1.0), ("content", "b", 0.5), ("style", "a", 0.0), ("style", "b", 1.0)
+    ]  # fmt: skip
+    spreads = content_layers.spread(table)["flip_rate"]
+    assert spreads["net", "content"] == pytest.approx(0.5 / 2**0.5)  # of two numbers: their distance over the root of 2
+    assert spreads["net", "style"] == pytest.approx(1 / 2**0.5)
+    assert "is 0.35 against 0.71 in flips" in study.answer(table)
+
+
+def record(attack: str, *, flip: bool, classifier: str = "c", seen: bool = False, **options: Any) -> dict[str, Any]:
+    return {
+        "image": "image",
+        "kind": "style",
+        "attack": attack,
+        "parameters": json.dumps(options),
+        "style": "waves",
+        "source": "net",
+        "classifier": classifier,
+        "classifier_seen": seen,
+        "flip": flip,
+        "style_identified": True,
+        "style_seen_after": 0.5,
+        "ssim": 0.5,
+        "file": f"{attack}.png",
+    }
+
+
+def test_flips_are_those_of_the_first_classifier_that_was_not_read() -> None:
+    rows = [
+        record("a", flip=True, classifier="first", seen=True),
+        record("a", flip=False, classifier="second"),
+        record("b", flip=True, classifier="first"),
+        record("b", flip=False, classifier="second"),
+        record("c", flip=True) | {"error": "broken"},
+    ]
+    table = sum_up(records_frame(rows))
+    assert list(zip(table["attack"], table["classifier"], table["flips"], strict=True)) == [
+        ("a", "second", 0),
+        ("b", "first", 1),
+    ]
+
+
+def test_styles_are_taken_together_or_apart() -> None:
+    rows = [record("a", flip=style == "waves") | {"style": style, "file": style} for style in ("waves", "marble")]
+    together, apart = sum_up(records_frame(rows)), sum_up(records_frame(rows), by_style=True)
+    assert list(zip(together["n"], together["flips"], strict=True)) == [(2, 1)]
+    assert list(zip(apart["style"], apart["n"], apart["flips"], strict=True)) == [("waves", 1, 1), ("marble", 1, 0)]
+
+
+@pytest.mark.parametrize("study", studies(), ids=lambda study: study.name)
+def test_a_study_without_results_says_so(study: Any, tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "run", {"config": {"benchmark": {"name": "x"}}})
+    run.write_cell("all", [record("a", flip=True) | {"error": "broken"}])
+    run.finish(["all"])
+    assert write_study(study, run).startswith("Nothing was measured")
+    assert not (run.path / "study.png").exists()
+
+
+@pytest.mark.parametrize("backbone", ["quicknet_distilled", "quicknet_tiny", "efficientnet_lite0"])
+def test_the_layers_of_studies_are_there(backbone: str) -> None:
+    network = load_model(backbone).network
+    for layers in (layers_in_turn(backbone), *sums_or_convolutions(backbone).values()):
+        found = layer_names(network, layers)
+        assert len(found) == len(set(found)) == len(layers) >= 4
+        order = [layer.name for layer in network.layers]
+        assert sorted(found, key=order.index) == list(found)
+
+
+def test_plans_are_what_the_questions_need() -> None:
+    def entries(name: str, *backbones: str) -> list[StyleEntry]:
+        plan = make_plan(study_benchmark(find_study(name), Settings(backbones=backbones or None, limit=1)))
+        return [entry for entry in plan.benchmark.attacks if isinstance(entry, StyleEntry)]
+
+    weights = [entry.tv_weight for entry in entries("tv") if entry.parametrization == "pixel"]
+    assert weights == [1e-4, 1e-3, 1e-2, 0.1, 1, 10, 100, 1000, 1e4, 1e5]
+    assert {(entry.parametrization, entry.jitter) for entry in entries("tv")} == {("pixel", 0), ("fourier", 16)}
+    assert entries("tv")[0].backbone == ("quicknet_distilled", "efficientnet_lite0")
+    layers = [(entry.init, entry.style_layers) for entry in entries("style-layers", "quicknet_distilled")]
+    assert layers[0] == ("content", ("activation:0",))
+    assert len(layers) == len(set(layers)) == 2 * (7 + 1)
+    assert all(entry.content_weight > 0 for entry in entries("content-layers"))
+    cases = {(e.pooling, e.parametrization, e.style_layers, e.jitter) for e in entries("pooling", "quicknet_tiny")}
+    assert len(cases) == 2 * 2 * 2 + 2
+
+
+def test_studies_are_listed_with_their_question_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = artattack_says("study")
+    assert done.exit_code == 0
+    text = " ".join(done.stdout.split())
+    for study in studies():
+        assert re.search(rf"{study.name} +{study.minutes} min", done.stdout)
+    assert "How much total variation is right" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("study tw", "unknown study 'tw'; did you mean 'tv'"),
+        ("study tv --backbone quicknet_tinny", "unknown model 'quicknet_tinny'"),
+        ("study tv --images nowhere", "nowhere"),
+        ("study tv --resume", "--resume needs --out"),
+    ],
+)
+def test_mistakes_are_one_line(arguments: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = artattack_says(*arguments.split())
+    assert done.exit_code == 2
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_matplotlib_a_study_ends_before_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("artattack.report.matplotlib_figures.find_spec", lambda name: None)
+    done = artattack_says("study", "tv")
+    assert done.exit_code == 2
+    assert done.stderr == "artattack: figures need Matplotlib: pip install 'artattack[figures]'\n"
+
+
+def test_a_damaged_study_is_one_line(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "run", {"config": {}})
+    (run.path / "study.json").write_text('{"name": "tv"}')
+    with pytest.raises(ArtattackError, match=r"study\.json: not what a study leaves"):
+        _ = run.study
