@@ -350,7 +350,7 @@ def study_command(
     from artattack.evaluation.plan import make_plan
 
     settings = Settings(
-        backbones=tuple(backbone) if backbone else None,
+        backbones=tuple(backbone or ()),
         images=images,
         limit=limit,
         size=size,

@@ -23,15 +23,15 @@ from artattack.studies.measures import (
     option_of,
     sum_up,
 )
-from artattack.studies.study import BNN, Study
+from artattack.studies.study import BNN, Settings, Study
 
 _LITES = tuple(info.name for info in model_infos() if info.family == "efficientnet_lite" and info.available)
 
 
-def _attacks(backbones: tuple[str, ...]) -> list[dict[str, Any]]:
+def _attacks(settings: Settings) -> list[dict[str, Any]]:
     """The default recipe; untrained networks paint as far as trained ones, and there the last iterate counts."""
     return [
-        {"attack": "style", "backbone": backbones},
+        {"attack": "style", "backbone": settings.backbones},
         {"attack": "random-backbone", "like": "style"},
     ]
 

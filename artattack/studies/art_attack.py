@@ -13,14 +13,14 @@ from artattack.report.striking import choose_flips
 from artattack.results.run_folder import RunFolder
 from artattack.studies.drawing import draw_sheet
 from artattack.studies.measures import BACKBONE, FLIPS, GRID, IDENTIFIED, L2, SEEN, SSIM, option_of, sum_up
-from artattack.studies.study import BNN, Study
+from artattack.studies.study import BNN, Settings, Study
 
 _SHOWN = 9  # flips on the sheet
 _ACROSS = 3
 
 
-def _attacks(backbones: tuple[str, ...]) -> list[dict[str, Any]]:
-    return [{"attack": "style", "backbone": backbones}]
+def _attacks(settings: Settings) -> list[dict[str, Any]]:
+    return [{"attack": "style", "backbone": settings.backbones}]
 
 
 def _measure(records: pd.DataFrame) -> pd.DataFrame:

@@ -20,13 +20,13 @@ from artattack.studies.measures import (
     option_of,
     sum_up,
 )
-from artattack.studies.study import BNN, Study
+from artattack.studies.study import BNN, Settings, Study
 
 _COMPARED = {"flip_rate": "flips", "style_identified_rate": "recognition", "style_seen": "style left", "ssim": "SSIM"}
 _WEIGHT = 10.0  # of content: as much as style has by default
 
 
-def _attacks(backbones: tuple[str, ...]) -> list[dict[str, Any]]:
+def _attacks(settings: Settings) -> list[dict[str, Any]]:
     """Content as heavy as style and no ball, so that content is kept by its loss alone."""
     return [
         {
@@ -37,7 +37,7 @@ def _attacks(backbones: tuple[str, ...]) -> list[dict[str, Any]]:
             "content_weight": _WEIGHT,
             f"{role}_layers": layer,
         }
-        for backbone in backbones
+        for backbone in settings.backbones
         for role in ("content", "style")
         for layer in layers_in_turn(backbone)
     ]

@@ -20,16 +20,16 @@ from artattack.studies.measures import (
     option_of,
     sum_up,
 )
-from artattack.studies.study import BNN, FLOAT, Study
+from artattack.studies.study import BNN, FLOAT, Settings, Study
 
 _JITTER = 16  # px, the default's
 _CHOICES = {"pooling": ("max", "average"), "parametrization": ("pixel", "fourier"), "layers": ("convolutions", "sums")}
 
 
-def _attacks(backbones: tuple[str, ...]) -> list[dict[str, Any]]:
+def _attacks(settings: Settings) -> list[dict[str, Any]]:
     """All combinations without shifts, which would hide the blocks; with shifts, pixels and the spectrum alone."""
     entries = []
-    for backbone in backbones:
+    for backbone in settings.backbones:
         layers = sums_or_convolutions(backbone)
         poolings = ("max", "average") if pools_by_maximum(backbone) else ("max",)
         cases = [(p, q, kind, 0) for p in poolings for q in ("pixel", "fourier") for kind in layers]

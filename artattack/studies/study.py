@@ -26,7 +26,7 @@ STYLE = "stained-glass"
 class Settings(Section):
     """What people may choose of a study."""
 
-    backbones: Names | None = Field(None, description="models whose features say what style is; default: the study's")
+    backbones: Names = Field((), description="models whose features say what style is; with none, the study's own")
     images: str = Field("samples", description="image set: a name, a folder or a CSV manifest")
     limit: PositiveInt | None = Field(None, description="at most so many images; default: the study's")
     size: int = Field(224, ge=32, description="side of the images, in pixels")
@@ -45,7 +45,8 @@ class Study:
         minutes: what it takes with its own settings on two processor cores, roughly.
         backbones: that it looks at, unless others are given.
         limit: images it takes, unless another number is given.
-        attacks: entries of a benchmark file, for some backbones; each gets the settings' steps.
+        attacks: settings with backbones -> entries of a benchmark file; each that says nothing of steps or styles gets
+            the settings' steps and the study's styles.
         measure: the records of the run -> its table, a row for each case; empty where no image has a result.
         answer: such a table, not empty -> one sentence with figures.
         fields: what people see of the table.
@@ -60,7 +61,7 @@ class Study:
     minutes: int
     backbones: tuple[str, ...]
     limit: int
-    attacks: Callable[[tuple[str, ...]], list[dict[str, Any]]]
+    attacks: Callable[[Settings], list[dict[str, Any]]]
     measure: Callable[[pd.DataFrame], pd.DataFrame]
     answer: Callable[[pd.DataFrame], str]
     fields: tuple[ShownField, ...]
@@ -76,7 +77,7 @@ def study_benchmark(study: Study, settings: Settings) -> Benchmark:
         ArtattackError: something in it is wrong, for example no such backbone.
     """
     own = {"style": study.styles, "steps": settings.steps}
-    attacks = study.attacks(settings.backbones or study.backbones)
+    attacks = study.attacks(settings.model_copy(update={"backbones": settings.backbones or study.backbones}))
     return parse_benchmark(
         {
             "name": f"study-{study.name}",

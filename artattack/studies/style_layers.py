@@ -22,14 +22,16 @@ from artattack.studies.measures import (
     option_of,
     sum_up,
 )
-from artattack.studies.study import BNN, FLOAT, Study
+from artattack.studies.study import BNN, FLOAT, Settings, Study
 
 _STARTS = {"content": "the image", "noise": "noise"}
+# From noise there is no photo to stay near, and much noise to take away: pixels, larger steps, more total variation.
+_FROM_NOISE = {"budget": "none", "parametrization": "pixel", "learning_rate": 0.05, "tv_weight": 10.0}
 
 
-def _attacks(backbones: tuple[str, ...]) -> list[dict[str, Any]]:
+def _attacks(settings: Settings) -> list[dict[str, Any]]:
     entries = []
-    for backbone in backbones:
+    for backbone in settings.backbones:
         layers = layers_in_turn(backbone)
         for start in _STARTS:
             entries += [
@@ -39,8 +41,7 @@ def _attacks(backbones: tuple[str, ...]) -> list[dict[str, Any]]:
                     "backbone": backbone,
                     "style_layers": chosen,
                     "init": start,
-                    # Noise is far from any photo; from there, further steps are needed.
-                    **({"budget": "none", "learning_rate": 0.05} if start == "noise" else {}),
+                    **(_FROM_NOISE if start == "noise" else {}),
                 }
                 for name, chosen in [*((layer, (layer,)) for layer in layers), ("all", layers)]
             ]

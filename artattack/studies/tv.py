@@ -22,7 +22,7 @@ from artattack.studies.measures import (
     rows_of,
     sum_up,
 )
-from artattack.studies.study import BNN, FLOAT, Study
+from artattack.studies.study import BNN, FLOAT, Settings, Study
 
 WEIGHTS = tuple(10.0**decade for decade in range(-4, 6))  # the default lies among them, and a million times the default
 _RECIPES: dict[str, dict[str, Any]] = {
@@ -31,9 +31,10 @@ _RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-def _attacks(backbones: tuple[str, ...]) -> list[dict[str, Any]]:
+def _attacks(settings: Settings) -> list[dict[str, Any]]:
     return [
-        {"attack": "style", "backbone": backbones, "name": f"{recipe}-tv-{weight:g}", "tv_weight": weight} | options
+        {"attack": "style", "backbone": settings.backbones, "name": f"{recipe}-tv-{weight:g}", "tv_weight": weight}
+        | options
         for recipe, options in _RECIPES.items()
         for weight in WEIGHTS
     ]

@@ -219,7 +219,7 @@ def test_the_layers_of_studies_are_there(backbone: str) -> None:
 
 def test_plans_are_what_the_questions_need() -> None:
     def entries(name: str, *backbones: str) -> list[StyleEntry]:
-        plan = make_plan(study_benchmark(find_study(name), Settings(backbones=backbones or None, limit=1)))
+        plan = make_plan(study_benchmark(find_study(name), Settings(backbones=backbones, limit=1)))
         return [entry for entry in plan.benchmark.attacks if isinstance(entry, StyleEntry)]
 
     weights = [entry.tv_weight for entry in entries("tv") if entry.parametrization == "pixel"]
@@ -273,3 +273,27 @@ def test_a_damaged_study_is_one_line(tmp_path: Path) -> None:
     (run.path / "study.json").write_text('{"name": "tv"}')
     with pytest.raises(ArtattackError, match=r"study\.json: not what a study leaves"):
         _ = run.study
+
+
+def test_an_interrupted_study_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(plan: Any, path: Path, **_: Any) -> None:
+        RunFolder.create(path, {"config": {}})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("artattack.evaluation.run.run_plan", interrupted)
+    out = tmp_path / "out"
+    given = ["study", "tv", "--backbone=quicknet_tiny", "--limit=3", "--steps=7", "--seed=2"]
+    done = artattack_says(*given, "--out", out)
+    assert done.exit_code == 130
+    again = done.stderr[done.stderr.index("to go on: ") :].removeprefix("to go on: ").split()
+    assert again == ["artattack", *given, "--resume", "--out", str(out)]
+
+
+def test_a_finished_study_resumes_to_the_same_table(run_of: Run) -> None:
+    run = run_of("art-attack")
+    before = (run.path / "study.csv").read_bytes()
+    (run.path / "study.csv").unlink()
+    tiny = ["--backbone", "quicknet_tiny", "--limit", 2, "--size", 32, "--steps", 2, "--seed", 5]
+    done = artattack_says("study", "art-attack", *tiny, "--resume", "--out", run.path)
+    assert done.exit_code == 0
+    assert (run.path / "study.csv").read_bytes() == before
