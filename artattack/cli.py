@@ -335,7 +335,7 @@ def study_command(
 
     Exit codes: as of artattack run.
     """
-    from artattack.studies import Settings, check_drawing, find_study, studies, study_benchmark, write_study
+    from artattack.studies import Settings, check_packages, find_study, studies, study_benchmark, write_study
 
     if name is None:
         rows = [[study.name, f"{study.minutes} min", study.question] for study in studies()]
@@ -346,7 +346,7 @@ def study_command(
     study = find_study(name)
     if resume and out is None:
         raise ArtattackError("--resume needs --out FOLDER, the run to go on with")
-    check_drawing()
+    check_packages(study)
     from artattack.evaluation.plan import make_plan
 
     settings = Settings(

@@ -62,7 +62,7 @@ class StudyResult(NamedTuple):
     Attributes:
         name: of the study.
         question: what it asks.
-        lesson: what the 2020 study had found.
+        lesson: what the 2020 study had done or found.
         answer: in one sentence, with figures.
         caption: of the figure.
         headings, rows: its table, as people read it.

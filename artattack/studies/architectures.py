@@ -72,7 +72,7 @@ def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame) -> None:
 STUDY = Study(
     name="architectures",
     question="Which backbone paints best, and what of it has the network learnt?",
-    lesson="Stylistic change differs widely between architectures; binarized ones paint, but with noise.",
+    lesson="It set architectures side by side.",
     minutes=7,
     backbones=("quicknet_tiny", BNN, *_LITES),
     limit=6,

@@ -60,7 +60,7 @@ def _seen(row: dict[Any, Any], when: str) -> str:
 STUDY = Study(
     name="art-attack",
     question="Which images become what, in which style?",
-    lesson="A stylised turtle becomes a post office: the label of a painted photo is often far from the photo's.",
+    lesson="A stylised turtle became a post office.",
     minutes=6,
     backbones=(BNN,),
     limit=12,

@@ -46,7 +46,7 @@ def _attacks(settings: Settings) -> list[dict[str, Any]]:
 def _measure(records: pd.DataFrame) -> pd.DataFrame:
     """Add what changes, content or style, and in which layer it is measured."""
     table = sum_up(records, ["content_layers", "style_layers"])
-    table.insert(2, "changed", table["attack"].str.partition("-")[0])
+    table.insert(2, "changed", table["attack"].str.split("-").str[0])
     table.insert(3, "layer", table["content_layers"].fillna(table["style_layers"]))
     return table.drop(columns=["content_layers", "style_layers"])
 
@@ -94,7 +94,7 @@ def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame) -> None:
 STUDY = Study(
     name="content-layers",
     question="Does it matter in which layer content is measured, compared with the layer that style is measured in?",
-    lesson="Content layers hardly matter, style layers do.",
+    lesson="Content layers hardly matter.",
     minutes=6,
     backbones=(BNN,),
     limit=6,

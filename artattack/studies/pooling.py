@@ -88,7 +88,7 @@ def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame) -> None:
 STUDY = Study(
     name="pooling",
     question="Where do the blocks come from: max pooling, pixels, or the layers that style is measured in?",
-    lesson="Blocks are there with any pooling: average pooling does not take them away.",
+    lesson="Neither average pooling nor leaving total variation out takes the blocks away.",
     minutes=8,
     backbones=(BNN, "quicknet_tiny", FLOAT),
     limit=4,

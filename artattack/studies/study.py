@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, PositiveInt
 
 from artattack.config import Benchmark, parse_benchmark
-from artattack.validation import Names, Section
+from artattack.validation import Section
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,9 @@ STYLE = "stained-glass"
 class Settings(Section):
     """What people may choose of a study."""
 
-    backbones: Names = Field((), description="models whose features say what style is; with none, the study's own")
+    backbones: tuple[str, ...] = Field(
+        (), description="models whose features say what style is; with none, the study's own"
+    )
     images: str = Field("samples", description="image set: a name, a folder or a CSV manifest")
     limit: PositiveInt | None = Field(None, description="at most so many images; default: the study's")
     size: int = Field(224, ge=32, description="side of the images, in pixels")
@@ -41,7 +43,7 @@ class Study:
     Attributes:
         name: what people call it.
         question: what it asks.
-        lesson: what the 2020 study had found, in one sentence.
+        lesson: what the 2020 study had done or found, in one sentence.
         minutes: what it takes with its own settings on two processor cores, roughly.
         backbones: that it looks at, unless others are given.
         limit: images it takes, unless another number is given.
@@ -53,6 +55,8 @@ class Study:
         draw: draws the figure into an empty Matplotlib figure, from the run and the table.
         caption: what the figure shows.
         styles: that images are painted in.
+        leave: writes further files into the run, from its table.
+        needs: a package of the extra `search`, if any.
     """
 
     name: str
@@ -68,6 +72,8 @@ class Study:
     draw: Callable[[Any, RunFolder, pd.DataFrame], None]
     caption: str
     styles: tuple[str, ...] = (STYLE,)
+    leave: Callable[[RunFolder, pd.DataFrame], None] | None = None
+    needs: str = ""
 
 
 def study_benchmark(study: Study, settings: Settings) -> Benchmark:

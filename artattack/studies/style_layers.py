@@ -50,8 +50,9 @@ def _attacks(settings: Settings) -> list[dict[str, Any]]:
 
 def _measure(records: pd.DataFrame) -> pd.DataFrame:
     table = sum_up(records, ["init", "style_layers"])
+    layers = table["style_layers"].astype("string")
     return table.assign(
-        init=table["init"].map(_STARTS), style_layers=table["style_layers"].str.replace(r".*\+.*", "all", regex=True)
+        init=table["init"].map(_STARTS), style_layers=layers.mask(layers.str.contains("+", regex=False), "all")
     )
 
 
@@ -91,7 +92,7 @@ def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame) -> None:
 STUDY = Study(
     name="style-layers",
     question="What is each layer of a backbone tuned to, when style is measured in it alone?",
-    lesson="Each style layer paints something of its own; single layers give clearer pictures than all at once.",
+    lesson="It painted with style alone, one layer after another, to see what each is tuned to.",
     minutes=8,
     backbones=(BNN, FLOAT),
     limit=4,

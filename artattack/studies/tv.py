@@ -43,7 +43,7 @@ def _attacks(settings: Settings) -> list[dict[str, Any]]:
 def _measure(records: pd.DataFrame) -> pd.DataFrame:
     """Add what is optimised, pixels or a spectrum."""
     table = sum_up(records, ["tv_weight"])
-    table.insert(2, "optimised", table["attack"].str.partition("-")[0])
+    table.insert(2, "optimised", table["attack"].str.split("-").str[0])
     return table
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
+from artattack.errors import ArtattackError
 from artattack.files import write_file
 from artattack.report.matplotlib_figures import check_matplotlib, save_drawing
 from artattack.report.tables import fill, untrained
@@ -14,9 +17,11 @@ from artattack.studies.study import Study
 _NOTHING = "Nothing was measured: no image has a result (column `error` of records.csv)."
 
 
-def check_drawing() -> None:
-    """Find out that there is nothing to draw with, before any work is done; raises ArtattackError."""
+def check_packages(study: Study) -> None:
+    """Find out that a package is not installed, before any work is done; raises ArtattackError."""
     check_matplotlib()
+    if study.needs and find_spec(study.needs) is None:
+        raise ArtattackError(f"the study {study.name} needs {study.needs}: pip install 'artattack[search]'")
 
 
 def write_study(study: Study, run: RunFolder) -> str:
@@ -34,6 +39,8 @@ def write_study(study: Study, run: RunFolder) -> str:
     rows = [[cell.whole for cell in row] for row in filled.rows]
     write_file(run.path / "study.csv", to_csv(table))
     if len(table):
+        if study.leave:
+            study.leave(run, table)
         save_drawing(lambda drawing: study.draw(drawing, run, table), run.path / "study")
     told = {
         "name": study.name,

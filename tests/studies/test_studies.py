@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import optuna
 import pandas as pd
 import pytest
 from PIL import Image
@@ -14,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from artattack import cli
 from artattack.attacks.style_entry import StyleEntry
+from artattack.config import load_benchmark
 from artattack.errors import ArtattackError
 from artattack.evaluation.plan import make_plan
 from artattack.models import load_model
@@ -29,6 +32,7 @@ from artattack.studies import (
     study_benchmark,
     style_layers,
     tv,
+    weights,
     write_study,
 )
 from artattack.studies.layers import layers_in_turn, sums_or_convolutions
@@ -36,7 +40,7 @@ from artattack.studies.measures import sum_up
 
 pytestmark = pytest.mark.usefixtures("models_load_once")
 
-NAMES = ("tv", "style-layers", "content-layers", "pooling", "architectures", "art-attack")
+NAMES = ("tv", "style-layers", "content-layers", "pooling", "architectures", "art-attack", "weights")
 Run = Callable[[str], RunFolder]
 
 
@@ -58,6 +62,7 @@ def run_of(tmp_path_factory: pytest.TempPathFactory) -> Run:
                 for module in (style_layers, content_layers):
                     patch.setattr(module, "layers_in_turn", lambda _: ("activation:0", "sum:3"))
                 patch.setattr(pooling, "pools_by_maximum", lambda _: False)
+                patch.setattr(weights, "TRIALS", 4)
                 done = artattack_says("study", name, *tiny, "--out", out)
             assert done.exit_code == 0, done.output
             runs[name] = load_run(out)
@@ -125,8 +130,8 @@ def test_a_study_leaves_its_table_sentence_and_figure_and_opens_the_report(name:
 def test_total_variation_a_million_times_too_high_takes_style_away(run_of: Run) -> None:
     table = pd.read_csv(run_of("tv").path / "study.csv")
     records = run_of("tv").records
-    weights = records["parameters"].dropna().map(lambda text: json.loads(text).get("tv_weight")).dropna()
-    assert set(weights) == {0.1, 1e5} == set(table["tv_weight"])
+    asked = records["parameters"].dropna().map(lambda text: json.loads(text).get("tv_weight")).dropna()
+    assert set(asked) == {0.1, 1e5} == set(table["tv_weight"])
     pixels = table[table["optimised"] == "pixels"].set_index("tv_weight")
     assert pixels.loc[1e5, "style_seen"] > pixels.loc[0.1, "style_seen"]
     answer = run_of("tv").study.answer  # type: ignore[union-attr]
@@ -222,8 +227,8 @@ def test_plans_are_what_the_questions_need() -> None:
         plan = make_plan(study_benchmark(find_study(name), Settings(backbones=backbones, limit=1)))
         return [entry for entry in plan.benchmark.attacks if isinstance(entry, StyleEntry)]
 
-    weights = [entry.tv_weight for entry in entries("tv") if entry.parametrization == "pixel"]
-    assert weights == [1e-4, 1e-3, 1e-2, 0.1, 1, 10, 100, 1000, 1e4, 1e5]
+    decades = [entry.tv_weight for entry in entries("tv") if entry.parametrization == "pixel"]
+    assert decades == [1e-4, 1e-3, 1e-2, 0.1, 1, 10, 100, 1000, 1e4, 1e5]
     assert {(entry.parametrization, entry.jitter) for entry in entries("tv")} == {("pixel", 0), ("fourier", 16)}
     assert entries("tv")[0].backbone == ("quicknet_distilled", "efficientnet_lite0")
     layers = [(entry.init, entry.style_layers) for entry in entries("style-layers", "quicknet_distilled")]
@@ -246,7 +251,7 @@ def test_studies_are_listed_with_their_question_and_time(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("study tw", "unknown study 'tw'; did you mean 'tv'"),
+        ("study style-layer", "unknown study 'style-layer'"),
         ("study tv --backbone quicknet_tinny", "unknown model 'quicknet_tinny'"),
         ("study tv --images nowhere", "nowhere"),
         ("study tv --resume", "--resume needs --out"),
@@ -261,7 +266,11 @@ def test_mistakes_are_one_line(arguments: str, words: str, tmp_path: Path, monke
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_matplotlib_a_study_ends_before_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_its_packages_a_study_ends_before_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("artattack.studies.writing.find_spec", lambda name: None)
+    done = artattack_says("study", "weights")
+    assert done.exit_code == 2
+    assert done.stderr == "artattack: the study weights needs optuna: pip install 'artattack[search]'\n"
     monkeypatch.setattr("artattack.report.matplotlib_figures.find_spec", lambda name: None)
     done = artattack_says("study", "tv")
     assert done.exit_code == 2
@@ -297,3 +306,45 @@ def test_a_finished_study_resumes_to_the_same_table(run_of: Run) -> None:
     done = artattack_says("study", "art-attack", *tiny, "--resume", "--out", run.path)
     assert done.exit_code == 0
     assert (run.path / "study.csv").read_bytes() == before
+
+
+def test_the_front_of_a_search_is_what_no_other_trial_beats() -> None:
+    rows = []
+    for number, (identified, l2) in enumerate([(True, 5.0), (True, 9.0), (False, 2.0), (False, 5.0)]):
+        options = {"style_weight": 1.0 + number, "tv_weight": 0.1, "learning_rate": 0.02, "steps": 10 + number}
+        rows.append(record(f"trial-0{number}", flip=True, **options) | {"style_identified": identified, "l2": l2})
+    table = find_study("weights").measure(records_frame(rows))
+    assert list(table["on_front"]) == [True, False, True, False]  # 1 moves further than 0, 3 further than 2
+    answer = find_study("weights").answer(table)
+    assert answer.startswith(
+        "2 of 4 trials are beaten by no other in both recognition and L2: 0 of 1 at L2 2 (trial-02"
+    )
+    shares = weights.importances(table)
+    assert set(shares) == {"style_identified_rate", "l2"}
+    assert sum(shares["l2"].values()) == pytest.approx(1.0)
+
+
+def test_a_search_leaves_a_benchmark_and_a_journal_to_go_on_with(run_of: Run) -> None:
+    run = run_of("weights")
+    table = pd.read_csv(run.path / "study.csv")
+    front = load_benchmark(run.path / "front.yaml")
+    assert [entry.name for entry in front.attacks] == list(table.loc[table["on_front"], "attack"])
+    for entry in front.attacks:
+        assert isinstance(entry, StyleEntry)
+        row = table.set_index("attack").loc[entry.name]
+        assert (entry.style_weight, entry.steps) == (row["style_weight"], row["steps"])
+    backend = optuna.storages.journal.JournalFileBackend(str(run.path / "search.journal"))
+    kept = optuna.load_study(study_name="weights", storage=optuna.storages.JournalStorage(backend))
+    assert [trial.values for trial in kept.trials] == table[["style_identified_rate", "l2"]].to_numpy().tolist()
+    assert {trial.user_attrs["attack"] for trial in kept.best_trials} == {entry.name for entry in front.attacks}
+
+
+def test_trials_spread_over_their_ranges() -> None:
+    plan = make_plan(study_benchmark(find_study("weights"), Settings(limit=1, steps=80)))
+    trials = [entry for entry in plan.benchmark.attacks if isinstance(entry, StyleEntry)]
+    assert len(trials) == 16
+    # A Sobol sequence of 16 has one point in each sixteenth of each axis.
+    bins = {round(float(np.floor(16 * np.log10(entry.style_weight) / 2))) for entry in trials}
+    assert bins == set(range(16))
+    assert min(entry.steps for entry in trials) >= 20
+    assert max(entry.steps for entry in trials) <= 80
