@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 
 from artattack.files import write_file
-from artattack.report.tables import number, words
+from artattack.report.tables import EMPTY, Cell, Field, Row, number, words
 from artattack.results.run_folder import RunFolder
 from artattack.studies.measures import BACKBONE, FLIPS, GRID, IDENTIFIED, L2, SSIM, counted, sum_up
 from artattack.studies.study import BNN, Settings, Study
@@ -141,6 +141,10 @@ def _leave(run: RunFolder, table: pd.DataFrame) -> None:
     _told(table, JournalStorage(JournalFileBackend(str(journal))))
 
 
+def _mark_front(row: Row) -> Cell:
+    return Cell("yes", "yes") if row["on_front"] else EMPTY
+
+
 def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame) -> None:
     """Draw recognition against L2, and the importances beside it."""
     drawing.set_size_inches(7.5, 3.2)
@@ -175,7 +179,7 @@ STUDY = Study(
     fields=(
         words("trial", "its name in the benchmark", "attack", named=True),
         BACKBONE,
-        words("on the front", "whether no other trial is better in both recognition and L2", "on_front"),
+        Field("on the front", "no other trial beats it in both recognition and L2", _mark_front),
         number("style", "weight of style", "style_weight", "g"),
         number("TV", "weight of total variation", "tv_weight", "g"),
         number("rate", "learning rate", "learning_rate", "g"),
