@@ -49,11 +49,14 @@ def draw_lines(
 
 
 def use_log_axis(axis: Any) -> None:
-    """Make an axis logarithmic, with plain numbers at some of the decades."""
+    """Make an axis logarithmic once all is drawn, with plain numbers at decades or, if there are few, between them."""
     from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
-    axis.set_major_locator(LogLocator(numticks=5))
+    axis.axes.autoscale_view()
+    low, high = axis.get_view_interval()
+    few = high < 200 * low
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=12 if few else 5))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
