@@ -37,7 +37,7 @@ def draw_lines(
             axes.plot(rows[across], rows[column], color=colour, marker=marker, markersize=4, label=own)
             if f"{column}_low" in rows:
                 axes.fill_between(
-                    rows[across], rows[f"{column}_low"], rows[f"{column}_high"], color=colour, alpha=0.1, linewidth=0
+                    rows[across], rows[f"{column}_low"], rows[f"{column}_high"], color=colour, alpha=0.06, linewidth=0
                 )
                 axes.set_ylim(-0.02, 1.02)
         use_log_axis(axes.xaxis)
