@@ -48,7 +48,7 @@ def _measure(records: pd.DataFrame) -> pd.DataFrame:
 
 def _answer(table: pd.DataFrame) -> str:
     counts = table.groupby("tv_weight")[["n", "flips", "styles_judged", "styles_identified"]].sum()
-    known = counts["styles_identified"].to_dict()
+    known = dict(zip(counts.index.tolist(), counts["styles_identified"].tolist(), strict=True))
     least, most, best = min(known), max(known), max(known, key=lambda weight: known[weight])
     last = max((weight for weight in known if known[weight]), default=least)
     case, rows = max(rows_of(table, "source", "optimised").items(), key=lambda pair: pair[1][0]["grid"])
