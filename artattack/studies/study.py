@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, PositiveInt
 
-from artattack.config import Benchmark, parse_benchmark
+from artattack.attacks.options import StyleOptions
+from artattack.config import Benchmark, ImageSettings, parse_benchmark
 from artattack.validation import Section
 
 if TYPE_CHECKING:
@@ -29,11 +30,11 @@ class Settings(Section):
     backbones: tuple[str, ...] = Field(
         (), description="models whose features say what style is; with none, the study's own"
     )
-    images: str = Field("samples", description="image set: a name, a folder or a CSV manifest")
+    images: str = Field(ImageSettings().set, description="image set: a name, a folder or a CSV manifest")
     limit: PositiveInt | None = Field(None, description="at most so many images; default: the study's")
-    size: int = Field(224, ge=32, description="side of the images, in pixels")
-    steps: PositiveInt = Field(60, description="optimiser steps of each attack")
-    seed: int = Field(0, ge=0, lt=2**32, description="every random choice follows from it")
+    size: int = Field(ImageSettings().size, ge=32, description="side of the images, in pixels")
+    steps: PositiveInt = Field(StyleOptions().steps, description="optimiser steps of each attack")
+    seed: int = Field(Benchmark().seed, ge=0, lt=2**32, description="every random choice follows from it")
 
 
 @dataclass(frozen=True)
