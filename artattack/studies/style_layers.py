@@ -59,21 +59,23 @@ def _measure(records: pd.DataFrame) -> pd.DataFrame:
 def _answer(table: pd.DataFrame) -> str:
     parts = []
     for backbone, rows in by_backbone(table).items():
-        single = [row for row in rows if row["init"] == "the image" and row["style_layers"] != "all"]
-        if not single:
-            continue
-        best = max(single, key=lambda row: row["styles_identified"])
-        worst = min(single, key=lambda row: row["styles_identified"])
-        noise = [row for row in rows if row["init"] == "noise" and row["style_layers"] != "all"]
-        told = sum(2 * row["styles_identified"] > row["styles_judged"] for row in noise)
-        flips = [row["flip_rate"] for row in single]
-        parts.append(
-            f"{backbone}: painted on the image, {best['style_layers']} alone brings recognition of "
-            f"{counted(best, 'styles_identified', 'styles_judged')} and {worst['style_layers']} of "
-            f"{counted(worst, 'styles_identified', 'styles_judged')}, with flips from {min(flips):.0%} to "
-            f"{max(flips):.0%}; from noise {told} of {len(noise)} layers alone make a picture that is recognised"
-        )
-    return "; ".join(parts) + "."
+        for start in _STARTS.values():
+            single = [row for row in rows if row["init"] == start and row["style_layers"] != "all"]
+            if not single:
+                continue
+            near, far = (choose(single, key=lambda row: row["style_seen"]) for choose in (min, max))
+            parts.append(
+                f"{backbone} from {start}: of {len(single)} layers {near['style_layers']} alone comes nearest to the "
+                f"style (style left {near['style_seen']:.2f}, recognised on "
+                f"{counted(near, 'styles_identified', 'styles_judged')}) and {far['style_layers']} least near "
+                f"({far['style_seen']:.2f}, {counted(far, 'styles_identified', 'styles_judged')})"
+                + (f", with flips of {_spread([row['flips'] for row in single])} of {near['n']}" * (start != "noise"))
+            )
+    return "; ".join(parts) + "." if parts else "No layer alone has a result."
+
+
+def _spread(counts: list[int]) -> str:
+    return f"{min(counts)} to {max(counts)}"
 
 
 def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame) -> None:
@@ -85,7 +87,9 @@ def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame) -> None:
         for start in ("noise", "the image"):
             own = [row for row in rows if row["init"] == start]
             pictures.append([read_image(run.path / files[row["attack"]]) for row in own])
-            captions.append([f"{backbone if n == 0 else ''}\n{row['style_layers']}" for n, row in enumerate(own)])
+            captions.append(
+                [f"{f'{backbone}, from {start}' if n == 0 else ''}\n{row['style_layers']}" for n, row in enumerate(own)]
+            )
     draw_sheet(drawing, pictures, captions, words=2)
 
 
