@@ -50,14 +50,15 @@ def _attacks(settings: Settings) -> list[dict[str, Any]]:
 
 
 def _measure(records: pd.DataFrame) -> pd.DataFrame:
-    """Add the kind of the layers that style is measured in."""
+    """Add the kind of the layers that style is measured in; a backbone without max pooling has no pooling to tell."""
     table = sum_up(records, ["pooling", "parametrization", "style_layers", "jitter"])
     kinds = {
         "+".join(layers): kind
         for backbone in table["source"].unique()
         for kind, layers in sums_or_convolutions(str(backbone)).items()
     }
-    return table.assign(layers=table["style_layers"].map(kinds))
+    pools = table["source"].map(lambda backbone: pools_by_maximum(str(backbone))).astype(bool)
+    return table.assign(layers=table["style_layers"].map(kinds), pooling=table["pooling"].where(pools, "none"))
 
 
 def _answer(table: pd.DataFrame) -> str:
@@ -97,7 +98,7 @@ STUDY = Study(
     answer=_answer,
     fields=(
         BACKBONE,
-        option_of("pooling", "pooling", "what stands in the place of max pooling"),
+        option_of("pooling", "pooling", "max, average in its place, or none"),
         option_of("parametrization", "optimised", "pixels, or a Fourier spectrum"),
         option_of("layers", "layers", "that style is measured in: sums of residual branches, or convolutions"),
         option_of("jitter", "shifts", "random, up to so many px"),
