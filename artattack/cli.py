@@ -30,6 +30,7 @@ from artattack.terminal import (
     print_view,
     say,
     show_progress,
+    warn,
 )
 from artattack.version import __version__
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from artattack.evaluation.plan import Plan
+    from artattack.evaluation.run import Engine
+    from artattack.results.run_folder import RunFolder
 
 _DEFAULT = Benchmark()
 _DEFAULT_BACKBONE = StyleEntry(attack="style").backbone[0]
@@ -150,34 +153,66 @@ def run(
     if resume and out is None:
         raise ArtattackError("--resume needs --out FOLDER, the run to go on with")
     plan = make_plan(benchmark)
+    for doubt in plan.doubts:
+        warn(doubt)
     if dry_run:
         print_plan(plan, console)
         return
+    same = [str(file)] if file else []
+    same += [f"--{name}={value}" for name, value in (("seed", seed), ("limit", limit)) if value is not None]
+    same += [f"--budgets={text}" for text in budgets or []]
+    same += [f"--engine={engine}"] * (engine != "local") + [f"--workers={workers}"] * (workers is not None)
+    _carry_out(plan, out, resume, ["artattack", "run", *same], engine=engine, workers=workers)
+
+
+def _carry_out(
+    plan: Plan,
+    out: Path | None,
+    resume: bool,
+    same: Sequence[str],
+    tell: Callable[[RunFolder], None] = lambda run: None,
+    *,
+    engine: Engine = "local",
+    workers: int | None = None,
+) -> None:
+    """Run a plan, and print and report what came of it.
+
+    Args:
+        plan: what to do.
+        out: the run folder, or None for one of the benchmark's name.
+        resume: whether to go on with the run in it.
+        same: the command that asks for the same plan, for whoever is interrupted.
+        tell: called with the finished run, before its report is written.
+        engine, workers: as in `run_benchmark`.
+    """
     from artattack.evaluation.run import run_path, run_plan
 
-    path = run_path(benchmark, out)
+    path = run_path(plan.benchmark, out)
     try:
         with show_progress() as on_progress:
             records, summary = run_plan(
                 plan, path, resume=resume, engine=engine, workers=workers, on_progress=on_progress
             )
     except KeyboardInterrupt as error:
-        same = [str(file)] if file else []
-        same += [f"--{name}={value}" for name, value in (("seed", seed), ("limit", limit)) if value is not None]
-        same += [f"--budgets={text}" for text in budgets or []]
-        same += [f"--engine={engine}"] * (engine != "local") + [f"--workers={workers}"] * (workers is not None)
-        again = shlex.join(["artattack", "run", *same, "--resume", "--out", str(path)])
+        again = shlex.join([*same, "--resume", "--out", str(path)])
         complain(f"interrupted; to go on: {again}" if (path / "run.json").exists() else "interrupted")
         raise typer.Exit(130) from error
-    _tell_results(plan, path, records, summary)
+    _tell_results(plan, path, records, summary, tell)
 
 
-def _tell_results(plan: Plan, path: Path, records: pd.DataFrame, summary: pd.DataFrame) -> None:
+def _tell_results(
+    plan: Plan,
+    path: Path,
+    records: pd.DataFrame,
+    summary: pd.DataFrame,
+    tell: Callable[[RunFolder], None] = lambda run: None,
+) -> None:
     """Print what a run came to, and write its report; exit code 1 where something failed."""
     from artattack.report import write_report
     from artattack.results.run_folder import load_run
 
     print_summary(summary, console)
+    tell(load_run(path))
     if plan.image_set.note:
         _say(f"Image set {plan.image_set.name}: {plan.image_set.note}")
     _say(f"Run folder: {path}  (records.csv, summary.csv, run.json, images/)")
@@ -322,6 +357,9 @@ def attack(
 
     if size != "original" and not (size.isdigit() and int(size) >= _LEAST_SIZE):
         raise ArtattackError(f"--size: a number of pixels from {_LEAST_SIZE} on, or original, not '{size}'")
+    chosen = parse_options({key: value for key, value in options.items() if value not in (None, [])})
+    if doubt := chosen.doubt():
+        warn(doubt)
     painted = attack_photo(
         photo,
         out,
@@ -333,11 +371,77 @@ def attack(
         tile=tile,
         images=_DEFAULT.images,
         seed=seed,
-        options=parse_options({key: value for key, value in options.items() if value not in (None, [])}),
+        options=chosen,
     )
     for view in painted.views:
         print_view(view, console)
     _say(f"Written: {out} and {painted.side_by_side}")
+
+
+@app.command(
+    "study",
+    epilog=_examples(
+        "artattack study",
+        "artattack study tv --dry-run",
+        "artattack study tv --backbone quicknet_tiny --limit 2 -o tv",
+        "artattack study tv --backbone quicknet_tiny --limit 2 -o tv --resume",
+    ),
+)
+def study_command(
+    name: Annotated[str | None, typer.Argument(help="Which study. Without one, they are listed.")] = None,
+    backbone: Annotated[
+        list[str] | None, typer.Option(help="Model whose features say what style is; repeat for more.")
+    ] = None,
+    images: Annotated[str, typer.Option(help="Image set: a name, a folder or a CSV manifest.")] = _DEFAULT.images.set,
+    limit: Annotated[int | None, typer.Option(help="At most so many images. Default: the study's.", min=1)] = None,
+    size: Annotated[int, typer.Option(help="Side of the images, in pixels.", min=_LEAST_SIZE)] = _DEFAULT.images.size,
+    steps: Annotated[int, typer.Option(help="Optimiser steps of each attack.", min=1)] = StyleOptions().steps,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Run folder. Default: results/study-NAME-DATE-TIME.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run in --out.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its size, do nothing.")] = False,
+    seed: Annotated[
+        int, typer.Option(help="Every random choice follows from it.", min=0, max=_LARGEST_SEED)
+    ] = _DEFAULT.seed,
+) -> None:
+    """Ask one question of style transfer again: a benchmark, and one table, one figure and one sentence made of it.
+
+    Exit codes: as of artattack run.
+    """
+    from artattack.studies import Settings, check_packages, find_study, studies, study_benchmark, write_study
+
+    if name is None:
+        rows = [[study.name, f"{study.minutes} min", study.question] for study in studies()]
+        console.print(lay_out(["name", "takes", "asks"], rows))
+        _say("")
+        _say("Times are rough, on two processor cores with the study's own number of images.")
+        return
+    study = find_study(name)
+    if resume and out is None:
+        raise ArtattackError("--resume needs --out FOLDER, the run to go on with")
+    check_packages(study)
+    from artattack.evaluation.plan import make_plan
+
+    settings = Settings(
+        backbones=tuple(backbone or ()),
+        images=images,
+        limit=limit,
+        size=size,
+        steps=steps,
+        seed=seed,
+    )
+    plan = make_plan(study_benchmark(study, settings))
+    if dry_run:
+        print_plan(plan, console)
+        return
+    same = ["artattack", "study", name, *(f"--backbone={word}" for word in backbone or [])]
+    same += [
+        f"--{option}={value}"
+        for option, value in settings.model_dump(exclude={"backbones"}).items()
+        if value != Settings.model_fields[option].default
+    ]
+    _carry_out(plan, out, resume, same, lambda run: _say(f"{study.question}\n{write_study(study, run)}"))
 
 
 @app.command(

@@ -188,6 +188,13 @@ def complain(message: str) -> None:
     Console(stderr=True).print(f"artattack: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 
+def warn(message: str) -> None:
+    """Print what is doubtful, in one line, where errors go."""
+    Console(stderr=True).print(
+        f"artattack: warning: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True
+    )
+
+
 @contextmanager
 def show_progress() -> Iterator[Callable[[str, int, int], None]]:
     """Show a progress bar while it lasts; what it gives takes what is under way, units done and units in all."""

@@ -3,6 +3,7 @@
 artattack run --out results/default && python docs/make_docs.py readme results/default
 artattack run docs/comparison.yaml --out results/comparison && python docs/make_docs.py comparison results/comparison
 artattack run docs/options.yaml --out results/options && python docs/make_docs.py style results/options
+artattack study tv --out results/study-tv && python docs/make_docs.py study results/study-tv
 """
 
 from __future__ import annotations
@@ -217,11 +218,24 @@ def copy_figure(run: RunFolder, figure: str, name: str) -> None:
         shutil.copy(Path(drawn) / f"{figure}.png", HERE / "images" / f"{name}.png")
 
 
-def insert(page: Path, text: str) -> None:
-    """Put a text between the two marks of a page."""
-    before, mark, rest = page.read_text(encoding="utf-8").partition("<!-- table -->\n")
+def insert(page: Path, text: str, what: str = "table") -> None:
+    """Put a text between the two marks of a page; `what` is in the first."""
+    before, mark, rest = page.read_text(encoding="utf-8").partition(f"<!-- {what} -->\n")
     _, end, after = rest.partition("<!-- end of table -->")
     page.write_text(before + mark + text + "\n" + end + after, encoding="utf-8")
+
+
+def study_page(run: RunFolder) -> None:
+    """Put a study's figure, small enough for a page, and its table where they belong in docs/studies.md."""
+    told = run.study
+    if told is None or told.figure is None:
+        raise SystemExit(f"{run.path}: not a study with results")
+    with Image.open(told.figure) as figure:
+        figure.thumbnail((1400, 1400), Image.Resampling.LANCZOS)
+        small = figure.convert("RGB").quantize(192, dither=Image.Dither.NONE)
+    small.save(HERE / "images" / f"study-{told.name}.png", optimize=True)
+    rows = [f"| {' | '.join(row)} |" for row in (told.headings, ["---"] * len(told.headings), *told.rows)]
+    insert(HERE / "studies.md", "\n".join(rows), f"table of {told.name}")
 
 
 def main() -> None:
@@ -236,6 +250,8 @@ def main() -> None:
         Image.fromarray(picture).save(HERE / "images" / "readme.png", optimize=True)
         copy_figure(run, "flip-rates", "default")
         insert(HERE.parent / "README.md", readme_table(run.summary))
+    elif page == "study":
+        study_page(run)
     else:
         records = run.records[run.records["kind"] != "clean"]
         Image.fromarray(gallery(folder, records)).save(HERE / "images" / "gallery.jpg", quality=88)

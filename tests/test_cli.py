@@ -56,7 +56,9 @@ def photo(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", ["", "run", "attack", "models", "attacks", "styles", "datasets", "datasets fetch"])
+@pytest.mark.parametrize(
+    "command", ["", "run", "attack", "study", "models", "attacks", "styles", "datasets", "datasets fetch"]
+)
 def test_help_shows_what_a_command_does_and_examples(command: str) -> None:
     done = artattack_says(*command.split(), "--help")
     assert done.exit_code == 0

@@ -208,6 +208,10 @@ class Entry(Section):
     def check(self) -> None:
         """Find mistyped names without loading TensorFlow; raises ArtattackError."""
 
+    def doubts(self) -> Iterator[str]:
+        """Yield in one line each what is allowed and yet hardly meant."""
+        yield from ()
+
     def check_beside(self, others: Sequence[Entry]) -> None:
         """Find out that the entry does not go with the other entries of the file; raises ValueError."""
 

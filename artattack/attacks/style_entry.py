@@ -94,6 +94,11 @@ class StyleEntry(Entry, StyleOptions):
         for style in self.style:
             load_styles(style, (8, 8))
 
+    def doubts(self) -> Iterator[str]:
+        """Yield what is doubtful about the options."""
+        if doubt := self.options.doubt():
+            yield f"attack '{self.name}': {doubt}"
+
     def variants(self, attacks: Sequence[Variant]) -> Iterator[Variant]:
         """Yield one for each backbone and style, so that what is compiled for a backbone serves its styles in turn."""
         yield from (Variant(self, style, backbone) for backbone in self.backbone for style in self.style)

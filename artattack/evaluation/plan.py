@@ -64,6 +64,11 @@ class Plan:
         """How many cells each variant has."""
         return len({cell.number for cell in self.cells})
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What the attacks are asked for and hardly meant to do, a line each."""
+        return tuple(doubt for entry in self.benchmark.attacks for doubt in entry.doubts())
+
 
 def make_plan(benchmark: Benchmark, given: Mapping[str, Classifier] | None = None) -> Plan:
     """Work out the cells of a benchmark: the images untouched, attacks, then what copies or shortens those.

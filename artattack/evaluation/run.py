@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -57,12 +58,17 @@ def run_benchmark(
     Raises:
         ArtattackError: the benchmark, an image set or a model is not usable. A cell that fails later raises
             nothing: its records say why.
+
+    Warns:
+        UserWarning: what an attack is asked for is hardly meant, for example far too much total variation.
     """
     if isinstance(benchmark, dict):
         benchmark = parse_benchmark(benchmark)
     elif not isinstance(benchmark, Benchmark):
         benchmark = load_benchmark(None if benchmark is None else Path(benchmark))
     plan = make_plan(benchmark, models)
+    for doubt in plan.doubts:
+        warnings.warn(doubt, stacklevel=2)
     path = run_path(benchmark, out)
     return run_plan(plan, path, resume=resume, engine=engine, workers=workers, on_progress=on_progress)[0]
 

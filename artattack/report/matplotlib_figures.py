@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ _STYLE = {
     "axes.spines.right": False,
     "text.parse_math": False,  # a dollar sign in a name is one
 }
-_MARKERS = "osD^PXv"  # one more than colours, so that no two of 42 curves look alike
+MARKERS = "osD^PXv"  # one more than colours, so that no two of 42 curves look alike
 _DPI = 200
 
 
@@ -32,11 +33,7 @@ def save_figures(run: RunFolder, folder: Path) -> list[Path]:
     Raises:
         ArtattackError: Matplotlib is not installed, or the folder cannot be written.
     """
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure as Drawing
-    except ModuleNotFoundError as error:
-        raise ArtattackError("figures need Matplotlib: pip install 'artattack[figures]'") from error
+    check_matplotlib()
     drawn: dict[str, Callable[[Any], None]] = {}
     drawn |= {rates.id: partial(_dots, rates) for rates in flip_rates(run)}
     loud = untrained(run)
@@ -45,19 +42,39 @@ def save_figures(run: RunFolder, folder: Path) -> list[Path]:
             name = f"{'white-box' if matrix.white_box else 'transfer'}-{matrix.rate.replace(' ', '-')}"
             drawn[name] = partial(_transfer, matrix, loud)
     drawn |= {figure.id: partial(_curves, figure) for figure in curves(run)}
-    written = []
+    return [path for name, draw in drawn.items() for path in save_drawing(draw, folder / name)]
+
+
+def check_matplotlib() -> None:
+    """Find out that Matplotlib is not installed, which raises ArtattackError."""
+    if find_spec("matplotlib") is None:
+        raise ArtattackError("figures need Matplotlib: pip install 'artattack[figures]'")
+
+
+def save_drawing(draw: Callable[[Any], None], path: Path) -> list[Path]:
+    """Write a figure as PNG and SVG; return the files.
+
+    Args:
+        draw: draws into an empty Matplotlib figure.
+        path: of the files, without the ending of their names.
+
+    Raises:
+        ArtattackError: the folder cannot be written.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure as Drawing
+
+    files = [path.with_name(f"{path.name}.{suffix}") for suffix in ("png", "svg")]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with mpl.rc_context(_STYLE):
-            for name, draw in drawn.items():
-                drawing = Drawing(layout="constrained")
-                draw(drawing)
-                for suffix, metadata in (("png", None), ("svg", {"Date": None})):
-                    drawing.savefig(path := folder / f"{name}.{suffix}", dpi=_DPI, metadata=metadata)
-                    written.append(path)
+            drawing = Drawing(layout="constrained")
+            draw(drawing)
+            for file, metadata in zip(files, (None, {"Date": None}), strict=True):
+                drawing.savefig(file, dpi=_DPI, metadata=metadata)
     except OSError as error:
-        raise ArtattackError(f"{folder}: cannot be written: {error.strerror}") from error
-    return written
+        raise ArtattackError(f"{path.parent}: cannot be written: {error.strerror}") from error
+    return files
 
 
 def _dots(figure: Dots, drawing: Any) -> None:
@@ -71,7 +88,7 @@ def _dots(figure: Dots, drawing: Any) -> None:
     axes.set_ylim(len(figure.rows) - 0.4, -0.6)
     axes.set_xlim(-0.02, 1.02)
     for n, ((name, points), colour, marker) in enumerate(
-        zip(figure.series.items(), cycle(COLOURS), cycle(_MARKERS), strict=False)
+        zip(figure.series.items(), cycle(COLOURS), cycle(MARKERS), strict=False)
     ):
         if not any(points):
             continue
@@ -114,7 +131,7 @@ def _panel(figure: Curves, panel: Panel, axes: Any) -> None:
     axes.grid(alpha=0.25)
     if panel.beside:
         axes.plot([*panel.beside], [*panel.beside.values()], ":", color=GREY, label="strongest control at each budget")
-    for (name, curve), colour, marker in zip(panel.curves.items(), cycle(COLOURS), cycle(_MARKERS), strict=False):
+    for (name, curve), colour, marker in zip(panel.curves.items(), cycle(COLOURS), cycle(MARKERS), strict=False):
         values, low, high = zip(*curve.values(), strict=True)
         axes.fill_between([*curve], low, high, color=colour, alpha=0.1, linewidth=0)
         axes.plot([*curve], values, color=colour, marker=marker, markersize=4, label=name)

@@ -97,6 +97,8 @@ def render(run: RunFolder) -> str:
         images=run.records.loc[run.records["error"].isna(), "image"].nunique(),
         attacks=_attacks(run),
         keys=keys,
+        study=run.study,
+        study_figure=_study_figure(run),
         striking=flips,
         rule=rule,
         counts=findings.count_verdicts(verdicts[verdicts["budget"].isna()]),
@@ -118,6 +120,13 @@ def render(run: RunFolder) -> str:
         scripts=[Markup(script) for script in scripts],
         script_hashes=[_policy_hash(script) for script in scripts],
     )
+
+
+def _study_figure(run: RunFolder) -> str:
+    """Return the figure of a run's study as a data URI; empty where there is none."""
+    if run.study is None or run.study.figure is None:
+        return ""
+    return "data:image/png;base64," + base64.b64encode(run.study.figure.read_bytes()).decode()
 
 
 def _glossary() -> dict[str, list[Entry]]:

@@ -36,11 +36,12 @@ def summary_table(run: RunFolder) -> pd.DataFrame:
 
 def markdown(run: RunFolder) -> str:
     """Return the summary as a Markdown table; nothing in a name is markup."""
-    table = summary_table(run).map(_in_markdown)
+    table = summary_table(run).map(in_markdown)
     return f"{table.to_markdown(index=False, disable_numparse=True)}\n"
 
 
-def _in_markdown(text: str) -> str:
+def in_markdown(text: str) -> str:
+    """Return a text as it stands in a cell of a Markdown table, where nothing in it is markup."""
     return re.sub(r"([\\`*<|&])", r"\\\1", " ".join(text.split()))
 
 

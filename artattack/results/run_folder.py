@@ -6,6 +6,7 @@ summary.csv     a row for each attack x style x source x budget x classifier
 controls.csv    each attack against the controls at its distance
 pairs.csv       each attack beside each other
 areas.csv       what curves over budgets sum up to
+study.*         of a study: what it has found
 images/         ATTACK-LABEL/IMAGE.png
 cells/          KEY.json: the records of each finished cell, the checkpoint for resuming
 """
@@ -21,7 +22,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import pandas as pd
 from filelock import FileLock, Timeout
@@ -55,6 +56,29 @@ _PACKAGES = (
 _LOCK = "run.lock"
 _CELLS = 100  # whose records are plain rows at a time, when the tables are made
 _SHOWN = 3  # differences named in an error message
+
+
+class StudyResult(NamedTuple):
+    """What a study has found.
+
+    Attributes:
+        name: of the study.
+        question: what it asks.
+        lesson: what the 2020 study had done or found.
+        answer: in one sentence, with figures.
+        caption: of the figure.
+        headings, rows: its table, as people read it.
+        figure: the PNG, or None where nothing was measured.
+    """
+
+    name: str
+    question: str
+    lesson: str
+    answer: str
+    caption: str
+    headings: list[str]
+    rows: list[list[str]]
+    figure: Path | None
 
 
 @dataclass(frozen=True)
@@ -162,6 +186,19 @@ class RunFolder:
         """The sanity checks of the run, as `artattack check` has left them, or None."""
         path = self.path / "checks.csv"
         return read_table(path, CHECKS) if path.exists() else None
+
+    @property
+    def study(self) -> StudyResult | None:
+        """What the study has found that the run was made for, as `artattack study` has left it, or None."""
+        path = self.path / "study.json"
+        if not path.exists():
+            return None
+        try:
+            told = from_json(path.read_bytes())
+            figure = self.path / "study.png"
+            return StudyResult(**told, figure=figure if figure.exists() else None)
+        except (OSError, ValueError, TypeError) as error:
+            raise ArtattackError(f"{path}: not what a study leaves: run it again with --resume") from error
 
     def done(self) -> set[str]:
         """Return the keys of the cells that are done; one whose file is cut short, or that failed, is to do again."""

@@ -1,0 +1,12 @@
+"""Lessons of a 2020 study of style transfer with binarized networks, each to be asked again by one command.
+
+A study is a benchmark that a small module builds, and one table, one figure and one sentence made of its records.
+The plan, the run and the report are those of any benchmark. A new one is a module with a `STUDY` and its name in
+`registry.py`.
+"""
+
+from artattack.studies.registry import find_study, studies
+from artattack.studies.study import Settings, Study, study_benchmark
+from artattack.studies.writing import check_packages, write_study
+
+__all__ = ["Settings", "Study", "check_packages", "find_study", "studies", "study_benchmark", "write_study"]

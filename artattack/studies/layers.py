@@ -1,0 +1,48 @@
+"""Which layers of a backbone studies look at, from the input to the output."""
+
+from __future__ import annotations
+
+from artattack.models.registry import model_infos
+
+_QUICKNET = ("activation:0", *(f"sum:{k}" for k in range(1, 12, 2)))
+_LITE = ("stem_relu6", *(f"block{k}a_expand_relu6" for k in range(2, 8)))
+_SUMS = {"sota.QuickNet": ("activation:0", "sum:3", "sum:7", "sum:11"), "lite": ("sum:0", "sum:1", "sum:3", "sum:6")}
+_CONVOLUTIONS = {
+    "sota.QuickNet": ("binary:2", "binary:5", "binary:8", "binary:13"),
+    "lite": tuple(f"block{k}a_expand_conv" for k in (2, 3, 4, 6)),
+}
+
+
+def layers_in_turn(backbone: str) -> tuple[str, ...]:
+    """Return layers spread over a backbone's depth; of one that is not known here, its layers for style and content."""
+    match _kind(backbone):
+        case "sota.QuickNet":
+            return _QUICKNET
+        case "lite":
+            return _LITE
+    info = next((info for info in model_infos() if info.name == backbone), None)
+    return tuple(dict.fromkeys((*info.style_layers, *info.content_layers))) if info else ()
+
+
+def default_layers(backbone: str) -> tuple[str, ...]:
+    """Return the layers that a backbone's style is measured in by default."""
+    return next((info.style_layers for info in model_infos() if info.name == backbone), ())
+
+
+def sums_or_convolutions(backbone: str) -> dict[str, tuple[str, ...]]:
+    """Return layers for style of two kinds where a backbone has both: sums of residual branches, and convolutions."""
+    kind = _kind(backbone)
+    return {"sums": _SUMS[kind], "convolutions": _CONVOLUTIONS[kind]} if kind else {"default": default_layers(backbone)}
+
+
+def pools_by_maximum(backbone: str) -> bool:
+    """Whether a backbone is not known to have no max pooling, which average pooling could take the place of."""
+    return _kind(backbone) != "lite"
+
+
+def _kind(backbone: str) -> str:
+    """Return `lite` for an EfficientNet-Lite, `sota.QuickNet` for a network of that shape, else nothing."""
+    for info in model_infos():
+        if info.name == backbone:
+            return "lite" if info.family == "efficientnet_lite" else info.source if info.source in _SUMS else ""
+    return ""

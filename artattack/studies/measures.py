@@ -1,0 +1,114 @@
+"""The tables of studies: records -> a row for each attack and backbone, images and styles taken together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from artattack.report.tables import Field, number, rates, words
+from artattack.results.records import at_own_distance, perturbed_of
+from artattack.results.summary import summarise
+
+_COUNTED = [  # of the summary, by the same names
+    "attack",
+    "source",
+    "classifier",
+    "n",
+    "flips",
+    "flip_rate",
+    "flip_rate_low",
+    "flip_rate_high",
+    "styles_judged",
+    "styles_identified",
+    "style_identified_rate",
+    "style_identified_rate_low",
+    "style_identified_rate_high",
+    "style_chance",
+]
+_CASE = ["attack", "source", "style"]
+_AVERAGED = {  # of the summary -> of a study's table
+    "mean_total_variation": "total_variation",
+    "mean_style_distance_before": "style_distance_before",
+    "mean_style_distance_after": "style_distance",
+    "mean_style_seen_before": "style_seen_before",
+    "mean_style_seen_after": "style_seen",
+    "mean_l2": "l2",
+    "mean_ssim": "ssim",
+    "mean_gmsd": "gmsd",
+    "seconds_per_image": "seconds",
+}
+
+BACKBONE = words("backbone", "whose features say what style is", "source", named=True)
+IDENTIFIED = rates(
+    "style recognised",
+    "nearest to its own of six styles, as a network sees it that the attack has not read",
+    "style_identified_rate",
+    "styles_identified",
+    "styles_judged",
+)
+FLIPS = rates("flips", "top-1 class changed, of a classifier that the attack has not read", "flip_rate", "flips")
+GRID = number("grid", "median checkerboard score of the change at 4 px; 1 is no grid", "grid", ".1f")
+VARIATION = number("TV", "mean total variation of the change", "total_variation", ".3f")
+SEEN = number("style left", "mean distance from the style as an independent network sees it", "style_seen")
+L2 = number("L2", "mean distance from the original, image units", "l2", ".1f")
+SSIM = number("SSIM", "mean structural similarity to the original", "ssim")
+SECONDS = number("s/image", "seconds of the attack, per image", "seconds", ".1f")
+
+
+def option_of(key: str, heading: str, meaning: str) -> Field:
+    """Return the column of an option's value."""
+    return words(heading, meaning, key, named=True)
+
+
+def sum_up(records: pd.DataFrame, options: Sequence[str] = (), *, by_style: bool = False) -> pd.DataFrame:
+    """Sum up the records of a run for a study.
+
+    Rates and means are those of `artattack.results.summary.summarise`.
+
+    Args:
+        records: of a run.
+        options: of the attacks, to stand beside their names; of several words, with `+` between them.
+        by_style: whether each style has a row of its own, instead of all of an attack's together.
+
+    Returns:
+        A row for each attack and source (and style) in order of appearance, with the flips that the first classifier
+        saw which the attack has not read; none for attacks without a result. Rates are of images and styles.
+    """
+    attacked = perturbed_of(at_own_distance(records))
+    blank = {name: pd.Series(pd.NA, attacked.index, "string") for name in ("style", "matched_to")[by_style:]}
+    pooled = summarise(attacked.assign(**blank))
+    read = pooled["classifier_seen"].fillna(False) | (pooled["classifier"] == pooled["source"]).fillna(False)
+    pooled = pooled[(pooled["n"] > 0) & ~read].drop_duplicates(_CASE if by_style else _CASE[:2])
+    table = pooled[[*_COUNTED, *_AVERAGED]].rename(columns=_AVERAGED)
+    for place, option in enumerate(options):
+        values = [json.loads(text).get(option) for text in pooled["parameters"]]
+        table.insert(2 + place, option, ["+".join(value) if isinstance(value, list) else value for value in values])
+    if by_style:
+        table.insert(2, "style", pooled["style"])
+    grids = _grids(attacked.assign(**blank))
+    return table.merge(grids, "left", _CASE if by_style else _CASE[:2])
+
+
+def _grids(records: pd.DataFrame) -> pd.DataFrame:
+    """Return the median checkerboard score of each case: a few images have scores far above the rest."""
+    pictures = records.drop_duplicates("file").rename(columns={"checkerboard": "grid"})
+    return pictures.groupby(_CASE, sort=False, dropna=False)["grid"].median().reset_index()
+
+
+def by_backbone(table: pd.DataFrame) -> dict[str, list[dict[Any, Any]]]:
+    """Return the rows of a table for each backbone."""
+    return {backbone: rows for (backbone,), rows in rows_of(table, "source").items()}
+
+
+def rows_of(table: pd.DataFrame, *columns: str) -> dict[tuple[str, ...], list[dict[Any, Any]]]:
+    """Return the rows of a table for each combination of what columns say, in order of appearance."""
+    groups = table.groupby(list(columns), sort=False)
+    return {tuple(map(str, key)): rows.to_dict("records") for key, rows in groups}
+
+
+def counted(row: Any, part: str, whole: str = "n") -> str:
+    """Say a rate of a row of a table: `5 of 6`."""
+    return f"{row[part]} of {row[whole]}"

@@ -1,0 +1,101 @@
+"""What a study is: a question, the attacks that answer it, and how their records are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, PositiveInt
+
+from artattack.attacks.options import StyleOptions
+from artattack.config import Benchmark, ImageSettings, parse_benchmark
+from artattack.validation import Section
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from artattack.report.tables import Field as ShownField
+    from artattack.results.run_folder import RunFolder
+
+# Of each attack those flips count that the first of these saw which the attack has not read.
+CLASSIFIERS = ("efficientnet_lite2", "efficientnet_lite0")
+BNN, FLOAT = "quicknet_distilled", "efficientnet_lite0"
+STYLE = "stained-glass"
+
+
+class Settings(Section):
+    """What people may choose of a study."""
+
+    backbones: tuple[str, ...] = Field(
+        (), description="models whose features say what style is; with none, the study's own"
+    )
+    images: str = Field(ImageSettings().set, description="image set: a name, a folder or a CSV manifest")
+    limit: PositiveInt | None = Field(None, description="at most so many images; default: the study's")
+    size: int = Field(ImageSettings().size, ge=32, description="side of the images, in pixels")
+    steps: PositiveInt = Field(StyleOptions().steps, description="optimiser steps of each attack")
+    seed: int = Field(Benchmark().seed, ge=0, lt=2**32, description="every random choice follows from it")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question, and how it is answered.
+
+    Attributes:
+        name: what people call it.
+        question: what it asks.
+        lesson: what the 2020 study had done or found, in one sentence.
+        minutes: what it takes with its own settings on two processor cores, roughly.
+        backbones: that it looks at, unless others are given.
+        limit: images it takes, unless another number is given.
+        attacks: settings with backbones -> entries of a benchmark file; each that says nothing of steps or styles gets
+            the settings' steps and the study's styles.
+        measure: the records of the run -> its table, a row for each case; empty where no image has a result.
+        answer: such a table, not empty -> one sentence with figures.
+        fields: what people see of the table.
+        draw: draws the figure into an empty Matplotlib figure, from the run and the table.
+        caption: what the figure shows.
+        styles: that images are painted in.
+        leave: writes further files into the run, from its table.
+        needs: a package of the extra `search`, if any.
+    """
+
+    name: str
+    question: str
+    lesson: str
+    minutes: int
+    backbones: tuple[str, ...]
+    limit: int
+    attacks: Callable[[Settings], list[dict[str, Any]]]
+    measure: Callable[[pd.DataFrame], pd.DataFrame]
+    answer: Callable[[pd.DataFrame], str]
+    fields: tuple[ShownField, ...]
+    draw: Callable[[Any, RunFolder, pd.DataFrame], None]
+    caption: str
+    styles: tuple[str, ...] = (STYLE,)
+    leave: Callable[[RunFolder, pd.DataFrame], None] | None = None
+    needs: str = ""
+
+
+def study_benchmark(study: Study, settings: Settings) -> Benchmark:
+    """Return the benchmark of a study.
+
+    Raises:
+        ArtattackError: something in it is wrong, for example no such backbone.
+    """
+    own = {"style": study.styles, "steps": settings.steps}
+    attacks = study.attacks(settings.model_copy(update={"backbones": settings.backbones or study.backbones}))
+    return parse_benchmark(
+        {
+            "name": f"study-{study.name}",
+            "seed": settings.seed,
+            "images": {
+                "set": settings.images,
+                "size": settings.size,
+                "limit": settings.limit or study.limit,
+            },
+            "classifiers": CLASSIFIERS,
+            "attacks": [own | entry if entry["attack"] == "style" else entry for entry in attacks],
+        },
+        where=f"study {study.name}",
+    )

@@ -1,0 +1,64 @@
+"""What a study leaves in its run folder: study.csv, study.md, study.json, study.png and study.svg."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from artattack.errors import ArtattackError
+from artattack.files import write_file
+from artattack.report.matplotlib_figures import check_matplotlib, save_drawing
+from artattack.report.tables import fill, untrained
+from artattack.report.text_tables import in_markdown
+from artattack.results.plain_data import to_json
+from artattack.results.run_folder import RunFolder
+from artattack.results.tables import to_csv
+from artattack.studies.study import Study
+
+_NOTHING = "Nothing was measured: no image has a result (column `error` of records.csv)."
+
+
+def check_packages(study: Study) -> None:
+    """Find out that a package is not installed, before any work is done; raises ArtattackError."""
+    check_matplotlib()
+    if study.needs and find_spec(study.needs) is None:
+        raise ArtattackError(f"the study {study.name} needs {study.needs}: pip install 'artattack[search]'")
+
+
+def write_study(study: Study, run: RunFolder) -> str:
+    """Write a study's table, figure and sentence into its finished run; return the sentence.
+
+    The report of the run shows them at its head.
+
+    Raises:
+        ArtattackError: the run is not finished, or a file cannot be written.
+    """
+    table = study.measure(run.records)
+    answer = study.answer(table) if len(table) else _NOTHING
+    filled = fill(table, study.fields, untrained(run))
+    headings = [field.name for field in filled.columns]
+    rows = [[cell.whole for cell in row] for row in filled.rows]
+    write_file(run.path / "study.csv", to_csv(table))
+    if len(table):
+        if study.leave:
+            study.leave(run, table)
+        save_drawing(lambda drawing: study.draw(drawing, run, table), run.path / "study")
+    told = {
+        "name": study.name,
+        "question": study.question,
+        "lesson": study.lesson,
+        "answer": answer,
+        "caption": study.caption,
+        "headings": headings,
+        "rows": rows,
+    }
+    write_file(run.path / "study.json", (to_json(told, indent=2) + "\n").encode())
+    lines = [
+        f"# Study {study.name}",
+        f"**Question.** {study.question}",
+        f"**In 2020.** {study.lesson}",
+        f"**Answer.** {answer}",
+        *([f"![{study.caption}](study.png)"] if len(table) else []),
+        "\n".join(f"| {' | '.join(map(in_markdown, row))} |" for row in (headings, ["---"] * len(headings), *rows)),
+    ]
+    write_file(run.path / "study.md", ("\n\n".join(lines) + "\n").encode())
+    return answer

@@ -1,0 +1,76 @@
+"""What is allowed and yet hardly meant is said in one line, wherever it is asked for; what cannot be is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from artattack import cli
+from artattack.attacks.options import StyleOptions
+from artattack.evaluation.run import run_benchmark
+
+TOO_MUCH = (
+    "tv_weight: 100000 beside 10 for style and content leaves total variation the only thing that counts; "
+    "the default is 0.1"
+)
+
+
+def artattack_says(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli.app, list(map(str, arguments)), prog_name="artattack")
+
+
+def test_total_variation_is_doubtful_above_thirty_times_style_and_content() -> None:
+    assert StyleOptions().doubt() is None
+    assert StyleOptions(tv_weight=300).doubt() is None  # of 10 for style: exactly thirty times
+    assert StyleOptions(tv_weight=300.1).doubt() is not None
+    assert StyleOptions(tv_weight=300.1, content_weight=1).doubt() is None
+    assert StyleOptions(tv_weight=0.1 * 1e6).doubt() == TOO_MUCH
+    assert StyleOptions(style_weight=0, tv_weight=1).doubt() is None  # guides may be all it is for
+
+
+def test_a_run_says_so_once_for_each_attack(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    attacks = [
+        {"attack": "style", "name": name, "style": ["waves", "marble"], "tv_weight": weight}
+        for name, weight in (("fine", 0.1), ("much", 1e5))
+    ]
+    file.write_text(json.dumps({"attacks": attacks}))
+    done = artattack_says("run", file, "--dry-run")
+    assert done.exit_code == 0
+    assert done.stderr == f"artattack: warning: attack 'much': {TOO_MUCH}\n"
+
+
+def test_so_does_a_run_from_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = pd.DataFrame()
+    monkeypatch.setattr("artattack.evaluation.run.run_plan", lambda *_, **__: (frame, frame))
+    with pytest.warns(UserWarning, match=f"attack 'style': {TOO_MUCH}") as said:
+        assert run_benchmark({"attacks": [{"attack": "style", "tv_weight": 1e5}]}) is frame
+    assert len(said) == 1
+    assert said[0].filename == __file__
+
+
+@pytest.mark.parametrize(("weight", "warning"), [("100000", f"artattack: warning: {TOO_MUCH}\n"), ("0.1", "")])
+def test_so_does_the_attack_on_one_photo(
+    weight: str, warning: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def paint(*_: Any, **__: Any) -> Any:
+        raise cli.ArtattackError("painting was reached")
+
+    Image.new("RGB", (40, 40)).save(tmp_path / "photo.png")
+    monkeypatch.setattr("artattack.evaluation.photo.attack_photo", paint)
+    arguments = ["attack", tmp_path / "photo.png", "-s", "waves", "-o", tmp_path / "o.png", "--tv-weight", weight]
+    assert artattack_says(*arguments).stderr == warning + "artattack: painting was reached\n"
+
+
+def test_a_lost_minus_sign_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(json.dumps({"attacks": [{"attack": "style", "tv_weight": -0.1}]}))
+    for arguments in (["run", file], ["attack", "x.png", "-s", "waves", "-o", "o.png", "--tv-weight", "-0.1"]):
+        done = artattack_says(*arguments)
+        assert done.exit_code == 2
+        assert "tv_weight: input should be greater than or equal to 0" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
