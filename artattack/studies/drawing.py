@@ -108,6 +108,6 @@ def draw_sheet(
         axes.set_axis_off()
     for row, line, texts in zip(places, pictures, captions, strict=True):
         for axes, picture, text in zip(row, line, texts, strict=False):
-            axes.set_title(text, fontsize=6.5)
+            axes.set_title(text, fontsize=6.5, loc="left")  # a long one may reach over the next, not out of the page
             if picture is not None:
                 axes.imshow(picture, interpolation="lanczos")
