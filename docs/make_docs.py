@@ -152,7 +152,7 @@ def verdict(row: pd.Series) -> str:
     points = (
         f"{100 * row['difference']:+.0f} points [{100 * row['difference_low']:.0f}, {100 * row['difference_high']:.0f}]"
     )
-    return f"{row['verdict']}: {points} to {row['control']}, p {row['p_holm']:.2g}"
+    return f"{row['verdict']}: {points} to {row['control'].partition(' at ')[0]}, p {row['p_holm']:.2g}"
 
 
 def markdown(headings: list[str], rows: list[list[str]]) -> str:
