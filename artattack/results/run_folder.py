@@ -279,6 +279,7 @@ class RunFolder:
             ArtattackError: another process works in it, or it cannot be made.
         """
         self._refuse_a_file()
+        made = not self.path.exists()
         lock = FileLock(self.path / _LOCK)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -296,6 +297,9 @@ class RunFolder:
             with suppress(OSError):  # while it is held: who comes next makes a new one
                 (self.path / _LOCK).unlink()
             lock.release()
+            with suppress(OSError):  # of a run that was refused, nothing is left
+                if made:
+                    self.path.rmdir()
 
     @property
     def is_worked_on(self) -> bool:

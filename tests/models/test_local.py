@@ -246,7 +246,7 @@ def test_subclassed_models_are_refused(tmp_path: Path) -> None:
 def test_files_that_are_no_models(tmp_path: Path) -> None:
     (tmp_path / "damaged.keras").write_bytes(b"PK no zip")
     (tmp_path / "text.h5").write_text("no HDF5")
-    (tmp_path / "model.onnx").write_bytes(b"")
+    (tmp_path / "model.caffe").write_bytes(b"")
     (tmp_path / "folder").mkdir()
     classifier().save_weights(tmp_path / "weights.h5")
     module = tf.Module()
@@ -254,7 +254,7 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
     for name, message in {
         "damaged.keras": "cannot be loaded",
         "text.h5": "cannot be loaded",
-        "model.onnx": r"no .keras or .h5 file and no SavedModel",
+        "model.caffe": r"no .keras or .h5 file and no SavedModel",
         "folder": "no SavedModel|no Keras layers",
         "graph": "holds a graph but no Keras layers",
         "weights.h5": "weights without an architecture",
