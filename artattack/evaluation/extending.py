@@ -36,7 +36,8 @@ def extended(
             otherwise.
     """
     info = load_run(path).info
-    old = info["config"]["benchmark"]
+    # Read anew: an option that is younger than the run stands there with the default that the run went by.
+    old = parse_benchmark(info["config"]["benchmark"], where=str(path)).model_dump(mode="json")
     new = benchmark.model_dump(mode="json") if benchmark else dict(old)
     new["classifiers"] = list(dict.fromkeys([*new["classifiers"], *classifiers]))
     asked = parse_benchmark({"budgets": dict(budgets or {})}).budgets

@@ -112,6 +112,13 @@ def test_an_extension_that_was_interrupted_goes_on(
     pd.testing.assert_frame_equal(found, wanted.reset_index(drop=True), check_exact=True)
 
 
+def test_an_option_younger_than_the_run_changes_nothing(copy: Path) -> None:
+    info = json.loads((copy / "run.json").read_text(encoding="utf-8"))
+    assert info["config"]["benchmark"]["attacks"][0].pop("max_queries") is None
+    (copy / "run.json").write_text(json.dumps(info), encoding="utf-8")
+    assert extended(copy, classifiers=["twin"]).classifiers == ("quicknet_tiny", "twin")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
