@@ -2,6 +2,8 @@
 
 artattack run --out results/default && python docs/make_docs.py readme results/default
 artattack run docs/comparison.yaml --out results/comparison && python docs/make_docs.py comparison results/comparison
+artattack run docs/comparison-distilled.yaml --out results/painted && python docs/make_docs.py distilled results/painted
+artattack run docs/recipe.yaml --out results/recipe && python docs/make_docs.py recipe results/recipe
 artattack run docs/options.yaml --out results/options && python docs/make_docs.py style results/options
 artattack study tv --out results/study-tv && python docs/make_docs.py study results/study-tv
 """
@@ -17,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
+from statsmodels.stats.proportion import proportion_confint
 
 import artattack  # noqa: F401  (chooses Keras 2 before TensorFlow loads)
 from artattack.attacks.objective import Objective, Targets
@@ -35,6 +38,8 @@ SHOWN = 4  # images in the gallery
 CLASSIFIER = "efficientnet_lite0"
 UNSEEN = ("efficientnet_lite1", "efficientnet_lite2")  # by any attack of docs/comparison.yaml
 MIDDLE = 10  # of its budgets, L2
+VARIANT = ["attack", "style", "source"]
+DISTANCES = {"l2": "L2", "delta_e": "ΔE", "ssim": "SSIM"}
 README_PICTURE = ("imagenet_13_471", "stained-glass")  # image and style
 INK, PAPER = (30, 30, 30), (255, 255, 255)
 
@@ -109,30 +114,69 @@ def counted(row: dict[Any, Any], name: str, part: str, whole: str) -> str:
 
 def comparison_tables(run: RunFolder) -> str:
     """Return flips at each budget, and what else there is to say at one of them, as Markdown."""
-    names = ["attack", "style", "source"]
-    at_budgets = run.curves.fillna(dict.fromkeys(names, ""))
-    budgets = sorted(at_budgets["budget"].unique())
-    others = [name for name in at_budgets["classifier"].unique() if name not in UNSEEN]
+    others = [name for name in run.curves["classifier"].unique() if name not in UNSEEN]
+    at_l2 = run.curves["budget_distance"] == "l2"
     verdicts = run.controls.set_index(["variant", "classifier"])
-    every = [f"{short(name)}, L2 {budget:g}" for name in UNSEEN for budget in budgets]
     headings = [
-        ["attack or control", *every],
         ["attack or control", *(f"{short(name)}, L2 {MIDDLE}" for name in others), "style recognised", "SSIM", "GMSD"],
         ["attack", *(f"against controls, {short(name)}" for name in UNSEEN)],
     ]
-    tables: list[list[list[str]]] = [[], [], []]
-    for key, rows in at_budgets.groupby(names, sort=False):
-        label = "/".join(part for part in map(str, key) if part)
-        by = rows.set_index(["classifier", "budget"]).to_dict("index")
-        middle = {name: by[name, MIDDLE] for name in (*UNSEEN, *others)}
-        tables[0].append([label, *(rate(by[name, budget], "flip_rate") for name in UNSEEN for budget in budgets)])
+    tables: list[list[list[str]]] = [[], []]
+    for key, rows in run.curves[at_l2].fillna(dict.fromkeys(VARIANT, "")).groupby(VARIANT, sort=False):
+        label = named(key)
+        middle = rows[rows["budget"] == MIDDLE].set_index("classifier").to_dict("index")
         seen_rates = [rate(middle[name], "flip_rate") + " seen" * has_read(run, key, name) for name in others]
         one = middle[UNSEEN[0]]
         style_seen = rate(one, "style_identified_rate")
-        tables[1].append([label, *seen_rates, style_seen, f"{one['mean_ssim']:.2f}", f"{one['mean_gmsd']:.2f}"])
+        tables[0].append([label, *seen_rates, style_seen, f"{one['mean_ssim']:.2f}", f"{one['mean_gmsd']:.2f}"])
         if one["kind"] != "control":
-            tables[2].append([label, *(verdict(verdicts.loc[(f"{label} at l2={MIDDLE}", name)]) for name in UNSEEN)])
-    return "\n\n".join(markdown(heading, rows) for heading, rows in zip(headings, tables, strict=True))
+            tables[1].append([label, *(verdict(verdicts.loc[(f"{label} at l2={MIDDLE}", name)]) for name in UNSEEN)])
+    at_budgets = [flips_at_budgets(run.curves[wanted]) for wanted in (at_l2, ~at_l2) if wanted.any()]
+    return "\n\n".join([at_budgets[0], *map(markdown, headings, tables), *at_budgets[1:]])
+
+
+def flips_at_budgets(curves: pd.DataFrame) -> str:
+    """Return flip rates of the unseen classifiers at each budget, as Markdown."""
+    budgets = list(curves[["budget_distance", "budget"]].drop_duplicates().itertuples(index=False, name=None))
+    titles = [f"{short(name)}, {DISTANCES[distance]} {value:g}" for name in UNSEEN for distance, value in budgets]
+    lines = []
+    for key, rows in curves.fillna(dict.fromkeys(VARIANT, "")).groupby(VARIANT, sort=False):
+        by = rows.set_index(["classifier", "budget_distance", "budget"]).to_dict("index")
+        lines.append([named(key), *(rate(by[name, *budget], "flip_rate") for name in UNSEEN for budget in budgets)])
+    return markdown(["attack or control", *titles], lines)
+
+
+def recipe_table(run: RunFolder) -> str:
+    """Return what became of each attack and control over all styles, without a budget and at each, as Markdown."""
+    records = run.records[run.records["kind"] != "clean"]
+    classifiers = list(dict.fromkeys(records["classifier"]))
+    titles = ["recognised", *(f"flips, {short(name)}" for name in classifiers)]
+    lines = []
+    for (budget, attack), rows in records.groupby([records["budget"].fillna(np.inf), "attack"], sort=False):
+        images = rows[rows["classifier"] == classifiers[0]]
+        parts = [images["style_identified"], *(rows.loc[rows["classifier"] == name, "flip"] for name in classifiers)]
+        made = "" if images["kind"].iloc[0] == "control" else f"{images['seconds'].median():.1f}"
+        lines.append((budget, [
+            f"{attack}, L2 {images['l2'].mean():.0f}",
+            *(counted_rate(part) for part in parts),
+            f"{images['ssim'].mean():.2f}",
+            f"{images['gmsd'].mean():.2f}",
+            f"{images['checkerboard'].median():.1f}",
+            made,
+        ]))  # fmt: skip
+    lines.sort(key=lambda line: line[0])  # stable: attacks stay in their order
+    return markdown(["", *titles, "SSIM", "GMSD", "grid", "s/image"], [line for _, line in lines])
+
+
+def counted_rate(part: pd.Series) -> str:
+    """Return the share of a column of booleans with its interval."""
+    low, high = proportion_confint(part.sum(), part.count(), method="wilson")
+    return rate({"of": part.mean(), "of_low": low, "of_high": high}, "of")
+
+
+def named(key: Any) -> str:
+    """Return what a table calls an attack, by its name, style and source."""
+    return "/".join(part for part in map(str, key) if part)
 
 
 def short(name: str) -> str:
@@ -245,6 +289,10 @@ def main() -> None:
     if page == "comparison":
         copy_figure(run, "flip-rate-l2-efficientnet-lite2", "comparison")
         insert(HERE / "comparison.md", comparison_tables(run))
+    elif page == "distilled":
+        insert(HERE / "comparison.md", flips_at_budgets(run.curves), "table of the default backbone")
+    elif page == "recipe":
+        insert(HERE / "style.md", recipe_table(run), "table of six styles")
     elif page == "readme":
         picture = readme_picture(folder, run.records, *README_PICTURE)
         Image.fromarray(picture).save(HERE / "images" / "readme.png", optimize=True)
