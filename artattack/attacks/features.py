@@ -1,7 +1,8 @@
 """Feature networks: a backbone cut at the deepest layer used, frozen for reading and for gradients to pixels.
 
 Nothing here is trained, so what training needs is taken out of the hot loop: kernels are binarized once
-instead of at every step, and batch normalization takes the gradient of the affine map it is at inference.
+instead of at every step, batch normalization takes the gradient of the affine map it is at inference, and quantizers
+and max pooling take gradients of the same values that are faster.
 Forward outputs stay the same to the last bit. Networks of Keras 3 have neither to be taken out: larq needs
 Keras 2, and Keras 3 normalizes at inference by the affine map itself.
 """
@@ -11,10 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import larq as lq
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from artattack.attacks.gradients import max_pool_of_pairs, within
 from artattack.attacks.surrogate import surrogate, with_gradient
 from artattack.models.model import Model
 from artattack.models.network import Layer, keras_of, layer_names, rebuild
@@ -86,6 +89,8 @@ class Features:
         def replace(layer: Layer) -> Any:
             if average_pooling and type(layer).__name__ == "MaxPooling2D":
                 return average_pool.from_config(layer.get_config())  # both are described by the same words
+            if isinstance(layer, tf_keras.layers.MaxPooling2D) and _pools_pairs(layer):
+                return tf_keras.layers.Lambda(max_pool_of_pairs, name=layer.name)
             if isinstance(layer, tf_keras.layers.BatchNormalization) and list(np.ravel(layer.axis)) in (
                 [3],
                 [-1],
@@ -112,13 +117,21 @@ class Features:
         return outputs if isinstance(outputs, list) else [outputs]
 
 
+def _pools_pairs(layer: Layer) -> bool:
+    how = (tuple(layer.pool_size), tuple(layer.strides), layer.padding, layer.data_format)
+    return how == ((2, 2), (1, 1), "valid", "channels_last")
+
+
 def _frozen(layer: Layer, derivative: Callable[[tf.Tensor], tf.Tensor] | None) -> tuple[Layer, list[np.ndarray]]:
     config = layer.get_config()
     quantizers = {attribute: getattr(layer, key, None) for key, attribute in _KERNELS.items()}
     config.update({key: None for key in _KERNELS if key in config})
     config.update({key: None for key in config if key.endswith("_constraint")})
-    if derivative and config.get("input_quantizer") is not None:
-        config["input_quantizer"] = with_gradient(layer.input_quantizer, derivative)
+    quantizer = config.get("input_quantizer") and layer.input_quantizer
+    if derivative is None and isinstance(quantizer, lq.quantizers.SteSign) and quantizer.clip_value is not None:
+        derivative = within(quantizer.clip_value)
+    if quantizer and derivative:
+        config["input_quantizer"] = with_gradient(quantizer, derivative)
     binarize = {id(getattr(layer, attribute)): quantizer for attribute, quantizer in quantizers.items() if quantizer}
     weights = [
         np.asarray(binarize[id(variable)](tf.constant(value)) if id(variable) in binarize else value)

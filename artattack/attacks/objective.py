@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from artattack.attacks.features import Features
+from artattack.attacks.gradients import padded
 from artattack.attacks.options import StyleOptions
 from artattack.errors import ArtattackError
 from artattack.models.model import Model
@@ -118,17 +119,10 @@ def total_variation(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.T
 
     def gradient(upstream: tf.Tensor) -> tf.Tensor:
         below, after = tf.sign(down), tf.sign(right)
-        slope = _padded(below, 1, 0) - _padded(below, 1, 1) + _padded(after, 2, 0) - _padded(after, 2, 1)
+        slope = padded(below, 1, 0) - padded(below, 1, 1) + padded(after, 2, 0) - padded(after, 2, 1)
         return slope * (upstream / values)[:, None, None, None]
 
     return total / values, gradient
-
-
-def _padded(x: tf.Tensor, axis: int, end: int) -> tf.Tensor:
-    """Add a 0 at the start (0) or the end (1) of an axis of (N, H, W, C)."""
-    paddings = np.zeros((4, 2), int)
-    paddings[axis, end] = 1
-    return tf.pad(x, paddings)
 
 
 class Losses(NamedTuple):

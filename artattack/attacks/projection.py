@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from artattack.attacks.gradients import clip_to_unit
 from artattack.distances import BALLS
 from artattack.errors import ArtattackError
 
@@ -18,7 +19,7 @@ def project(x: tf.Tensor, original: tf.Tensor, budget: tuple[str, float | tf.Ten
             Differentiable.
     """
     if budget is None:
-        return tf.clip_by_value(x, 0.0, 1.0)
+        return clip_to_unit(x)
     norm, radius = budget
     if norm == "linf":
         return tf.clip_by_value(original + tf.clip_by_value(x - original, -radius, radius), 0.0, 1.0)
@@ -26,7 +27,7 @@ def project(x: tf.Tensor, original: tf.Tensor, budget: tuple[str, float | tf.Ten
         values = tf.cast(tf.reduce_prod(tf.shape(x)[1:]), tf.float32)
         radius = 10.0 ** (-radius / 20.0) * tf.sqrt(values)
     # Clipping to [0, 1] first never moves away from the original, so the ball still holds after it.
-    change = tf.clip_by_value(x, 0.0, 1.0) - original
+    change = clip_to_unit(x) - original
     length = tf.sqrt(tf.reduce_sum(tf.square(change), (1, 2, 3), keepdims=True) + 1e-12)
     return original + change * tf.minimum(1.0, radius / length)
 

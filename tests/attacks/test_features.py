@@ -24,6 +24,7 @@ def model() -> Model:
     x = tf_keras.layers.Conv2D(8, 3, padding="same", name="stem")(image)
     x = tf_keras.layers.BatchNormalization(name="norm")(x)
     x = tf_keras.layers.MaxPooling2D(2, name="pool")(x)
+    x = tf_keras.layers.MaxPooling2D(2, 1, name="pool_of_pairs")(x)
     x = lq.layers.QuantConv2D(
         8, 3, padding="same", input_quantizer="ste_sign", kernel_quantizer="ste_sign", kernel_constraint="weight_clip",
         use_bias=False, name="binary",
