@@ -20,6 +20,15 @@ from common import Row, parser, report, start, times
 DEFAULT = (("quicknet", 20), ("vgg19", 5))
 PRECISIONS = ("float32", "bfloat16")
 EAGER = "eager loop, one by one"
+# What the loops do: pixels, content as heavy as style, no ball and no shifts.
+PLAIN = {
+    "parametrization": "pixel",
+    "jitter": 0,
+    "style_weight": 1,
+    "content_weight": 1,
+    "tv_weight": 0.3,
+    "budget": None,
+}
 
 Cases = dict[tuple[str, ...], Callable[[], object]]
 Seconds = dict[tuple[str, ...], np.ndarray]  # of each round
@@ -90,8 +99,8 @@ def contenders(model: Any, task: Any, steps: int) -> Cases:
     for precision in PRECISIONS:
         for length, n in _lengths(steps):
             attack = StyleTransferAttack(
-                estimator, styles=task.style, batch_size=batch, steps=n, precision=precision,
-            )  # fmt: skip
+                estimator, styles=task.style, batch_size=batch, steps=n, precision=precision, **PLAIN
+            )
             runs[f"artattack, {precision}", length] = partial(attack.generate, task.images)
     return runs
 
@@ -100,64 +109,8 @@ def _lengths(steps: int) -> tuple[tuple[str, int], ...]:
     return ("long", 1 + steps), ("short", 1)
 
 
-def parts(model: Any, task: Any) -> Cases:
-    """Return the parts of the attack's step, each compiled by itself, by precision and name."""
-    import tensorflow as tf
-
-    from artattack.attacks.descent import Descent, State, Work, _precision
-    from artattack.attacks.features import Features
-    from artattack.attacks.objective import Objective, Targets, gram, relative_distance, total_variation
-    from artattack.attacks.options import StyleOptions
-
-    features = Features(model, (*task.style_layers, *task.content_layers))
-    count, options = len(task.style_layers), StyleOptions()
-    descent = Descent(Objective(model, options), None, options, None, task.images.shape[1:3])
-    x = tf.constant(task.images)
-    outputs = features(x)
-    targets = [gram(f) for f in features(tf.constant(task.style[None]))[:count]]
-    contents = [0.9 * f for f in outputs[count:]]
-    upstream = [tf.ones_like(f) for f in outputs]
-    work = Work(x, x, Targets(targets, contents), [], tf.constant(0))
-    worst, zeros = tf.fill((len(x),), np.float32(np.inf)), tf.zeros_like(x)
-    no = tf.zeros((len(x),), tf.bool)
-    state = State(tf.constant(0), x, zeros, zeros, x, worst, no, no)
-
-    def slope(f: Callable[[Any], Any], at: Any, upstream: Any = None) -> Any:
-        with tf.GradientTape() as tape:
-            tape.watch(at)
-            value = f(at)
-        return tape.gradient(value, at, upstream)
-
-    def loss(outputs: list[tf.Tensor], targets: list[tf.Tensor], contents: list[tf.Tensor]) -> Any:
-        style = [relative_distance(gram(f), t) for f, t in zip(outputs[:count], targets, strict=True)]
-        return tf.add_n(style + [relative_distance(f, t) for f, t in zip(outputs[count:], contents, strict=True)])
-
-    def after(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
-        compiled = tf.function(function)
-        return lambda: tf.nest.map_structure(
-            lambda tensor: tensor[:1].numpy(), tf.nest.flatten(compiled(*arguments))[-1]
-        )
-
-    found: Cases = {}
-    for precision in PRECISIONS:
-        alone = {
-            "network, there and back": after(partial(slope, features), x, upstream),
-            "losses in features": after(lambda o, t, c: slope(lambda o: loss(o, t, c), o), outputs, targets, contents),
-            "total variation": after(lambda x: slope(total_variation, x), x),
-            "Adam": after(lambda s, w, g: descent._adam(s, w, g).parameters, state, work, x),
-            "keeping the best": after(lambda s, x, v, a: descent._judged(s, x, v, a).best, state, x, worst, no),
-        }  # fmt: skip
-
-        def run(case: Callable[[], Any], precision: str = precision) -> Any:
-            with _precision(precision):  # TensorFlow asks at each call
-                return case()
-
-        found |= {("part", precision, name): partial(run, case) for name, case in alone.items()}
-    return found
-
-
-def measured(name: str, steps: int, arguments: argparse.Namespace) -> tuple[list[Row], list[Row], list[Row]]:
-    """Return the rows of all contenders on one backbone, of the machine's limits beside it, and of the parts."""
+def measured(name: str, steps: int, arguments: argparse.Namespace) -> tuple[list[Row], list[Row]]:
+    """Return the rows of all contenders on one backbone, and of the machine's limits beside it."""
     from style_loops import Task
 
     from artattack.inputs.image_sets import load_images
@@ -175,8 +128,6 @@ def measured(name: str, steps: int, arguments: argparse.Namespace) -> tuple[list
 
     ways, tops = contenders(model, task, steps), limits(arguments.quick)
     cases: Cases = ways | {key: work for key, (_, work) in tops.items()}
-    if arguments.profile:
-        cases |= parts(model, task)
     seconds: Seconds = {key: np.array(values) for key, values in times(cases, arguments.repeats).items()}
 
     flop = 4.0 * convolution_macs(network)  # a multiplication and an addition, there and back
@@ -207,34 +158,11 @@ def measured(name: str, steps: int, arguments: argparse.Namespace) -> tuple[list
         {"beside": name, "precision": key[1], "what": key[2], "GFLOP/s": tops[key][0] / np.median(seconds[key]) / 1e9}
         for key in tops
     ]
-    part_rows = [row for p in PRECISIONS for row in _profile(name, p, step, seconds, flop / limit[p], batch)]
-    return [_plain(rows), _plain(limit_rows), _plain(part_rows)]  # type: ignore[return-value]
+    return _plain(rows), _plain(limit_rows)
 
 
 def _precision_of(way: str) -> str:
     return next((precision for precision in PRECISIONS if way.endswith(precision)), "float32")
-
-
-def _profile(
-    name: str, precision: str, step: dict[str, np.ndarray], seconds: Seconds, least: np.ndarray, batch: int
-) -> list[Row]:
-    """Return what each part takes of a step; `least` is what its convolutions would take at the machine's limit."""
-    whole = step[f"artattack, {precision}"]
-    alone = {key[2]: values / batch for key, values in seconds.items() if key[:2] == ("part", precision)}
-    if not alone:
-        return []
-    alone = {"whole step": whole, **alone, "rest": whole - np.sum(list(alone.values()), 0)}
-    return [
-        {
-            "model": name,
-            "precision": precision,
-            "part": part,
-            "ms/image-it": 1e3 * np.median(values),
-            "of step": np.median(values / whole),
-            "of limit": np.median(least / values) if part.startswith(("whole", "network")) else None,
-        }
-        for part, values in alone.items()
-    ]
 
 
 def _plain(rows: Sequence[Row]) -> list[Row]:
@@ -250,7 +178,6 @@ def main() -> None:
     )
     options.add_argument("--size", type=int, default=224, help="side of the images, in pixels")
     options.add_argument("--batch", type=int, default=8, help="images painted at once")
-    options.add_argument("--profile", action="store_true", help="also time the parts of the attack's step")
     arguments = options.parse_args()
     if arguments.quick:
         arguments.size, arguments.batch, arguments.repeats = 64, 2, 1
@@ -258,16 +185,11 @@ def main() -> None:
     start()
     rows: list[Row] = []
     limit_rows: list[Row] = []
-    part_rows: list[Row] = []
     for name, steps in arguments.case or DEFAULT:
-        for table, more in zip(
-            (rows, limit_rows, part_rows),
-            measured(name, 2 if arguments.quick else int(steps), arguments),
-            strict=True,
-        ):
-            table += more
-    tables = {"The machine's limit": limit_rows} | ({"Where a step goes": part_rows} if part_rows else {})
-    report("Speed of style transfer", rows, arguments.json, tables)
+        of_model, of_machine = measured(name, 2 if arguments.quick else int(steps), arguments)
+        rows += of_model
+        limit_rows += of_machine
+    report("Speed of style transfer", rows, arguments.json, {"The machine's limit": limit_rows})
 
 
 if __name__ == "__main__":
