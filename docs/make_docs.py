@@ -343,11 +343,11 @@ def lesson_page(run: RunFolder) -> None:
     told = run.study
     if told is None or told.figure is None:
         raise SystemExit(f"{run.path}: a study without results")
-    page = HERE / "lessons" / f"{told.name}.md"
+    page, picture = HERE / "lessons" / f"{told.name}.md", f"../images/study-{told.name}.png"
     asked = [
         f"**Asked.** {told.question}",
         f"**Seen in 2020.** {told.lesson}",
-        f"![{told.caption}](../images/study-{told.name}.png)",
+        f"![{told.caption}]({picture})",
         f"{told.caption} {origin(run)}",
     ]
     insert(page, "\n\n".join(asked), "study")

@@ -33,6 +33,8 @@ COMMANDS = "<!-- commands -->"  # the place for them, in docs/commands.md
 NOT_PAGES = shutil.ignore_patterns("*.py", "__pycache__")
 CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.M | re.S)
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!\w+:|#)([^)\s#]+)(#[^)\s]*)?\)")  # to a file, with an anchor or without
+PICTURE = re.compile(r"^!\[([^\]]*)\]\(([^)\s]+)\)$", re.M)  # alone in its paragraph
+FIGURES = re.compile(r"<!-- table -->\n(.*?)<!-- end of table -->", re.S)
 EXAMPLES = re.compile(r"^Examples:\n((?:\n  \[bold\].*\[/\]\n?)+)", re.M)
 FETCHES = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src", "video": "src"}
 OTHER_HOST = re.compile(r"(?:https?:)?//")
@@ -49,7 +51,10 @@ def gather() -> None:
     for path in sorted(GATHERED.rglob("*.md")):
         page = path.relative_to(GATHERED).as_posix()
         text = relink(path.read_text(encoding="utf-8"), sources.get(page, f"docs/{page}"), page)
-        path.write_text(text.replace(COMMANDS, commands()) if COMMANDS in text else text, encoding="utf-8")
+        if COMMANDS in text:
+            text = text.replace(COMMANDS, commands())
+        text = PICTURE.sub(r"[![\1](\2)](\2){.figure}", text)  # which opens in full where it is clicked
+        path.write_text(FIGURES.sub(r'<div class="figures" markdown>\n\n\1\n</div>', text), encoding="utf-8")
 
 
 def relink(text: str, source: str, page: str) -> str:
@@ -89,7 +94,8 @@ def commands() -> str:
     """Return what Typer writes about the commands, without its title and with their examples as code."""
     typer = [sys.executable, "-m", "typer", "artattack.cli", "utils", "docs", "--name", "artattack"]
     written = subprocess.run(typer, check=True, capture_output=True, encoding="utf-8", cwd=ROOT).stdout
-    return EXAMPLES.sub(_as_code, written.partition("\n")[2])
+    listed = LISTED.sub(r"* [`\2`](#\1-\2)", EXAMPLES.sub(_as_code, written.partition("\n")[2]))
+    return listed
 
 
 def _as_code(examples: re.Match[str]) -> str:
@@ -126,9 +132,11 @@ def other_hosts(site: Path) -> Iterator[str]:
 def main() -> None:
     """Gather the pages, build the site, look at it, and put it where it is wanted."""
     gather()
-    built = subprocess.run([sys.executable, "-m", "zensical", "build", "--clean", "--strict"], check=False, cwd=ROOT)
+    zensical = [sys.executable, "-m", "zensical", "build", "--clean", "--strict"]
+    built = subprocess.run(zensical, check=False, capture_output=True, encoding="utf-8", cwd=ROOT)
     if built.returncode:
-        raise SystemExit(built.returncode)
+        told = (built.stdout + built.stderr).partition("Traceback")[0]  # it ends in its own when a link is dead
+        raise SystemExit(re.sub(r"\x1b\[[0-9;]*m", "", told).strip())
     if found := list(other_hosts(BUILT)):
         raise SystemExit("\n".join(found))
     wanted = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "site"
