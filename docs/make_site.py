@@ -1,8 +1,8 @@
-"""Build the documentation site: `python docs/make_site.py [FOLDER]` writes it to site/ or FOLDER.
+"""Build the documentation site: `python docs/make_site.py` writes it to build/site.
 
-The pages are those of docs/ and the READMEs and cards that lie elsewhere. They are gathered in build/docs, with links that
-hold there and the commands written in, and Zensical makes the site of them by mkdocs.yml, strictly: a dead link or anchor
-ends the build, and so does a page that would make a browser ask another host for something.
+The pages are those of docs/, and READMEs and cards that lie elsewhere. They are gathered in build/docs, with links that
+hold there and the commands written in, and Zensical makes the site of them by mkdocs.yml, strictly: a dead link or
+anchor ends the build, and so does a page that would make a browser ask another host for something.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from posixpath import dirname, normpath, relpath
+from posixpath import dirname, join, normpath, relpath
 
 ROOT = Path(__file__).parents[1]
 GATHERED = ROOT / "build" / "docs"  # docs_dir of mkdocs.yml
@@ -35,7 +35,9 @@ CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.M | re.S)
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!\w+:|#)([^)\s#]+)(#[^)\s]*)?\)")  # to a file, with an anchor or without
 PICTURE = re.compile(r"^!\[([^\]]*)\]\(([^)\s]+)\)$", re.M)  # alone in its paragraph
 FIGURES = re.compile(r"<!-- table -->\n(.*?)<!-- end of table -->", re.S)
+ROW = re.compile(r"^\|.*", re.M)
 EXAMPLES = re.compile(r"^Examples:\n((?:\n  \[bold\].*\[/\]\n?)+)", re.M)
+LISTED = re.compile(r"(?<=\$ )(artattack[\w ]*)( \[OPTIONS\] COMMAND(?:.|\n)*?\*\*Commands\*\*:\n\n)((?:\* .*\n)+)")
 FETCHES = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src", "video": "src"}
 OTHER_HOST = re.compile(r"(?:https?:)?//")
 IN_STYLES = re.compile(r"(?:url\(|@import)\s*[\"']?((?:https?:)?//[^)\"']+)")
@@ -53,8 +55,14 @@ def gather() -> None:
         text = relink(path.read_text(encoding="utf-8"), sources.get(page, f"docs/{page}"), page)
         if COMMANDS in text:
             text = text.replace(COMMANDS, commands())
-        text = PICTURE.sub(r"[![\1](\2)](\2){.figure}", text)  # which opens in full where it is clicked
-        path.write_text(FIGURES.sub(r'<div class="figures" markdown>\n\n\1\n</div>', text), encoding="utf-8")
+        path.write_text(lay_out(text), encoding="utf-8")
+
+
+def lay_out(text: str) -> str:
+    """Return a text whose pictures open in full where they are clicked, and whose figures stay in one line."""
+    text = PICTURE.sub(r"[![\1](\2)](\2){.figure}", text)
+    text = FIGURES.sub(r'<div class="figures" markdown>\n\n\1\n</div>', text)
+    return ROW.sub(lambda row: row[0].replace(" %", "\u00a0%"), text)
 
 
 def relink(text: str, source: str, page: str) -> str:
@@ -75,11 +83,11 @@ def relink(text: str, source: str, page: str) -> str:
     def relinked(link: re.Match[str]) -> str:
         if any(start < link.start() and link.end() < end for start, end in code):
             return link[0]
-        image, words, target, anchor = link[1], link[2], normpath(f"{dirname(source)}/{link[3]}".lstrip("/")), link[4]
+        image, words, target, anchor = link[1], link[2], normpath(join(dirname(source), link[3])), link[4] or ""
         if not (ROOT / target).exists():
             raise SystemExit(f"{source}: link to {link[3]}, which does not exist")
         known = page_of(target)
-        return f"{image}[{words}]({relpath(known, dirname(page) or '.')}{anchor or ''})" if known else words
+        return f"{image}[{words}]({relpath(known, dirname(page) or '.')}{anchor})" if known else words
 
     return LINK.sub(relinked, text)
 
@@ -87,20 +95,30 @@ def relink(text: str, source: str, page: str) -> str:
 def page_of(target: str) -> str | None:
     """Return what the site calls a file of the checkout, or None where the site does not have it."""
     page = ELSEWHERE.get(target) or ELSEWHERE.get(f"{target}/README.md") or target.removeprefix("docs/")
-    return page if (GATHERED / page).is_file() else None
+    known = page in ELSEWHERE.values() or (ROOT / "docs" / page).is_file()
+    return page if known else None
 
 
 def commands() -> str:
-    """Return what Typer writes about the commands, without its title and with their examples as code."""
+    """Return what Typer writes about the commands, without its title.
+
+    Examples become code, and lists of commands, which it cuts short, links.
+    """
     typer = [sys.executable, "-m", "typer", "artattack.cli", "utils", "docs", "--name", "artattack"]
     written = subprocess.run(typer, check=True, capture_output=True, encoding="utf-8", cwd=ROOT).stdout
-    listed = LISTED.sub(r"* [`\2`](#\1-\2)", EXAMPLES.sub(_as_code, written.partition("\n")[2]))
-    return listed
+    return LISTED.sub(_as_links, EXAMPLES.sub(_as_code, written.partition("\n")[2]))
 
 
 def _as_code(examples: re.Match[str]) -> str:
     lines = re.findall(r"\[bold\](.*)\[/\]", examples[1])
     return "\n".join(["**Examples**:", "", "```console", *(f"$ {line}" for line in lines), "```", ""])
+
+
+def _as_links(command: re.Match[str]) -> str:
+    lines = (
+        f"* [`{name}`](#{command[1].replace(' ', '-')}-{name})" for name in re.findall(r"^\* `(.+?)`", command[3], re.M)
+    )
+    return command[1] + command[2] + "\n".join(lines) + "\n"
 
 
 class Fetches(HTMLParser):
@@ -130,7 +148,7 @@ def other_hosts(site: Path) -> Iterator[str]:
 
 
 def main() -> None:
-    """Gather the pages, build the site, look at it, and put it where it is wanted."""
+    """Gather the pages, build the site and look at it."""
     gather()
     zensical = [sys.executable, "-m", "zensical", "build", "--clean", "--strict"]
     built = subprocess.run(zensical, check=False, capture_output=True, encoding="utf-8", cwd=ROOT)
@@ -139,10 +157,7 @@ def main() -> None:
         raise SystemExit(re.sub(r"\x1b\[[0-9;]*m", "", told).strip())
     if found := list(other_hosts(BUILT)):
         raise SystemExit("\n".join(found))
-    wanted = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "site"
-    shutil.rmtree(wanted, ignore_errors=True)
-    shutil.move(BUILT, wanted)
-    print(f"Written: {wanted / 'index.html'}")
+    print(f"Written: {BUILT / 'index.html'}")
 
 
 if __name__ == "__main__":
