@@ -34,8 +34,8 @@ NOT_PAGES = shutil.ignore_patterns("*.py", "__pycache__")
 CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.M | re.S)
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!\w+:|#)([^)\s#]+)(#[^)\s]*)?\)")  # to a file, with an anchor or without
 PICTURE = re.compile(r"^!\[([^\]]*)\]\(([^)\s]+)\)$", re.M)  # alone in its paragraph
-FIGURES = re.compile(r"<!-- table -->\n(.*?)<!-- end of table -->", re.S)
-ROW = re.compile(r"^\|.*", re.M)
+TABLE = re.compile(r"(?:^\|.*\n)+", re.M)
+LONG = 32  # letters of a cell that is no figure
 EXAMPLES = re.compile(r"^Examples:\n((?:\n  \[bold\].*\[/\]\n?)+)", re.M)
 LISTED = re.compile(r"(?<=\$ )(artattack[\w ]*)( \[OPTIONS\] COMMAND(?:.|\n)*?\*\*Commands\*\*:\n\n)((?:\* .*\n)+)")
 FETCHES = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src", "video": "src"}
@@ -60,9 +60,14 @@ def gather() -> None:
 
 def lay_out(text: str) -> str:
     """Return a text whose pictures open in full where they are clicked, and whose figures stay in one line."""
-    text = PICTURE.sub(r"[![\1](\2)](\2){.figure}", text)
-    text = FIGURES.sub(r'<div class="figures" markdown>\n\n\1\n</div>', text)
-    return ROW.sub(lambda row: row[0].replace(" %", "\u00a0%"), text)
+    return TABLE.sub(_figures, PICTURE.sub(r"[![\1](\2)](\2){.figure}", text))
+
+
+def _figures(table: re.Match[str]) -> str:
+    rows = [re.split(r"(?<!\\)\|", line)[2:-1] for line in table[0].splitlines()[2:]]
+    if any(len(cell.strip()) > LONG for row in rows for cell in row):
+        return table[0]
+    return f'<div class="figures" markdown>\n\n{table[0]}\n</div>\n'
 
 
 def relink(text: str, source: str, page: str) -> str:

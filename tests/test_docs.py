@@ -106,6 +106,13 @@ def test_links_of_the_checkout_become_links_of_the_site(make_site: ModuleType) -
         make_site.relink("[j](docs/nowhere.md)", "README.md", "overview.md")
 
 
+def test_tables_of_figures_are_marked_and_pictures_open_in_full(make_site: ModuleType) -> None:
+    figures = "| a | b |\n| --- | --- |\n| a long name of an attack that may break | 50% [15, 85], 2 of 4 |\n"
+    words = figures.replace("50%", "what it says in a sentence that goes on")
+    assert make_site.lay_out(f"{figures}\n{words}") == f'<div class="figures" markdown>\n\n{figures}\n</div>\n\n{words}'
+    assert make_site.lay_out("![a](b.png)\n") == "[![a](b.png)](b.png){.figure}\n"
+
+
 def test_commands_are_told_with_examples_as_code_and_lists_as_links(make_site: ModuleType) -> None:
     told = make_site.commands()
     assert "\n* [`run`](#artattack-run)\n" in told
