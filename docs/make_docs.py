@@ -1,17 +1,22 @@
-"""Draw the pages' pictures and tables from runs of the tool itself.
+"""Draw the pages' pictures and tables from runs of the tool itself: `python docs/make_docs.py results`.
 
-artattack run --out results/default && python docs/make_docs.py readme results/default
-artattack run docs/comparison.yaml --out results/comparison && python docs/make_docs.py comparison results/comparison
-artattack run docs/comparison-distilled.yaml --out results/painted && python docs/make_docs.py distilled results/painted
-artattack run docs/recipe.yaml --out results/recipe && python docs/make_docs.py recipe results/recipe
-artattack run docs/options.yaml --out results/options && python docs/make_docs.py style results/options
-artattack study tv --out results/study-tv && python docs/make_docs.py study results/study-tv
+Each folder named is a run, or holds runs; what a run is called in its benchmark file says which page it belongs to:
+
+artattack run --out results/default                          README.md
+artattack run docs/comparison.yaml --out results/compared    docs/comparison.md
+artattack run docs/comparison-distilled.yaml --out results/painted  the same
+artattack run docs/recipe.yaml --out results/recipe          docs/style.md
+artattack run docs/options.yaml --out results/options        the same
+artattack study tv --steps 40 --out results/study-tv         docs/lessons/tv.md, and each study so
+
+The page of a lesson says from which run its figures come. Runs of anything else are passed over.
 """
 
 from __future__ import annotations
 
 import shutil
 import sys
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -284,47 +289,116 @@ def copy_figure(run: RunFolder, figure: str, name: str) -> None:
 
 
 def insert(page: Path, text: str, what: str = "table") -> None:
-    """Put a text between the two marks of a page; `what` is in the first."""
-    before, mark, rest = page.read_text(encoding="utf-8").partition(f"<!-- {what} -->\n")
-    _, end, after = rest.partition("<!-- end of table -->")
-    page.write_text(before + mark + text + "\n" + end + after, encoding="utf-8")
+    """Put a text between the two marks of a page that name what it is.
+
+    Raises:
+        SystemExit: the page is not there, or has no such marks.
+    """
+    start, end = f"<!-- {what} -->\n", f"<!-- end of {what.partition(' ')[0]} -->"
+    try:
+        before, found, rest = page.read_text(encoding="utf-8").partition(start)
+    except FileNotFoundError:
+        raise SystemExit(f"{page}: no such page; docs/lessons/tv.md shows what one of a study has") from None
+    _, ended, after = rest.partition(end)
+    if not (found and ended):
+        raise SystemExit(f"{page}: no marks {start.strip()} and {end}, between which the {what} goes")
+    page.write_text(before + start + text + "\n" + end + after, encoding="utf-8")
 
 
-def study_page(run: RunFolder) -> None:
-    """Put a study's figure, small enough for a page, and its table where they belong in docs/studies.md."""
+def origin(run: RunFolder) -> str:
+    """Say which run a page's figures come from."""
+    info = run.info
+    benchmark = info["config"]["benchmark"]
+    day = datetime.fromisoformat(info["finished"])
+    return (
+        f"Figures and picture: run `{benchmark['name']}` of {day:%d %B %Y}, {run.records['image'].nunique()} images of "
+        f"`{benchmark['images']['set']}`, seed {benchmark['seed']}, artattack {info['versions']['artattack']}, "
+        f"configuration `{info['config_hash'][:8]}`."
+    )
+
+
+def readme_page(run: RunFolder) -> None:
+    """Draw the README's pictures and write its table."""
+    picture = readme_picture(run.path, run.records, *README_PICTURE)
+    Image.fromarray(picture).save(HERE / "images" / "readme.png", optimize=True)
+    copy_figure(run, "flip-rates", "default")
+    insert(HERE.parent / "README.md", readme_table(run.summary))
+
+
+def comparison_page(run: RunFolder) -> None:
+    """Draw the picture of docs/comparison.md and write its tables."""
+    copy_figure(run, "flip-rate-l2-efficientnet-lite2", "comparison")
+    insert(HERE / "comparison.md", comparison_tables(run))
+
+
+def style_page(run: RunFolder) -> None:
+    """Draw the gallery of docs/style.md and write its table of options."""
+    records = run.records[run.records["kind"] != "clean"]
+    Image.fromarray(gallery(run.path, records)).save(HERE / "images" / "gallery.jpg", quality=88)
+    insert(HERE / "style.md", table(run.path, records))
+
+
+def lesson_page(run: RunFolder) -> None:
+    """Put a study's question, its figure, small enough for a page, and its table into its page in docs/lessons."""
     told = run.study
     if told is None or told.figure is None:
-        raise SystemExit(f"{run.path}: not a study with results")
+        raise SystemExit(f"{run.path}: a study without results")
+    page, picture = HERE / "lessons" / f"{told.name}.md", f"../images/study-{told.name}.png"
+    asked = [
+        f"**Asked.** {told.question}",
+        f"**Seen in 2020.** {told.lesson}",
+        f"![{told.caption}]({picture})",
+        f"{told.caption} {origin(run)}",
+    ]
+    insert(page, "\n\n".join(asked), "study")
+    insert(page, markdown(told.headings, told.rows))
     with Image.open(told.figure) as figure:
         figure.thumbnail((1400, 1400), Image.Resampling.LANCZOS)
         small = figure.convert("RGB").quantize(192, dither=Image.Dither.NONE)
     small.save(HERE / "images" / f"study-{told.name}.png", optimize=True)
-    rows = [f"| {' | '.join(row)} |" for row in (told.headings, ["---"] * len(told.headings), *told.rows)]
-    insert(HERE / "studies.md", "\n".join(rows), f"table of {told.name}")
+
+
+def distilled_table(run: RunFolder) -> None:
+    """Write the table of docs/comparison.md on the default backbone."""
+    insert(HERE / "comparison.md", flips_at_budgets(run.curves), "table of the default backbone")
+
+
+def six_styles_table(run: RunFolder) -> None:
+    """Write the table of docs/style.md on six styles."""
+    insert(HERE / "style.md", f"{recipe_table(run)}\n\n{recipe_differences(run)}", "table of six styles")
+
+
+PAGES = {  # by the benchmark's name
+    "default": readme_page,
+    "comparison": comparison_page,
+    "comparison-distilled": distilled_table,
+    "recipe": six_styles_table,
+    "options": style_page,
+}
+
+
+def runs_in(folder: Path) -> list[RunFolder]:
+    """Return the finished runs that a folder is or holds, without those of which only tables are kept."""
+    folders = [path.parent for path in sorted([*folder.glob("run.json"), *folder.glob("*/run.json")])]
+    return [run for run in map(load_run, folders) if run.info["status"] == "finished" and run.images.exists()]
 
 
 def main() -> None:
-    """Write the pictures and the tables of one page."""
-    page, folder = sys.argv[1], Path(sys.argv[2])
-    run = load_run(folder)
-    if page == "comparison":
-        copy_figure(run, "flip-rate-l2-efficientnet-lite2", "comparison")
-        insert(HERE / "comparison.md", comparison_tables(run))
-    elif page == "distilled":
-        insert(HERE / "comparison.md", flips_at_budgets(run.curves), "table of the default backbone")
-    elif page == "recipe":
-        insert(HERE / "style.md", f"{recipe_table(run)}\n\n{recipe_differences(run)}", "table of six styles")
-    elif page == "readme":
-        picture = readme_picture(folder, run.records, *README_PICTURE)
-        Image.fromarray(picture).save(HERE / "images" / "readme.png", optimize=True)
-        copy_figure(run, "flip-rates", "default")
-        insert(HERE.parent / "README.md", readme_table(run.summary))
-    elif page == "study":
-        study_page(run)
-    else:
-        records = run.records[run.records["kind"] != "clean"]
-        Image.fromarray(gallery(folder, records)).save(HERE / "images" / "gallery.jpg", quality=88)
-        insert(HERE / "style.md", table(folder, records))
+    """Write the pages of all runs in the folders named."""
+    done: dict[str, Path] = {}
+    for run in (run for folder in sys.argv[1:] for run in runs_in(Path(folder))):
+        name = run.info["config"]["benchmark"]["name"]
+        write = lesson_page if run.study else PAGES.get(name)
+        if write is None:
+            print(f"{run.path}: no page has figures of {name}")
+            continue
+        if name in done:
+            raise SystemExit(f"{run.path} and {done[name]} are both runs of {name}: name one of them")
+        done[name] = run.path
+        write(run)
+        print(f"{run.path}: {name} written")
+    if not done:
+        raise SystemExit("no finished run there that a page has figures of; name run folders, or folders of them")
 
 
 if __name__ == "__main__":

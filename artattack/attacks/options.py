@@ -23,8 +23,8 @@ from artattack.errors import ArtattackError, unknown
 from artattack.validation import DistanceOrNone, Names, Number, Numbers, Section, check_distance, explain
 
 # How many times as heavy as style and content together total variation may be before `StyleOptions.doubt` speaks up.
-# The default is 1/100 of them. In the study `tv` (docs/studies.md) 11 of 16 paintings were recognised where it was as
-# heavy as style, 5 at 10 times, 2 at 100 times and none beyond: this is half way, on a log axis, between 5 and 2.
+# The default is 1/100 of them. In the study `tv` (docs/lessons/tv.md) 11 of 16 paintings were recognised where it was
+# as heavy as style, 5 at 10 times, 2 at 100 times and none beyond: this is half way, on a log axis, between 5 and 2.
 _MOST_TV = 30.0
 TRANSFORM_NAMES = ("eot", "di", "bsr", "ssm", "si")  # of artattack.attacks.transforms, which loads TensorFlow
 

@@ -197,7 +197,8 @@ def _tables(run: RunFolder) -> list[ShownTable]:
 
 
 def _verdicts(run: RunFolder, verdicts: pd.DataFrame) -> ShownTable | None:
-    if verdicts.empty:
+    """Return the verdicts as a table, or None where no attack has a control, not even one that was left out."""
+    if ((verdicts["verdict"] == "no control") & verdicts["left_out"].isna()).all():
         return None
     caption = (
         "The deciding control is the one whose p value decides the verdict. Paired by image: Newcombe's interval of "

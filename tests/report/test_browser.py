@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from artattack.report import write_report
 from artattack.results.run_folder import RunFolder
@@ -242,6 +243,20 @@ def test_nothing_is_cut_when_the_window_becomes_as_narrow_as_a_phone(sizable: An
         && !e.closest('.scroll, .plot, pre')).map(e => e.outerHTML.slice(0, 200))"""
     assert js(sizable, outside) == []
     assert js(sizable, "document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize(("width", "shown"), [(390, 704), (1280, 1000)])
+def test_a_studys_figure_can_be_read_on_a_phone(
+    sizable: Any, make_run: Callable[..., RunFolder], tmp_path: Path, width: int, shown: int
+) -> None:
+    run = make_run(tmp_path / "run")
+    Image.new("RGB", (1000, 200)).save(run.path / "study.png")
+    told = dict.fromkeys(("name", "question", "lesson", "answer", "caption"), "words")
+    (run.path / "study.json").write_text(json.dumps(told | {"headings": ["case"], "rows": [["one"]]}))
+    set_width(sizable, width, mobile=width < 500)
+    sizable.get(write_report(run).as_uri())
+    assert js(sizable, "document.querySelector('#study img').getBoundingClientRect().width") == shown
+    assert js(sizable, "document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.parametrize("width", [390, 1280])

@@ -181,6 +181,18 @@ def test_verdicts_are_one_table_with_unseen_classifiers_first(run: RunFolder, pa
     assert count_verdicts(told.iloc[:0]) == []
 
 
+def test_a_run_without_controls_leaves_the_verdict_open_and_has_no_table_of_none(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path / "run")
+    rows = json.loads((run.path / "cells" / "all.json").read_text())["rows"]
+    run.write_cell("all", [row for row in rows if row.get("kind") != "control"])
+    run.finish(["all"])
+    page = Page(render(RunFolder.open(run.path)))
+    assert "controls" not in page.tables
+    assert "no control was run at the distance of any attack" in " ".join(page.text.split())
+
+
 def test_an_attack_of_a_kind_of_its_own_is_shown_wherever_attacks_are(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     rows = json.loads((run.path / "cells" / "all.json").read_text())["rows"]

@@ -1,0 +1,180 @@
+"""The documentation: links lead somewhere, pages are in the navigation, and what makes them does what it says."""
+
+import re
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image
+
+from artattack.results.run_folder import StudyResult
+from artattack.studies import studies
+from artattack.studies.study import Study
+
+ROOT = Path(__file__).parents[1]
+if not (ROOT / "docs").is_dir():
+    pytest.skip("the documentation is part of the checkout", allow_module_level=True)
+PAGES = [
+    *ROOT.glob("*.md"),
+    *(p for part in ("docs", "results", "datasets", "benchmarks", "artattack") for p in (ROOT / part).rglob("*.md")),
+]
+LESSONS = sorted(path.stem for path in (ROOT / "docs" / "lessons").glob("*.md") if path.stem != "index")
+
+
+def load(name: str) -> ModuleType:
+    spec = spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def make_site() -> ModuleType:
+    return load("make_site")
+
+
+def text_of(page: Path) -> str:
+    """Return a page without its code, in which brackets are no links."""
+    return re.sub(r"^```.*?^```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.M | re.S), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    for path, anchor in re.findall(r"\]\((?!\w+:)([^)\s#]*)#?([^)\s]*)\)", text_of(page)):
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"link to {path}"
+        if anchor:
+            assert anchor in anchors(target), f"link to {path}#{anchor}"
+
+
+def listed(nav: Any) -> set[str]:
+    if isinstance(nav, str):
+        return {nav}
+    return {page for part in (nav.values() if isinstance(nav, dict) else nav) for page in listed(part)}
+
+
+def test_every_page_is_in_the_navigation(make_site: ModuleType) -> None:
+    nav = re.search(r"^nav:\n(?:(?: .*)?\n)+", (ROOT / "mkdocs.yml").read_text("utf-8"), re.M)
+    assert nav is not None
+    ours = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert listed(yaml.safe_load(nav[0])["nav"]) == ours | {*make_site.ELSEWHERE.values()}
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_the_list_of_lessons_has_them_all(name: str) -> None:
+    assert f"({name}.md)" in (ROOT / "docs" / "lessons" / "index.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("study", [study for study in studies() if study.name in LESSONS], ids=lambda study: study.name)
+def test_a_lesson_of_a_study_says_what_it_asks_and_from_which_run_it_is(study: Study) -> None:
+    page = (ROOT / "docs" / "lessons" / f"{study.name}.md").read_text("utf-8")
+    for words in (
+        study.question,
+        study.lesson,
+        f"artattack study {study.name}",
+        f"run `study-{study.name}` of ",
+        "configuration `",
+    ):
+        assert words in page
+
+
+def test_links_of_the_checkout_become_links_of_the_site(make_site: ModuleType) -> None:
+    lines = {
+        "[a](docs/lessons/tv.md#answer)": "[a](lessons/tv.md#answer)",
+        "[b](results/README.md)": "[b](columns.md)",
+        "[c](benchmarks)": "[c](benchmarks.md)",
+        "![d](docs/images/readme.png)": "![d](images/readme.png)",
+        "[e](results/reference)": "e",  # which the site does not have
+        "[f](https://example.org/a)": "[f](https://example.org/a)",
+        "`[g](docs/style.md)`": "`[g](docs/style.md)`",
+    }
+    for before, after in lines.items():
+        assert make_site.relink(before, "README.md", "overview.md") == after
+    up = make_site.relink("[h](../../README.md#speed) [i](../style.md)", "docs/lessons/tv.md", "lessons/tv.md")
+    assert up == "[h](../overview.md#speed) [i](../style.md)"
+    with pytest.raises(SystemExit, match=r"README.md: link to docs/nowhere.md, which does not exist"):
+        make_site.relink("[j](docs/nowhere.md)", "README.md", "overview.md")
+
+
+def test_tables_of_figures_are_marked_and_pictures_open_in_full(make_site: ModuleType) -> None:
+    figures = "| a | b |\n| --- | --- |\n| a long name of an attack that may break | 50% [15, 85], 2 of 4 |\n"
+    words = figures.replace("50%", "what it says in a sentence that goes on")
+    assert make_site.lay_out(f"{figures}\n{words}") == f'<div class="figures" markdown>\n\n{figures}\n</div>\n\n{words}'
+    assert make_site.lay_out("![a](b.png)\n") == "[![a](b.png)](b.png){.figure}\n"
+
+
+def test_commands_are_told_with_examples_as_code_and_lists_as_links(make_site: ModuleType) -> None:
+    told = make_site.commands()
+    assert "\n* [`run`](#artattack-run)\n" in told
+    assert "\n* [`fetch`](#artattack-datasets-fetch)\n" in told
+    assert "```console\n$ artattack styles\n```" in told
+    assert "[bold]" not in told
+    assert "## `artattack run`" in told
+
+
+def test_a_site_that_fetches_something_elsewhere_is_found_out(make_site: ModuleType, tmp_path: Path) -> None:
+    own = '<script src="a.js"></script><a href="https://example.org">a link</a><link rel="canonical" href="https://b.org">'
+    (tmp_path / "own.html").write_text(own + '<img src="data:image/png;base64,AA">')
+    (tmp_path / "own.css").write_text("a { background: url(a.svg) url('data:image/svg+xml,b') }")
+    assert list(make_site.other_hosts(tmp_path)) == []
+    (tmp_path / "other.html").write_text(
+        '<script src="//cdn.example/a.js"></script><link href="https://f.example/f.css">'
+    )
+    (tmp_path / "other.css").write_text("@import 'https://f.example/g.css'; a { src: url(http://f.example/h.woff) }")
+    assert list(make_site.other_hosts(tmp_path)) == [
+        "other.html fetches //cdn.example/a.js",
+        "other.html fetches https://f.example/f.css",
+        "other.css fetches https://f.example/g.css",
+        "other.css fetches http://f.example/h.woff",
+    ]
+
+
+def test_a_study_fills_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_docs = load("make_docs")
+    monkeypatch.setattr(make_docs, "HERE", tmp_path)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "lessons").mkdir()
+    Image.new("RGB", (2800, 700)).save(tmp_path / "figure.png")
+    told = StudyResult(
+        "tv", "How much?", "Not too much.", "10.", "Flips.", ["case", "flips"], [["a", "1"]], tmp_path / "figure.png"
+    )
+    run = SimpleNamespace(
+        path=tmp_path,
+        study=told,
+        records={"image": SimpleNamespace(nunique=lambda: 4)},
+        info={
+            "finished": "2026-11-24T23:44:01+00:00",
+            "config_hash": "8e782c03790b",
+            "versions": {"artattack": "0.1.0"},
+            "config": {"benchmark": {"name": "study-tv", "images": {"set": "samples"}, "seed": 0}},
+        },
+    )
+    with pytest.raises(SystemExit, match=r"tv.md: no such page"):
+        make_docs.lesson_page(run)
+    page = tmp_path / "lessons" / "tv.md"
+    page.write_text("# TV\n\n<!-- study -->\nold\n<!-- end of study -->\n\nours\n")
+    with pytest.raises(SystemExit, match=r"no marks <!-- table --> and <!-- end of table -->"):
+        make_docs.lesson_page(run)
+    page.write_text(page.read_text() + "<!-- table -->\n<!-- end of table -->\n")
+    make_docs.lesson_page(run)
+    assert page.read_text().split("\n\n") == [
+        "# TV",
+        "<!-- study -->\n**Asked.** How much?",
+        "**Seen in 2020.** Not too much.",
+        "![Flips.](../images/study-tv.png)",
+        "Flips. Figures and picture: run `study-tv` of 24 November 2026, 4 images of `samples`, seed 0, "
+        "artattack 0.1.0, configuration `8e782c03`.\n<!-- end of study -->",
+        "ours\n<!-- table -->\n| case | flips |\n| --- | --- |\n| a | 1 |\n<!-- end of table -->\n",
+    ]
+    with Image.open(tmp_path / "images" / "study-tv.png") as small:
+        assert small.size == (1400, 350)
