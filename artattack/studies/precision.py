@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import PurePath
 from typing import Any
 
@@ -14,7 +13,6 @@ from artattack.results.run_folder import RunFolder
 from artattack.results.statistics import wilson
 from artattack.studies.drawing import draw_dots
 from artattack.studies.measures import (
-    BACKBONE,
     FLIPS,
     GRID,
     IDENTIFIED,
@@ -28,7 +26,6 @@ from artattack.studies.measures import (
 from artattack.studies.study import Settings, Study
 
 _RADIUS = 10  # of the l2 ball of attacks that are meant to carry over
-_STEP = "style", "mi-fgsm", "noise"
 _SAID = {"style": "style", "mi-fgsm": "momentum attack", "noise": "noise"}
 
 
@@ -40,48 +37,42 @@ def _attacks(settings: Settings) -> list[dict[str, Any]]:
     return attacks
 
 
-def precision_of(backbone: str) -> str:
-    """Return the precision in a network's file name, such as w1a1 or float, or nothing."""
-    found = re.search(r"(?<![a-z0-9])(w\d+a\d+|float)(?![a-z0-9])", PurePath(backbone).stem)
-    return found[0] if found else ""
-
-
 def _measure(records: pd.DataFrame) -> pd.DataFrame:
-    """Add each network's precision, and how often the attack flips the network itself."""
+    """Add how often an attack flips the network that it is on; noise is on the network whose attack it is as far as."""
+    copied = records["matched_to"].str.removeprefix("mi-fgsm/")
+    records = records.assign(source=records["source"].fillna(copied))
     table = sum_up(records)
-    table.insert(2, "precision", table["source"].map(lambda source: precision_of(str(source)) or "unknown"))
+    table.insert(2, "network", table["source"].map(lambda source: PurePath(str(source)).stem).astype("string"))
     own = perturbed_of(at_own_distance(records))
     own = own[(own["classifier"] == own["source"]).fillna(False) & own["flip"].notna()]
     counts = own.groupby(["attack", "source"], sort=False)["flip"].agg(own_flips="sum", own_n="count").reset_index()
     table = table.merge(counts, "left", ["attack", "source"])
     table[["own_flips", "own_n"]] = table[["own_flips", "own_n"]].fillna(0).astype(int)
-    table["own_flip_rate"] = table["own_flips"] / table["own_n"].where(table["own_n"] > 0)
     low, high = wilson(table["own_flips"], table["own_n"])
-    return table.assign(own_flip_rate_low=low, own_flip_rate_high=high)
+    rate = table["own_flips"] / table["own_n"].where(table["own_n"] > 0)
+    return table.assign(own_flip_rate=rate, own_flip_rate_low=low, own_flip_rate_high=high)
 
 
 def _answer(table: pd.DataFrame) -> str:
     parts = []
-    for backbone, rows in by_backbone(table).items():
+    for rows in by_backbone(table).values():
         found = {row["attack"]: row for row in rows}
         told = []
         if style := found.get("style"):
             told.append(f"style recognised in {counted(style, 'styles_identified', 'styles_judged')}")
         if attack := found.get("mi-fgsm"):
-            noise = found.get("noise")
-            beside = f" (noise {counted(noise)})" if noise else ""
-            told.append(f"momentum attacks on it flip another network in {counted(attack)}{beside}")
+            told.append(f"momentum attacks flip another network in {counted(attack, 'flips')}")
             told.append(f"and itself in {counted(attack, 'own_flips', 'own_n')}")
-        parts.append(f"{precision_of(backbone) or backbone}: {', '.join(told)}")
+        if noise := found.get("noise"):
+            told.append(f"noise {counted(noise, 'flips')} and {counted(noise, 'own_flips', 'own_n')}")
+        parts.append(f"{rows[0]['network']}: {', '.join(told)}")
     return "; ".join(parts) + "."
 
 
 def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame) -> None:
-    table = table.sort_values("attack", key=lambda names: names.map(_STEP.index), kind="stable")
-    names = [
-        f"{_SAID[row['attack']]}, {row['precision'] if row['precision'] != 'unknown' else row['source']}"
-        for row in table.to_dict("records")
-    ]
+    said = list(_SAID)
+    table = table.sort_values("attack", key=lambda names: names.map(said.index), kind="stable")
+    names = [f"{_SAID[row['attack']]}, {row['network']}" for row in table.to_dict("records")]
     panels = {
         "style_identified_rate": "style recognised",
         "flip_rate": "flips of another",
@@ -101,8 +92,7 @@ STUDY = Study(
     measure=_measure,
     answer=_answer,
     fields=(
-        BACKBONE,
-        option_of("precision", "precision", "bits of weights (w) and activations (a), from the name of the network"),
+        option_of("network", "network", "by its file: artattack train calls it after its bits, w1a1 or float"),
         option_of("attack", "attack", "on the network: style, momentum within an L2 of 10, or noise as far away"),
         IDENTIFIED,
         FLIPS,

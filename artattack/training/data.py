@@ -6,8 +6,9 @@ import pickle
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -252,14 +253,20 @@ def _in_memory(
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Reads the batches' pickles, which hold NumPy arrays, and nothing that could run code."""
+    """Reads the batches' pickles, which hold NumPy arrays and bytes, and nothing that could run code."""
 
-    _NAMES = frozenset({"_reconstruct", "ndarray", "dtype"})
+    _NAMES: ClassVar[dict[tuple[str, str], Any]] = {
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+        ("numpy", "_reconstruct"): np.core.multiarray._reconstruct,  # type: ignore[attr-defined]
+        ("_codecs", "encode"): lambda text, encoding: text.encode("latin-1"),  # how Python 3 writes bytes for Python 2
+    }
 
     def find_class(self, module: str, name: str) -> Any:
-        if name in self._NAMES and module.split(".")[0] == "numpy":
-            return {"ndarray": np.ndarray, "dtype": np.dtype}.get(name) or np.core.multiarray._reconstruct  # type: ignore[attr-defined]
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which no batch of CIFAR-10 does")
+        found = self._NAMES.get((module.split(".")[0], name))
+        if found is None:
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which no batch of CIFAR-10 does")
+        return found
 
 
 def _cifar(path: Path, opened: Callable[[str], IO[bytes]]) -> _Source:
@@ -287,9 +294,7 @@ def _member(path: Path, name: str) -> IO[bytes]:
     try:
         with tarfile.open(path) as archive:
             member = next(info for info in archive if PurePosixPath(info.name).name == name and info.isfile())
-            import io
-
-            return io.BytesIO(archive.extractfile(member).read())  # type: ignore[union-attr]
+            return BytesIO(archive.extractfile(member).read())  # type: ignore[union-attr]
     except StopIteration:
         raise ArtattackError(f"{path}: holds no {name}, as CIFAR-10 in Python batches does") from None
     except tarfile.TarError as error:

@@ -406,7 +406,9 @@ def _difference(own: Any, target: Any, layer: str) -> Any:
     def brought(x: Any) -> Any:
         return x if x.shape[1] == side else tf.image.resize(x, (side, side), method="area")
 
-    standard = layers.BatchNormalization(center=False, scale=False, name=f"{layer}_standardised")(brought(target))
+    standard = layers.BatchNormalization(momentum=0.9, center=False, scale=False, name=f"{layer}_standardised")(
+        brought(target)
+    )
     mapped = layers.Conv2D(target.shape[-1], 1, name=f"{layer}_map")(brought(own))
     return tf.reduce_mean(tf.square(mapped - tf.stop_gradient(standard)))
 
