@@ -42,14 +42,14 @@ def _in_help(fields: Any, name: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _of(fields: Any, name: str, flag: str | None = None) -> Any:
-    return typer.Option(flag or f"--{name.replace('_', '-')}", help=_in_help(fields, name))
+def _of(fields: Any, name: str) -> Any:
+    return typer.Option(_flag(name), help=_in_help(fields, name))
 
 
 def train(
     data: Annotated[str, typer.Argument(help=_in_help(_TRAIN, "data"))],
     out: Out = Path("trained"),
-    precisions: Annotated[list[str], _of(_TRAIN, "precisions", "--precision")] = list(_TRAIN["precisions"].default),  # noqa: B006
+    precisions: Annotated[list[str], _of(_TRAIN, "precisions")] = list(_TRAIN["precisions"].default),  # noqa: B006
     size: Annotated[int, _of(_TRAIN, "size")] = _TRAIN["size"].default,
     width: Annotated[float, _of(_TRAIN, "width")] = _TRAIN["width"].default,
     optimizer: Annotated[Literal["adam", "bop"], _of(_TRAIN, "optimizer")] = _TRAIN["optimizer"].default,
@@ -152,7 +152,7 @@ def _checked(section: Any, given: dict[str, Any]) -> Any:
     except ValidationError as error:
 
         def place(path: tuple[Any, ...]) -> tuple[str, type[BaseModel]]:
-            return f"--{str(path[0]).replace('_', '-')}" if path else "settings", section
+            return _flag(str(path[0])) if path else "settings", section
 
         raise ArtattackError(explain(error, place)) from error
 
@@ -162,7 +162,7 @@ def _options(settings: BaseModel, arguments: set[str]) -> list[str]:
     words: list[str] = []
     for name, field in type(settings).model_fields.items():
         value = getattr(settings, name)
-        flag = "--precision" if name == "precisions" else f"--{name.replace('_', '-')}"
+        flag = _flag(name)
         if name in arguments or value == field.default:
             continue
         if isinstance(value, bool):
@@ -170,6 +170,11 @@ def _options(settings: BaseModel, arguments: set[str]) -> list[str]:
         else:
             words += [f"{flag}={item}" for item in (value if isinstance(value, tuple) else (value,))]
     return words
+
+
+def _flag(name: str) -> str:
+    """Return the option of a setting; one that is given again and again has a name in the singular."""
+    return "--precision" if name == "precisions" else f"--{name.replace('_', '-')}"
 
 
 def _load_tensorflow() -> None:

@@ -140,8 +140,8 @@ def distil(
         The student's card, which says how often it agrees with its teacher on images that it was not trained on.
 
     Raises:
-        ArtattackError: no such images or architecture, the teacher's features cannot be read, or the folder holds
-            another training.
+        ArtattackError: no such images or architecture, the teacher's features cannot be read, the folder holds another
+            training, or no epoch has a finite loss.
     """
     from artattack.training import fitting
     from artattack.training.networks import save_network, sizes
@@ -149,6 +149,8 @@ def distil(
 
     files = find_images(settings.images)
     _check(settings, teacher)
+    if settings.start:
+        _student(settings, teacher.classes)  # which finds a start of another architecture before anything is written
     begin(out, settings, resume)
     path = out / "student.keras"
     done = read_card(path) if path.is_file() else None

@@ -14,6 +14,7 @@ import pandas as pd
 import tensorflow as tf
 import tf_keras
 
+from artattack.errors import ArtattackError
 from artattack.training.data import Array, OnProgress
 
 _WARM_UP, _TIMED = 2, 4  # steps of an estimate
@@ -116,7 +117,10 @@ def fit(
         on_progress: told how many steps are done.
 
     Returns:
-        A row for each epoch: `epoch`, `seconds` since the one before, `loss`, `val_loss` and other measures.
+        A row for each epoch: `epoch`, `seconds` that it took, `loss`, `val_loss` and other measures.
+
+    Raises:
+        ArtattackError: no epoch has a finite validation loss.
     """
     work.mkdir(parents=True, exist_ok=True)
     start = _epochs_done(work / "backup")
@@ -142,6 +146,8 @@ def fit(
                 _Progress(what, start, steps, course.epochs, on_progress),
             ],
         )
+    if not (work / "best.index").is_file():
+        raise ArtattackError(f"{what}: no epoch has a finite validation loss; lower the learning rate")
     model.load_weights(str(work / "best")).expect_partial()
     return pd.read_csv(work / "history.csv")
 

@@ -41,7 +41,7 @@ def write_card(card: Card, model: Path) -> None:
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
     text = (
         f"# {card.title}\n\n"
-        f"`{model.name}`, usable by its path as backbone or source and as classifier; `{card_path(model).name}` beside "
-        f"it says how.\n\n| fact | value |\n| --- | --- |\n{table}\n"
+        f"`{model.name}`, a backbone, a source and a classifier by its path; `{card_path(model).name}` beside it says "
+        f"how it is opened.\n\n| fact | value |\n| --- | --- |\n{table}\n"
     )
     write_file(model.with_suffix(".md"), text.encode())

@@ -157,6 +157,7 @@ def test_what_cannot_be_distilled(
 ) -> None:
     with pytest.raises(ArtattackError, match=words):
         distil(settings(photos, **options), teacher, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_mistakes_on_the_command_line_are_one_line(tmp_path: Path, photos: Path) -> None:

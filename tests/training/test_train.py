@@ -12,6 +12,7 @@ import larq as lq
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 from typer.testing import CliRunner
 
 from artattack import cli
@@ -20,7 +21,7 @@ from artattack.inputs.images import to_float
 from artattack.models import load_model
 from artattack.results.statistics import wilson
 from artattack.training.data import read_labelled
-from artattack.training.fitting import Course, batches
+from artattack.training.fitting import Course, batches, fit, whole
 from artattack.training.train import TrainSettings, _label_space, make_optimizer, train
 
 SMALL = {"size": 16, "width": 1 / 16, "epochs": 6, "batch": 12, "learning_rate": 0.01}
@@ -129,6 +130,28 @@ def test_augmentation_is_the_same_wherever_it_begins_and_keeps_values() -> None:
     assert set(np.unique(shown[0]).round(5)) <= values
 
 
+def test_a_training_without_a_finite_loss_says_what_to_do(coloured: Path, tmp_path: Path) -> None:
+    class Lost(tf.keras.losses.Loss):
+        def call(self, taught: Any, learnt: Any) -> Any:
+            return tf.reduce_sum(learnt, axis=-1) * np.nan
+
+    model = tf.keras.Sequential([tf.keras.Input((16, 16, 3)), tf.keras.layers.Flatten(), tf.keras.layers.Dense(2)])
+    model.compile(optimizer="sgd", loss=Lost())
+    arrays = np.zeros((4, 16, 16, 3), np.uint8), np.zeros(4, np.int64)
+    course = Course(epochs=1, batch=2, patience=1, seed=0)
+    with pytest.raises(ArtattackError, match="no epoch has a finite validation loss; lower the learning rate"):
+        fit(
+            model,
+            lambda start: batches(arrays, course, augment=False, start=start),
+            2,
+            whole(arrays, 2),
+            course,
+            tmp_path,
+            "training",
+            lambda *_: None,
+        )
+
+
 def test_bop_flips_signs_and_adam_trains_the_rest(coloured: Path, tmp_path: Path) -> None:
     card = train(settings(coloured, precisions="w1a1", optimizer="bop", epochs=1), tmp_path / "bop")[0]
     network = load_model(tmp_path / "bop" / "w1a1.keras").network  # type: ignore[attr-defined]
@@ -168,7 +191,7 @@ def test_dry_run_says_how_much_and_writes_nothing(coloured: Path, tmp_path: Path
     ("arguments", "words"),
     [
         (["nowhere"], "nowhere: no such folder or file"),
-        (["DATA", "--precision", "w3"], "--precisions: precision 'w3': write float"),
+        (["DATA", "--precision", "w3"], "--precision: precision 'w3': write float"),
         (["DATA", "--size", "20"], "size 20: the network pools three times by 2"),
         (["DATA", "--held-out", "1"], "--held-out: input should be less than 1"),
         (["DATA", "--out", "DATA"], "is there and holds no training"),
