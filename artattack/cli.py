@@ -32,6 +32,7 @@ from artattack.terminal import (
     show_progress,
     warn,
 )
+from artattack.training.commands import distil, train
 from artattack.version import __version__
 
 if TYPE_CHECKING:
@@ -558,6 +559,22 @@ def status(folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of
         _say(f"To go on: the `artattack run` that started it, with --resume --out {folder}")
     if progress.state != "finished" or progress.failed or progress.unreadable:
         raise typer.Exit(1)
+
+
+app.command(
+    epilog=_examples(
+        "artattack train photos/ -o nets",
+        "artattack train cifar-10-batches-py.tar.gz --dry-run -o nets",
+        "artattack train photos/ --precision w1a1 --precision w4a4 --precision float -o nets",
+        "artattack attack cat.jpg -s waves --backbone nets/w1a1.keras -o painted.png",
+    )
+)(train)
+app.command(
+    epilog=_examples(
+        "artattack distil efficientnet_lite0 --images photos/ -o student",
+        "artattack distil onnx:mine.onnx --preprocessing tf --images photos/ --logits-only -o surrogate",
+    )
+)(distil)
 
 
 @app.command("models", epilog=_examples("artattack models | grep binary"))

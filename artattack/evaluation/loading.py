@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from artattack.config import Benchmark
 from artattack.errors import ArtattackError
 from artattack.evaluation.plan import Plan
+from artattack.models.card import read_card
 from artattack.models.registry import model_infos, parse_label_space
 
 if TYPE_CHECKING:
@@ -74,10 +75,15 @@ def load_models(plan: Plan, on_loading: Callable[[str], None]) -> LoadedModels:
 
 def _teachers(benchmark: Benchmark) -> dict[str, str]:
     known = {info.name: info.distilled_from for info in model_infos()}
-    found = {
-        name: benchmark.spec(name).distilled_from or known.get(benchmark.spec(name).model, "")
-        for name in benchmark.model_names()
-    }
+
+    def teacher(name: str) -> str:
+        spec = benchmark.spec(name)
+        if spec.distilled_from is not None or spec.model in known:
+            return spec.distilled_from or known.get(spec.model, "")
+        card = read_card(spec.model)
+        return card.distilled_from if card else ""
+
+    found = {name: teacher(name) for name in benchmark.model_names()}
     return {name: teacher for name, teacher in found.items() if teacher}
 
 

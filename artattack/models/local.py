@@ -23,6 +23,7 @@ from tf_keras.src.saving.legacy.saved_model import json_utils
 
 from artattack.errors import ArtattackError
 from artattack.inputs.labels import LabelSpace
+from artattack.models.card import read_card
 from artattack.models.model import Model, Preprocessing, parse_preprocessing, weights_sha256
 from artattack.models.network import (
     default_layers,
@@ -48,13 +49,18 @@ def load(
 
     Args:
         path: a `.keras` or `.h5` file, or a SavedModel folder written by Keras 2.
-        preprocessing: what the network expects of its input; see `artattack.models.load_model`.
-        label_space: ImageNet class of each output, or None for classes of its own.
+        preprocessing: what the network expects of its input; see `artattack.models.load_model`; by default what a
+            card beside the file says (`artattack.models.card`).
+        label_space: ImageNet class of each output, or None for what the card says or classes of its own.
         input_size: (H, W) in pixels; by default what the file says.
 
     Raises:
         ArtattackError: not such a file, one that could run code, or no network from one image to classes.
     """
+    card = read_card(path) if preprocessing is None else None
+    if card is not None:
+        preprocessing = card.preprocessing
+        label_space = card.label_space if label_space is None else label_space
     if preprocessing is None:
         raise ArtattackError(
             f"model '{path}': say what its network expects, preprocessing=imagenet, caffe, tf, unit or byte, "
@@ -85,6 +91,8 @@ def load(
     if label_space is not None and len(label_space) != outputs:
         raise ArtattackError(f"model '{path}': a label space of {len(label_space)} classes for {outputs} outputs")
     style_layers, content_layers = default_layers(logits)
+    if card is not None and card.style_layers:
+        style_layers, content_layers = card.style_layers, card.content_layers
     return Model(
         name=path.stem,
         weights="file",

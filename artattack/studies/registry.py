@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from artattack.errors import unknown
-from artattack.studies import architectures, art_attack, content_layers, pooling, style_layers, tv, weights
+from artattack.studies import architectures, art_attack, content_layers, pooling, precision, style_layers, tv, weights
 from artattack.studies.study import Study
 
 _IN_ORDER = (
@@ -13,6 +13,7 @@ _IN_ORDER = (
     pooling.STUDY,
     architectures.STUDY,
     art_attack.STUDY,
+    precision.STUDY,
     weights.STUDY,
 )
 _STUDIES = {study.name: study for study in _IN_ORDER}

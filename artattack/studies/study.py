@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt
 
 from artattack.attacks.options import StyleOptions
 from artattack.config import Benchmark, ImageSettings, parse_benchmark
+from artattack.errors import ArtattackError
 from artattack.validation import Section
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class Study:
         styles: that images are painted in.
         leave: writes further files into the run, from its table.
         needs: a package of the extra `search`, if any.
+        scores_backbones: whether backbones are scored, too, as classifiers.
+        trained_by: the command that makes backbones where the study has none of its own.
     """
 
     name: str
@@ -75,6 +78,8 @@ class Study:
     styles: tuple[str, ...] = (STYLE,)
     leave: Callable[[RunFolder, pd.DataFrame], None] | None = None
     needs: str = ""
+    scores_backbones: bool = False
+    trained_by: str = ""
 
 
 def study_benchmark(study: Study, settings: Settings) -> Benchmark:
@@ -83,8 +88,14 @@ def study_benchmark(study: Study, settings: Settings) -> Benchmark:
     Raises:
         ArtattackError: something in it is wrong, for example no such backbone.
     """
+    backbones = settings.backbones or study.backbones
+    if not backbones:
+        raise ArtattackError(
+            f"the study {study.name} has no backbones of its own: train some, {study.trained_by}, and name each "
+            "by --backbone nets/w1a1.keras"
+        )
     own = {"style": study.styles, "steps": settings.steps}
-    attacks = study.attacks(settings.model_copy(update={"backbones": settings.backbones or study.backbones}))
+    attacks = study.attacks(settings.model_copy(update={"backbones": backbones}))
     return parse_benchmark(
         {
             "name": f"study-{study.name}",
@@ -94,7 +105,7 @@ def study_benchmark(study: Study, settings: Settings) -> Benchmark:
                 "size": settings.size,
                 "limit": settings.limit or study.limit,
             },
-            "classifiers": CLASSIFIERS,
+            "classifiers": tuple(dict.fromkeys((*CLASSIFIERS, *(backbones if study.scores_backbones else ())))),
             "attacks": [own | entry if entry["attack"] == "style" else entry for entry in attacks],
         },
         where=f"study {study.name}",

@@ -113,6 +113,7 @@ def rows_by_hand(run: RunFolder, by: list[str]) -> list[dict[str, Any]]:
     """Work a study's table out anew from the CSV of the records, for the classifier that no attack here reads."""
     records = pd.read_csv(run.path / "records.csv")
     records = records[(records["kind"] != "clean") & (records["classifier"] == "efficientnet_lite2")]
+    records["source"] = records["source"].fillna(records["matched_to"].str.split("/").str[1])  # of a control
     rows = []
     for case, group in records.groupby(by, sort=False):
         rows.append(
@@ -273,6 +274,41 @@ def test_plans_are_what_the_questions_need() -> None:
     assert all(entry.content_weight > 0 for entry in entries("content-layers"))
     cases = {(e.pooling, e.parametrization, e.style_layers, e.jitter) for e in entries("pooling", "quicknet_tiny")}
     assert len(cases) == 2 * 2 * 2 + 2
+
+
+def test_precision_counts_what_happens_to_the_network_itself() -> None:
+    rows = []
+    for name, source, matched, flips, own in (
+        ("style", "nets/w1a1.keras", None, (True, False), (False, False)),
+        ("mi-fgsm", "nets/w1a1.keras", None, (True, True), (True, False)),
+        ("noise", None, "mi-fgsm/nets/w1a1.keras", (False, True), (True, True)),
+    ):
+        for classifier, outcomes in (("other", flips), ("nets/w1a1.keras", own)):
+            rows += [
+                record(name, flip=flip, classifier=classifier, seen=classifier == source)
+                | {"image": f"image{n}", "source": source, "matched_to": matched}
+                | ({} if name == "style" else {"style": None, "style_identified": None})
+                for n, flip in enumerate(outcomes)
+            ]
+    study = find_study("precision")
+    table = study.measure(records_frame(rows))
+    found = table[["network", "attack", "flips", "own_flips", "own_n", "own_flip_rate"]].to_numpy().tolist()
+    assert found == [
+        ["w1a1", "style", 1, 0, 2, 0.0],
+        ["w1a1", "mi-fgsm", 2, 1, 2, 0.5],
+        ["w1a1", "noise", 1, 2, 2, 1.0],
+    ]
+    assert study.answer(table) == (
+        "w1a1: style recognised in 2 of 2, momentum attacks flip another network in 2 of 2, and itself in 1 of 2, "
+        "noise 1 of 2 and 2 of 2."
+    )
+
+
+def test_precision_scores_its_networks_and_asks_for_some() -> None:
+    plan = make_plan(study_benchmark(find_study("precision"), Settings(backbones=("quicknet_tiny",), limit=1)))
+    assert plan.benchmark.classifiers == ("efficientnet_lite2", "efficientnet_lite0", "quicknet_tiny")
+    with pytest.raises(ArtattackError, match="has no backbones of its own: train some, artattack train"):
+        study_benchmark(find_study("precision"), Settings())
 
 
 def test_studies_are_listed_with_their_question_and_time(monkeypatch: pytest.MonkeyPatch) -> None:

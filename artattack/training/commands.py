@@ -1,0 +1,211 @@
+"""The commands `train` and `distil`: thin, over settings that say what each option means."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from pydantic import BaseModel, ValidationError
+from rich.console import Console
+
+from artattack.errors import ArtattackError
+from artattack.terminal import complain, say, show_progress
+from artattack.training.distil import DistilSettings
+from artattack.training.train import TrainSettings
+from artattack.validation import explain
+
+if TYPE_CHECKING:
+    from artattack.models.card import Card
+    from artattack.models.classifier import Classifier
+
+_TRAIN, _DISTIL = TrainSettings.model_fields, DistilSettings.model_fields
+_SHOWN = (
+    "accuracy",
+    "agrees_with_teacher",
+    "teachers_class_among_five",
+    "parameters",
+    "bytes",
+    "bytes_as_float32",
+    "minutes",
+)
+
+Out = Annotated[Path, typer.Option("-o", "--out", help="Folder to write to.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the training in --out.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how much that is, by trying a few steps; write nothing.")]
+
+
+def _in_help(fields: Any, name: str) -> str:
+    text = str(fields[name].description)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _of(fields: Any, name: str) -> Any:
+    return typer.Option(_flag(name), help=_in_help(fields, name))
+
+
+def train(
+    data: Annotated[str, typer.Argument(help=_in_help(_TRAIN, "data"))],
+    out: Out = Path("trained"),
+    precisions: Annotated[list[str], _of(_TRAIN, "precisions")] = list(_TRAIN["precisions"].default),  # noqa: B006
+    size: Annotated[int, _of(_TRAIN, "size")] = _TRAIN["size"].default,
+    width: Annotated[float, _of(_TRAIN, "width")] = _TRAIN["width"].default,
+    optimizer: Annotated[Literal["adam", "bop"], _of(_TRAIN, "optimizer")] = _TRAIN["optimizer"].default,
+    learning_rate: Annotated[float, _of(_TRAIN, "learning_rate")] = _TRAIN["learning_rate"].default,
+    epochs: Annotated[int, _of(_TRAIN, "epochs")] = _TRAIN["epochs"].default,
+    patience: Annotated[int, _of(_TRAIN, "patience")] = _TRAIN["patience"].default,
+    batch: Annotated[int, _of(_TRAIN, "batch")] = _TRAIN["batch"].default,
+    augment: Annotated[bool, typer.Option(help=_in_help(_TRAIN, "augment"))] = _TRAIN["augment"].default,
+    held_out: Annotated[float, _of(_TRAIN, "held_out")] = _TRAIN["held_out"].default,
+    validation: Annotated[float, _of(_TRAIN, "validation")] = _TRAIN["validation"].default,
+    seed: Annotated[int, _of(_TRAIN, "seed")] = _TRAIN["seed"].default,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Train a binarized network and its float twin on labelled images, by the 2020 study's recipe.
+
+    What is written, NAME.keras and its card, is a backbone, a source and a classifier by its path.
+    """
+    given = {name: value for name, value in locals().items() if name in _TRAIN}
+    settings = _checked(TrainSettings, given)
+    same = ["artattack", "train", data, *_options(settings, {"data"})]
+
+    def work(on_progress: Any) -> list[Card]:
+        from artattack.training import train as training
+
+        return training.train(settings, out, resume=resume, on_progress=on_progress)
+
+    if dry_run:
+        from artattack.training.train import plan_training
+
+        _load_tensorflow()
+        _print_plan(plan_training(settings))
+        return
+    _carry_out(work, out, same)
+
+
+def distil(
+    teacher: Annotated[str, typer.Argument(help="The classifier to imitate: a name of `artattack models` or a file.")],
+    images: Annotated[str, _of(_DISTIL, "images")],
+    out: Out = Path("distilled"),
+    logits_only: Annotated[bool, _of(_DISTIL, "logits_only")] = False,
+    student: Annotated[str, _of(_DISTIL, "student")] = _DISTIL["student"].default,
+    start: Annotated[str | None, _of(_DISTIL, "start")] = None,
+    size: Annotated[int, _of(_DISTIL, "size")] = _DISTIL["size"].default,
+    crops: Annotated[int, _of(_DISTIL, "crops")] = _DISTIL["crops"].default,
+    epochs: Annotated[int, _of(_DISTIL, "epochs")] = _DISTIL["epochs"].default,
+    patience: Annotated[int, _of(_DISTIL, "patience")] = _DISTIL["patience"].default,
+    batch: Annotated[int, _of(_DISTIL, "batch")] = _DISTIL["batch"].default,
+    learning_rate: Annotated[float, _of(_DISTIL, "learning_rate")] = _DISTIL["learning_rate"].default,
+    temperature: Annotated[float, _of(_DISTIL, "temperature")] = _DISTIL["temperature"].default,
+    held_out: Annotated[float, _of(_DISTIL, "held_out")] = _DISTIL["held_out"].default,
+    seed: Annotated[int, _of(_DISTIL, "seed")] = _DISTIL["seed"].default,
+    preprocessing: Annotated[str | None, typer.Option(help="Of a teacher from a file: what it expects.")] = None,
+    label_space: Annotated[str | None, typer.Option(help="Of a teacher from a file: its classes in order.")] = None,
+    input_size: Annotated[int | None, typer.Option(help="Of a teacher: side of the images it classifies.")] = None,
+    outputs: Annotated[
+        Literal["logits", "probabilities"] | None, typer.Option(help="Of a teacher that is not Keras': what it gives.")
+    ] = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Distil a classifier into a binarized network, from its features and logits or, as a surrogate, its answers alone.
+
+    What is written, student.keras with its card, is a backbone and a source by its path.
+    """
+    given = {name: value for name, value in locals().items() if name in _DISTIL}
+    settings = _checked(DistilSettings, given)
+    opened = {
+        "preprocessing": preprocessing,
+        "label_space": label_space,
+        "input_size": input_size,
+        "outputs": outputs,
+    }
+    same = ["artattack", "distil", teacher, *_options(settings, {"teacher"})]
+    same += [f"--{name.replace('_', '-')}={value}" for name, value in opened.items() if value is not None]
+
+    def load() -> Classifier:
+        _load_tensorflow()
+        from artattack.models import load_model
+
+        return load_model(teacher, **opened)  # type: ignore[arg-type]
+
+    def work(on_progress: Any) -> list[Card]:
+        from artattack.training import distil as distilling
+
+        on_progress(f"loading {teacher}", 0, 1)
+        return [distilling.distil(settings, load(), out, resume=resume, on_progress=on_progress)]
+
+    if dry_run:
+        from artattack.training.distil import plan_distilling
+
+        _print_plan(plan_distilling(settings, load()))
+        return
+    _carry_out(work, out, same)
+
+
+def _checked(section: Any, given: dict[str, Any]) -> Any:
+    try:
+        return section.model_validate(given)
+    except ValidationError as error:
+
+        def place(path: tuple[Any, ...]) -> tuple[str, type[BaseModel]]:
+            return _flag(str(path[0])) if path else "settings", section
+
+        raise ArtattackError(explain(error, place)) from error
+
+
+def _options(settings: BaseModel, arguments: set[str]) -> list[str]:
+    """Return the options that ask for the same settings; those that are as by default are left out."""
+    words: list[str] = []
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        flag = _flag(name)
+        if name in arguments or value == field.default:
+            continue
+        if isinstance(value, bool):
+            words.append(flag if value else flag.replace("--", "--no-", 1))
+        else:
+            words += [f"{flag}={item}" for item in (value if isinstance(value, tuple) else (value,))]
+    return words
+
+
+def _flag(name: str) -> str:
+    """Return the option of a setting; one that is given again and again has a name in the singular."""
+    return "--precision" if name == "precisions" else f"--{name.replace('_', '-')}"
+
+
+def _load_tensorflow() -> None:
+    from artattack.runtime import load_tensorflow
+
+    load_tensorflow()
+
+
+def _carry_out(work: Callable[[Any], list[Card]], out: Path, same: list[str]) -> None:
+    """Train, and say what came of it."""
+    try:
+        with show_progress() as on_progress:
+            on_progress("starting", 0, 1)
+            _load_tensorflow()
+            cards = work(on_progress)
+    except KeyboardInterrupt as error:
+        again = shlex.join([*same, "--resume", "--out", str(out)])
+        complain(f"interrupted; to go on: {again}" if (out / "settings.json").exists() else "interrupted")
+        raise typer.Exit(130) from error
+    console = Console()
+    from artattack.training.writing import in_words
+
+    for card in cards:
+        say(console, card.title, "bold")
+        for name in _SHOWN:
+            if name in card.facts:
+                say(console, f"  {name.replace('_', ' ')}: {in_words(card.facts[name])}")
+    say(console, f"Written: {out}  (.keras files, each with its card beside it)")
+
+
+def _print_plan(lines: list[str]) -> None:
+    console = Console()
+    for line in lines:
+        say(console, line)
