@@ -21,7 +21,9 @@ from artattack.errors import ArtattackError, unknown
 from artattack.runtime import silence_libraries
 from artattack.terminal import (
     complain,
+    in_bytes,
     lay_out,
+    print_cache,
     print_checks,
     print_plan,
     print_progress,
@@ -86,7 +88,16 @@ datasets_app = typer.Typer(
     invoke_without_command=True,
 )
 app.add_typer(datasets_app, name="datasets")
+cache_app = typer.Typer(
+    help="Show how much is kept of adversarial images that runs have made, and where; or clear it.",
+    epilog=_examples("artattack cache", "artattack cache clear", "ARTATTACK_CACHE_SIZE=20GB artattack run"),
+    invoke_without_command=True,
+)
+app.add_typer(cache_app, name="cache")
 console = Console()
+NoCache = Annotated[
+    bool, typer.Option("--no-cache", help="Make all images anew, and keep none for other runs (artattack cache).")
+]
 
 
 def main() -> None:
@@ -142,6 +153,7 @@ def run(
     workers: Annotated[
         int | None, typer.Option(help="Workers of the cluster. Default: one a GPU, or for each two cores.", min=1)
     ] = None,
+    no_cache: NoCache = False,
 ) -> None:
     """Run a benchmark: perturb images, score classifiers, write records, summary and pictures.
 
@@ -162,7 +174,8 @@ def run(
     same += [f"--{name}={value}" for name, value in (("seed", seed), ("limit", limit)) if value is not None]
     same += [f"--budgets={text}" for text in budgets or []]
     same += [f"--engine={engine}"] * (engine != "local") + [f"--workers={workers}"] * (workers is not None)
-    _carry_out(plan, out, resume, ["artattack", "run", *same], engine=engine, workers=workers)
+    same += ["--no-cache"] * no_cache
+    _carry_out(plan, out, resume, ["artattack", "run", *same], engine=engine, workers=workers, cache=not no_cache)
 
 
 def _carry_out(
@@ -174,6 +187,7 @@ def _carry_out(
     *,
     engine: Engine = "local",
     workers: int | None = None,
+    cache: bool = True,
 ) -> None:
     """Run a plan, and print and report what came of it.
 
@@ -183,7 +197,7 @@ def _carry_out(
         resume: whether to go on with the run in it.
         same: the command that asks for the same plan, for whoever is interrupted.
         tell: called with the finished run, before its report is written.
-        engine, workers: as in `run_benchmark`.
+        engine, workers, cache: as in `run_benchmark`.
     """
     from artattack.evaluation.run import run_path, run_plan
 
@@ -191,7 +205,7 @@ def _carry_out(
     try:
         with show_progress() as on_progress:
             records, summary = run_plan(
-                plan, path, resume=resume, engine=engine, workers=workers, on_progress=on_progress
+                plan, path, resume=resume, engine=engine, workers=workers, cache=cache, on_progress=on_progress
             )
     except KeyboardInterrupt as error:
         again = shlex.join([*same, "--resume", "--out", str(path)])
@@ -215,6 +229,9 @@ def _tell_results(
     tell(load_run(path))
     if plan.image_set.note:
         _say(f"Image set {plan.image_set.name}: {plan.image_set.note}")
+    perturbed = records[records["from_cache"].notna()]
+    if reused := perturbed.loc[perturbed["from_cache"], "file"].nunique():
+        _say(f"Taken from the cache: {reused} of {perturbed['file'].nunique()} perturbed images (artattack cache)")
     _say(f"Run folder: {path}  (records.csv, summary.csv, run.json, images/)")
     _say(f"Report: {write_report(load_run(path))}")
     errors = records["error"].dropna()
@@ -245,6 +262,7 @@ def extend(
         list[str] | None, typer.Option(help="Bring attacks and controls to these, too: l2=5,10 or ssim.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its size, do nothing.")] = False,
+    no_cache: NoCache = False,
 ) -> None:
     """Add classifiers, budgets, attacks or controls to a run: only what is new is computed.
 
@@ -262,7 +280,7 @@ def extend(
     from artattack.evaluation.run import run_plan
 
     with show_progress() as on_progress:
-        records, summary = run_plan(plan, folder, extend=True, on_progress=on_progress)
+        records, summary = run_plan(plan, folder, extend=True, cache=not no_cache, on_progress=on_progress)
     _tell_results(plan, folder, records, summary)
 
 
@@ -404,6 +422,7 @@ def study_command(
     seed: Annotated[
         int, typer.Option(help="Every random choice follows from it.", min=0, max=_LARGEST_SEED)
     ] = _DEFAULT.seed,
+    no_cache: NoCache = False,
 ) -> None:
     """Ask one question of style transfer again: a benchmark, and one table, one figure and one sentence made of it.
 
@@ -441,7 +460,12 @@ def study_command(
         for option, value in settings.model_dump(exclude={"backbones"}).items()
         if value != Settings.model_fields[option].default
     ]
-    _carry_out(plan, out, resume, same, lambda run: _say(f"{study.question}\n{write_study(study, run)}"))
+    same += ["--no-cache"] * no_cache
+
+    def tell(run: RunFolder) -> None:
+        _say(f"{study.question}\n{write_study(study, run)}")
+
+    _carry_out(plan, out, resume, same, tell, cache=not no_cache)
 
 
 @app.command(
@@ -574,7 +598,7 @@ def models_command() -> None:
     _say("In a benchmark file's `models`, each takes weights: random or a path as well;")
     _say("so does a network of one's own: a .keras, .h5 or SavedModel file.")
     _say("As classifiers, sources and guides: torch:PATH, timm:NAME.")
-    _say("As classifiers alone, attacked by queries: onnx:PATH, tflite:PATH.")
+    _say("As classifiers alone, attacked by queries: onnx:PATH, tflite:PATH, http(s)://ADDRESS.")
 
 
 @app.command("attacks", epilog=_examples("artattack attacks | grep decisions"))
@@ -668,3 +692,22 @@ def fetch(
     if name != "imagenet-sample":
         raise unknown("image set to fetch", name, ["imagenet-sample"])
     _say(fetch_imagenet_sample(source))
+
+
+@cache_app.callback()
+def cache_command(context: typer.Context) -> None:
+    """Show how much the cache holds, and where; or clear it with `artattack cache clear`."""
+    if context.invoked_subcommand is None:
+        from artattack.cache import cache_settings
+
+        print_cache(cache_settings(), console)
+
+
+@cache_app.command(epilog=_examples("artattack cache clear"))
+def clear() -> None:
+    """Let go of all that is kept. Run folders stay as they are."""
+    from artattack.cache import cache_settings
+
+    cache = cache_settings()
+    was = cache.clear()
+    _say(f"Cleared: {was.entries} batches of images, {in_bytes(was.size)}, from {cache.folder}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
@@ -18,6 +19,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     import pandas as pd
 
+    from artattack.cache import Cache
     from artattack.evaluation.plan import Plan
     from artattack.evaluation.side_by_side import View
     from artattack.results.between_runs import Side, SideBySide
@@ -259,6 +261,27 @@ def print_progress(progress: RunProgress, console: Console) -> None:
         say(console, f"next    {progress.next}")
     if progress.seconds_left is not None and progress.state != "finished":
         say(console, f"left    about {_in_time(progress.seconds_left)}, at the pace so far")
+
+
+def print_cache(cache: Cache, console: Console) -> None:
+    """Print how much a cache holds, of how much, and where: one fact a line."""
+    found = cache.size()
+    of = f"of {in_bytes(cache.limit)}" if cache.limit else "and keeps no more: ARTATTACK_CACHE_SIZE is 0"
+    say(console, f"folder   {cache.folder}")
+    say(console, f"batches  {found.entries} of perturbed images")
+    say(console, f"size     {in_bytes(found.size)} {of}")
+    if found.oldest is not None:
+        say(console, f"oldest   last used {datetime.fromtimestamp(found.oldest):%Y-%m-%d %H:%M}")
+
+
+def in_bytes(size: int) -> str:
+    """Return a number of bytes as people read it, such as 5 GB or 12.5 MB."""
+    value, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.3g} {unit}"
 
 
 def _in_time(seconds: float) -> str:
