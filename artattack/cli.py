@@ -16,13 +16,14 @@ from artattack.attacks.options import StyleOptions, parse_options
 from artattack.attacks.registry import own_attacks
 from artattack.attacks.style_entry import StyleEntry
 from artattack.checks import defaults as check_defaults
-from artattack.config import Benchmark, load_benchmark, parse_benchmark
+from artattack.config import Benchmark, ModelSpec, load_benchmark, parse_benchmark
 from artattack.errors import ArtattackError, unknown
 from artattack.runtime import silence_libraries
 from artattack.terminal import (
     complain,
     in_bytes,
     lay_out,
+    print_agreement,
     print_cache,
     print_checks,
     print_plan,
@@ -517,6 +518,57 @@ def check(
 
         _say(f"Report: {write_report(load_run(what[0]))}")
     if not all_sound(checks):
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog=_examples(
+        "artattack agree mine.onnx mine.keras --preprocessing tf",
+        "artattack agree phone server --benchmark mine.yaml --tolerance 0.5",
+    )
+)
+def agree(
+    copy: Annotated[str, typer.Argument(metavar="FILE", help="A model's file, say a converted one, onnx:PATH.")],
+    original: Annotated[str, typer.Argument(metavar="ORIGINAL", help="The model that it was made from.")],
+    benchmark: Annotated[
+        Path | None, typer.Option(help="Benchmark file in whose `models` both may be named. Default: none.")
+    ] = None,
+    preprocessing: Annotated[
+        str | None, typer.Option(help="What files expect of images: imagenet, caffe, tf, unit, byte or lite.")
+    ] = None,
+    label_space: Annotated[str | None, typer.Option(help="Classes of files: imagenet, or a text file.")] = None,
+    input_size: Annotated[int | None, typer.Option(help="Side of images, for files that fix none.", min=1)] = None,
+    images: Annotated[str, typer.Option(help="Image set: a name, a folder or a CSV manifest.")] = _DEFAULT.images.set,
+    limit: Annotated[int, typer.Option(help="At most so many images.", min=1)] = check_defaults.LIMIT,
+    tolerance: Annotated[
+        float, typer.Option(help="Largest difference of logits that is taken for rounding.", min=0)
+    ] = check_defaults.TOLERANCE,
+) -> None:
+    """Ask a model's file and its original about the same images: do they see the same?
+
+    Exit codes: 0 they do; 1 they do not; 2 bad input; 130 interrupted.
+    """
+    from artattack.checks import compare_models
+    from artattack.inputs.image_sets import load_images
+    from artattack.models import load_model
+    from artattack.models.registry import check_model, model_infos
+    from artattack.runtime import load_tensorflow
+
+    of_files = {"preprocessing": preprocessing, "label_space": label_space, "input_size": input_size}
+    known = load_benchmark(benchmark).models if benchmark else {}
+    registered = {info.name for info in model_infos()}
+    specs = [
+        known.get(name) or ModelSpec(model=name, **({} if name in registered else of_files))
+        for name in (copy, original)
+    ]
+    for spec in specs:
+        check_model(spec.model)
+    load_tensorflow()
+    ours, theirs = (load_model(**spec.arguments()) for spec in specs)
+    loaded = load_images(images, size=theirs.input_size, limit=limit)
+    found = compare_models(ours, theirs, loaded.x, loaded.ids, tolerance=tolerance)
+    print_agreement(found, copy, original, console)
+    if not found.agree:
         raise typer.Exit(1)
 
 

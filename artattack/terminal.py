@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from artattack.cache import Cache
+    from artattack.checks.agreement import Agreement
     from artattack.evaluation.plan import Plan
     from artattack.evaluation.side_by_side import View
     from artattack.results.between_runs import Side, SideBySide
@@ -301,6 +302,19 @@ def print_checks(checks: pd.DataFrame, console: Console) -> None:
         say(console, "")
     counts = checks["status"].value_counts()
     say(console, ", ".join(f"{counts.get(status, 0)} {word}" for status, word in _STATUSES.items()))
+
+
+def print_agreement(found: Agreement, copy: str, original: str, console: Console) -> None:
+    """Print how far the answers of two models are apart, and what to look at."""
+    rows = [
+        ["images", str(found.images)],
+        ["same most likely class", f"{found.same} of {found.images}"],
+        ["largest difference", f"{found.largest:.3g}, of '{found.where}' ({found.values})"],
+        ["median difference", f"{found.median:.3g}"],
+        ["taken for rounding", f"up to {found.tolerance:g}"],
+    ]
+    console.print(lay_out(["", f"{copy} against {original}"], rows))
+    say(console, "They agree." if found.agree else f"They differ. {found.advice}", None if found.agree else "red")
 
 
 def print_view(view: View, console: Console) -> None:

@@ -105,7 +105,7 @@ RECORDS: tuple[Column, ...] = (
         "source_weights",
         "string",
         "",
-        "that model's weights: `imagenet`, `bundled`, `file` or `random` (never trained)",
+        "that model's weights: `imagenet`, `bundled`, `file`, `python`, `http` or `random` (never trained)",
     ),
     Column(
         "matched_to",
