@@ -34,7 +34,7 @@ from artattack.results.plain_data import config_hash
 
 _FORMAT = 1  # of the entries; another number finds none of the old ones
 _OPAQUE = ("python", "http")  # weights of models known by a few answers alone, which may change behind our back
-_ROOMS = ("attacks", "models", "inputs")  # of this package, whose code decides images
+_CODE = ("attacks", "evaluation", "inputs", "models", "distances.py", "runtime.py", "tracing.py")  # that decides images
 _PACKAGES = (
     "tensorflow",
     "tf-keras",
@@ -205,7 +205,7 @@ def _hash_of_file(word: str) -> str:
 def _code() -> str:
     """Return the hash of the code that decides images: versions alone would not tell a changed checkout."""
     package = Path(__file__).resolve().parents[1]
-    files = [package / "distances.py", *(path for room in _ROOMS for path in sorted((package / room).rglob("*.py")))]
+    files = sorted(path for path in package.rglob("*.py") if path.relative_to(package).parts[0] in _CODE)
     return config_hash([[path.relative_to(package).as_posix(), sha256_file(path)] for path in files])
 
 
