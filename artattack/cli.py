@@ -16,12 +16,15 @@ from artattack.attacks.options import StyleOptions, parse_options
 from artattack.attacks.registry import own_attacks
 from artattack.attacks.style_entry import StyleEntry
 from artattack.checks import defaults as check_defaults
-from artattack.config import Benchmark, load_benchmark, parse_benchmark
+from artattack.config import Benchmark, ModelSpec, load_benchmark, parse_benchmark
 from artattack.errors import ArtattackError, unknown
 from artattack.runtime import silence_libraries
 from artattack.terminal import (
     complain,
+    in_bytes,
     lay_out,
+    print_agreement,
+    print_cache,
     print_checks,
     print_plan,
     print_progress,
@@ -87,7 +90,16 @@ datasets_app = typer.Typer(
     invoke_without_command=True,
 )
 app.add_typer(datasets_app, name="datasets")
+cache_app = typer.Typer(
+    help="Show how much is kept of adversarial images that runs have made, and where; or clear it.",
+    epilog=_examples("artattack cache", "artattack cache clear", "ARTATTACK_CACHE_SIZE=20GB artattack run"),
+    invoke_without_command=True,
+)
+app.add_typer(cache_app, name="cache")
 console = Console()
+NoCache = Annotated[
+    bool, typer.Option("--no-cache", help="Make all images anew, and keep none for other runs (artattack cache).")
+]
 
 
 def main() -> None:
@@ -143,6 +155,7 @@ def run(
     workers: Annotated[
         int | None, typer.Option(help="Workers of the cluster. Default: one a GPU, or for each two cores.", min=1)
     ] = None,
+    no_cache: NoCache = False,
 ) -> None:
     """Run a benchmark: perturb images, score classifiers, write records, summary and pictures.
 
@@ -163,7 +176,8 @@ def run(
     same += [f"--{name}={value}" for name, value in (("seed", seed), ("limit", limit)) if value is not None]
     same += [f"--budgets={text}" for text in budgets or []]
     same += [f"--engine={engine}"] * (engine != "local") + [f"--workers={workers}"] * (workers is not None)
-    _carry_out(plan, out, resume, ["artattack", "run", *same], engine=engine, workers=workers)
+    same += ["--no-cache"] * no_cache
+    _carry_out(plan, out, resume, ["artattack", "run", *same], engine=engine, workers=workers, cache=not no_cache)
 
 
 def _carry_out(
@@ -175,6 +189,7 @@ def _carry_out(
     *,
     engine: Engine = "local",
     workers: int | None = None,
+    cache: bool = True,
 ) -> None:
     """Run a plan, and print and report what came of it.
 
@@ -184,7 +199,7 @@ def _carry_out(
         resume: whether to go on with the run in it.
         same: the command that asks for the same plan, for whoever is interrupted.
         tell: called with the finished run, before its report is written.
-        engine, workers: as in `run_benchmark`.
+        engine, workers, cache: as in `run_benchmark`.
     """
     from artattack.evaluation.run import run_path, run_plan
 
@@ -192,7 +207,7 @@ def _carry_out(
     try:
         with show_progress() as on_progress:
             records, summary = run_plan(
-                plan, path, resume=resume, engine=engine, workers=workers, on_progress=on_progress
+                plan, path, resume=resume, engine=engine, workers=workers, cache=cache, on_progress=on_progress
             )
     except KeyboardInterrupt as error:
         again = shlex.join([*same, "--resume", "--out", str(path)])
@@ -216,6 +231,9 @@ def _tell_results(
     tell(load_run(path))
     if plan.image_set.note:
         _say(f"Image set {plan.image_set.name}: {plan.image_set.note}")
+    perturbed = records[records["from_cache"].notna()]
+    if reused := perturbed.loc[perturbed["from_cache"], "file"].nunique():
+        _say(f"Taken from the cache: {reused} of {perturbed['file'].nunique()} perturbed images (artattack cache)")
     _say(f"Run folder: {path}  (records.csv, summary.csv, run.json, images/)")
     _say(f"Report: {write_report(load_run(path))}")
     errors = records["error"].dropna()
@@ -246,6 +264,7 @@ def extend(
         list[str] | None, typer.Option(help="Bring attacks and controls to these, too: l2=5,10 or ssim.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its size, do nothing.")] = False,
+    no_cache: NoCache = False,
 ) -> None:
     """Add classifiers, budgets, attacks or controls to a run: only what is new is computed.
 
@@ -263,7 +282,7 @@ def extend(
     from artattack.evaluation.run import run_plan
 
     with show_progress() as on_progress:
-        records, summary = run_plan(plan, folder, extend=True, on_progress=on_progress)
+        records, summary = run_plan(plan, folder, extend=True, cache=not no_cache, on_progress=on_progress)
     _tell_results(plan, folder, records, summary)
 
 
@@ -405,6 +424,7 @@ def study_command(
     seed: Annotated[
         int, typer.Option(help="Every random choice follows from it.", min=0, max=_LARGEST_SEED)
     ] = _DEFAULT.seed,
+    no_cache: NoCache = False,
 ) -> None:
     """Ask one question of style transfer again: a benchmark, and one table, one figure and one sentence made of it.
 
@@ -442,7 +462,12 @@ def study_command(
         for option, value in settings.model_dump(exclude={"backbones"}).items()
         if value != Settings.model_fields[option].default
     ]
-    _carry_out(plan, out, resume, same, lambda run: _say(f"{study.question}\n{write_study(study, run)}"))
+    same += ["--no-cache"] * no_cache
+
+    def tell(run: RunFolder) -> None:
+        _say(f"{study.question}\n{write_study(study, run)}")
+
+    _carry_out(plan, out, resume, same, tell, cache=not no_cache)
 
 
 @app.command(
@@ -494,6 +519,57 @@ def check(
 
         _say(f"Report: {write_report(load_run(what[0]))}")
     if not all_sound(checks):
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog=_examples(
+        "artattack agree mine.onnx mine.keras --preprocessing tf",
+        "artattack agree phone server --benchmark mine.yaml --tolerance 0.5",
+    )
+)
+def agree(
+    copy: Annotated[str, typer.Argument(metavar="FILE", help="A model's file, say a converted one, onnx:PATH.")],
+    original: Annotated[str, typer.Argument(metavar="ORIGINAL", help="The model that it was made from.")],
+    benchmark: Annotated[
+        Path | None, typer.Option(help="Benchmark file in whose `models` both may be named. Default: none.")
+    ] = None,
+    preprocessing: Annotated[
+        str | None, typer.Option(help="What files expect of images: imagenet, caffe, tf, unit, byte or lite.")
+    ] = None,
+    label_space: Annotated[str | None, typer.Option(help="Classes of files: imagenet, or a text file.")] = None,
+    input_size: Annotated[int | None, typer.Option(help="Side of images, for files that fix none.", min=1)] = None,
+    images: Annotated[str, typer.Option(help="Image set: a name, a folder or a CSV manifest.")] = _DEFAULT.images.set,
+    limit: Annotated[int, typer.Option(help="At most so many images.", min=1)] = check_defaults.LIMIT,
+    tolerance: Annotated[
+        float, typer.Option(help="Largest difference of logits that is taken for rounding.", min=0)
+    ] = check_defaults.TOLERANCE,
+) -> None:
+    """Ask a model's file and its original about the same images: do they see the same?
+
+    Exit codes: 0 they do; 1 they do not; 2 bad input; 130 interrupted.
+    """
+    from artattack.checks import compare_models
+    from artattack.inputs.image_sets import load_images
+    from artattack.models import load_model
+    from artattack.models.registry import check_model, model_infos
+    from artattack.runtime import load_tensorflow
+
+    of_files = {"preprocessing": preprocessing, "label_space": label_space, "input_size": input_size}
+    known = load_benchmark(benchmark).models if benchmark else {}
+    registered = {info.name for info in model_infos()}
+    specs = [
+        known.get(name) or ModelSpec(model=name, **({} if name in registered else of_files))
+        for name in (copy, original)
+    ]
+    for spec in specs:
+        check_model(spec.model)
+    load_tensorflow()
+    ours, theirs = (load_model(**spec.arguments()) for spec in specs)
+    loaded = load_images(images, size=theirs.input_size, limit=limit)
+    found = compare_models(ours, theirs, loaded.x, loaded.ids, tolerance=tolerance)
+    print_agreement(found, copy, original, console)
+    if not found.agree:
         raise typer.Exit(1)
 
 
@@ -591,7 +667,7 @@ def models_command() -> None:
     _say("In a benchmark file's `models`, each takes weights: random or a path as well;")
     _say("so does a network of one's own: a .keras, .h5 or SavedModel file.")
     _say("As classifiers, sources and guides: torch:PATH, timm:NAME.")
-    _say("As classifiers alone, attacked by queries: onnx:PATH, tflite:PATH.")
+    _say("As classifiers alone, attacked by queries: onnx:PATH, tflite:PATH, http(s)://ADDRESS.")
 
 
 @app.command("attacks", epilog=_examples("artattack attacks | grep decisions"))
@@ -685,3 +761,22 @@ def fetch(
     if name != "imagenet-sample":
         raise unknown("image set to fetch", name, ["imagenet-sample"])
     _say(fetch_imagenet_sample(source))
+
+
+@cache_app.callback()
+def cache_command(context: typer.Context) -> None:
+    """Show how much the cache holds, and where; or clear it with `artattack cache clear`."""
+    if context.invoked_subcommand is None:
+        from artattack.cache import cache_settings
+
+        print_cache(cache_settings(), console)
+
+
+@cache_app.command(epilog=_examples("artattack cache clear"))
+def clear() -> None:
+    """Let go of all that is kept. Run folders stay as they are."""
+    from artattack.cache import cache_settings
+
+    cache = cache_settings()
+    was = cache.clear()
+    _say(f"Cleared: {was.entries} batches of images, {in_bytes(was.size)}, from {cache.folder}")

@@ -30,6 +30,7 @@ from artattack.attacks.style_entry import StyleEntry
 from artattack.distances import default_budgets
 from artattack.errors import ArtattackError, nearest, unknown
 from artattack.inputs.image_sets import image_set_infos
+from artattack.models.http_options import HttpOptions
 from artattack.models.kinds import kind_of
 from artattack.models.registry import model_infos
 from artattack.validation import Names, Numbers, Section, as_list, check_distance, explain
@@ -53,8 +54,8 @@ class ModelSpec(Section):
     """A model under a name of the user's own: a registry name or a local file, and how to use it."""
 
     model: str = Field(
-        description="a registry name, the path of a .keras, .h5 or SavedModel file, onnx:PATH, tflite:PATH, torch:PATH "
-        "or timm:NAME"
+        description="a registry name, the path of a .keras, .h5 or SavedModel file, onnx:PATH, tflite:PATH, "
+        "torch:PATH, timm:NAME, or the http or https address of a server"
     )
     weights: str | None = Field(None, description="imagenet, bundled, random, or a path; default: the model's own")
     preprocessing: str | dict[str, Any] | None = Field(None, description="for a local file: what it expects")
@@ -63,6 +64,7 @@ class ModelSpec(Section):
     outputs: Literal["logits", "probabilities"] | None = Field(
         None, description="for a model that is not Keras': what its outputs are; default: what they look like"
     )
+    http: HttpOptions | None = Field(None, description="for a server: time-out, tries, rate, batches, token")
     distilled_from: str | None = Field(None, description="the model it was trained to imitate, if any")
 
     def arguments(self) -> dict[str, Any]:
@@ -229,6 +231,8 @@ def _place(path: tuple[Any, ...]) -> tuple[str, type[BaseModel]]:
     match path[:-1]:
         case ("images", *_):
             return named, ImageSettings
+        case ("models", _, "http", *_):
+            return named, HttpOptions
         case ("models", *_):
             return named, ModelSpec
         case ("attacks", _, tag, *_):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
@@ -18,6 +19,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     import pandas as pd
 
+    from artattack.cache import Cache
+    from artattack.checks.agreement import Agreement
     from artattack.evaluation.plan import Plan
     from artattack.evaluation.side_by_side import View
     from artattack.results.between_runs import Side, SideBySide
@@ -261,6 +264,27 @@ def print_progress(progress: RunProgress, console: Console) -> None:
         say(console, f"left    about {_in_time(progress.seconds_left)}, at the pace so far")
 
 
+def print_cache(cache: Cache, console: Console) -> None:
+    """Print how much a cache holds, of how much, and where: one fact a line."""
+    found = cache.size()
+    of = f"of {in_bytes(cache.limit)}" if cache.limit else "and keeps no more: ARTATTACK_CACHE_SIZE is 0"
+    say(console, f"folder   {cache.folder}")
+    say(console, f"batches  {found.entries} of perturbed images")
+    say(console, f"size     {in_bytes(found.size)} {of}")
+    if found.oldest is not None:
+        say(console, f"oldest   last used {datetime.fromtimestamp(found.oldest):%Y-%m-%d %H:%M}")
+
+
+def in_bytes(size: int) -> str:
+    """Return a number of bytes as people read it, such as 5 GB or 12.5 MB."""
+    value, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.3g} {unit}"
+
+
 def _in_time(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
@@ -278,6 +302,19 @@ def print_checks(checks: pd.DataFrame, console: Console) -> None:
         say(console, "")
     counts = checks["status"].value_counts()
     say(console, ", ".join(f"{counts.get(status, 0)} {word}" for status, word in _STATUSES.items()))
+
+
+def print_agreement(found: Agreement, copy: str, original: str, console: Console) -> None:
+    """Print how far the answers of two models are apart, and what to look at."""
+    rows = [
+        ["images", str(found.images)],
+        ["same most likely class", f"{found.same} of {found.images}"],
+        ["largest difference", f"{found.largest:.3g}, of '{found.where}' ({found.values})"],
+        ["median difference", f"{found.median:.3g}"],
+        ["taken for rounding", f"up to {found.tolerance:g}"],
+    ]
+    console.print(lay_out(["", f"{copy} against {original}"], rows))
+    say(console, "They agree." if found.agree else f"They differ. {found.advice}", None if found.agree else "red")
 
 
 def print_view(view: View, console: Console) -> None:

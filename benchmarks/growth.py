@@ -53,6 +53,7 @@ def cost(count: int, size: int, steps: int) -> Cost:
                 "attacks": [{"attack": "style", "style": STYLES, "steps": steps}],
             },
             out=Path(folder) / "run",
+            cache=False,
             on_progress=lambda what, done, total: looks.append((time.perf_counter(), done)),
         )
         end = time.perf_counter()

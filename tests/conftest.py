@@ -9,6 +9,7 @@ import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # programs that use all cores at once slow each other down tenfold
     os.environ |= {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+os.environ["ARTATTACK_CACHE_SIZE"] = "0"  # each test makes its own images
 
 import artattack.models
 from artattack.runtime import load_tensorflow

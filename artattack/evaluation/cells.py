@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,9 +15,11 @@ import numpy as np
 
 from artattack.attacks.budget import within
 from artattack.attacks.entries import Perturbed
+from artattack.cache import Cache
 from artattack.distances import distance_columns
 from artattack.errors import ArtattackError
 from artattack.evaluation.loading import LoadedModels
+from artattack.evaluation.made_before import Made, MadeBefore
 from artattack.evaluation.perturbing import Perturber
 from artattack.evaluation.plan import CLEAN, Cell, Plan
 from artattack.evaluation.scoring import score_batch
@@ -54,9 +55,17 @@ class CellWorker:
         loaded: models of the run.
         folder: of the run; the originals lie in it as PNG.
         hashes: SHA-256 of the image files, by image.
+        cache: where adversarial images are kept from run to run; None makes all anew.
     """
 
-    def __init__(self, plan: Plan, loaded: LoadedModels, folder: RunFolder, hashes: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        loaded: LoadedModels,
+        folder: RunFolder,
+        hashes: Mapping[str, str],
+        cache: Cache | None = None,
+    ) -> None:
         self._benchmark = plan.benchmark
         self._models = loaded.models
         self._feature_distance = loaded.feature_distance
@@ -67,7 +76,8 @@ class CellWorker:
             loaded.models, self._benchmark.style_judges, loaded.teachers, bank, self._benchmark.images.size
         )
         images = self._benchmark.images
-        self._perturber = Perturber(loaded, images.size, self._benchmark.seed, folder.path)
+        before = MadeBefore(cache, loaded, plan) if cache else None
+        self._perturber = Perturber(loaded, images.size, self._benchmark.seed, folder.path, before)
         self._perturber.check(plan.variants)
 
     def __call__(self, cell: Cell) -> list[Row]:
@@ -76,11 +86,9 @@ class CellWorker:
         if not samples:
             return []
         x = to_float(np.stack([read_image(original(self._folder, sample)) for sample in samples]))
-        started = time.perf_counter()
         try:
-            perturbed = self._perturber.perturb(cell, (sample.id for sample in samples), x)
-            seconds = (time.perf_counter() - started) / len(samples)
-            return self._scored(cell, samples, x, perturbed, seconds)
+            made = self._perturber.perturb(cell, (sample.id for sample in samples), x)
+            return self._scored(cell, samples, x, made)
         except Exception as error:  # whatever an attack raises: the run goes on, the records tell
             self._perturber.forget()
             self._log(cell, error)
@@ -146,10 +154,9 @@ class CellWorker:
         with (self._folder.path / "errors.log").open("a", encoding="utf-8") as file:
             file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {cell.key}\n{''.join(format_exception(error))}\n")
 
-    def _scored(
-        self, cell: Cell, samples: Sequence[Sample], x: np.ndarray, perturbed: Perturbed, seconds: float
-    ) -> list[Row]:
+    def _scored(self, cell: Cell, samples: Sequence[Sample], x: np.ndarray, made: Made) -> list[Row]:
         """Write the files, measure them, and ask every classifier."""
+        perturbed = made.perturbed
         files = perturbed.files
         if cell.variant != CLEAN:
             for sample, image in zip(samples, to_uint8(files), strict=True):
@@ -166,7 +173,8 @@ class CellWorker:
             self.image_columns(sample)
             | self._attack_columns(cell, sample)
             | {name: values[i] for name, values in columns.items()}
-            | {"file": cell.variant.file(sample.id).as_posix(), "seconds": seconds}
+            | {"file": cell.variant.file(sample.id).as_posix(), "seconds": made.seconds}
+            | ({} if cell.variant == CLEAN else {"from_cache": made.from_cache})
             for i, sample in enumerate(samples)
         ]
         clean = self._clean_logits(cell, x)

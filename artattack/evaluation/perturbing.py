@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from artattack.attacks.entries import Batch, Perturbed, Variant
+from artattack.attacks.entries import Batch, Variant
 from artattack.errors import ArtattackError
 from artattack.evaluation.loading import LoadedModels
+from artattack.evaluation.made_before import Made, MadeBefore
 from artattack.evaluation.plan import Cell
 from artattack.inputs.images import read_image, to_float
 
@@ -30,13 +32,17 @@ class Perturber:
         size: side of the images, in pixels.
         run_seed: every random choice follows from it.
         folder: of the run, in which variants find the images of those they start from.
+        before: where batches made before are found, and new ones kept; None makes all anew.
     """
 
-    def __init__(self, loaded: LoadedModels, size: int, run_seed: int, folder: Path) -> None:
+    def __init__(
+        self, loaded: LoadedModels, size: int, run_seed: int, folder: Path, before: MadeBefore | None = None
+    ) -> None:
         self._loaded = loaded
         self._size = size
         self._run_seed = run_seed
         self._folder = folder
+        self._before = before
         self._attacks: dict[tuple[str, ...], Any] = {}
         self._estimators: dict[tuple[str, bool], Any] = {}
 
@@ -57,8 +63,8 @@ class Perturber:
             except ArtattackError as error:
                 raise ArtattackError(f"attack '{variant.entry.name}' of '{variant.source}': {error}") from error
 
-    def perturb(self, cell: Cell, ids: Iterable[str], x: np.ndarray) -> Perturbed:
-        """Return what a cell's variant makes of some of its images.
+    def perturb(self, cell: Cell, ids: Iterable[str], x: np.ndarray) -> Made:
+        """Return what a cell's variant makes of some of its images, or has made of them before.
 
         Args:
             cell: whose variant counts.
@@ -67,15 +73,28 @@ class Perturber:
         """
         variant, ids = cell.variant, tuple(ids)
 
+        read: dict[str, np.ndarray] = {}
+
         def images_of(other: Variant) -> np.ndarray:
-            try:
-                return to_float(np.stack([read_image(self._folder / other.file(id_)) for id_ in ids]))
-            except ArtattackError as error:
-                raise ArtattackError(f"'{other.title}', which this starts from, failed") from error
+            if other.key not in read:
+                try:
+                    files = [read_image(self._folder / other.file(id_)) for id_ in ids]
+                except ArtattackError as error:
+                    raise ArtattackError(f"'{other.title}', which this starts from, failed") from error
+                read[other.key] = to_float(np.stack(files))
+            return read[other.key]
 
         seeds = tuple(variant.seed(self._run_seed, id_) for id_ in ids)
         batch = Batch(variant, x, seeds, self, images_of)
-        return variant.entry.perturb(self._attack(variant), batch)
+        key = self._before.key(batch) if self._before else None
+        if self._before and key and (found := self._before.get(key, x)):
+            return found
+        started = time.perf_counter()
+        perturbed = variant.entry.perturb(self._attack(variant), batch)
+        made = Made(perturbed, (time.perf_counter() - started) / len(ids), from_cache=False)
+        if self._before and key:
+            self._before.put(key, made)
+        return made
 
     def columns(self, variant: Variant, x: np.ndarray, files: np.ndarray) -> Mapping[str, np.ndarray]:
         """Return the columns of the records that only the variant's attack can tell."""

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from artattack.cache import Cache
 from artattack.errors import ArtattackError
 from artattack.evaluation.plan import Cell, Plan
 from artattack.evaluation.work import Work
@@ -77,13 +78,13 @@ def _cluster(ray: Any) -> Iterator[None]:
 class _Worker:
     """An actor: loads the models of a plan once, and does its cells."""
 
-    def __init__(self, plan: Plan, folder: Path, hashes: Mapping[str, str]) -> None:
+    def __init__(self, plan: Plan, folder: Path, hashes: Mapping[str, str], cache: Cache | None) -> None:
         from artattack.evaluation.cells import CellWorker
         from artattack.evaluation.loading import load_models
         from artattack.results.run_folder import RunFolder
 
         self._folder = RunFolder(folder)
-        self._worker = CellWorker(plan, load_models(plan, lambda name: None), self._folder, hashes)
+        self._worker = CellWorker(plan, load_models(plan, lambda name: None), self._folder, hashes, cache)
         self._cells = {cell.key: cell for cell in plan.cells}
 
     def is_ready(self) -> None:
@@ -106,7 +107,7 @@ class _Crew:
         threads = {name: os.environ.get(name, str(each)) for name in _THREADS}
         options = {"num_cpus": each, "num_gpus": 1 if gpus else 0, "runtime_env": {"env_vars": threads}}
         self._hire = ray.remote(_Worker).options(**options).remote
-        self._given = ray.put(work.plan), work.folder.path.resolve(), dict(work.hashes)
+        self._given = ray.put(work.plan), work.folder.path.resolve(), dict(work.hashes), work.cache
         self._ray = ray
         self._members: list[Any] = []
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from artattack.cache import Cache, open_cache
 from artattack.config import Benchmark, load_benchmark, parse_benchmark
 from artattack.errors import ArtattackError, unknown
 from artattack.evaluation.plan import Plan, make_plan
@@ -38,6 +39,7 @@ def run_benchmark(
     resume: bool = False,
     engine: Engine = "local",
     workers: int | None = None,
+    cache: bool = True,
     on_progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Run a benchmark and return its records, a row for each image x attack x classifier.
@@ -50,6 +52,8 @@ def run_benchmark(
         engine: `local`, this process, or `ray`: the cluster this process is part of, one that runs on this machine, or
             a new one on its cores. Records are the same.
         workers: of a cluster; by default one for each GPU or, without any, for each two cores.
+        cache: whether adversarial images that an earlier run has made are taken from the cache, and new ones kept there
+            (docs/large-runs.md). Records are the same; `from_cache` says which.
         on_progress: called with what is under way, the cells done and the cells in all.
 
     Returns:
@@ -70,7 +74,8 @@ def run_benchmark(
     for doubt in plan.doubts:
         warnings.warn(doubt, stacklevel=2)
     path = run_path(benchmark, out)
-    return run_plan(plan, path, resume=resume, engine=engine, workers=workers, on_progress=on_progress)[0]
+    how: dict[str, Any] = {"engine": engine, "workers": workers, "cache": cache, "on_progress": on_progress}
+    return run_plan(plan, path, resume=resume, **how)[0]
 
 
 def run_path(benchmark: Benchmark, out: str | Path | None) -> Path:
@@ -86,6 +91,7 @@ def run_plan(
     extend: bool = False,
     engine: Engine = "local",
     workers: int | None = None,
+    cache: bool = True,
     on_progress: Progress | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Do the cells of a plan that are not done yet; return records and summary. As `run_benchmark`.
@@ -96,12 +102,13 @@ def run_plan(
 
     tell = on_progress or (lambda what, done, total: None)
     do_cells = _engine(engine, workers, plan)
+    kept = open_cache() if cache else None
     if plan.benchmark.parquet:
         check_parquet()
     hashes = _image_hashes(plan)
     loaded = load_models(plan, lambda name: tell(f"loading {name}", 0, len(plan.cells)))
     with RunFolder(path).locked():
-        return _in_folder(path, plan, loaded, hashes, do_cells, tell, resume=resume, extend=extend)
+        return _in_folder(path, plan, loaded, hashes, do_cells, kept, tell, resume=resume, extend=extend)
 
 
 def _engine(name: Engine, workers: int | None, plan: Plan) -> DoCells:
@@ -137,6 +144,7 @@ def _in_folder(
     loaded: LoadedModels,
     hashes: dict[str, str],
     do_cells: DoCells,
+    cache: Cache | None,
     tell: Progress,
     *,
     resume: bool,
@@ -147,7 +155,7 @@ def _in_folder(
 
     benchmark, total = plan.benchmark, len(plan.cells)
     folder = RunFolder(path)
-    worker = CellWorker(plan, loaded, folder, hashes)
+    worker = CellWorker(plan, loaded, folder, hashes, cache)
     folder = RunFolder.create(path, _info(plan, loaded, hashes), resume=resume, extend=extend)
     unreadable = []
     for sample in plan.samples:
@@ -158,7 +166,7 @@ def _in_folder(
     done = folder.done()
     if resume or extend:
         _ask_new_classifiers(plan, folder, worker, done)
-    do_cells(Work(plan, folder, hashes, worker, done, lambda what, done: tell(what, done, total)))
+    do_cells(Work(plan, folder, hashes, worker, done, lambda what, done: tell(what, done, total), cache))
     tell("done", total, total)
     return folder.finish(["images", *(cell.key for cell in plan.cells)], parquet=benchmark.parquet)
 

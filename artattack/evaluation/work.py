@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from artattack.cache import Cache
 from artattack.evaluation.plan import Plan
 from artattack.results.run_folder import RunFolder
 
@@ -25,6 +26,7 @@ class Work:
         worker: does cells in this process.
         done: keys of the cells that are done.
         tell: called with what was started last, and how many cells are done.
+        cache: where adversarial images are kept from run to run, or None.
     """
 
     plan: Plan
@@ -33,3 +35,4 @@ class Work:
     worker: CellWorker
     done: AbstractSet[str]
     tell: Callable[[str, int], None]
+    cache: Cache | None = None

@@ -23,7 +23,7 @@ class Classifier(ABC):
         gives: what it can be used for: `logits`, to be scored and attacked by queries; `gradients`, to be read by
             gradient attacks as well; `features`, to be a backbone besides.
         name: registry name, the file's stem, or what its user calls it.
-        weights: `imagenet`, `bundled`, `random`, `file` or `python` (given as a Python object).
+        weights: `imagenet`, `bundled`, `random`, `file`, `python` (given as a Python object) or `http` (on a server).
         weights_sha256: tells models apart: hash of the weights' values, of the file, or of answers.
         binary: whether the network is known to have binarized layers.
         input_size: (h, w) in pixels at which the network classifies.

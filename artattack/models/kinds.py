@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple, get_args
+from urllib.parse import urlsplit
 
 from artattack.errors import ArtattackError
 from artattack.models.classifier import Gives
@@ -17,7 +18,9 @@ class Kind(NamedTuple):
         word: what stands before the colon in `word:PATH`.
         suffixes: of files that are of this kind without the word.
         gives: what can be had of such a model.
-        package: what reads it and is not installed with artattack, also the name of the extra; empty for none.
+        package: what reads it and is not installed with artattack; empty for none.
+        extra: of artattack, which installs it.
+        is_file: whether a path follows the word.
     """
 
     word: str
@@ -25,25 +28,32 @@ class Kind(NamedTuple):
     gives: Gives
     package: str = ""
     extra: str = ""
+    is_file: bool = True
+
+    @property
+    def is_http(self) -> bool:
+        """Whether the model is an address on a network."""
+        return self.word in ("http", "https")
 
 
 KINDS = (
     Kind("onnx", (".onnx",), "logits", "onnxruntime", "onnx"),
     Kind("tflite", (".tflite",), "logits"),
     Kind("torch", (".pt2", ".pt", ".pth"), "gradients", "torch", "torch"),
-    Kind("timm", (), "gradients", "timm", "torch"),
+    Kind("timm", (), "gradients", "timm", "torch", is_file=False),
+    Kind("http", (), "logits", is_file=False),
+    Kind("https", (), "logits", is_file=False),
 )
 
 
 def kind_of(spec: str | Path) -> tuple[Kind | None, str]:
     """Return the kind of a model's word and the rest of it, a path or timm's name; None for what Keras reads."""
     word, colon, rest = str(spec).partition(":")
+    suffix = Path(str(spec)).suffix.lower()
     for kind in KINDS:
         if colon and word == kind.word:
             return kind, rest
-        if Path(str(spec)).suffix.lower() in kind.suffixes:
-            return kind, str(spec)
-    return None, str(spec)
+    return next((kind for kind in KINDS if suffix in kind.suffixes), None), str(spec)
 
 
 def gives(spec: str | Path) -> Gives:
@@ -72,16 +82,31 @@ def check_fit(name: str, has: Gives, needs: Gives) -> None:
 
 
 def check_kind(spec: str | Path) -> bool:
-    """Whether a word is of one of the kinds; loads nothing.
+    """Whether a word is of one of the kinds; loads nothing, and asks nobody.
 
     Raises:
-        ArtattackError: it is, and its file or package is not there.
+        ArtattackError: it is, and its file or package is not there, or its address is none.
     """
     kind, path = kind_of(spec)
     if kind is None:
         return False
-    if kind.word != "timm" and not Path(path).is_file():
+    if kind.is_file and not Path(path).is_file():
         raise ArtattackError(f"model '{spec}': no such file")
+    if kind.is_http:
+        _check_address(str(spec))
     if kind.package and find_spec(kind.package) is None:
         raise ArtattackError(f"model '{spec}' needs the package {kind.package}: pip install 'artattack[{kind.extra}]'")
     return True
+
+
+def _check_address(url: str) -> None:
+    """Find an address that is none, or that would put a password into run.json."""
+    try:
+        parts = urlsplit(url)
+        known = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        known = False
+    if not known or url != "".join(url.split()):
+        raise ArtattackError(f"model '{url}': not an address, such as https://localhost:8501/v1/models/mine:predict")
+    if parts.username is not None:
+        raise ArtattackError("a model's address with a password in it would be written to run.json; use `http.token`")

@@ -73,7 +73,7 @@ def predictor(
     label_space: LabelSpace | None,
     outputs: Outputs | None,
     weights: str,
-    weights_sha256: str | None = None,
+    weights_sha256: str | Callable[[Array], str] | None = None,
     step: float = 0.0,
 ) -> Predictor:
     """Make a model of what answers questions, after asking it about a few images.
@@ -85,8 +85,8 @@ def predictor(
         input_size: (h, w) in pixels.
         label_space: the ImageNet class of each value, or None for classes of its own.
         outputs: what the values are; None to find out: probabilities are between 0 and 1 and sum to 1.
-        weights: `file` or `python`.
-        weights_sha256: hash of the file; by default that of the answers.
+        weights: `file`, `python` or `http`.
+        weights_sha256: hash of the file, or what makes one of the answers (N, K); by default the hash of their bytes.
         step: between neighbouring values where they are quantized, else 0.
 
     Raises:
@@ -108,10 +108,12 @@ def predictor(
             f"model '{name}': outputs are said to be probabilities, but lie in {values.min():.3g} to "
             f"{values.max():.3g} and sum to {values[0].sum():.3g} for the first image tried; say outputs: logits"
         )
+    if weights_sha256 is None:
+        weights_sha256 = hashlib.sha256(np.ascontiguousarray(values, "<f4").tobytes()).hexdigest()
     return Predictor(
         name=name,
         weights=weights,
-        weights_sha256=weights_sha256 or hashlib.sha256(np.ascontiguousarray(values, "<f4").tobytes()).hexdigest(),
+        weights_sha256=weights_sha256 if isinstance(weights_sha256, str) else weights_sha256(values),
         binary=False,
         input_size=input_size,
         label_space=label_space,

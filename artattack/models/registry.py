@@ -22,6 +22,7 @@ from artattack.models.kinds import KINDS, check_kind, kind_of
 
 if TYPE_CHECKING:
     from artattack.models.classifier import Classifier
+    from artattack.models.http_options import HttpOptions
     from artattack.models.model import Model, Preprocessing
     from artattack.models.predictor import Outputs
 
@@ -68,6 +69,7 @@ def load_model(
     preprocessing: str | Mapping[str, Any] | Preprocessing | None = None,
     label_space: str | Path | Sequence[int | str] | None = None,
     outputs: Outputs | None = None,
+    http: HttpOptions | Mapping[str, Any] | None = None,
     name: str | None = None,
     seed: int = 0,
 ) -> Classifier:
@@ -75,22 +77,24 @@ def load_model(
 
     Args:
         spec: a registry name (see `model_infos`); the path of a `.keras` or `.h5` file or a SavedModel;
-            `onnx:PATH`, `tflite:PATH` or `torch:PATH` (TorchScript or torch.export); `timm:NAME`; a PyTorch module
+            `onnx:PATH`, `tflite:PATH` or `torch:PATH` (TorchScript or torch.export); `timm:NAME`; the http or https
+            address of a server, which is then asked about images (docs/models.md says what is sent); a PyTorch module
             from preprocessed images (N, 3, H, W) to logits (N, K), which is switched to evaluation mode; or a
             function from images (N, H, W, 3) float32 in [0, 1] to logits (N, K).
         weights: `imagenet`, `bundled`, `random`, or the path of a weights file of the same architecture; by
             default the model's own. Not for files, which hold their weights. `timm:NAME` takes `imagenet`, which
             timm downloads unless it has them, `random` or the path of a `.safetensors` file, and no default.
-        input_size: (H, W) or side in pixels at which to classify; by default the model's own. A function, a module
-            and TorchScript need one.
+        input_size: (H, W) or side in pixels at which to classify; by default the model's own. A function, a module,
+            TorchScript and a server need one.
         preprocessing: `imagenet`, `caffe`, `tf`, `unit`, `byte`, `lite`, or `mean`, `std` (in 0..255) and
-            `bgr`; by default the model's own. A file or module needs one; a function gets images in [0, 1] unless
-            told.
+            `bgr`; by default the model's own. A file, module or server needs one; a function gets images in [0, 1]
+            unless told.
         label_space: the ImageNet class of each output: `imagenet`, a list of indices, wnids or names, or the
             path of a text file with one a line. By default the model's own; a file's are foreign, None, unless
             class names in an ONNX or TFLite file are all ImageNet's.
         outputs: of what is not Keras': `logits` or `probabilities`, whose logarithm is then taken; by default
             whichever the outputs for a few images look like.
+        http: of a server: how it is asked, see `artattack.models.http_options.HttpOptions`.
         name: what the model is called; by default the registry's name, or that of the file or function.
         seed: of random weights, from 0 to 2^32 - 1.
 
@@ -113,7 +117,15 @@ def load_model(
         raise ArtattackError(f"model {called}: the seed is a whole number from 0 to 2^32 - 1, not {seed!r}")
     if outputs not in (None, "logits", "probabilities"):
         raise ArtattackError(f"model {called}: outputs are logits or probabilities, not {outputs!r}")
-    model = _load(spec, called, weights, size, preprocessing, space, outputs, int(seed))
+    kind = None if callable(spec) or str(spec) in _INFOS else kind_of(spec)[0]
+    if http is not None and not (kind and kind.is_http):
+        raise ArtattackError(f"model {called}: `http` is for models behind an http or https address")
+    if kind is not None and kind.is_http:
+        if weights is not None:
+            raise ArtattackError(f"model {called}: a server has its weights; leave out weights={weights}")
+        model = _from_server(str(spec), preprocessing, space, size, outputs, http)
+    else:
+        model = _load(spec, called, weights, size, preprocessing, space, outputs, int(seed))
     return model if name is None else replace(model, name=name)  # type: ignore[type-var]
 
 
@@ -175,6 +187,37 @@ def _from_file(
     else:
         from artattack.models.tflite_file import open_tflite as open_file
     return load_file(path, open_file, preprocessing, space, size, outputs)
+
+
+def _from_server(
+    url: str,
+    preprocessing: str | Mapping[str, Any] | Preprocessing | None,
+    space: LabelSpace | None,
+    size: tuple[int, int] | None,
+    outputs: Outputs | None,
+    http: HttpOptions | Mapping[str, Any] | None,
+) -> Classifier:
+    from artattack.models.http_model import Endpoint, identity
+    from artattack.models.http_options import parse_http_options
+    from artattack.models.model import parse_preprocessing
+    from artattack.models.predictor import predictor
+
+    endpoint = Endpoint(url, parse_http_options(http))
+    if preprocessing is None or size is None:
+        raise ArtattackError(
+            f"model '{endpoint.name}': say what the server expects: input_size, and preprocessing=imagenet, caffe, tf, "
+            "unit or byte, or mean and std in 0..255"
+        )
+    return predictor(
+        endpoint.name,
+        endpoint,
+        preprocessing=parse_preprocessing(preprocessing),
+        input_size=size,
+        label_space=space,
+        outputs=outputs,
+        weights="http",
+        weights_sha256=lambda values: identity(url, values),
+    )
 
 
 def _from_python(

@@ -105,7 +105,7 @@ RECORDS: tuple[Column, ...] = (
         "source_weights",
         "string",
         "",
-        "that model's weights: `imagenet`, `bundled`, `file` or `random` (never trained)",
+        "that model's weights: `imagenet`, `bundled`, `file`, `python`, `http` or `random` (never trained)",
     ),
     Column(
         "matched_to",
@@ -329,6 +329,13 @@ RECORDS: tuple[Column, ...] = (
     Column("file", "string", "", "the adversarial image, relative to the run folder"),
     Column("seed", "Int64", "integer", "the seed the attack on this image started from"),
     Column("seconds", "float64", "s", "attack time per image: the cell's time over its images, scoring not included"),
+    Column(
+        "from_cache",
+        "boolean",
+        "",
+        "was the image made before, as a rule by another run, and taken from the cache; `seconds` is then what that "
+        "took. Missing for untouched images",
+    ),
     Column("error", "string", "", "why there is no result: then the results are missing", needed=True),
 )
 

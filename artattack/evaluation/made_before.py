@@ -1,0 +1,253 @@
+"""Adversarial images that an earlier run has made: found by the hash of all that decides them.
+
+What is looked for is a whole batch. An image's result is its own, but only as far as arithmetic goes: networks may sum
+in another order when they see four images at once, not ten, and an optimiser carries the last digit further. A batch
+that comes from here is, bit for bit, what would be made anew on this machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from artattack.attacks.entries import Batch, Perturbed, Variant
+from artattack.cache import Cache
+from artattack.evaluation.loading import LoadedModels
+from artattack.evaluation.plan import CLEAN, Plan
+from artattack.files import sha256_file
+from artattack.inputs.images import to_float, to_uint8
+from artattack.inputs.styles import style_files
+from artattack.models.classifier import Classifier
+from artattack.models.kinds import kind_of
+from artattack.models.model import Preprocessing
+from artattack.models.registry import model_infos
+from artattack.results.plain_data import config_hash
+
+_FORMAT = 1  # of the entries; another number finds none of the old ones
+_OPAQUE = ("python", "http")  # weights of models known by a few answers alone, which may change behind our back
+_CODE = ("attacks", "evaluation", "inputs", "models", "distances.py", "runtime.py", "tracing.py")  # that decides images
+_PACKAGES = (
+    "tensorflow",
+    "tf-keras",
+    "larq",
+    "larq-zoo",
+    "adversarial-robustness-toolbox",
+    "numpy",
+    "scipy",
+    "pillow",
+    "scikit-image",
+    "onnxruntime",
+    "torch",
+    "timm",
+)
+_ARITHMETIC = (  # variables of the environment that change how sums are done
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_DETERMINISTIC_OPS",
+    "TF_XLA_FLAGS",
+    "XLA_FLAGS",
+    "ONEDNN_MAX_CPU_ISA",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "NVIDIA_TF32_OVERRIDE",
+)
+
+
+class Made(NamedTuple):
+    """What became of a batch, and what that took.
+
+    Attributes:
+        perturbed: the images.
+        seconds: for each image, when they were made.
+        from_cache: whether that was in an earlier run, or earlier in this one.
+    """
+
+    perturbed: Perturbed
+    seconds: float
+    from_cache: bool
+
+
+class MadeBefore:
+    """Looks batches up in a cache, and keeps new ones there.
+
+    Args:
+        cache: where they lie.
+        loaded: models of the run.
+        plan: of the run.
+    """
+
+    def __init__(self, cache: Cache, loaded: LoadedModels, plan: Plan) -> None:
+        self._cache = cache
+        self._loaded = loaded
+        self._plan = plan
+        self._identities: dict[int, dict[str, Any]] = {}
+        self._surroundings = {"format": _FORMAT, "code": _code(), "versions": _versions(), "machine": _machine()}
+
+    def key(self, batch: Batch) -> str | None:
+        """Return the hash of all that decides what becomes of a batch, or None for what is never kept.
+
+        Never kept are untouched images, and what was made by asking or reading a model that came as a Python object
+        or is behind HTTP: whether such a model is still the same, nobody can say.
+        """
+        variant, entry = batch.variant, batch.variant.entry
+        read = dict.fromkeys((*([variant.source] if variant.source else []), *entry.models_of(variant)))
+        models = [(name, self._loaded.models[name]) for name in read]
+        if entry.untrained:
+            models.append((variant.source, self._loaded.untrained[variant.source]))
+        if variant == CLEAN or any(m.weights in _OPAQUE or name in self._plan.given for name, m in models):
+            return None
+        start = entry.starts_from(variant)
+        return config_hash(
+            {
+                **self._surroundings,
+                "attack": _told(variant),
+                "models": [self._identity(name, model) for name, model in models],
+                "images": [_hash(image) for image in batch.x],
+                "seeds": list(batch.seeds),
+                "starts": [_hash(image) for image in batch.images_of(start)] if start else [],
+            }
+        )
+
+    def get(self, key: str, x: np.ndarray) -> Made | None:
+        """Return what became of a batch (N, H, W, 3) float32, or None where it was not made before."""
+        found = self._cache.get(key)
+        if found is None:
+            return None
+        arrays, words = found
+        files, made, queries = arrays.get("files"), arrays.get("made"), arrays.get("queries")
+        seconds, held_to = words.get("seconds"), words.get("held_to")
+        if (
+            files is None
+            or (files.shape, files.dtype) != (x.shape, np.uint8)
+            or (made is not None and (made.shape, made.dtype) != (x.shape, np.float32))
+            or (queries is not None and queries.shape != (len(x),))
+            or not isinstance(seconds, float)
+        ):
+            return None
+        rounded = to_float(files)
+        ball = (str(held_to[0]), float(held_to[1])) if held_to else None
+        return Made(Perturbed(rounded if made is None else made, rounded, ball, queries), seconds, from_cache=True)
+
+    def put(self, key: str, made: Made) -> None:
+        """Keep what became of a batch, if its files are on the 8-bit grid to the last bit, as they should be."""
+        perturbed = made.perturbed
+        arrays = {"files": to_uint8(perturbed.files)}
+        if not np.array_equal(to_float(arrays["files"]), perturbed.files):
+            return
+        if perturbed.made is not perturbed.files:
+            arrays["made"] = np.asarray(perturbed.made, np.float32)
+        if perturbed.queries is not None:
+            arrays["queries"] = np.asarray(perturbed.queries)
+        held_to = None if perturbed.held_to is None else [perturbed.held_to[0], float(perturbed.held_to[1])]
+        self._cache.put(key, arrays, {"seconds": made.seconds, "held_to": held_to})
+
+    def _identity(self, name: str, model: Classifier) -> dict[str, Any]:
+        """Return what makes a model answer as it does: its weights, its network, and all that is plain data of it."""
+        if id(model) not in self._identities:
+            word = self._plan.benchmark.spec(name).model
+            known = word in {info.name for info in model_infos()}
+            plain = {f.name: getattr(model, f.name) for f in fields(model) if f.name != "name"}  # type: ignore[arg-type]
+            self._identities[id(model)] = {
+                "network": word if known else _hash_of_file(word),
+                **{key: value for key, value in plain.items() if isinstance(value, str | bool | int | tuple)},
+                "preprocessing": _preprocessing(plain.get("preprocessing")),
+            }
+        return self._identities[id(model)]
+
+
+def _told(variant: Variant) -> dict[str, Any]:
+    """Return what a benchmark says of a variant, with files by their content."""
+    entry = variant.entry
+    words = {str(word) for word in entry.files()} - set(map(str, entry.styles()))
+    files = {word: sha256_file(path) for word in words if (path := Path(word).expanduser()).is_file()}
+    return {
+        "attack": entry.attack,
+        "parameters": entry.parameters,
+        "files": files,
+        "style": [sha256_file(path) for path in style_files(variant.style)] if variant.style else [],
+        "budget": variant.budget,
+        "matched": None if variant.matched is None else _told(variant.matched),
+    }
+
+
+def _preprocessing(found: Any) -> list[Any] | None:
+    return [found.mean, found.std, found.bgr] if isinstance(found, Preprocessing) else None
+
+
+def _hash(image: np.ndarray) -> str:
+    """Return the hash of an image on the 8-bit grid, (H, W, 3) float32."""
+    pixels = to_uint8(image)
+    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+
+
+def _hash_of_file(word: str) -> str:
+    """Return the hash of a model's file, or of all files in its folder; the word itself where it names none."""
+    path = Path(kind_of(word)[1])
+    if path.is_file():
+        return sha256_file(path)
+    parts = sorted(part for part in path.rglob("*") if part.is_file()) if path.is_dir() else []
+    return config_hash([[part.relative_to(path).as_posix(), sha256_file(part)] for part in parts]) if parts else word
+
+
+@lru_cache(1)
+def _code() -> str:
+    """Return the hash of the code that decides images: versions alone would not tell a changed checkout."""
+    package = Path(__file__).resolve().parents[1]
+    files = sorted(path for path in package.rglob("*.py") if path.relative_to(package).parts[0] in _CODE)
+    return config_hash([[path.relative_to(package).as_posix(), sha256_file(path)] for path in files])
+
+
+@lru_cache(1)
+def _versions() -> Mapping[str, str]:
+    """Return the versions of Python and of what computes."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _machine() -> dict[str, Any]:
+    """Return what arithmetic depends on: processor, accelerators, how many threads, and what the environment says."""
+    import tensorflow as tf
+
+    gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    return {
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": [
+            tf.config.threading.get_intra_op_parallelism_threads(),
+            tf.config.threading.get_inter_op_parallelism_threads(),
+        ],
+        "gpus": [str(gpu.get("device_name", "")) for gpu in gpus],
+        "environment": {name: os.environ[name] for name in _ARITHMETIC if name in os.environ},
+    }
+
+
+@lru_cache(1)
+def _processor() -> str:
+    """Return the name of the processor with what it can do, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    told: dict[str, str] = {}
+    for line in lines:
+        word, _, rest = line.partition(":")
+        told.setdefault(word.strip(), rest.strip())
+    return f"{told.get('model name', platform.processor())} {told.get('flags', told.get('Features', ''))}"
