@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from traceback import format_exception
@@ -17,7 +18,7 @@ import numpy as np
 from artattack.attacks.budget import within
 from artattack.attacks.entries import Perturbed
 from artattack.distances import distance_columns
-from artattack.errors import ArtattackError
+from artattack.errors import ArtattackError, DiskError
 from artattack.evaluation.loading import LoadedModels
 from artattack.evaluation.perturbing import Perturber
 from artattack.evaluation.plan import CLEAN, Cell, Plan
@@ -71,7 +72,12 @@ class CellWorker:
         self._perturber.check(plan.variants)
 
     def __call__(self, cell: Cell) -> list[Row]:
-        """Return the records of a cell; what goes wrong becomes records that say so."""
+        """Return the records of a cell; what goes wrong becomes records that say so.
+
+        Raises:
+            ArtattackError: the copy of an original is damaged: resuming the run makes it anew.
+            DiskError: the disk does not take the images.
+        """
         samples = self._readable(cell)
         if not samples:
             return []
@@ -81,6 +87,8 @@ class CellWorker:
             perturbed = self._perturber.perturb(cell, (sample.id for sample in samples), x)
             seconds = (time.perf_counter() - started) / len(samples)
             return self._scored(cell, samples, x, perturbed, seconds)
+        except DiskError:
+            raise
         except Exception as error:  # whatever an attack raises: the run goes on, the records tell
             self._perturber.forget()
             self._log(cell, error)
@@ -143,7 +151,8 @@ class CellWorker:
 
     def _log(self, cell: Cell, error: Exception) -> None:
         """Keep the traceback, for whoever looks for the cause of a failed cell."""
-        with (self._folder.path / "errors.log").open("a", encoding="utf-8") as file:
+        path = self._folder.path / "errors.log"
+        with suppress(OSError), path.open("a", encoding="utf-8") as file:  # the records tell it in short
             file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {cell.key}\n{''.join(format_exception(error))}\n")
 
     def _scored(
@@ -180,14 +189,15 @@ class CellWorker:
     def _clean_logits(self, cell: Cell, x: np.ndarray) -> Logits:
         """Return what classifiers make of the originals: asked once, then kept beside the records of the cells."""
         path = self._folder.path / "cells" / f"logits-{cell.number:04d}.npz"
+        if cell.variant != CLEAN:
+            with suppress(Exception), np.load(path) as stored:  # damage shows in whatever it makes NumPy trip over
+                return {name: stored[str(i)] for i, name in enumerate(self._benchmark.classifiers)}
+        logits = {name: self._models[name].predict(x) for name in self._benchmark.classifiers}
         if cell.variant == CLEAN:  # the first to be done, or done again
-            logits = {name: self._models[name].predict(x) for name in self._benchmark.classifiers}
             content = io.BytesIO()
             np.savez(content, **{str(i): logits[name] for i, name in enumerate(logits)})
             write_file(path, content.getvalue())
-            return logits
-        with np.load(path) as stored:
-            return {name: stored[str(i)] for i, name in enumerate(self._benchmark.classifiers)}
+        return logits
 
     def _views(self, name: str, clean: np.ndarray, samples: Sequence[Sample], perturbed: Perturbed) -> list[Row]:
         """Return what one classifier makes of each image; one that fails fails alone."""
