@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import shlex
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
@@ -21,6 +22,7 @@ from artattack.errors import ArtattackError, unknown
 from artattack.runtime import silence_libraries
 from artattack.terminal import (
     complain,
+    in_time,
     lay_out,
     print_checks,
     print_plan,
@@ -46,6 +48,7 @@ _DEFAULT = Benchmark()
 _DEFAULT_BACKBONE = StyleEntry(attack="style").backbone[0]
 
 _LEAST_SIZE = 32
+_LONG = 24 * 3600  # seconds: a run that may take longer is asked about
 _LARGEST_SEED = 2**32 - 1
 _REASONS = 3  # reasons of failure printed; the records have them all
 
@@ -130,6 +133,7 @@ def run(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run in --out.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its size, do nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Start without asking, however long it may take.")] = False,
     seed: Annotated[int | None, typer.Option(help="Replace the file's seed.", min=0, max=_LARGEST_SEED)] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many images.", min=1)] = None,
     budgets: Annotated[
@@ -158,11 +162,27 @@ def run(
     if dry_run:
         print_plan(plan, console)
         return
+    _ask_if_long(plan, yes)
     same = [str(file)] if file else []
     same += [f"--{name}={value}" for name, value in (("seed", seed), ("limit", limit)) if value is not None]
     same += [f"--budgets={text}" for text in budgets or []]
     same += [f"--engine={engine}"] * (engine != "local") + [f"--workers={workers}"] * (workers is not None)
     _carry_out(plan, out, resume, ["artattack", "run", *same], engine=engine, workers=workers)
+
+
+def _ask_if_long(plan: Plan, yes: bool) -> None:
+    """Ask whether to start a run that may take very long; where nobody can be asked, it needs `--yes`.
+
+    Raises:
+        ArtattackError: it is not wanted, or nobody can be asked.
+    """
+    if yes or plan.seconds <= _LONG:
+        return
+    told = f"{plan.passes:.3g} passes of an image through a network, about {in_time(plan.seconds)}"
+    if not sys.stdin.isatty():
+        raise ArtattackError(f"{told}: start it with --yes, or look at it with --dry-run")
+    if not typer.confirm(f"{told}. Start?", err=True):
+        raise ArtattackError("not started")
 
 
 def _carry_out(
@@ -245,6 +265,7 @@ def extend(
         list[str] | None, typer.Option(help="Bring attacks and controls to these, too: l2=5,10 or ssim.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its size, do nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Start without asking, however long it may take.")] = False,
 ) -> None:
     """Add classifiers, budgets, attacks or controls to a run: only what is new is computed.
 
@@ -259,6 +280,7 @@ def extend(
     if dry_run:
         print_plan(plan, console)
         return
+    _ask_if_long(plan, yes)
     from artattack.evaluation.run import run_plan
 
     with show_progress() as on_progress:
@@ -401,6 +423,7 @@ def study_command(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run in --out.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its size, do nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Start without asking, however long it may take.")] = False,
     seed: Annotated[
         int, typer.Option(help="Every random choice follows from it.", min=0, max=_LARGEST_SEED)
     ] = _DEFAULT.seed,
@@ -435,6 +458,7 @@ def study_command(
     if dry_run:
         print_plan(plan, console)
         return
+    _ask_if_long(plan, yes)
     same = ["artattack", "study", name, *(f"--backbone={word}" for word in backbone or [])]
     same += [
         f"--{option}={value}"

@@ -277,22 +277,27 @@ class Worker:
 
 
 def keep_models() -> None:
-    """Load a model once in a process, however many runs ask for it: loading is the slowest part."""
-    from functools import cache
+    """Load models and compile attacks once in a process, however many runs ask for them: nothing else takes so long."""
+    from artattack.evaluation import loading
+    from artattack.evaluation.perturbing import Perturber
+    from artattack.runtime import silence_libraries
 
-    import artattack.models
-    from artattack.runtime import load_tensorflow, silence_libraries
-
-    load_tensorflow()
     silence_libraries()
-    load = artattack.models.load_model
-    loaded = cache(lambda spec, seed: load(spec, seed=seed))
+    load, make = loading.load_models, Perturber._attack
+    models: list[Any] = []
+    attacks: dict[Any, Any] = {}
 
-    def load_model(spec: str, seed: int = 0, **options: Any) -> Any:
-        assert not any(value is not None for value in options.values())
-        return loaded(spec, seed)
+    def load_models(plan: Any, on_loading: Any) -> Any:
+        models[:] = models or [load(plan, on_loading)]
+        return models[0]
 
-    artattack.models.load_model = load_model
+    def attack(self: Perturber, variant: Any) -> Any:
+        key = variant.entry.made_alike(variant)
+        attacks[key] = attacks.get(key) or make(self, variant)
+        return attacks[key]
+
+    loading.load_models = load_models
+    Perturber._attack = attack  # type: ignore[method-assign]
 
 
 def trial(

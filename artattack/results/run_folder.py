@@ -230,15 +230,15 @@ class RunFolder:
 
         Args:
             key: names the cell and its file.
-            rows: its records as `records_frame` takes them. The images they name as `file` lie in the folder.
+            rows: its records as `records_frame` takes them. The SHA-256 of the images they name is kept beside them.
 
         Raises:
-            ArtattackError: the disk does not take it, or one of the images is gone.
+            ArtattackError: the disk does not take it.
         """
         if Path(key).name != key:
             raise ValueError(f"a cell's key names a file, not {key!r}")
         names = dict.fromkeys(str(row["file"]) for row in rows if row.get("file"))
-        files = {name: sha256_file(self.path / name) for name in names}
+        files = {name: sha256_file(self.path / name) for name in names if (self.path / name).is_file()}
         write_file(self._cells / f"{key}.json", seal({"key": key, "files": files, "rows": list(rows)}))
 
     def finish(self, keys: Iterable[str], *, parquet: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
