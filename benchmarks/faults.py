@@ -209,8 +209,15 @@ def compare(folder: Path, reference: Path) -> list[str]:
     for name in TABLES:
         seconds = [column for column in getattr(right, name).columns if "seconds" in column]
         left, expected = (getattr(each, name).drop(columns=seconds) for each in (run, right))
-        if left.to_csv() != expected.to_csv():
+        if len(left) != len(expected):
             wrong.append(f"{name}: {len(left)} rows, not the {len(expected)} of the uninterrupted run")
+        elif not left.equals(expected):
+            other = [column for column in expected if not left[column].equals(expected[column])]
+            row = next(
+                i for i in range(len(left)) if not left[other[0]][i : i + 1].equals(expected[other[0]][i : i + 1])
+            )
+            values = f"{left[other[0]][row]!r}, not {expected[other[0]][row]!r}"
+            wrong.append(f"{name}: other values in {', '.join(other)}; the first in row {row}: {values}")
     pictures = {path.relative_to(reference) for path in reference.glob("images/*/*")}
     found = {path.relative_to(folder) for path in folder.glob("images/*/*")}
     wrong += [f"{path}: missing" for path in sorted(pictures - found)]
