@@ -17,6 +17,7 @@ from artattack.inputs.image_sets import Sample, read_sample
 from artattack.inputs.images import save_png
 from artattack.results.exports import check_parquet
 from artattack.results.run_folder import RunFolder, versions
+from artattack.runtime import describe_machine
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -242,4 +243,5 @@ def _info(plan: Plan, loaded: LoadedModels, hashes: dict[str, str]) -> dict[str,
         "image_set": {"name": plan.image_set.name, "note": plan.image_set.note},
         "cells": {"variants": [variant.key for variant in plan.variants], "batches": plan.batches},
         "versions": versions(),
+        "machine": describe_machine(),
     }
