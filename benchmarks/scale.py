@@ -1,6 +1,6 @@
 """Scale: time per image and peak memory of whole runs of 20, 200 and 2000 images, and what Ray workers bring.
 
-Memory must stay where it is, but for what the tables at the end hold: the last line works it out for 50 000 images.
+Memory must stay where it is, but for the few KiB that each record takes while the tables at the end are made.
 Engines take turns, each with one thread for each process, and the median of their rounds counts: this process, Ray
 with one worker, whose difference to it is the engine's overhead, and Ray with two. Each run has a process of its own.
 Run as `python benchmarks/scale.py`.
@@ -25,7 +25,6 @@ from typing import Any, NamedTuple
 from common import parser, report
 
 DEFAULT = (20, 200, 2000)
-MANY = 50_000
 MODEL = "quicknet_tiny"
 BATCH = 10
 CHEAP = [{"attack": "fgsm", "source": MODEL, "eps": "8/255"}, {"attack": "noise", "like": "fgsm"}]
@@ -93,15 +92,15 @@ def in_own_process(*arguments: Any) -> Cost:
 
 
 def grow(counts: Sequence[int], size: int, repeats: int) -> list[dict[str, Any]]:
-    """Return what runs of so many images take, cheap attacks, and what is worked out of it for very many."""
+    """Return what runs of so many images take, with cheap attacks."""
     costs: dict[int, list[Cost]] = {count: [] for count in counts}
     for _ in range(repeats):
         for count, found in costs.items():
             found.append(in_own_process(count, size, CHEAP, {}))
     medians = {count: _median(found) for count, found in costs.items()}
-    rows = [
+    return [
         {
-            "images": str(count),
+            "images": count,
             "s/image": each.image,
             "first cell, s": each.before,
             "tables, s": each.tables,
@@ -109,10 +108,6 @@ def grow(counts: Sequence[int], size: int, repeats: int) -> list[dict[str, Any]]
         }
         for count, each in medians.items()
     ]
-    (few, less), (many, more) = sorted(medians.items())[-2:]
-    slope = (more.memory - less.memory) / (many - few)
-    memory = round(more.memory + (MANY - many) * slope)
-    return [*rows, {"images": f"{MANY}, worked out", "peak memory, MiB": memory}]
 
 
 def engines(count: int, size: int, repeats: int) -> list[dict[str, Any]]:
@@ -140,7 +135,7 @@ def _median(costs: Sequence[Cost]) -> Cost:
 def main() -> None:
     """Measure and report."""
     options = parser(__doc__, repeats=3, quick="2 and 20 images of 32 px, one round")
-    options.add_argument("--images", type=int, nargs="+", default=list(DEFAULT), help="two or more sizes of the runs")
+    options.add_argument("--images", type=int, nargs="+", default=list(DEFAULT), help="sizes of the runs")
     options.add_argument("--engine-images", type=int, default=60, help="of the runs of engines; 0: no such runs")
     options.add_argument("--size", type=int, default=64, help="side of the images, in pixels")
     arguments = options.parse_args()
@@ -154,7 +149,7 @@ def main() -> None:
     if arguments.engine_images:
         more["Engines: style, 60 steps"] = engines(arguments.engine_images, arguments.size, arguments.repeats)
     title = f"Growth: {arguments.size} px, fgsm and noise"
-    report(title, [dict.fromkeys(grown[0]) | row for row in grown], arguments.json, more)
+    report(title, grown, arguments.json, more)
     print(f"other programs at work (load average): {load[0]:.1f} at the start, {os.getloadavg()[0]:.1f} at the end")
 
 
