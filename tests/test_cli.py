@@ -222,8 +222,8 @@ def test_a_run_of_years_is_asked_about(file: Path, tmp_path: Path, monkeypatch: 
     slow = {"attack": "pgd", "source": "quicknet_tiny", "max_iter": 10**9}
     file.write_text(json.dumps(QUICK | {"images": {"size": 224, "limit": 2}, "attacks": [slow]}))
     plan = artattack_says("run", file, "--dry-run")
-    assert "passes       2e+09 of an image through a network, about 1157 days" in plan.stdout  # 2e9 / 20 / 86400
-    told = "2e+09 passes of an image through a network, about 1157 days"
+    assert "passes       2e+09 of an image through a network, about 3.17 years" in plan.stdout  # 2e9 / 20 s
+    told = "2e+09 passes of an image through a network, about 3.17 years"
     assert f"{told}: start it with --yes" in one_line(artattack_says("run", file, "-o", tmp_path / "out"))
     begun: list[Any] = []
     monkeypatch.setattr(cli, "_carry_out", lambda *given, **more: begun.append(given))

@@ -26,7 +26,7 @@ from artattack.evaluation.scoring import score_batch
 from artattack.evaluation.style_judging import StyleJudges
 from artattack.files import write_file
 from artattack.inputs.image_sets import Sample
-from artattack.inputs.images import as_measured, read_image, save_png, to_float, to_uint8
+from artattack.inputs.images import as_measured, read_image, saving, to_float, to_uint8
 from artattack.inputs.labels import class_name
 from artattack.inputs.styles import style_names
 from artattack.results.columns import RECORDS, Outcome
@@ -161,8 +161,9 @@ class CellWorker:
         """Write the files, measure them, and ask every classifier."""
         files = perturbed.files
         if cell.variant != CLEAN:
-            for sample, image in zip(samples, to_uint8(files), strict=True):
-                save_png(self._folder.path / cell.variant.file(sample.id), image)
+            with saving() as save:
+                for sample, image in zip(samples, to_uint8(files), strict=True):
+                    save(self._folder.path / cell.variant.file(sample.id), image)
         columns: dict[str, Any] = {
             **distance_columns(as_measured(x), as_measured(files)),
             "feature_distance": self._feature_distance(x, files),

@@ -14,12 +14,13 @@ from artattack.evaluation.plan import CLEAN, Cell, Plan, make_plan
 from artattack.evaluation.work import Work
 from artattack.files import sha256_file
 from artattack.inputs.image_sets import Sample, read_sample
-from artattack.inputs.images import save_png
+from artattack.inputs.images import saving
 from artattack.results.exports import check_parquet
 from artattack.results.run_folder import RunFolder, versions
 from artattack.runtime import describe_machine
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from artattack.evaluation.cells import CellWorker
@@ -152,10 +153,13 @@ def _in_folder(
     folder = RunFolder.create(path, _info(plan, loaded, hashes), resume=resume, extend=extend)
     copied = {id_ for cell in plan.cells if cell.variant == CLEAN for id_ in _images_done(folder, cell)}
     unreadable = {}
-    for sample in plan.samples:
-        copy = original(folder, sample)
-        if (sample.id not in copied or not copy.exists()) and (why := _copy_original(sample, benchmark, copy)):
-            unreadable[sample.id] = worker.image_columns(sample) | {"error": why}
+    with saving() as save:
+        for sample in plan.samples:
+            copy = original(folder, sample)
+            if (sample.id not in copied or not copy.exists()) and (
+                why := _copy_original(sample, benchmark, copy, save)
+            ):
+                unreadable[sample.id] = worker.image_columns(sample) | {"error": why}
     folder.write_cell("images", list(unreadable.values()))
     done = {
         cell.key
@@ -208,14 +212,16 @@ def _image_hashes(plan: Plan) -> dict[str, str]:
     return hashes
 
 
-def _copy_original(sample: Sample, benchmark: Benchmark, target: Path) -> str | None:
+def _copy_original(
+    sample: Sample, benchmark: Benchmark, target: Path, save: Callable[[Path, np.ndarray], None]
+) -> str | None:
     """Cut an image and write it to the run folder, where all cells read it; return why that failed, if it did."""
     try:
         image = read_sample(sample, benchmark.images.size, benchmark.images.crop)
     except ArtattackError as error:
         target.unlink(missing_ok=True)  # the copy of a time when it could be read
         return str(error)
-    save_png(target, image)
+    save(target, image)
     return None
 
 

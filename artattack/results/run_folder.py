@@ -1,6 +1,6 @@
 """The run folder: what a run leaves on disk, written so that it can stop at any moment and go on.
 
-run.json        what was run, with what, and how far it came
+run.json        what was run, with what, and how far it came; .run.json is a copy
 records.csv     a row for each image x attack x classifier
 summary.csv     a row for each attack x style x source x budget x classifier
 controls.csv    each attack against the controls at its distance
