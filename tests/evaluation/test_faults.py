@@ -4,10 +4,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from artattack.evaluation import loading
@@ -89,18 +87,3 @@ def test_a_loss_would_be_noticed(faults: ModuleType, place: tuple[Path, int], tm
         shutil.copytree(reference, tmp_path / told)
         lose(tmp_path / told)
         assert any(line.endswith(told) for line in faults.compare(tmp_path / told, reference))
-
-
-def test_records_do_not_depend_on_the_batch_the_limit_or_the_order(
-    faults: ModuleType, place: tuple[Path, int], tmp_path: Path
-) -> None:
-    from artattack import run_benchmark
-
-    folder, _ = place
-    whole = load_run(folder / "reference").records.drop(columns="seconds")
-    usual: dict[str, Any] = faults.BENCHMARK | {"images": {"set": str(folder / "photos"), "size": 32}}
-    one_by_one = run_benchmark(usual | {"batch_size": 1}, out=tmp_path / "1").drop(columns="seconds")
-    pd.testing.assert_frame_equal(one_by_one, whole, check_exact=True)
-    few = run_benchmark(usual | {"images": usual["images"] | {"limit": 1}}, out=tmp_path / "2").drop(columns="seconds")
-    same = whole[whole["image"] == few["image"].iloc[0]].reset_index(drop=True)
-    pd.testing.assert_frame_equal(few, same, check_exact=True)
