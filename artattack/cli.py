@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import shlex
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
@@ -22,6 +23,7 @@ from artattack.runtime import silence_libraries
 from artattack.terminal import (
     complain,
     in_bytes,
+    in_time,
     lay_out,
     print_agreement,
     print_cache,
@@ -50,6 +52,7 @@ _DEFAULT = Benchmark()
 _DEFAULT_BACKBONE = StyleEntry(attack="style").backbone[0]
 
 _LEAST_SIZE = 32
+_LONG = 24 * 3600  # seconds: a run that may take longer is asked about
 _LARGEST_SEED = 2**32 - 1
 _REASONS = 3  # reasons of failure printed; the records have them all
 
@@ -143,6 +146,7 @@ def run(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run in --out.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its size, do nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Start without asking, however long it may take.")] = False,
     seed: Annotated[int | None, typer.Option(help="Replace the file's seed.", min=0, max=_LARGEST_SEED)] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many images.", min=1)] = None,
     budgets: Annotated[
@@ -172,12 +176,32 @@ def run(
     if dry_run:
         print_plan(plan, console)
         return
+    _ask_if_long(plan, yes)
     same = [str(file)] if file else []
     same += [f"--{name}={value}" for name, value in (("seed", seed), ("limit", limit)) if value is not None]
     same += [f"--budgets={text}" for text in budgets or []]
     same += [f"--engine={engine}"] * (engine != "local") + [f"--workers={workers}"] * (workers is not None)
     same += ["--no-cache"] * no_cache
     _carry_out(plan, out, resume, ["artattack", "run", *same], engine=engine, workers=workers, cache=not no_cache)
+
+
+def _ask_if_long(plan: Plan, yes: bool) -> None:
+    """Ask whether to start a run that may take very long; where nobody can be asked, it needs `--yes`.
+
+    Raises:
+        ArtattackError: it is not wanted, or nobody can be asked.
+    """
+    if yes or plan.seconds <= _LONG:
+        return
+    told = f"{plan.passes:.3g} passes of an image through a network, about {in_time(plan.seconds)}"
+    if not _can_be_asked():
+        raise ArtattackError(f"{told}: start it with --yes, or look at it with --dry-run")
+    if not typer.confirm(f"{told}. Start?", err=True):
+        raise ArtattackError("not started")
+
+
+def _can_be_asked() -> bool:
+    return sys.stdin.isatty()
 
 
 def _carry_out(
@@ -265,6 +289,7 @@ def extend(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its size, do nothing.")] = False,
     no_cache: NoCache = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Start without asking, however long it may take.")] = False,
 ) -> None:
     """Add classifiers, budgets, attacks or controls to a run: only what is new is computed.
 
@@ -279,6 +304,7 @@ def extend(
     if dry_run:
         print_plan(plan, console)
         return
+    _ask_if_long(plan, yes)
     from artattack.evaluation.run import run_plan
 
     with show_progress() as on_progress:
@@ -421,6 +447,7 @@ def study_command(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run in --out.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its size, do nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Start without asking, however long it may take.")] = False,
     seed: Annotated[
         int, typer.Option(help="Every random choice follows from it.", min=0, max=_LARGEST_SEED)
     ] = _DEFAULT.seed,
@@ -456,6 +483,7 @@ def study_command(
     if dry_run:
         print_plan(plan, console)
         return
+    _ask_if_long(plan, yes)
     same = ["artattack", "study", name, *(f"--backbone={word}" for word in backbone or [])]
     same += [
         f"--{option}={value}"

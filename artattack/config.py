@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from functools import reduce
 from operator import or_
@@ -40,7 +41,7 @@ class ImageSettings(Section):
     """Which images, and the square they are cut to."""
 
     set: str = Field("samples", description="image set: a name, a folder or a CSV manifest")
-    size: int = Field(224, ge=32, description="side of the square images attacked and scored, in pixels")
+    size: int = Field(224, ge=32, le=4096, description="side of the square images attacked and scored, in pixels")
     crop: float = Field(0.875, gt=0, le=1, description="side of the central square kept, over the short side")
     limit: PositiveInt | None = Field(None, description="at most so many images, evenly spread over the set")
     label_space: str | list[str | int] | None = Field(
@@ -126,6 +127,9 @@ def _in_range(budgets: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, .
 Budgets = Annotated[dict[str, Numbers], BeforeValidator(_budgets), AfterValidator(_in_range)]
 
 
+_VALUES = 100_000  # of a benchmark file
+
+
 class Benchmark(Section):
     """A whole benchmark: images, classifiers, attacks. With no file, the default one."""
 
@@ -183,6 +187,8 @@ def load_benchmark(path: Path | None) -> Benchmark:
         return Benchmark()
     try:
         data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        if _count(data, {}) > _VALUES:
+            raise yaml.YAMLError(f"aliases make it more than {_VALUES} values")
     except OSError as error:
         raise ArtattackError(f"{path}: cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
@@ -205,6 +211,17 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"key '{key.value}' is there twice", key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def _count(value: Any, counted: dict[int, float]) -> float:
+    """Return how many values a piece of YAML stands for, with all that aliases repeat."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in counted:
+        counted[id(value)] = math.inf  # for an alias that leads back to where it stands
+        items = value.values() if isinstance(value, dict) else value
+        counted[id(value)] = 1 + sum(_count(item, counted) for item in items)
+    return counted[id(value)]
 
 
 def _explain_yaml(error: Exception) -> str:

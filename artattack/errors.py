@@ -9,6 +9,10 @@ class ArtattackError(ValueError):
     """Something the user can put right: one line that says what is wrong, where, and what to do."""
 
 
+class DiskError(ArtattackError):
+    """The disk does not take or give a file: whatever comes next would not be kept either."""
+
+
 def nearest(word: str, valid: Iterable[str]) -> str:
     """Return `; did you mean 'X'?` for the valid word most like `word`, or an empty string."""
     match = process.extractOne(word.lower(), list(valid), scorer=fuzz.ratio, score_cutoff=60)

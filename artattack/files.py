@@ -9,14 +9,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from artattack.errors import ArtattackError
+from artattack.errors import ArtattackError, DiskError
 
 
 def write_file(path: Path, content: bytes) -> None:
     """Write a file so that a reader, whenever this process is stopped, sees the old content or the new.
 
     Raises:
-        ArtattackError: the disk does not take it.
+        DiskError: the disk does not take it.
     """
     with writing(path) as file:
         file.write(content)
@@ -34,7 +34,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise ArtattackError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise DiskError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import os
+import platform
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from artattack.errors import ArtattackError
+
+THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")  # by which libraries go
 
 
 def load_tensorflow() -> None:
@@ -70,6 +74,39 @@ def silence_libraries() -> None:
         warnings.filterwarnings("ignore", module=rf"{module}(\.|$)")
     for name in ("art", "tensorflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return what of a machine may show in the last digits of results: processor, cores, threads, GPUs.
+
+    `repeatable` says in words when two runs give identical records.
+    """
+    import tensorflow as tf
+
+    gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    name, features = _processor()
+    return {
+        "processor": name,
+        "features": features,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": {word: os.environ[word] for word in THREADS if word in os.environ},
+        "gpus": [str(gpu.get("device_name", "GPU")) for gpu in gpus],
+        "repeatable": "not to the last digit: sums on a GPU come in any order"
+        if gpus
+        else "on processors with the same features and with as many threads",
+    }
+
+
+def _processor() -> tuple[str, list[str]]:
+    """Return a processor's name, and which of its vector instructions numbers may go through."""
+    try:
+        lines = [line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line]
+    except OSError:  # no Linux
+        return platform.processor() or platform.machine(), []
+    said = {key.strip(): value.strip() for key, value in reversed(lines)}
+    vector = ("sse4", "avx", "fma", "amx", "asimd", "sve", "bf16")
+    flags = said.get("flags", said.get("Features", "")).split()
+    return said.get("model name", platform.machine()), sorted(flag for flag in flags if flag.startswith(vector))
 
 
 @contextmanager

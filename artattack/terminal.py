@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _RATES_SHORT = {"clean_accuracy": "clean", "flip_rate": "flips", "success_rate": "success"}
 _NAME_WIDTH = 30  # of a class in a list of guesses, so that the lists of all classifiers stand alike
 _STATUSES = {"pass": "passed", "fail": "failed", "not run": "not run"}
+_HOUR, _DAY = 3600, 24 * 3600  # seconds
 _FEWEST = 4  # columns of a summary, however narrow the terminal
 
 
@@ -245,6 +246,7 @@ def print_plan(plan: Plan, console: Console) -> None:
         f"cells        {len(plan.cells)}, of up to {benchmark.batch_size} images",
         f"to perturb   {images * attacks} images ({images} images x {attacks} attacks and controls)",
         f"records      {images * variants * classifiers} ({classifiers} classifiers)",
+        f"passes       {plan.passes:.3g} of an image through a network, about {in_time(plan.seconds)}",
     ):
         say(console, line)
 
@@ -261,7 +263,7 @@ def print_progress(progress: RunProgress, console: Console) -> None:
     if progress.next:
         say(console, f"next    {progress.next}")
     if progress.seconds_left is not None and progress.state != "finished":
-        say(console, f"left    about {_in_time(progress.seconds_left)}, at the pace so far")
+        say(console, f"left    about {in_time(progress.seconds_left)}, at the pace so far")
 
 
 def print_cache(cache: Cache, console: Console) -> None:
@@ -285,10 +287,13 @@ def in_bytes(size: int) -> str:
     return f"{value:.3g} {unit}"
 
 
-def _in_time(seconds: float) -> str:
+def in_time(seconds: float) -> str:
+    """Say a time in the unit that suits it."""
     if seconds < 100:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
+    if seconds < 100 * _HOUR:
+        return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / _HOUR:.1f} h"
+    return f"{seconds / _DAY:.0f} days" if seconds < 1000 * _DAY else f"{seconds / (365 * _DAY):.3g} years"
 
 
 def print_checks(checks: pd.DataFrame, console: Console) -> None:

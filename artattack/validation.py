@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
@@ -12,6 +13,8 @@ from artattack.distances import DISTANCES, default_budgets
 from artattack.errors import ArtattackError, nearest, unknown
 
 _MISTAKES_SHOWN = 3
+_SHORT = reprlib.Repr()  # a value may be as large as a file
+_SHORT.maxstring = _SHORT.maxother = 200
 _PLAINLY = {  # pydantic's kinds of mistakes in the words of YAML
     "tuple_type": "a list is wanted",
     "dict_type": "a mapping is wanted",
@@ -123,7 +126,7 @@ def _mistakes(error: ValidationError, where: Callable[[tuple[Any, ...]], tuple[s
             yield f"unknown key '{place}'{nearest(str(path[-1]), valid)} (valid: {', '.join(valid)})"
         else:
             message = _PLAINLY.get(kind) or mistake["msg"].removeprefix("Value error, ")
-            given = "" if kind in {"missing", "value_error"} else f", not {mistake['input']!r}"
+            given = "" if kind in {"missing", "value_error"} else f", not {_SHORT.repr(mistake['input'])}"
             if message[1:2].islower():  # not "ART's"
                 message = message[0].lower() + message[1:]
             yield f"{place}: {message}{given}"

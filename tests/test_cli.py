@@ -218,6 +218,28 @@ def test_mistakes_on_the_command_line_are_one_line(
     assert photo.read_bytes() == before
 
 
+def test_a_run_of_years_is_asked_about(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = {"attack": "pgd", "source": "quicknet_tiny", "max_iter": 10**9}
+    file.write_text(json.dumps(QUICK | {"images": {"size": 224, "limit": 2}, "attacks": [slow]}))
+    plan = artattack_says("run", file, "--dry-run")
+    assert "passes       2e+09 of an image through a network, about 3.17 years" in plan.stdout  # 2e9 / 20 s
+    told = "2e+09 passes of an image through a network, about 3.17 years"
+    assert f"{told}: start it with --yes" in one_line(artattack_says("run", file, "-o", tmp_path / "out"))
+    begun: list[Any] = []
+    monkeypatch.setattr(cli, "_carry_out", lambda *given, **more: begun.append(given))
+    monkeypatch.setattr(cli, "_can_be_asked", lambda: True)
+    refused = CliRunner().invoke(cli.app, ["run", str(file), "-o", str(tmp_path / "out")], input="n\n")
+    assert refused.exit_code == 2
+    assert told in refused.stderr
+    assert refused.stderr.endswith("artattack: not started\n")
+    assert not begun
+    for arguments, answer in ((["--yes"], ""), ([], "y\n")):
+        done = CliRunner().invoke(cli.app, ["run", str(file), *arguments], input=answer)
+        assert done.exit_code == 0
+    assert len(begun) == 2
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_the_command_line_cannot_read_is_no_traceback() -> None:
     for arguments in ("run --limit 0", "run --seed -1", "attack", "nonsense", "run --nonsense"):
         done = artattack_says(*arguments.split())

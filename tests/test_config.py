@@ -19,6 +19,9 @@ from artattack.errors import ArtattackError
 FGSM = {"attack": "fgsm", "source": "quicknet_tiny", "eps": "8/255"}
 
 
+BOMB = "a: &a [1, 2]\n" + "\n".join(f"{name}: &{name} [{f'*{of}, ' * 99}1]" for of, name in ("ab", "bc", "cd"))
+
+
 def file(folder: Path, text: str, name: str = "mine.yaml") -> Path:
     path = folder / name
     path.write_text(text, encoding="utf-8")
@@ -142,6 +145,7 @@ def test_unknown_options_are_named_with_the_nearest_valid_word() -> None:
         ({"batch_size": 0}, "batch_size: .*greater than 0, not 0"),
         ({"name": "a/b"}, "name: "),
         ({"images": {"size": 31}}, "images.size: .*32, not 31"),
+        ({"images": {"size": 100_000}}, "images.size: .*4096, not 100000"),
         ({"images": {"crop": 1.5}}, "images.crop: .*not 1.5"),
         ({"images": "samples"}, "images: a mapping is wanted, not 'samples'"),
         ({"models": {"mine": {}}}, "models.mine.model: field required"),
@@ -209,6 +213,8 @@ def test_a_long_list_of_mistakes_is_cut_short() -> None:
         ("- style", "mine.yaml: a benchmark file is a mapping"),
         ("1: 2", "mine.yaml: 1: keys should be strings"),
         ("seed: !!python/object/apply:os.getcwd []", "mine.yaml, line 1: not valid YAML: "),
+        (BOMB, "aliases make it more than 100000 values"),
+        ("attacks: &a [*a]", "aliases make it more than"),
         ("seed: \x00", "mine.yaml: not valid YAML: "),
         ("a: " + "[" * 5000, "mine.yaml: not valid YAML: "),
     ],

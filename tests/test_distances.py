@@ -307,3 +307,18 @@ def ssim_parts(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     return float((contrast * (2 * mu_a * mu_b + 0.01**2) / (mu_a**2 + mu_b**2 + 0.01**2)).mean()), float(
         contrast.mean()
     )
+
+
+def test_delta_e_does_not_hang_on_where_arrays_lie_in_memory() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.random((3, 32, 32, 3))
+    y = np.clip(x + rng.normal(0, 0.03, x.shape), 0, 1)
+    found, kept = set(), []
+    for size in range(40):
+        kept.append(np.empty(97 * size + 1))  # so that nothing lies where it lay before
+        room = np.empty(x.size + size)
+        moved = room[size:].reshape(x.shape)
+        moved[:] = x
+        found.add(tuple(delta_e(moved, y).tolist()))
+    assert len(found) == 1
+    assert all(value == round(value, 10) for value in found.pop())

@@ -17,6 +17,9 @@ from artattack.errors import ArtattackError
 from artattack.models.classifier import Gives
 from artattack.validation import Names, parse_number
 
+# ART's parameters that say how often something is done.
+_REPEATS = ("max_iter", "max_eval", "init_eval", "num_random_init", "binary_search_steps", "num_trial", "nb_restarts")
+
 
 class BaselineEntry(Entry):
     """One of ART's evasion attacks, with ART's own parameter names: one variant for each source."""
@@ -62,6 +65,12 @@ class BaselineEntry(Entry):
     def needs(self, model: str) -> Gives:
         """Return what the attack reads; decisions follow from logits."""
         return "gradients" if baseline_info(self.attack).reads == "gradients" else "logits"
+
+    def passes(self) -> float:
+        """Return the product of all parameters that say how often something is done; one not given counts as 1."""
+        given = [value for key, value in self._of_art.items() if key in _REPEATS]
+        product = math.prod(min(value, 1e30) for value in given if isinstance(value, int | float) and value > 1)
+        return product if self.max_queries is None else min(product, self.max_queries)
 
     def check(self) -> None:
         """Find numbers that are none, and packages that are missing."""

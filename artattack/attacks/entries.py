@@ -205,6 +205,10 @@ class Entry(Section):
         """Return the entry with its paths made whole by `resolve(path, *names that are no paths)`."""
         return self
 
+    def passes(self) -> float:
+        """Return how often, roughly, an image goes through a network: steps, or questions to a source."""
+        return 1
+
     def check(self) -> None:
         """Find mistyped names without loading TensorFlow; raises ArtattackError."""
 

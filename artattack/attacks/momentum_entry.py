@@ -62,6 +62,10 @@ class MomentumEntry(Entry, MomentumOptions):
         """Return gradients."""
         return "gradients"
 
+    def passes(self) -> float:
+        """Return the steps, with the copies that each looks at."""
+        return min(self.max_iter, 1e30) * min(self.views, 1e30)
+
     def variants(self, attacks: Sequence[Variant]) -> Iterator[Variant]:
         """Yield one for each source."""
         yield from (Variant(self, source=source) for source in self.source)

@@ -89,6 +89,10 @@ class StyleEntry(Entry, StyleOptions):
         paths = {name: resolve(getattr(self, name), "content", "noise") for name in ("init", "mask", "style_mask")}
         return self.model_copy(update={"style": styles} | paths)
 
+    def passes(self) -> float:
+        """Return the steps."""
+        return self.steps
+
     def check(self) -> None:
         """Find styles that are not there."""
         for style in self.style:

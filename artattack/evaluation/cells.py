@@ -6,6 +6,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from traceback import format_exception
@@ -17,7 +18,7 @@ from artattack.attacks.budget import within
 from artattack.attacks.entries import Perturbed
 from artattack.cache import Cache
 from artattack.distances import distance_columns
-from artattack.errors import ArtattackError
+from artattack.errors import ArtattackError, DiskError
 from artattack.evaluation.loading import LoadedModels
 from artattack.evaluation.made_before import Made, MadeBefore
 from artattack.evaluation.perturbing import Perturber
@@ -26,7 +27,7 @@ from artattack.evaluation.scoring import score_batch
 from artattack.evaluation.style_judging import StyleJudges
 from artattack.files import write_file
 from artattack.inputs.image_sets import Sample
-from artattack.inputs.images import as_measured, read_image, save_png, to_float, to_uint8
+from artattack.inputs.images import as_measured, read_image, saving, to_float, to_uint8
 from artattack.inputs.labels import class_name
 from artattack.inputs.styles import style_names
 from artattack.results.columns import RECORDS, Outcome
@@ -81,7 +82,12 @@ class CellWorker:
         self._perturber.check(plan.variants)
 
     def __call__(self, cell: Cell) -> list[Row]:
-        """Return the records of a cell; what goes wrong becomes records that say so."""
+        """Return the records of a cell; what goes wrong becomes records that say so.
+
+        Raises:
+            ArtattackError: the copy of an original is damaged: resuming the run makes it anew.
+            DiskError: the disk does not take the images.
+        """
         samples = self._readable(cell)
         if not samples:
             return []
@@ -89,6 +95,8 @@ class CellWorker:
         try:
             made = self._perturber.perturb(cell, (sample.id for sample in samples), x)
             return self._scored(cell, samples, x, made)
+        except DiskError:
+            raise
         except Exception as error:  # whatever an attack raises: the run goes on, the records tell
             self._perturber.forget()
             self._log(cell, error)
@@ -151,7 +159,8 @@ class CellWorker:
 
     def _log(self, cell: Cell, error: Exception) -> None:
         """Keep the traceback, for whoever looks for the cause of a failed cell."""
-        with (self._folder.path / "errors.log").open("a", encoding="utf-8") as file:
+        path = self._folder.path / "errors.log"
+        with suppress(OSError), path.open("a", encoding="utf-8") as file:  # the records tell it in short
             file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {cell.key}\n{''.join(format_exception(error))}\n")
 
     def _scored(self, cell: Cell, samples: Sequence[Sample], x: np.ndarray, made: Made) -> list[Row]:
@@ -159,8 +168,9 @@ class CellWorker:
         perturbed = made.perturbed
         files = perturbed.files
         if cell.variant != CLEAN:
-            for sample, image in zip(samples, to_uint8(files), strict=True):
-                save_png(self._folder.path / cell.variant.file(sample.id), image)
+            with saving() as save:
+                for sample, image in zip(samples, to_uint8(files), strict=True):
+                    save(self._folder.path / cell.variant.file(sample.id), image)
         columns: dict[str, Any] = {
             **distance_columns(as_measured(x), as_measured(files)),
             "feature_distance": self._feature_distance(x, files),
@@ -188,14 +198,15 @@ class CellWorker:
     def _clean_logits(self, cell: Cell, x: np.ndarray) -> Logits:
         """Return what classifiers make of the originals: asked once, then kept beside the records of the cells."""
         path = self._folder.path / "cells" / f"logits-{cell.number:04d}.npz"
+        if cell.variant != CLEAN:
+            with suppress(Exception), np.load(path) as stored:  # damage shows in whatever it makes NumPy trip over
+                return {name: stored[str(i)] for i, name in enumerate(self._benchmark.classifiers)}
+        logits = {name: self._models[name].predict(x) for name in self._benchmark.classifiers}
         if cell.variant == CLEAN:  # the first to be done, or done again
-            logits = {name: self._models[name].predict(x) for name in self._benchmark.classifiers}
             content = io.BytesIO()
             np.savez(content, **{str(i): logits[name] for i, name in enumerate(logits)})
             write_file(path, content.getvalue())
-            return logits
-        with np.load(path) as stored:
-            return {name: stored[str(i)] for i, name in enumerate(self._benchmark.classifiers)}
+        return logits
 
     def _views(self, name: str, clean: np.ndarray, samples: Sequence[Sample], perturbed: Perturbed) -> list[Row]:
         """Return what one classifier makes of each image; one that fails fails alone."""

@@ -14,6 +14,9 @@ from artattack.models.classifier import Classifier, Gives
 from artattack.models.kinds import check_fit, gives
 from artattack.models.registry import check_model, model_infos, parse_label_space
 
+_MOST = 1e30  # passes told of one attack: whole numbers may be too large for any sum
+_PASSES = 20  # of an image of 224 px through QuickNet in a second, as benchmarks/README.md has it
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -63,6 +66,16 @@ class Plan:
     def batches(self) -> int:
         """How many cells each variant has."""
         return len({cell.number for cell in self.cells})
+
+    @property
+    def passes(self) -> float:
+        """How often, roughly, the attacks send an image through a network."""
+        return len(self.samples) * sum(min(variant.entry.passes(), _MOST) for variant in self.variants)
+
+    @property
+    def seconds(self) -> float:
+        """What the passes may take, very roughly: a small network on two cores, forth and back."""
+        return self.passes / _PASSES * (self.benchmark.images.size / 224) ** 2
 
     @property
     def doubts(self) -> tuple[str, ...]:

@@ -18,10 +18,10 @@ from artattack.cache import Cache
 from artattack.errors import ArtattackError
 from artattack.evaluation.plan import Cell, Plan
 from artattack.evaluation.work import Work
+from artattack.runtime import THREADS
 
 TRIES = 3  # of a cell whose worker dies, before its records say so
 _PATIENCE = 1.0  # seconds between two looks at what is under way
-_THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 
 class RayEngine:
@@ -104,7 +104,7 @@ class _Crew:
         self.size = workers or gpus or max(1, cores // 2)
         least = min(int(node["Resources"].get("CPU", 0)) or cores for node in ray.nodes() if node["Alive"])
         each = max(1, min(cores // self.size, least))
-        threads = {name: os.environ.get(name, str(each)) for name in _THREADS}
+        threads = {name: os.environ.get(name, str(each)) for name in THREADS}
         options = {"num_cpus": each, "num_gpus": 1 if gpus else 0, "runtime_env": {"env_vars": threads}}
         self._hire = ray.remote(_Worker).options(**options).remote
         self._given = ray.put(work.plan), work.folder.path.resolve(), dict(work.hashes), work.cache

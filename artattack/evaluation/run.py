@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from artattack.cache import Cache, open_cache
 from artattack.config import Benchmark, load_benchmark, parse_benchmark
 from artattack.errors import ArtattackError, unknown
-from artattack.evaluation.plan import Plan, make_plan
+from artattack.evaluation.plan import CLEAN, Cell, Plan, make_plan
 from artattack.evaluation.work import Work
 from artattack.files import sha256_file
 from artattack.inputs.image_sets import Sample, read_sample
-from artattack.inputs.images import save_png
+from artattack.inputs.images import saving
 from artattack.results.exports import check_parquet
 from artattack.results.run_folder import RunFolder, versions
+from artattack.runtime import describe_machine
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from artattack.evaluation.cells import CellWorker
@@ -157,18 +159,32 @@ def _in_folder(
     folder = RunFolder(path)
     worker = CellWorker(plan, loaded, folder, hashes, cache)
     folder = RunFolder.create(path, _info(plan, loaded, hashes), resume=resume, extend=extend)
-    unreadable = []
-    for sample in plan.samples:
-        copy = original(folder, sample)
-        if not copy.exists() and (why := _copy_original(sample, benchmark, copy)):
-            unreadable.append(worker.image_columns(sample) | {"error": why})
-    folder.write_cell("images", unreadable)
-    done = folder.done()
+    copied = {id_ for cell in plan.cells if cell.variant == CLEAN for id_ in _images_done(folder, cell)}
+    unreadable = {}
+    with saving() as save:
+        for sample in plan.samples:
+            copy = original(folder, sample)
+            if (sample.id not in copied or not copy.exists()) and (
+                why := _copy_original(sample, benchmark, copy, save)
+            ):
+                unreadable[sample.id] = worker.image_columns(sample) | {"error": why}
+    folder.write_cell("images", list(unreadable.values()))
+    done = {
+        cell.key
+        for cell in plan.cells
+        if _images_done(folder, cell) == {sample.id for sample in cell.samples} - unreadable.keys()
+    }
     if resume or extend:
         _ask_new_classifiers(plan, folder, worker, done)
     do_cells(Work(plan, folder, hashes, worker, done, lambda what, done: tell(what, done, total), cache))
     tell("done", total, total)
     return folder.finish(["images", *(cell.key for cell in plan.cells)], parquet=benchmark.parquet)
+
+
+def _images_done(folder: RunFolder, cell: Cell) -> set[str]:
+    """Return the images of which a cell has results that are as they were written; none where any has failed."""
+    rows = folder.intact(cell.key) or []
+    return set() if any(row.get("error") for row in rows) else {row["image"] for row in rows}
 
 
 def _ask_new_classifiers(plan: Plan, folder: RunFolder, worker: CellWorker, done: set[str]) -> None:
@@ -204,13 +220,16 @@ def _image_hashes(plan: Plan) -> dict[str, str]:
     return hashes
 
 
-def _copy_original(sample: Sample, benchmark: Benchmark, target: Path) -> str | None:
+def _copy_original(
+    sample: Sample, benchmark: Benchmark, target: Path, save: Callable[[Path, np.ndarray], None]
+) -> str | None:
     """Cut an image and write it to the run folder, where all cells read it; return why that failed, if it did."""
     try:
         image = read_sample(sample, benchmark.images.size, benchmark.images.crop)
     except ArtattackError as error:
+        target.unlink(missing_ok=True)  # the copy of a time when it could be read
         return str(error)
-    save_png(target, image)
+    save(target, image)
     return None
 
 
@@ -238,4 +257,5 @@ def _info(plan: Plan, loaded: LoadedModels, hashes: dict[str, str]) -> dict[str,
         "image_set": {"name": plan.image_set.name, "note": plan.image_set.note},
         "cells": {"variants": [variant.key for variant in plan.variants], "batches": plan.batches},
         "versions": versions(),
+        "machine": describe_machine(),
     }

@@ -28,6 +28,7 @@ from artattack.inputs.paths import data_dir
 _SOURCE = "https://raw.githubusercontent.com/EliSchwartz/imagenet-sample-images/master/"
 _TEXT = frozenset({".csv", ".txt", ".md", ".json"})  # what lies beside images and is none
 _LONGEST = 60  # characters of an id: 4 bytes each at worst, and file systems stop at 255
+_LEAST = 4  # pixels of an image's shorter side
 _PATIENCE = 5  # downloads that fail in a row before the rest is given up
 _NAMED = {
     "samples": ("20 labelled ImageNet images", "foolbox, which is installed with artattack"),
@@ -139,6 +140,9 @@ def _read(sample: Sample) -> np.ndarray:
     image = read_image(sample.path)
     if sample.sha256 and sha256_file(sample.path) != sample.sha256:
         raise ArtattackError(f"{sample.path}: not the file its manifest means (sha256 differs)")
+    height, width = image.shape[:2]
+    if min(height, width) < _LEAST:
+        raise ArtattackError(f"{sample.path}: {width} x {height} pixels are no photo; sides are {_LEAST} or more")
     return image
 
 
@@ -238,8 +242,15 @@ def _manifest_sample(row: Mapping[str, str], home: Path) -> Sample:
     if not row["file"]:
         raise ArtattackError("no file is named")
     label = _label(row.get("class_index", ""), row.get("wnid", ""), row.get("name", ""))
-    image = home / row["file"]
+    image = home / _inside(row["file"])
     return Sample(_safe(image.stem), image, label, row.get("sha256", "").lower() or None)
+
+
+def _inside(file: str) -> str:
+    """Return a file's name in a table, if it does not climb out of the table's folder: tables come from strangers."""
+    if ".." in Path(file).parts:
+        raise ArtattackError(f"'{file}' leads out of the table's folder: write the whole path")
+    return file
 
 
 def _of_competition(columns: Collection[str]) -> bool:
@@ -253,7 +264,7 @@ def _competition_sample(row: Mapping[str, str], home: Path) -> Sample:
         raise ArtattackError("no ImageId")
     if not (row["TrueLabel"].isdecimal() and 1 <= int(row["TrueLabel"]) <= len(IMAGENET)):
         raise ArtattackError(f"TrueLabel '{row['TrueLabel']}' (they are 1 to {len(IMAGENET)}, class + 1)")
-    name = f"{row['ImageId']}.png"
+    name = _inside(f"{row['ImageId']}.png")
     places = (home / name, home / "images" / name)
     image = next((path for path in places if path.is_symlink() or path.is_file()), places[0])
     return Sample(_safe(image.stem), image, int(row["TrueLabel"]) - 1)

@@ -6,6 +6,10 @@ import errno
 import io
 import stat
 import warnings
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +20,7 @@ from artattack.errors import ArtattackError
 from artattack.files import write_file
 
 _KNOWN_SCALE = frozenset({"PNG", "PPM", "JPEG2000", "TIFF"})  # whose integers of more than 8 bits have a known white
+_WRITERS = 8  # threads that save images
 _UNSIGNED = 1  # TIFF's SampleFormat of unsigned integers, which is what a file without that tag has
 
 
@@ -178,6 +183,28 @@ def as_measured(x: np.ndarray) -> np.ndarray:
     Differences of float32 images are off by a little: 8/255 would not be found within 8/255.
     """
     return to_uint8(x) / 255.0
+
+
+@contextmanager
+def saving() -> Iterator[Callable[[Path, np.ndarray], None]]:
+    """Give a function that saves images as `save_png` does, while its caller goes on; all are saved when it ends.
+
+    Disks take several files at once sooner than one after the other. Only a few images wait at a time.
+
+    Raises:
+        DiskError: the disk does not take one of them.
+    """
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        waiting: deque[Future[None]] = deque()
+
+        def save(path: Path, image: np.ndarray) -> None:
+            waiting.append(pool.submit(save_png, path, image))
+            if len(waiting) > 2 * _WRITERS:
+                waiting.popleft().result()
+
+        yield save
+        for saved in waiting:
+            saved.result()
 
 
 def save_png(path: Path, image: np.ndarray) -> None:

@@ -22,6 +22,7 @@ from artattack.files import write_file
 from artattack.results.columns import TEXTATTACK, dtypes
 from artattack.results.records import attacks_of, perturbed_of, untouched_of, variant_labels
 from artattack.results.run_folder import RunFolder
+from artattack.results.tables import quote_formulas
 from artattack.version import __version__
 
 NOTE = (
@@ -274,7 +275,7 @@ def _robustbench_files(run: RunFolder) -> dict[str, bytes]:
 
 def _textattack_file(run: RunFolder) -> dict[str, bytes]:
     table = textattack_table(run.records)
-    text: str = table.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+    text: str = quote_formulas(table).to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     return {"": text.encode()}
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 _NON_FINITE = "$float"
+_SEAL = "sha256"
 
 
 def to_json(data: Any, **options: Any) -> str:
@@ -29,6 +30,27 @@ def from_json(content: str | bytes) -> Any:
         ValueError: it is not JSON.
     """
     return json.loads(content, object_hook=lambda d: float(d[_NON_FINITE]) if d.keys() == {_NON_FINITE} else d)
+
+
+def seal(data: Mapping[str, Any], **options: Any) -> bytes:
+    """Return a dict as JSON that says its own SHA-256, so that damage shows; options as of `to_json`."""
+    content = (to_json({**data, _SEAL: ""}, **options) + "\n").encode()
+    start, _, end = content.rpartition(b'""')
+    return start + f'"{hashlib.sha256(content).hexdigest()}"'.encode() + end
+
+
+def unseal(content: bytes) -> Any:
+    """Return the plain data that `seal` wrote; what is not sealed, as earlier versions wrote it, is taken as it is.
+
+    Raises:
+        ValueError: it is not JSON, or not as it was written.
+    """
+    data = from_json(content)
+    if isinstance(data, dict) and isinstance(sha256 := data.pop(_SEAL, None), str):
+        start, _, end = content.rpartition(sha256.encode())
+        if hashlib.sha256(start + end).hexdigest() != sha256:
+            raise ValueError("it has been changed since it was written (its SHA-256 is another)")
+    return data
 
 
 def config_hash(config: Any) -> str:

@@ -1,6 +1,6 @@
 """The run folder: what a run leaves on disk, written so that it can stop at any moment and go on.
 
-run.json        what was run, with what, and how far it came
+run.json        what was run, with what, and how far it came; .run.json is a copy
 records.csv     a row for each image x attack x classifier
 summary.csv     a row for each attack x style x source x budget x classifier
 controls.csv    each attack against the controls at its distance
@@ -27,13 +27,13 @@ from typing import Any, NamedTuple, Self
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from artattack.errors import ArtattackError
+from artattack.errors import ArtattackError, DiskError
 from artattack.files import sha256_file, write_file
 from artattack.results.against_controls import judge_against_controls
 from artattack.results.columns import CHECKS, RECORD_COLUMNS
 from artattack.results.curves import sum_up_curves
 from artattack.results.pairs import pair_attacks
-from artattack.results.plain_data import config_hash, differences, from_json, short_hash, to_json
+from artattack.results.plain_data import config_hash, differences, from_json, seal, short_hash, to_json, unseal
 from artattack.results.records import read_records, records_frame
 from artattack.results.summary import read_summary, summarise
 from artattack.results.tables import read_table, write_csv
@@ -54,6 +54,7 @@ _PACKAGES = (
     "ray",
 )
 _LOCK = "run.lock"
+_COPY = ".run.json"  # what a run is must outlive damage to one file
 _CELLS = 100  # whose records are plain rows at a time, when the tables are made
 _SHOWN = 3  # differences named in an error message
 
@@ -129,19 +130,16 @@ class RunFolder:
 
     @property
     def info(self) -> dict[str, Any]:
-        """What run.json says at this moment."""
+        """What run.json says at this moment or, where that is damaged, its copy."""
         path = self.path / "run.json"
+        if not path.exists():
+            raise ArtattackError(f"{self.path}: no run folder (it has no run.json)")
         try:
-            info = from_json(path.read_bytes())
-        except FileNotFoundError as error:
-            raise ArtattackError(f"{self.path}: no run folder (it has no run.json)") from error
-        except OSError as error:
-            raise ArtattackError(f"{path}: cannot be read: {error.strerror}") from error
-        except ValueError as error:
-            raise ArtattackError(f"{path}: not valid JSON: {error}") from error
-        if not isinstance(info, dict) or "config" not in info or "status" not in info:
-            raise ArtattackError(f"{path}: not a run of artattack (it has no config or no status)")
-        return info
+            return _read_info(path)
+        except ArtattackError:
+            with suppress(ArtattackError):
+                return _read_info(self.path / _COPY)
+            raise
 
     @property
     def images(self) -> Path:
@@ -206,14 +204,15 @@ class RunFolder:
 
     def cell(self, key: str) -> list[dict[str, Any]] | None:
         """Return the records of a cell, or None where its file is missing, damaged or of other columns."""
+        return self._cell(key)[0]
+
+    def intact(self, key: str) -> list[dict[str, Any]] | None:
+        """Return the records of a cell if, besides, the images they name are there as they were written."""
+        rows, files = self._cell(key)
         try:
-            cell = from_json((self._cells / f"{key}.json").read_bytes())
-        except (OSError, ValueError):
+            return rows if all(sha256_file(self.path / name) == sha256 for name, sha256 in files.items()) else None
+        except ArtattackError:  # it is gone
             return None
-        if not isinstance(cell, dict) or cell.get("key") != key or not isinstance(cell.get("rows"), list):
-            return None
-        rows: list[dict[str, Any]] = cell["rows"]
-        return rows if all(isinstance(row, dict) and row.keys() <= RECORD_COLUMNS.keys() for row in rows) else None
 
     def cells(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         """Yield the key of each cell that was done or failed, and its records; one cut short does not count."""
@@ -231,14 +230,16 @@ class RunFolder:
 
         Args:
             key: names the cell and its file.
-            rows: its records as `records_frame` takes them.
+            rows: its records as `records_frame` takes them. The SHA-256 of the images they name is kept beside them.
 
         Raises:
             ArtattackError: the disk does not take it.
         """
         if Path(key).name != key:
             raise ValueError(f"a cell's key names a file, not {key!r}")
-        write_file(self._cells / f"{key}.json", to_json({"key": key, "rows": list(rows)}).encode())
+        names = dict.fromkeys(str(row["file"]) for row in rows if row.get("file"))
+        files = {name: sha256_file(self.path / name) for name in names if (self.path / name).is_file()}
+        write_file(self._cells / f"{key}.json", seal({"key": key, "files": files, "rows": list(rows)}))
 
     def finish(self, keys: Iterable[str], *, parquet: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Write the tables from the cells, and close the run.
@@ -277,6 +278,7 @@ class RunFolder:
 
         Raises:
             ArtattackError: another process works in it, or it cannot be made.
+            DiskError: meanwhile the system has refused something about a file.
         """
         self._refuse_a_file()
         made = not self.path.exists()
@@ -293,6 +295,10 @@ class RunFolder:
             raise ArtattackError(f"{self.path}: cannot be written: {error.strerror or error}") from error
         try:
             yield
+        except OSError as error:
+            if error.filename is None:  # it is about no file
+                raise
+            raise DiskError(f"{error.filename}: {error.strerror}") from error
         finally:
             with suppress(OSError):  # while it is held: who comes next makes a new one
                 (self.path / _LOCK).unlink()
@@ -319,6 +325,18 @@ class RunFolder:
     @property
     def _cells(self) -> Path:
         return self.path / "cells"
+
+    def _cell(self, key: str) -> tuple[list[dict[str, Any]] | None, dict[str, str]]:
+        """Return the records of a cell, None as in `cell`, and the SHA-256 of the images they name."""
+        try:
+            cell = unseal((self._cells / f"{key}.json").read_bytes())
+        except (OSError, ValueError):
+            return None, {}
+        if not isinstance(cell, dict) or cell.get("key") != key or not isinstance(cell.get("rows"), list):
+            return None, {}
+        rows: list[dict[str, Any]] = cell["rows"]
+        fits = all(isinstance(row, dict) and row.keys() <= RECORD_COLUMNS.keys() for row in rows)
+        return rows if fits else None, cell.get("files", {})
 
     def _records_of(self, keys: Sequence[str]) -> pd.DataFrame:
         """Return the records of cells; of many, only a few are plain rows at a time."""
@@ -378,7 +396,9 @@ class RunFolder:
         return {"status": "running", "config_hash": config_hash(new["config"])} | new | history
 
     def _write_info(self, info: Mapping[str, Any]) -> None:
-        write_file(self.path / "run.json", (to_json(info, indent=2) + "\n").encode())
+        content = seal(info, indent=2)
+        write_file(self.path / "run.json", content)
+        write_file(self.path / _COPY, content)
 
     def _as_left(self, name: str) -> Path:
         """Return the file of a table, after checking that it has the rows and the SHA-256 that run.json has noted.
@@ -407,6 +427,18 @@ class RunFolder:
             f"{path}: not as the run has left it: expected {left['rows']} rows with the SHA-256 "
             f"{short_hash(left['sha256'])}, found {found}; {again}"
         )
+
+
+def _read_info(path: Path) -> dict[str, Any]:
+    try:
+        info = unseal(path.read_bytes())
+    except OSError as error:
+        raise ArtattackError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ArtattackError(f"{path}: not valid JSON: {error}; put it back as it was, or start another run") from error
+    if not isinstance(info, dict) or "config" not in info or "status" not in info:
+        raise ArtattackError(f"{path}: not a run of artattack (it has no config or no status)")
+    return info
 
 
 def load_run(path: str | Path) -> RunFolder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from artattack.results.columns import Column, dtypes
 from artattack.version import __version__
 
 _ROWS = 10_000  # of a table turned to text at a time
+_FORMULA = re.compile(r"'*[=+\-@\t]")  # what spreadsheets begin to reckon at, with quotes before it
 
 
 def make_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> pd.DataFrame:
@@ -54,9 +56,26 @@ def _given(value: Any) -> bool:
 
 
 def to_csv(table: pd.DataFrame) -> bytes:
-    """Return a table as CSV in UTF-8: floats in full precision, missing values empty."""
-    text: str = table.to_csv(index=False, lineterminator="\n")
+    """Return a table as CSV in UTF-8: floats in full precision, missing values empty.
+
+    Text that a spreadsheet would take for a formula, as a file's name may look, has `'` put before it.
+    """
+    text: str = quote_formulas(table).to_csv(index=False, lineterminator="\n")
     return text.encode()
+
+
+def quote_formulas(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table in which no text begins as a formula does: `'` stands before it, as before such a `'`."""
+    texts = table.select_dtypes(["string", "object"])
+    return table.assign(**{str(name): texts[name].map(_quoted, na_action="ignore") for name in texts})
+
+
+def _quoted(text: Any) -> Any:
+    return f"'{text}" if isinstance(text, str) and _FORMULA.match(text) else text
+
+
+def _unquoted(text: Any) -> Any:
+    return text[1:] if text[0] == "'" and _FORMULA.match(text) else text
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> str:
@@ -68,7 +87,8 @@ def write_csv(path: Path, table: pd.DataFrame) -> str:
     hashed = hashlib.sha256()
     with writing(path) as file:
         for start in range(0, max(1, len(table)), _ROWS):
-            text: str = table.iloc[start : start + _ROWS].to_csv(index=False, lineterminator="\n", header=start == 0)
+            rows = quote_formulas(table.iloc[start : start + _ROWS])
+            text: str = rows.to_csv(index=False, lineterminator="\n", header=start == 0)
             part = text.encode()
             hashed.update(part)
             file.write(part)
@@ -106,4 +126,7 @@ def read_table(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
             f"{path}: written by a newer artattack than this one, {__version__}, which does not know the columns "
             f"{', '.join(unknown)}: update artattack to read it"
         )
+    texts: list[str] = table.select_dtypes("string").columns.tolist()
+    for name in texts:
+        table[name] = table[name].map(_unquoted, na_action="ignore")
     return table.reindex(columns=list(expected)).astype(expected)

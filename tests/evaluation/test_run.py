@@ -240,6 +240,10 @@ def test_run_json_says_what_was_run_with_what(benchmark: Benchmark, run: RunFold
     for helper in ("efficientnet_lite0", "efficientnet_lite2"):  # in whose features images and styles are compared
         assert models.pop(helper)["classes"] == 1000
     assert models == {"quicknet_tiny": said, "twin": said}
+    machine = info["machine"]
+    assert machine["cores"] >= 1
+    assert machine["processor"]
+    assert machine["gpus"] or machine["repeatable"] == "on processors with the same features and with as many threads"
     assert {"artattack", "python", "tensorflow", "larq", "adversarial-robustness-toolbox"} <= info["versions"].keys()
 
 

@@ -141,6 +141,9 @@ def test_a_manifest_with_a_byte_order_mark(tmp_path: Path):
         ("", "has a column 'file'; this has: nothing"),
         ("image,label\na.png,1\n", "has a column 'file'; this has: image, label"),
         ("file,wnid\n", "no images are listed"),
+        ("file\na.png\n../b.png\n", r"line 3: '\.\./b\.png' leads out of the table's folder: write the whole path"),
+        ("file\nx/../../b.png\n", "line 2: .* leads out of"),
+        ("ImageId,TrueLabel\n../b,1\n", "line 2: .* leads out of"),
         ("file,class_index\na.png,1\n ,2\n", "line 3: no file is named"),
         ("file,class_index\na.png,1\nb.png,1000\n", "line 3: no ImageNet class '1000'"),
         ("file,class_index\n\n\na.png,1.0\n", "line 4: no ImageNet class '1.0'"),
@@ -439,6 +442,20 @@ def test_a_sample_is_read_cut_and_resized(tmp_path: Path):
     np.testing.assert_array_equal(
         read_sample(Sample("a", path, sha256=sha256(path)), 8, 0.5), fit(read_image(path), 8, 0.5)
     )
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (50_000, 1), (3, 40)])
+def test_an_image_of_hardly_any_pixels_is_told(tmp_path: Path, width: int, height: int):
+    save_png(tmp_path / "a.png", np.zeros((height, width, 3), np.uint8))
+    with pytest.raises(ArtattackError, match=f"a.png: {width} x {height} pixels are no photo; sides are 4 or more"):
+        read_sample(Sample("a", tmp_path / "a.png"), 32)
+
+
+def test_a_very_wide_image_is_cut_to_its_middle(tmp_path: Path):
+    image = np.zeros((20, 50_000, 3), np.uint8)
+    image[:, 24_990:25_010] = 255
+    save_png(tmp_path / "a.png", image)
+    assert read_sample(Sample("a", tmp_path / "a.png"), 32).min() == 255
 
 
 def test_another_file_than_the_manifest_means_is_named(tmp_path: Path):

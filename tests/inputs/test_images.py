@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageCms
 
-from artattack.errors import ArtattackError
-from artattack.inputs.images import fit, quantize, read_image, save_png, to_float, to_uint8
+from artattack.errors import ArtattackError, DiskError
+from artattack.inputs.images import fit, quantize, read_image, save_png, saving, to_float, to_uint8
 
 RED, GREEN, BLUE, WHITE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (100, 100, 100)
 
@@ -448,6 +448,18 @@ def test_a_full_disk_leaves_the_old_file_and_no_rest(tmp_path: Path, monkeypatch
         save_png(path, photo(3, 4, seed=2))
     assert list(tmp_path.iterdir()) == [path]
     np.testing.assert_array_equal(read_image(path), photo(3, 4))
+
+
+def test_many_images_are_saved_meanwhile_and_one_that_cannot_be_is_told(tmp_path: Path):
+    images = [photo(3, 4, seed) for seed in range(40)]
+    with saving() as save:
+        for n, image in enumerate(images):
+            save(tmp_path / f"{n}.png", image)
+    for n, image in enumerate(images):
+        assert (read_image(tmp_path / f"{n}.png") == image).all()
+    (tmp_path / "file").touch()
+    with pytest.raises(DiskError, match=r"a\.png: cannot be written"), saving() as save:
+        save(tmp_path / "file" / "a.png", images[0])
 
 
 def test_a_folder_that_cannot_be(tmp_path: Path):

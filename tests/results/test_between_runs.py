@@ -1,6 +1,7 @@
 """Runs side by side: numbers worked out by hand or by SciPy, and what is told of why they differ."""
 
 import hashlib
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -252,7 +253,7 @@ def test_reasons_are_differences_of_config_labels_and_versions(tmp_path: Path) -
     for record in records:
         record["true_class"] = 5
     new = saved(tmp_path / "b", records, benchmark=benchmark, models={"lite0": other, "mine": LITE})
-    new.path.joinpath("run.json").write_text(new.path.joinpath("run.json").read_text().replace("1.26.4", "1.26.5"))
+    new.path.joinpath("run.json").write_text(json.dumps(new.info).replace("1.26.4", "1.26.5"))
     found = compare_runs(old, new)
     weights = f'sha256 was "{LITE["sha256"][:12]}", now "{other["sha256"][:12]}"'
     assert found.sides[0].differences == (

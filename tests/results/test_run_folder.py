@@ -1,10 +1,12 @@
 import csv
+import errno
 import hashlib
 import io
 import json
 import math
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,9 @@ from typer.testing import CliRunner
 
 import artattack
 from artattack.cli import app
-from artattack.errors import ArtattackError
+from artattack.errors import ArtattackError, DiskError
 from artattack.files import sha256_file
+from artattack.inputs.images import save_png
 from artattack.report import write_report
 from artattack.results.columns import RECORD_COLUMNS, SUMMARY_COLUMNS
 from artattack.results.plain_data import config_hash
@@ -550,6 +553,66 @@ def test_opening_what_is_no_run(tmp_path: Path, content: str | None, message: st
         load_run(tmp_path)
 
 
+# ---- damage
+
+
+@QUICK
+@given(at=st.integers(0, 10**6), change=st.integers(1, 255))
+def test_a_changed_byte_in_a_cell_is_noticed(tmp_path: Path, at: int, change: int) -> None:
+    folder = RunFolder(tmp_path)
+    rows = [record(seed=7), record(image="dog", l2=1.25)]
+    folder.write_cell("fgsm-0000", rows)
+    path = folder.path / "cells" / "fgsm-0000.json"
+    content = bytearray(path.read_bytes())
+    content[at % len(content)] ^= change
+    path.write_bytes(content)
+    assert folder.cell("fgsm-0000") in (None, rows)  # never other records
+
+
+def test_a_digit_that_has_changed_makes_a_cell_one_to_do_again(tmp_path: Path) -> None:
+    folder = start(tmp_path)
+    folder.write_cell("fgsm-0000", [record(l2=2.25)])
+    path = tmp_path / "cells" / "fgsm-0000.json"
+    path.write_bytes(path.read_bytes().replace(b"2.25", b"2.26"))
+    assert folder.cell("fgsm-0000") is None
+    path.write_text(json.dumps({"key": "fgsm-0000", "rows": [record(l2=2.25)]}))  # as earlier versions wrote it
+    assert folder.cell("fgsm-0000") == folder.intact("fgsm-0000") == [record(l2=2.25)]
+
+
+def test_a_cell_is_intact_as_long_as_its_images_are(tmp_path: Path) -> None:
+    folder = start(tmp_path)
+    image = tmp_path / "images" / "fgsm" / "cat.png"
+    save_png(image, np.zeros((2, 2, 3), np.uint8))
+    rows = [record(file="images/fgsm/cat.png")]
+    folder.write_cell("fgsm-0000", rows)
+    assert folder.intact("fgsm-0000") == rows
+    content = image.read_bytes()
+    for damaged in (content[:-1], b"", content[:40] + b"?" + content[41:]):
+        image.write_bytes(damaged)
+        assert folder.intact("fgsm-0000") is None
+    image.unlink()
+    assert folder.intact("fgsm-0000") is None
+    assert folder.cell("fgsm-0000") == rows
+
+
+@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[:50], lambda b: b.replace(b'"running"', b'"runnint"')])
+def test_what_a_run_is_outlives_damage_to_run_json(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    folder = start(tmp_path)
+    before, file = folder.info, tmp_path / "run.json"
+    file.write_bytes(damage(file.read_bytes()))
+    assert folder.info == before
+    (tmp_path / ".run.json").unlink()
+    with pytest.raises(ArtattackError, match=r"run\.json: .*; put it back as it was, or start another run"):
+        _ = folder.info
+
+
+def test_what_the_system_refuses_in_a_locked_folder_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DiskError, match=r"cells: Read-only file system$"), RunFolder(tmp_path).locked():
+        raise OSError(errno.EROFS, "Read-only file system", str(tmp_path / "cells"))
+    with pytest.raises(OSError, match="about no file"), RunFolder(tmp_path).locked():
+        raise OSError("about no file")
+
+
 # ---- small things
 
 
@@ -675,7 +738,7 @@ def test_no_command_takes_a_table_cut_short_for_a_whole_one(
 def test_a_run_of_a_version_that_noted_no_hashes_opens_as_it_is(tmp_path: Path) -> None:
     folder = finished(tmp_path)
     info = json.loads((tmp_path / "run.json").read_text())
-    del info["tables"]
+    del info["tables"], info["sha256"]
     (tmp_path / "run.json").write_text(json.dumps(info))
     (tmp_path / "pairs.csv").unlink()
     assert len(load_run(folder.path).records) == 10

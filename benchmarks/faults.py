@@ -1,0 +1,384 @@
+"""Faults: real runs are killed, filled, unplugged and corrupted at random points, resumed, and compared.
+
+A run is begun, a fault strikes it, it is resumed, another strikes, and so on; in the end it is resumed in peace. Its
+tables and images must then be those of a run that nothing has struck, byte for byte but for the columns that tell
+seconds. What strikes, and where, follows from `--seed`:
+
+- kill: SIGKILL, at one of the moments when a file of the run folder is opened, renamed or removed, or after some time
+- full: from such a moment on the disk takes nothing more; or it takes no file longer than some bytes (a real limit of
+  the system, which leaves files half-written)
+- read-only: from such a moment on the folder cannot be written
+- gone: from such a moment on nothing in the folder can be reached, as when a disk is unplugged
+- image: from such a moment on a photo of the image set is not there
+- corrupt: while the run lies still, a file in its folder is cut short, has a bit flipped, is emptied, filled with zeros
+  or deleted
+
+Between two faults the run must either have ended in one line that says what is wrong, or have gone on. Run as
+`python benchmarks/faults.py`; the exit code is 1 where anything was lost.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+KINDS = ("kill", "kill later", "full", "full files", "read-only", "gone", "image", "corrupt")
+DAMAGE = ("cut", "flip", "empty", "zeros", "delete")
+TABLES = ("records", "summary", "controls", "pairs", "areas")
+MODEL = "quicknet_tiny"
+BENCHMARK: dict[str, Any] = {
+    "name": "faults",
+    "batch_size": 2,
+    "classifiers": MODEL,
+    "feature_model": MODEL,
+    "style_judges": MODEL,
+    "attacks": [
+        {"attack": "fgsm", "source": MODEL, "eps": "8/255"},
+        {"attack": "noise", "like": "fgsm"},
+        {"attack": "style", "backbone": MODEL, "style": "waves", "steps": 1},
+        {"attack": "blur", "like": "style"},
+    ],
+}
+_ERRORS = {"full": errno.ENOSPC, "read-only": errno.EROFS, "gone": errno.EIO}
+_CHANGES = ("os.rename", "os.remove", "os.mkdir")
+_WATCHED = ("open", "os.listdir", "os.scandir", *_CHANGES)
+_PEACE = 3  # times that a run is resumed in peace before it is given up
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What strikes a run.
+
+    Attributes:
+        kind: of `KINDS`.
+        moment: the how-many-eth file event it strikes at; of "kill later" milliseconds, of "full files" bytes.
+        image: the photo that is gone, of "image".
+    """
+
+    kind: str
+    moment: int
+    image: Path | None = None
+
+
+class _Watch:
+    """Counts what happens to files in a run folder, and strikes when its moment has come."""
+
+    def __init__(self) -> None:
+        self.folder, self.fault, self.events, self.struck = "", None, 0, False
+        sys.addaudithook(self)  # there is no taking it away again
+
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if not self.folder or event not in _WATCHED or not str(arguments[0]).startswith(self.folder):
+            return
+        self.events += 1
+        fault: Fault | None = self.fault
+        if fault is None or self.events < fault.moment or fault.kind not in ("kill", "image", *_ERRORS):
+            return
+        if fault.kind == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if fault.kind == "image":
+            if not self.struck:
+                self.struck = True
+                assert fault.image is not None
+                fault.image.rename(fault.image.with_suffix(".away"))
+            return
+        writes = event in _CHANGES or (event == "open" and bool(arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)))
+        if writes or fault.kind == "gone":
+            self.struck = True
+            raise OSError(_ERRORS[fault.kind], os.strerror(_ERRORS[fault.kind]), str(arguments[0]))
+
+    @contextmanager
+    def over(self, folder: Path, fault: Fault | None) -> Iterator[None]:
+        """Watch a folder; `events` and `struck` tell afterwards what happened."""
+        self.fault, self.events, self.struck = fault, 0, False
+        self.folder = str(folder)
+        try:
+            yield
+        finally:
+            self.folder = ""
+
+
+_watch: _Watch | None = None
+
+
+def attempt(images: Path, folder: Path, fault: Fault | None) -> tuple[str, bool, int]:
+    """Run the benchmark, or resume it, while a fault strikes.
+
+    Returns:
+        What the user was told, or "" if the run is finished; whether the fault has struck; and file events.
+    """
+    global _watch
+    from artattack import ArtattackError, run_benchmark
+
+    _watch = _watch or _Watch()
+    benchmark = BENCHMARK | {"images": {"set": str(images), "size": 32}}
+    told = ""
+    with _watch.over(folder, fault), _limit_files(fault), _kill_later(fault):
+        try:
+            run_benchmark(benchmark, out=folder, resume=(folder / "run.json").exists(), cache=False)
+        except ArtattackError as error:
+            told = str(error)
+        except Exception:  # no user should see it
+            told = traceback.format_exc()
+    struck = _watch.struck or (fault is not None and fault.kind == "full files" and bool(told))
+    return told, struck, _watch.events
+
+
+@contextmanager
+def _limit_files(fault: Fault | None) -> Iterator[None]:
+    """Let no file grow beyond some bytes while it lasts, if the fault says so."""
+    if fault is None or fault.kind != "full files":
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing fails instead
+    resource.setrlimit(resource.RLIMIT_FSIZE, (fault.moment, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+
+
+@contextmanager
+def _kill_later(fault: Fault | None) -> Iterator[None]:
+    """Kill this process after some time, if the fault says so and nothing has ended before."""
+    if fault is None or fault.kind != "kill later":
+        yield
+        return
+    timer = threading.Timer(fault.moment / 1000, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def corrupt(folder: Path, rng: np.random.Generator, damage: str = "") -> str:
+    """Damage a file of a run folder that lies still, and say what was done to which.
+
+    `run.json` is not deleted: without it, a folder holds no run, and a new one is refused in it.
+    """
+    damage = damage or str(rng.choice(DAMAGE))
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.stat().st_size and p.suffix != ".lock")
+    if damage == "delete":
+        files = [path for path in files if path.name != "run.json"]
+    if not files:
+        return ""
+    kinds = sorted({path.suffix for path in files})  # pictures are many, and tables few
+    suffix = rng.choice(kinds)
+    path = files[int(rng.choice([i for i, each in enumerate(files) if each.suffix == suffix]))]
+    content = bytearray(path.read_bytes())
+    at = int(rng.integers(len(content)))
+    if damage == "flip":
+        content[at] ^= 1 << int(rng.integers(8))
+    path.write_bytes(
+        {"cut": content[:at], "empty": b"", "zeros": bytes(len(content))}.get(damage, bytes(content))  # type: ignore
+    )
+    if damage == "delete":
+        path.unlink()
+    return f"{damage} {path.relative_to(folder)}"
+
+
+def compare(folder: Path, reference: Path) -> list[str]:
+    """Return what is not in a run folder as it is in that of an uninterrupted run."""
+    from artattack import load_run
+
+    run, right = load_run(folder), load_run(reference)
+    wrong = []
+    for name in TABLES:
+        seconds = [column for column in getattr(right, name).columns if "seconds" in column]
+        left, expected = (getattr(each, name).drop(columns=seconds) for each in (run, right))
+        if len(left) != len(expected):
+            wrong.append(f"{name}: {len(left)} rows, not the {len(expected)} of the uninterrupted run")
+        elif not left.equals(expected):
+            other = [column for column in expected if not left[column].equals(expected[column])]
+            row = next(
+                i for i in range(len(left)) if not left[other[0]][i : i + 1].equals(expected[other[0]][i : i + 1])
+            )
+            values = f"{left[other[0]][row]!r}, not {expected[other[0]][row]!r}"
+            wrong.append(f"{name}: other values in {', '.join(other)}; the first in row {row}: {values}")
+    pictures = {path.relative_to(reference) for path in reference.glob("images/*/*")}
+    found = {path.relative_to(folder) for path in folder.glob("images/*/*")}
+    wrong += [f"{path}: missing" for path in sorted(pictures - found)]
+    wrong += [f"{path}: left over" for path in sorted(found - pictures)]
+    wrong += [
+        f"{path}: other pixels"
+        for path in sorted(pictures & found)
+        if (folder / path).read_bytes() != (reference / path).read_bytes()
+    ]
+    wrong += [f"{path.relative_to(folder)}: left over" for path in folder.rglob("*.tmp")]
+    return wrong
+
+
+def make_images(folder: Path, count: int) -> None:
+    """Write photos of noise, smooth enough to be more than that."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8))
+        coarse.resize((48, 48), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+
+
+Attempt = Callable[[Path, Path, Fault | None], tuple[str, bool, int]]
+
+
+def draw_fault(rng: np.random.Generator, images: Path, events: int, kind: str) -> Fault:
+    """Draw where a fault strikes, of a run in which so many file events are left."""
+    if kind == "kill later":
+        return Fault(kind, int(rng.integers(1, 4000)))
+    if kind == "full files":
+        return Fault(kind, int(rng.integers(100, 6000)))
+    photo = sorted(images.glob("*.png"))[int(rng.integers(len(list(images.glob("*.png")))))]
+    return Fault(kind, int(rng.integers(1, max(2, events))), photo if kind == "image" else None)
+
+
+def put_back(images: Path) -> None:
+    """Put photos back that were taken away."""
+    for away in images.glob("*.away"):
+        away.rename(away.with_suffix(".png"))
+
+
+class Worker:
+    """A process that attempts runs; where one is killed, the next attempt has another."""
+
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+        self._context = get_context("forkserver")
+        self._context.set_forkserver_preload(["artattack.attacks.features", "artattack.evaluation.cells"])
+
+    def __call__(self, images: Path, folder: Path, fault: Fault | None) -> tuple[str, bool, int]:
+        """As `attempt`; a process that is killed has told nothing."""
+        self._pool = self._pool or ProcessPoolExecutor(1, mp_context=self._context, initializer=keep_models)
+        try:
+            return self._pool.submit(attempt, images, folder, fault).result()
+        except BrokenProcessPool:
+            self.close()
+            return "", True, 0
+
+    def close(self) -> None:
+        """End the process."""
+        if self._pool:
+            self._pool.shutdown()
+        self._pool = None
+
+
+def keep_models() -> None:
+    """Load models and compile attacks once in a process, however many runs ask for them: nothing else takes so long."""
+    from artattack.evaluation import loading
+    from artattack.evaluation.perturbing import Perturber
+    from artattack.runtime import silence_libraries
+
+    silence_libraries()
+    load, make = loading.load_models, Perturber._attack
+    models: list[Any] = []
+    attacks: dict[Any, Any] = {}
+
+    def load_models(plan: Any, on_loading: Any) -> Any:
+        models[:] = models or [load(plan, on_loading)]
+        return models[0]
+
+    def attack(self: Perturber, variant: Any) -> Any:
+        key = variant.entry.made_alike(variant)
+        attacks[key] = attacks.get(key) or make(self, variant)
+        return attacks[key]
+
+    loading.load_models = load_models
+    Perturber._attack = attack  # type: ignore[method-assign]
+
+
+def trial(
+    run: Attempt, images: Path, folder: Path, reference: Path, events: int, kinds: list[str], rng: np.random.Generator
+) -> tuple[Counter[str], list[str]]:
+    """Let faults strike a run one after the other, then resume it in peace and compare.
+
+    Returns:
+        How many faults of each kind have struck, and what is wrong in the end.
+    """
+    struck: Counter[str] = Counter()
+    wrong, history = [], []
+    for kind in kinds:
+        if kind == "corrupt":
+            done = corrupt(folder, rng) if (folder / "run.json").exists() else ""
+            struck[kind] += bool(done)
+            history.append(done)
+            continue
+        fault = draw_fault(rng, images, events // 2, kind)
+        told, hit, _ = run(images, folder, fault)
+        put_back(images)
+        struck[kind] += hit
+        history.append(f"{fault.kind} {fault.moment}{'' if hit else ' (missed)'}: {told or '-'}")
+        if "\n" in told:
+            wrong.append(f"{kind}: more than one line: {told}")
+    for _ in range(_PEACE):
+        told, _, _ = run(images, folder, None)
+        history.append(f"in peace: {told or 'finished'}")
+        if not told:
+            break
+    wrong += [f"in peace: {told}"] if told else compare(folder, reference)
+    return struck, [*wrong, *(f"    {line}" for line in history)] if wrong else []
+
+
+def main() -> int:
+    """Let faults strike until enough have, and tell what was lost."""
+    from common import parser
+
+    options = parser(__doc__, repeats=1, quick="five faults")
+    options.add_argument("--faults", type=int, default=60, help="so many have to strike")
+    options.add_argument("--seed", type=int, default=0, help="what strikes, and where, follows from it")
+    options.add_argument("--images", type=int, default=3, help="photos of a run")
+    arguments = options.parse_args()
+    wanted = 5 if arguments.quick else arguments.faults
+    rng = np.random.default_rng(arguments.seed)
+    worker, start = Worker(), time.perf_counter()
+    struck: Counter[str] = Counter()
+    lost: list[str] = []
+    trials = 0
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        images, reference, folder = place / "photos", place / "reference", place / "run"
+        make_images(images, arguments.images)
+        told, _, events = worker(images, reference, None)
+        if told:
+            raise SystemExit(f"the uninterrupted run: {told}")
+        try:
+            while struck.total() < wanted:
+                trials += 1
+                kinds = [str(kind) for kind in rng.choice(KINDS, int(rng.integers(2, 5)))]
+                hit, wrong = trial(worker, images, folder, reference, events, kinds, rng)
+                struck += hit
+                lost += wrong
+                shutil.rmtree(folder, ignore_errors=True)
+                print(f"{struck.total()} of {wanted} faults, {'WRONG' if wrong else 'as it should be'}", flush=True)
+                for line in wrong:
+                    print(line, flush=True)
+        finally:
+            worker.close()
+    print(f"{trials} runs, {struck.total()} faults in {(time.perf_counter() - start) / 60:.0f} min:", end=" ")
+    print(", ".join(f"{count} {kind}" for kind, count in sorted(struck.items())))
+    print("LOST" if lost else "nothing lost, doubled or half-written")
+    return bool(lost)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""Scale: time per image and peak memory of whole runs of 20, 200 and 2000 images, and what Ray workers bring.
+
+Memory must stay where it is, but for the few KiB that each record takes while the tables at the end are made.
+Engines take turns, each with one thread for each process, and the median of their rounds counts: this process, Ray
+with one worker, whose difference to it is the engine's overhead, and Ray with two. Each run has a process of its own.
+Run as `python benchmarks/scale.py`.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import cycle, islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from common import parser, report
+
+DEFAULT = (20, 200, 2000)
+MODEL = "quicknet_tiny"
+BATCH = 10
+CHEAP = [{"attack": "fgsm", "source": MODEL, "eps": "8/255"}, {"attack": "noise", "like": "fgsm"}]
+STYLE = [{"attack": "style", "backbone": MODEL, "style": "waves"}]
+ENGINES: dict[str, dict[str, Any]] = {
+    "this process": {},
+    "Ray, 1 worker": {"engine": "ray", "workers": 1},
+    "Ray, 2 workers": {"engine": "ray", "workers": 2},
+}
+
+
+class Cost(NamedTuple):
+    """What a run took.
+
+    Attributes:
+        image: seconds for an image of a cell, once the first cell is done.
+        before: seconds until then: models, processes, copies of the originals.
+        tables: seconds for the tables at the end.
+        memory: peak of the process, in MiB.
+    """
+
+    image: float
+    before: float
+    tables: float
+    memory: float
+
+
+def cost(count: int, size: int, attacks: list[dict[str, Any]], engine: dict[str, Any]) -> Cost:
+    """Run a benchmark of some images in this process. Images are repeated as needed."""
+    from artattack import run_benchmark
+    from artattack.inputs.image_sets import open_image_set
+
+    looks: list[tuple[float, int]] = []  # when, and cells done by then
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = Path(folder) / "images.csv"
+        with manifest.open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["file", "class_index"])
+            rows.writerows((s.path, s.label) for s in islice(cycle(open_image_set("samples").samples), count))
+        run_benchmark(
+            {
+                "images": {"set": str(manifest), "size": size},
+                "batch_size": BATCH,
+                "classifiers": MODEL,
+                "feature_model": MODEL,
+                "style_judges": MODEL,
+                "attacks": attacks,
+            },
+            out=Path(folder) / "run",
+            cache=False,
+            on_progress=lambda what, done, total: looks.append((time.perf_counter(), done)),
+            **engine,
+        )
+        end = time.perf_counter()
+    first, done = next((when, done) for when, done in looks if done)
+    last, cells = looks[-1]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return Cost((last - first) / ((cells - done) * min(BATCH, count)), first - start, end - last, peak)
+
+
+def in_own_process(*arguments: Any) -> Cost:
+    """Return the cost of a run in a fresh process, whose peak memory is its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(cost, *arguments).result()
+
+
+def grow(counts: Sequence[int], size: int, repeats: int) -> list[dict[str, Any]]:
+    """Return what runs of so many images take, with cheap attacks."""
+    costs: dict[int, list[Cost]] = {count: [] for count in counts}
+    for _ in range(repeats):
+        for count, found in costs.items():
+            found.append(in_own_process(count, size, CHEAP, {}))
+    medians = {count: _median(found) for count, found in costs.items()}
+    return [
+        {
+            "images": count,
+            "s/image": each.image,
+            "first cell, s": each.before,
+            "tables, s": each.tables,
+            "peak memory, MiB": round(each.memory),
+        }
+        for count, each in medians.items()
+    ]
+
+
+def engines(count: int, size: int, repeats: int) -> list[dict[str, Any]]:
+    """Return what the engines make of the same run of style attacks, round by round, as medians."""
+    costs: dict[str, list[Cost]] = {name: [] for name in ENGINES}
+    for _ in range(repeats):
+        for name, found in costs.items():
+            found.append(in_own_process(count, size, STYLE, ENGINES[name]))
+    here = next(iter(costs.values()))
+    return [
+        {
+            "engine": name,
+            "images/s": statistics.median(1 / each.image for each in found),
+            "x this process": statistics.median(a.image / b.image for a, b in zip(here, found, strict=True)),
+            "first cell, s": _median(found).before,
+        }
+        for name, found in costs.items()
+    ]
+
+
+def _median(costs: Sequence[Cost]) -> Cost:
+    return Cost(*(statistics.median(column) for column in zip(*costs, strict=True)))
+
+
+def main() -> None:
+    """Measure and report."""
+    options = parser(__doc__, repeats=3, quick="2 and 20 images of 32 px, one round")
+    options.add_argument("--images", type=int, nargs="+", default=list(DEFAULT), help="sizes of the runs")
+    options.add_argument("--engine-images", type=int, default=60, help="of the runs of engines; 0: no such runs")
+    options.add_argument("--size", type=int, default=64, help="side of the images, in pixels")
+    arguments = options.parse_args()
+    if arguments.quick:
+        arguments.images, arguments.engine_images, arguments.size, arguments.repeats = [2, 20], 20, 32, 1
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ[name] = "1"
+    load = os.getloadavg()
+    grown = grow(arguments.images, arguments.size, arguments.repeats)
+    more = {}
+    if arguments.engine_images:
+        more["Engines: style, 60 steps"] = engines(arguments.engine_images, arguments.size, arguments.repeats)
+    title = f"Growth: {arguments.size} px, fgsm and noise"
+    report(title, grown, arguments.json, more)
+    print(f"other programs at work (load average): {load[0]:.1f} at the start, {os.getloadavg()[0]:.1f} at the end")
+
+
+if __name__ == "__main__":
+    main()
