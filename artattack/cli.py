@@ -23,6 +23,7 @@ from artattack.terminal import (
     complain,
     lay_out,
     print_checks,
+    print_efficiency,
     print_plan,
     print_progress,
     print_side_by_side,
@@ -560,9 +561,35 @@ def status(folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of
         raise typer.Exit(1)
 
 
-@app.command("models", epilog=_examples("artattack models | grep binary"))
-def models_command() -> None:
-    """List the models by name: each can be backbone or classifier."""
+@app.command(
+    "models",
+    epilog=_examples(
+        "artattack models | grep binary",
+        "artattack models --measure",
+        "artattack models quicknet vgg19 --measure --csv efficiency.csv",
+    ),
+)
+def models_command(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Which to measure. Default: those whose weights are here, quicknet and vgg19."),
+    ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure size, accuracy, latency and memory; minutes for each.")
+    ] = False,
+    table: Annotated[Path | None, typer.Option("--csv", help="CSV to write, a row for each network.")] = None,
+    images: Annotated[str, typer.Option(help="Image set for accuracy: a name, a folder or a CSV manifest.")] = (
+        _DEFAULT.images.set
+    ),
+    limit: Annotated[int | None, typer.Option(help="At most so many images.", min=1)] = None,
+    repeats: Annotated[int, typer.Option(help="Runs of each network in each runtime; the median counts.", min=1)] = 20,
+) -> None:
+    """List the models by name, each of which can be backbone or classifier; or measure what they cost and are worth."""
+    if measure:
+        _measure_models(names, table, images, limit, repeats)
+        return
+    if names or table:
+        raise ArtattackError("names and --csv go with --measure")
     from artattack.models import model_infos
 
     rows = [
@@ -574,7 +601,50 @@ def models_command() -> None:
     _say("In a benchmark file's `models`, each takes weights: random or a path as well;")
     _say("so does a network of one's own: a .keras, .h5 or SavedModel file.")
     _say("As classifiers, sources and guides: torch:PATH, timm:NAME.")
-    _say("As classifiers alone, attacked by queries: onnx:PATH, tflite:PATH.")
+    _say("As classifiers alone, attacked by queries: onnx:PATH, tflite:PATH, lce:PATH.")
+
+
+def _measure_models(names: list[str] | None, table: Path | None, images: str, limit: int | None, repeats: int) -> None:
+    from artattack.evaluation.efficiency import measure_efficiency, measured_by_default
+    from artattack.files import write_file
+    from artattack.results.tables import to_csv
+
+    with show_progress() as on_progress:
+        found = measure_efficiency(
+            names or measured_by_default(), images=images, limit=limit, repeats=repeats, on_progress=on_progress
+        )
+    print_efficiency(found, console)
+    if table:
+        write_file(table, to_csv(found))
+        _say(f"Written: {table}")
+
+
+@app.command(
+    "export-model",
+    epilog=_examples(
+        "artattack export-model efficientnet_lite0 --to tflite lite0.tflite",
+        "artattack export-model quicknet_tiny --to lce tiny.tflite",
+    ),
+)
+def export_model_command(
+    name: Annotated[str, typer.Argument(help="A model of `artattack models`.")],
+    file: Annotated[Path, typer.Argument(help="File to write.")],
+    to: Annotated[str, typer.Option("--to", help="tflite, or lce: Larq Compute Engine, binary weights packed.")],
+    weights: Annotated[
+        str | None, typer.Option(help="imagenet, bundled, random, or a path. Default: the model's own.")
+    ] = None,
+) -> None:
+    """Write a network to a file for TensorFlow Lite or Larq Compute Engine, and print its size."""
+    from artattack.models.registry import load_registered, model_info
+    from artattack.runtime import load_tensorflow
+
+    expects = model_info(name).preprocessing
+    load_tensorflow()
+    from artattack.models.export import export_model
+
+    size = export_model(load_registered(name, weights), to, file)
+    _say(f"Written: {file}, {size / 2**20:.2f} MiB ({size} bytes)")
+    _say(f"In a benchmark file: {{model: '{to}:{file}', preprocessing: {expects}}}")
 
 
 @app.command("attacks", epilog=_examples("artattack attacks | grep decisions"))

@@ -30,6 +30,7 @@ class Kind(NamedTuple):
 KINDS = (
     Kind("onnx", (".onnx",), "logits", "onnxruntime", "onnx"),
     Kind("tflite", (".tflite",), "logits"),
+    Kind("lce", (), "logits", "larq_compute_engine", "lce"),
     Kind("torch", (".pt2", ".pt", ".pth"), "gradients", "torch", "torch"),
     Kind("timm", (), "gradients", "timm", "torch"),
 )
@@ -38,12 +39,10 @@ KINDS = (
 def kind_of(spec: str | Path) -> tuple[Kind | None, str]:
     """Return the kind of a model's word and the rest of it, a path or timm's name; None for what Keras reads."""
     word, colon, rest = str(spec).partition(":")
-    for kind in KINDS:
-        if colon and word == kind.word:
-            return kind, rest
-        if Path(str(spec)).suffix.lower() in kind.suffixes:
-            return kind, str(spec)
-    return None, str(spec)
+    by_word = next((kind for kind in KINDS if colon and word == kind.word), None)
+    if by_word:  # before the suffix: files of Larq Compute Engine are called .tflite, too
+        return by_word, rest
+    return next((kind for kind in KINDS if Path(str(spec)).suffix.lower() in kind.suffixes), None), str(spec)
 
 
 def gives(spec: str | Path) -> Gives:

@@ -644,6 +644,59 @@ SIDES: tuple[Column, ...] = (
     ),
 )
 
+EFFICIENCY: tuple[Column, ...] = (
+    Column(
+        "model", "string", "", "the network: a registry name, or a release that is only known by what was published"
+    ),
+    Column(
+        "weights",
+        "string",
+        "",
+        "with which it was measured, as in `source_weights`; `random` where none are on the machine, which take as much "
+        "time and space and have learnt nothing; missing where nothing was measured",
+    ),
+    Column("input_size", "Int64", "px", "side of the images it classifies"),
+    Column("parameters", "Int64", "numbers", "as larq counts them: a batch normalisation has two a channel"),
+    Column("binary_share", "float64", "[0, 1]", "of these, those that are one bit"),
+    Column("float32_mib", "float64", "MiB", "the parameters as float32"),
+    Column("packed_mib", "float64", "MiB", "the same with a bit for each binary one"),
+    Column("tflite_mib", "float64", "MiB", "the network as a TensorFlow Lite file, float32"),
+    Column("lce_mib", "float64", "MiB", "as a file of Larq Compute Engine, binary weights packed"),
+    Column("macs", "Int64", "operations", "multiply-accumulates for one image, as larq counts them"),
+    Column("binary_macs_share", "float64", "[0, 1]", "of these, those of one bit with one bit"),
+    Column("published_top1", "float64", "[0, 1]", "top-1 accuracy on ImageNet's validation set, as published"),
+    Column("published_top5", "float64", "[0, 1]", "top-5 accuracy, likewise"),
+    Column("published_parameters", "Int64", "numbers", "parameters, likewise"),
+    Column("published_mib", "float64", "MiB", "size of the weights, likewise; binary ones packed"),
+    Column("published_source", "string", "", "where that stands"),
+    Column("images", "string", "", "the image set on which accuracy was measured; missing for random weights"),
+    Column("n_labelled", "Int64", "images", "of it, those whose class the network knows"),
+    Column("n_correct", "Int64", "images", "of these, those classified correctly"),
+    Column("top1", "float64", "[0, 1]", "`n_correct` / `n_labelled`"),
+    *_interval("top1", "[0, 1]", "its 95 % interval (Wilson)"),
+    *(
+        column
+        for runtime, where in (
+            ("keras", "Keras, eager"),
+            ("compiled", "Keras, as one `tf.function`"),
+            ("tflite", "TensorFlow Lite, from the exported file"),
+            ("lce", "Larq Compute Engine, from its file; its fast kernels are for ARM v8"),
+        )
+        for column in (
+            Column(f"{runtime}_ms_one", "float64", "ms", f"median time for one image in {where}, one thread"),
+            Column(f"{runtime}_ms_all", "float64", "ms", "the same with every core"),
+            Column(
+                f"{runtime}_run_mib",
+                "float64",
+                "MiB",
+                "memory that loading the network there and running it on one thread added to a process",
+            ),
+        )
+    ),
+    Column("machine", "string", "", "processors and system on which it was measured"),
+    Column("failed", "string", "", "what could not be timed, and why"),
+)
+
 # TextAttack's own nine, then what tells our records apart.
 TEXTATTACK: tuple[Column, ...] = (
     Column("original_text", "string", "", "the original image's file, relative to the run folder"),
@@ -676,6 +729,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "areas.csv": AREAS,
     "checks.csv": CHECKS,
     "artattack compare": SIDES,
+    "artattack models --measure": EFFICIENCY,
     "artattack export --format textattack": TEXTATTACK,
 }
 
