@@ -17,7 +17,7 @@ from artattack.attacks.registry import own_attacks
 from artattack.attacks.style_entry import StyleEntry
 from artattack.checks import defaults as check_defaults
 from artattack.config import Benchmark, load_benchmark, parse_benchmark
-from artattack.errors import ArtattackError, unknown
+from artattack.errors import ArtattackError
 from artattack.runtime import silence_libraries
 from artattack.terminal import (
     complain,
@@ -393,7 +393,9 @@ def study_command(
     backbone: Annotated[
         list[str] | None, typer.Option(help="Model whose features say what style is; repeat for more.")
     ] = None,
-    images: Annotated[str, typer.Option(help="Image set: a name, a folder or a CSV manifest.")] = _DEFAULT.images.set,
+    images: Annotated[
+        str, typer.Option(help="Image set: a name, a folder or a CSV manifest. Default: the study's.")
+    ] = "",
     limit: Annotated[int | None, typer.Option(help="At most so many images. Default: the study's.", min=1)] = None,
     size: Annotated[int, typer.Option(help="Side of the images, in pixels.", min=_LEAST_SIZE)] = _DEFAULT.images.size,
     steps: Annotated[int, typer.Option(help="Optimiser steps of each attack.", min=1)] = StyleOptions().steps,
@@ -647,6 +649,42 @@ def export_model_command(
     _say(f"In a benchmark file: {{model: '{to}:{file}', preprocessing: {expects}}}")
 
 
+@app.command(
+    epilog=_examples(
+        "artattack atlas quicknet_distilled -o atlas.png",
+        "artattack atlas efficientnet_lite0 --layer block3a_expand_relu6 --channels 36 -o atlas.png",
+    )
+)
+def atlas(
+    backbone: Annotated[str, typer.Argument(help="A model of `artattack models`.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="PNG to write.")],
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            help="A name, or binary:K, conv:K, sum:K, activation:K. Default: the last that style is measured in."
+        ),
+    ] = None,
+    channels: Annotated[int, typer.Option(help="At most so many, evenly spread over the layer.", min=4)] = 64,
+    size: Annotated[int, typer.Option(help="Side of each picture, in pixels.", min=_LEAST_SIZE)] = 96,
+    steps: Annotated[int, typer.Option(help="Optimiser steps.", min=1)] = 60,
+    seed: Annotated[
+        int, typer.Option(help="Every random choice follows from it.", min=0, max=_LARGEST_SEED)
+    ] = _DEFAULT.seed,
+) -> None:
+    """Draw what each channel of a layer responds to, with those side by side that see alike."""
+    from artattack.evaluation.atlas import make_atlas
+    from artattack.inputs.images import save_png
+
+    with show_progress() as on_progress:
+        drawn = make_atlas(
+            backbone, layer=layer, channels=channels, size=size, steps=steps, seed=seed, on_progress=on_progress
+        )
+    save_png(out, drawn.picture)
+    _say(f"Written: {out}; {int((drawn.channels >= 0).sum())} channels of {drawn.layer}, row by row:")
+    for row in drawn.channels:
+        _say("  ".join(f"{channel:4d}" if channel >= 0 else "    " for channel in row))
+
+
 @app.command("attacks", epilog=_examples("artattack attacks | grep decisions"))
 def attacks_command() -> None:
     """List the attacks and controls a benchmark file can name."""
@@ -726,15 +764,14 @@ def datasets_command(context: typer.Context) -> None:
     epilog=_examples(
         "artattack datasets fetch imagenet-sample",
         "artattack datasets fetch imagenet-sample --from ~/imagenet-sample-images",
+        "artattack datasets fetch cue-conflict --from texture-vs-shape/stimuli/style-transfer-preprocessed-512",
     )
 )
 def fetch(
-    name: Annotated[str, typer.Argument(help="Image set to fetch: imagenet-sample.")],
+    name: Annotated[str, typer.Argument(help="Image set to fetch: imagenet-sample or cue-conflict.")],
     source: Annotated[Path | None, typer.Option("--from", help="Take the files from a local copy.")] = None,
 ) -> None:
     """Download an image set, with checksums; run again to resume."""
-    from artattack.inputs.image_sets import fetch_imagenet_sample
+    from artattack.inputs.image_sets import fetch_image_set
 
-    if name != "imagenet-sample":
-        raise unknown("image set to fetch", name, ["imagenet-sample"])
-    _say(fetch_imagenet_sample(source))
+    _say(fetch_image_set(name, source))

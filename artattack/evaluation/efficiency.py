@@ -157,7 +157,7 @@ def network_costs(model: Model) -> dict[str, Any]:
 
 def _accuracy(model: Model, images: Images) -> dict[str, Any]:
     """Return top-1 accuracy over the images whose class the network knows."""
-    known = np.isin(images.y, model.label_space)
+    known = np.isin(images.y, model.label_space or ())
     found = model.predict(images.x[known]).argmax(1)
     correct = int((np.asarray(model.label_space)[found] == images.y[known]).sum())
     n = int(known.sum())

@@ -95,6 +95,12 @@ RECORDS: tuple[Column, ...] = (
         "style", "string", "", "style attacks, and controls made with one: the style; `a+b` is a blend", needed=True
     ),
     Column(
+        "style_class",
+        "Int64",
+        "class",
+        "what the style image shows, where it is an image of a labelled image set (`SET:ID`)",
+    ),
+    Column(
         "source",
         "string",
         "",
@@ -215,6 +221,40 @@ RECORDS: tuple[Column, ...] = (
         "does the most likely class after differ from that before",
         needed=True,
         compute=lambda s: s.top_before != s.top_after,
+    ),
+    Outcome(
+        "flip_to_style_class",
+        "boolean",
+        "",
+        "is the most likely class after `style_class`, and was another before; missing unless that is among the "
+        "classifier's classes and not the true class",
+        compute=lambda s: (s.top_after == s.style) & (s.top_before != s.style),
+        where=lambda s: s.style_known,
+    ),
+    Outcome(
+        "style_class_confidence_after",
+        "float64",
+        "[0, 1]",
+        "confidence in `style_class` on the adversarial image; missing likewise",
+        compute=lambda s: s.at(s.after, s.style),
+        where=lambda s: s.style_known,
+    ),
+    Outcome(
+        "entry_class_before",
+        "string",
+        "",
+        "which of the 16 entry-level classes of Geirhos et al. (ICLR 2019) the original is: that whose ImageNet "
+        "classes have the highest mean confidence; missing for classifiers that lack one of the 16",
+        compute=lambda s: s.entry_classes(s.before),
+        where=lambda s: s.knows_entry_classes,
+    ),
+    Outcome(
+        "entry_class_after",
+        "string",
+        "",
+        "the same of the adversarial image",
+        compute=lambda s: s.entry_classes(s.after),
+        where=lambda s: s.knows_entry_classes,
     ),
     Column(
         "flip_float",
@@ -437,6 +477,12 @@ SUMMARY: tuple[Column, ...] = (
         lambda g: g.yes("flip_float"),
     ),
     _count_of_known(
+        "flips_to_style_class",
+        "flip_to_style_class",
+        "of `n`, those whose most likely class became that of the style image",
+        lambda g: g.yes("flip_to_style_class"),
+    ),
+    _count_of_known(
         "lost_to_rounding",
         "flip_float",
         "of `flips_float`, those that are no flips once rounded",
@@ -652,8 +698,8 @@ EFFICIENCY: tuple[Column, ...] = (
         "weights",
         "string",
         "",
-        "with which it was measured, as in `source_weights`; `random` where none are on the machine, which take as much "
-        "time and space and have learnt nothing; missing where nothing was measured",
+        "with which it was measured, as in `source_weights`; `random` where none are on the machine, which take as "
+        "much time and space and have learnt nothing; missing where nothing was measured",
     ),
     Column("input_size", "Int64", "px", "side of the images it classifies"),
     Column("parameters", "Int64", "numbers", "as larq counts them: a batch normalisation has two a channel"),

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from artattack.errors import unknown
-from artattack.studies import architectures, art_attack, content_layers, pooling, style_layers, tv, weights
+from artattack.studies import (
+    architectures,
+    art_attack,
+    content_layers,
+    cue_conflict,
+    pooling,
+    shape_bias,
+    style_layers,
+    tv,
+    weights,
+)
 from artattack.studies.study import Study
 
 _IN_ORDER = (
@@ -14,6 +24,8 @@ _IN_ORDER = (
     architectures.STUDY,
     art_attack.STUDY,
     weights.STUDY,
+    cue_conflict.STUDY,
+    shape_bias.STUDY,
 )
 _STUDIES = {study.name: study for study in _IN_ORDER}
 
