@@ -47,14 +47,15 @@ def style_files(name: str | Path) -> list[Path]:
 
 def style_class(name: str) -> int | None:
     """Return the ImageNet class of what a style image shows: of an image of an image set its label, of others None."""
-    sample = None if name in style_names() or Path(name).expanduser().is_file() else _sample(name)
+    plain = name in style_names() or "+" in name or Path(name).expanduser().is_file()
+    sample = None if plain else _sample(name)
     return sample.label if sample else None
 
 
 def _sample(name: str) -> Sample | None:
     """Return the image of an image set that `SET:ID` names; None for other words."""
     where, colon, image = name.rpartition(":")
-    if not colon or len(where) < 2 or "+" in image:  # one letter is a drive of Windows
+    if not colon or len(where) < 2:  # one letter is a drive of Windows
         return None
     samples = {sample.id: sample for sample in open_image_set(where).samples}
     if image not in samples:

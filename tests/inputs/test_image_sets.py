@@ -1,9 +1,11 @@
 """Image sets: the ones known by name, folders, manifests, and fetching."""
 
+import csv
 import hashlib
 import os
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +19,7 @@ from PIL import Image
 
 from artattack.errors import ArtattackError
 from artattack.inputs import image_sets as datasets
+from artattack.inputs.entry_classes import ENTRY_CLASSES, cues_of
 from artattack.inputs.image_sets import (
     Sample,
     fetch_image_set,
@@ -28,6 +31,7 @@ from artattack.inputs.image_sets import (
 )
 from artattack.inputs.images import fit, read_image, save_png
 from artattack.inputs.labels import class_name
+from artattack.inputs.paths import data_dir
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "datasets"
 
@@ -74,7 +78,7 @@ def test_samples_are_there_and_right():
 def test_infos_tell_what_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ARTATTACK_DATA", str(tmp_path))
     infos = {info.name: info for info in image_set_infos()}
-    assert list(infos) == ["samples", "imagenet-sample"]
+    assert list(infos) == ["samples", "imagenet-sample", "cue-conflict"]
     assert infos["samples"].available
     assert not infos["imagenet-sample"].available
     refused("imagenet-sample", "not on this machine; it needs: artattack datasets fetch imagenet-sample")
@@ -315,7 +319,7 @@ def test_a_folder_nobody_may_look_into_is_refused(tmp_path: Path, monkeypatch: p
 def test_a_home_nobody_may_look_into_has_no_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ARTATTACK_DATA", str(tmp_path / "data"))
     denied(tmp_path / "data", monkeypatch, "stat")
-    assert [info.available for info in image_set_infos()] == [True, False]
+    assert [info.available for info in image_set_infos()] == [True, False, False]
     refused("imagenet-sample", "cannot be read: Permission denied")
 
 
@@ -693,3 +697,33 @@ def test_500_real_images_are_copied_and_checked(tmp_path: Path, monkeypatch: pyt
     assert images.errors == {}
     assert len(images.ids) == 20
     assert all((images.y >= 0) & (np.diff(images.y, prepend=-1) > 0))
+
+
+def test_the_set_of_cue_conflicts_keeps_its_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """From a copy of the authors' folder; each image says by its name what its shape and texture are."""
+    copy = tmp_path / "copy" / "cat"
+    copy.mkdir(parents=True)
+    Image.new("RGB", (4, 4), (9, 9, 9)).save(copy / "cat7-elephant1.png")
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "cue-conflict.csv").write_text(
+        f"file,sha256\ncat/cat7-elephant1.png,{sha256(copy / 'cat7-elephant1.png')}\n"
+    )
+    monkeypatch.setattr(datasets, "data_dir", lambda: data)
+    monkeypatch.setenv("ARTATTACK_DATA", str(tmp_path / "home"))
+    assert fetch_image_set("cue-conflict", copy.parent).startswith("1 of 1 images")
+    (sample,) = open_image_set("cue-conflict").samples
+    assert (sample.id, sample.label) == ("cat7-elephant1", None)
+    assert sample.path == tmp_path / "home" / "cue-conflict" / "cat" / "cat7-elephant1.png"
+    with pytest.raises(ArtattackError, match="unknown image set to fetch 'samples'"):
+        fetch_image_set("samples")
+
+
+def test_the_manifest_of_cue_conflicts_is_the_published_set():
+    with (data_dir() / "cue-conflict.csv").open() as file:
+        names = [Path(row["file"]) for row in csv.DictReader(file)]
+    cues = [cues_of(name.stem) for name in names]
+    assert len(names) == len(set(names)) == 1280
+    assert all(cue and cue[0] == name.parent.name for cue, name in zip(cues, names, strict=True))
+    assert Counter(cue[0] for cue in cues if cue) == dict.fromkeys(ENTRY_CLASSES, 80)
+    assert sum(cue[0] == cue[1] for cue in cues if cue) == 80  # no conflict
