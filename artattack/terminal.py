@@ -222,19 +222,19 @@ def print_efficiency(found: pd.DataFrame, console: Console) -> None:
             [
                 row["model"] + f" {_UNTRAINED}" * (row["weights"] == "random"),
                 where,
-                *(_number(row[f"{runtime}_{what}"], ".1f") for what in ("ms_one", "ms_all", "run_mib")),
+                *(_number(row[f"{runtime}_{what}"], ".1f") for what in ("ms_one", "cpu_ms_one", "ms_all", "run_mib")),
             ]
             for runtime, where in RUNTIMES.items()
             if row[f"{runtime}_ms_one"] is not None or row[f"{runtime}_ms_all"] is not None
         ]
-    headings = ["model", "parameters", "binary", "float32", "packed", "tflite", "lce", "M MACs", "binary"]
-    console.print(lay_out(headings, sizes))
+    headings = ["model", "parameters", "binary", "float32", "packed", "tflite", "lce", "M MACs", "1-bit"]
+    console.print(lay_out(headings, sizes, prose=0))
     say(console, "Sizes in MiB: parameters as float32, with a bit for each binary one, and exported files.")
     say(console, "")
     console.print(lay_out(["model", "top-1", "top-5", "top-1 here", "published in"], worth))
     say(console, "")
     if times:
-        console.print(lay_out(["model", "in", "ms, 1 thread", "ms, all", "MiB"], times, prose=0))
+        console.print(lay_out(["model", "in", "ms, 1 thread", "of processor", "ms, all", "MiB"], times, prose=0))
         machines = ", ".join(dict.fromkeys(row["machine"] for row in rows if row["machine"]))
         say(console, f"Median time for one image, and memory on one thread, on {machines}.")
         say(

@@ -191,6 +191,7 @@ def _timings(
             continue
         yield f"{runtime}_ms_{said}", timing.milliseconds
         if threads == 1:
+            yield f"{runtime}_cpu_ms_one", timing.cpu_milliseconds
             yield f"{runtime}_run_mib", timing.mib
     if failures:
         yield "failed", "; ".join(failures)

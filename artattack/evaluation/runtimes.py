@@ -47,9 +47,17 @@ class Task:
 
 @dataclass(frozen=True)
 class Timing:
-    """What one image takes: the median in milliseconds, and the MiB that loading and running added to a process."""
+    """What one image takes.
+
+    Attributes:
+        milliseconds: median time on the clock.
+        cpu_milliseconds: median time of processors, of all threads together. On one thread, what the clock would say
+            on a machine with nothing else to do.
+        mib: what loading the network and running it added to the memory of a process, in MiB.
+    """
 
     milliseconds: float
+    cpu_milliseconds: float
     mib: float
 
 
@@ -86,12 +94,14 @@ def _time(task: Task) -> Timing:
     image = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
     for _ in range(_WARM_UP):
         run(image)
-    seconds = []
+    clock, processors = [], []
     for _ in range(task.repeats):
-        start = time.perf_counter()
+        start, at_work = time.perf_counter(), time.process_time()
         run(image)
-        seconds.append(time.perf_counter() - start)
-    return Timing(1000 * statistics.median(seconds), (process.memory_info().rss - before) / 2**20)
+        clock.append(1000 * (time.perf_counter() - start))
+        processors.append(1000 * (time.process_time() - at_work))
+    mib = (process.memory_info().rss - before) / 2**20
+    return Timing(statistics.median(clock), statistics.median(processors), mib)
 
 
 def _loaded(task: Task) -> tuple[Callable[[Any], Any], tuple[int, ...]]:

@@ -730,7 +730,13 @@ EFFICIENCY: tuple[Column, ...] = (
         )
         for column in (
             Column(f"{runtime}_ms_one", "float64", "ms", f"median time for one image in {where}, one thread"),
-            Column(f"{runtime}_ms_all", "float64", "ms", "the same with every core"),
+            Column(
+                f"{runtime}_cpu_ms_one",
+                "float64",
+                "ms",
+                "the same of processor time, which other work on the machine leaves as it is",
+            ),
+            Column(f"{runtime}_ms_all", "float64", "ms", "the time on the clock with every core"),
             Column(
                 f"{runtime}_run_mib",
                 "float64",
