@@ -28,6 +28,7 @@ from artattack.terminal import (
     print_agreement,
     print_cache,
     print_checks,
+    print_efficiency,
     print_plan,
     print_progress,
     print_side_by_side,
@@ -438,7 +439,9 @@ def study_command(
     backbone: Annotated[
         list[str] | None, typer.Option(help="Model whose features say what style is; repeat for more.")
     ] = None,
-    images: Annotated[str, typer.Option(help="Image set: a name, a folder or a CSV manifest.")] = _DEFAULT.images.set,
+    images: Annotated[
+        str, typer.Option(help="Image set: a name, a folder or a CSV manifest. Default: the study's.")
+    ] = "",
     limit: Annotated[int | None, typer.Option(help="At most so many images. Default: the study's.", min=1)] = None,
     size: Annotated[int, typer.Option(help="Side of the images, in pixels.", min=_LEAST_SIZE)] = _DEFAULT.images.size,
     steps: Annotated[int, typer.Option(help="Optimiser steps of each attack.", min=1)] = StyleOptions().steps,
@@ -681,9 +684,35 @@ app.command(
 )(distil)
 
 
-@app.command("models", epilog=_examples("artattack models | grep binary"))
-def models_command() -> None:
-    """List the models by name: each can be backbone or classifier."""
+@app.command(
+    "models",
+    epilog=_examples(
+        "artattack models | grep binary",
+        "artattack models --measure",
+        "artattack models quicknet vgg19 --measure --csv efficiency.csv",
+    ),
+)
+def models_command(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Which to measure. Default: those whose weights are here, quicknet and vgg19."),
+    ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure size, accuracy, latency and memory; minutes for each.")
+    ] = False,
+    table: Annotated[Path | None, typer.Option("--csv", help="CSV to write, a row for each network.")] = None,
+    images: Annotated[str, typer.Option(help="Image set for accuracy: a name, a folder or a CSV manifest.")] = (
+        _DEFAULT.images.set
+    ),
+    limit: Annotated[int | None, typer.Option(help="At most so many images.", min=1)] = None,
+    repeats: Annotated[int, typer.Option(help="Runs of each network in each runtime; the median counts.", min=1)] = 20,
+) -> None:
+    """List the models by name, each of which can be backbone or classifier; or measure what they cost and are worth."""
+    if measure:
+        _measure_models(names, table, images, limit, repeats)
+        return
+    if names or table:
+        raise ArtattackError("names and --csv go with --measure")
     from artattack.models import model_infos
 
     rows = [
@@ -695,7 +724,86 @@ def models_command() -> None:
     _say("In a benchmark file's `models`, each takes weights: random or a path as well;")
     _say("so does a network of one's own: a .keras, .h5 or SavedModel file.")
     _say("As classifiers, sources and guides: torch:PATH, timm:NAME.")
-    _say("As classifiers alone, attacked by queries: onnx:PATH, tflite:PATH, http(s)://ADDRESS.")
+    _say("As classifiers alone, attacked by queries: onnx:PATH, tflite:PATH, lce:PATH, http(s)://ADDRESS.")
+
+
+def _measure_models(names: list[str] | None, table: Path | None, images: str, limit: int | None, repeats: int) -> None:
+    from artattack.evaluation.efficiency import measure_efficiency, measured_by_default
+    from artattack.files import write_file
+    from artattack.results.tables import to_csv
+
+    with show_progress() as on_progress:
+        found = measure_efficiency(
+            names or measured_by_default(), images=images, limit=limit, repeats=repeats, on_progress=on_progress
+        )
+    print_efficiency(found, console)
+    if table:
+        write_file(table, to_csv(found))
+        _say(f"Written: {table}")
+
+
+@app.command(
+    "export-model",
+    epilog=_examples(
+        "artattack export-model efficientnet_lite0 --to tflite lite0.tflite",
+        "artattack export-model quicknet_tiny --to lce tiny.tflite",
+    ),
+)
+def export_model_command(
+    name: Annotated[str, typer.Argument(help="A model of `artattack models`.")],
+    file: Annotated[Path, typer.Argument(help="File to write.")],
+    to: Annotated[str, typer.Option("--to", help="tflite, or lce: Larq Compute Engine, binary weights packed.")],
+    weights: Annotated[
+        str | None, typer.Option(help="imagenet, bundled, random, or a path. Default: the model's own.")
+    ] = None,
+) -> None:
+    """Write a network to a file for TensorFlow Lite or Larq Compute Engine, and print its size."""
+    from artattack.models.registry import load_registered, model_info
+    from artattack.runtime import load_tensorflow
+
+    expects = model_info(name).preprocessing
+    load_tensorflow()
+    from artattack.models.export import export_model
+
+    size = export_model(load_registered(name, weights), to, file)
+    _say(f"Written: {file}, {size / 2**20:.2f} MiB ({size} bytes)")
+    _say(f"In a benchmark file: {{model: '{to}:{file}', preprocessing: {expects}}}")
+
+
+@app.command(
+    epilog=_examples(
+        "artattack atlas quicknet_distilled -o atlas.png",
+        "artattack atlas efficientnet_lite0 --layer block3a_expand_relu6 --channels 36 -o atlas.png",
+    )
+)
+def atlas(
+    backbone: Annotated[str, typer.Argument(help="A model of `artattack models`.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="PNG to write.")],
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            help="A name, or binary:K, conv:K, sum:K, activation:K. Default: the last that style is measured in."
+        ),
+    ] = None,
+    channels: Annotated[int, typer.Option(help="At most so many, evenly spread over the layer.", min=4)] = 64,
+    size: Annotated[int, typer.Option(help="Side of each picture, in pixels.", min=_LEAST_SIZE)] = 96,
+    steps: Annotated[int, typer.Option(help="Optimiser steps.", min=1)] = 60,
+    seed: Annotated[
+        int, typer.Option(help="Every random choice follows from it.", min=0, max=_LARGEST_SEED)
+    ] = _DEFAULT.seed,
+) -> None:
+    """Draw what each channel of a layer responds to, with those side by side that see alike."""
+    from artattack.evaluation.atlas import make_atlas
+    from artattack.inputs.images import save_png
+
+    with show_progress() as on_progress:
+        drawn = make_atlas(
+            backbone, layer=layer, channels=channels, size=size, steps=steps, seed=seed, on_progress=on_progress
+        )
+    save_png(out, drawn.picture)
+    _say(f"Written: {out}; {int((drawn.channels >= 0).sum())} channels of {drawn.layer}, row by row:")
+    for row in drawn.channels:
+        _say("  ".join(f"{channel:4d}" if channel >= 0 else "    " for channel in row))
 
 
 @app.command("attacks", epilog=_examples("artattack attacks | grep decisions"))
@@ -777,18 +885,17 @@ def datasets_command(context: typer.Context) -> None:
     epilog=_examples(
         "artattack datasets fetch imagenet-sample",
         "artattack datasets fetch imagenet-sample --from ~/imagenet-sample-images",
+        "artattack datasets fetch cue-conflict --from texture-vs-shape/stimuli/style-transfer-preprocessed-512",
     )
 )
 def fetch(
-    name: Annotated[str, typer.Argument(help="Image set to fetch: imagenet-sample.")],
+    name: Annotated[str, typer.Argument(help="Image set to fetch: imagenet-sample or cue-conflict.")],
     source: Annotated[Path | None, typer.Option("--from", help="Take the files from a local copy.")] = None,
 ) -> None:
     """Download an image set, with checksums; run again to resume."""
-    from artattack.inputs.image_sets import fetch_imagenet_sample
+    from artattack.inputs.image_sets import fetch_image_set
 
-    if name != "imagenet-sample":
-        raise unknown("image set to fetch", name, ["imagenet-sample"])
-    _say(fetch_imagenet_sample(source))
+    _say(fetch_image_set(name, source))
 
 
 @cache_app.callback()

@@ -139,7 +139,9 @@ class Benchmark(Section):
     images: ImageSettings = ImageSettings()
     models: dict[str, ModelSpec] = Field({}, description="models of one's own, by the name used below")
     classifiers: Names = Field(_DEFAULT_SOURCES, description="models that are scored")
-    attacks: tuple[AttackEntry, ...] = Field(_DEFAULT_ATTACKS, min_length=1)
+    attacks: tuple[AttackEntry, ...] = Field(
+        _DEFAULT_ATTACKS, description="attacks and controls; with none, the untouched images are scored"
+    )
     budgets: Budgets = Field({}, description="distances, and how far all attacks and controls are brought in each")
     style_judges: Names = Field(
         ("efficientnet_lite2", "efficientnet_lite0"),

@@ -30,6 +30,7 @@ _RATES_SHORT = {"clean_accuracy": "clean", "flip_rate": "flips", "success_rate":
 _NAME_WIDTH = 30  # of a class in a list of guesses, so that the lists of all classifiers stand alike
 _STATUSES = {"pass": "passed", "fail": "failed", "not run": "not run"}
 _HOUR, _DAY = 3600, 24 * 3600  # seconds
+_UNTRAINED = "(random weights)"
 _FEWEST = 4  # columns of a summary, however narrow the terminal
 
 
@@ -185,6 +186,67 @@ def _rates(rows: pd.DataFrame) -> Table:
             ]
             table.add_row(*map(Text, map(str, cells)), style="bold" if row["change"] in BEYOND_CHANCE else None)
     return table
+
+
+def print_efficiency(found: pd.DataFrame, console: Console) -> None:
+    """Print what networks cost and are worth, in three tables: size, accuracy, and time and memory.
+
+    Args:
+        found: as `measure_efficiency` returns it.
+        console: where to.
+    """
+    from artattack.evaluation.runtimes import RUNTIMES
+
+    rows = found.astype(object).where(found.notna(), None).to_dict("records")
+    sizes, worth, times = [], [], []
+    for row in rows:
+        measured = row["parameters"] is not None
+        sizes.append(
+            [
+                row["model"],
+                _number(row["parameters"] if measured else row["published_parameters"], ","),
+                _number(row["binary_share"], ".1%"),
+                _number(row["float32_mib"], ".2f"),
+                _number(row["packed_mib"] if measured else row["published_mib"], ".2f"),
+                _number(row["tflite_mib"], ".2f"),
+                _number(row["lce_mib"], ".2f"),
+                _number(None if row["macs"] is None else row["macs"] / 1e6, ",.0f"),
+                _number(row["binary_macs_share"], ".1%"),
+            ]
+        )
+        worth.append(
+            [
+                row["model"],
+                *(_number(row[f"published_{top}"], ".1%") for top in ("top1", "top5")),
+                f"{_interval(row, 'top1')} of {row['n_labelled']}" if row["top1"] is not None else "",
+                row["published_source"] or "",
+            ]
+        )
+        times += [
+            [
+                row["model"] + f" {_UNTRAINED}" * (row["weights"] == "random"),
+                where,
+                *(_number(row[f"{runtime}_{what}"], ".1f") for what in ("ms_one", "cpu_ms_one", "ms_all", "run_mib")),
+            ]
+            for runtime, where in RUNTIMES.items()
+            if row[f"{runtime}_ms_one"] is not None or row[f"{runtime}_ms_all"] is not None
+        ]
+    headings = ["model", "parameters", "binary", "float32", "packed", "tflite", "lce", "M MACs", "1-bit"]
+    console.print(lay_out(headings, sizes, prose=0))
+    say(console, "Sizes in MiB: parameters as float32, with a bit for each binary one, and exported files.")
+    say(console, "")
+    console.print(lay_out(["model", "top-1", "top-5", "top-1 here", "published in"], worth))
+    say(console, "")
+    if times:
+        console.print(lay_out(["model", "in", "ms, 1 thread", "of processor", "ms, all", "MiB"], times, prose=0))
+        machines = ", ".join(dict.fromkeys(row["machine"] for row in rows if row["machine"]))
+        say(console, f"Median time for one image, and memory on one thread, on {machines}.")
+        say(
+            console, "Larq Compute Engine's fast kernels are for ARM v8; on other processors it shows sizes, not speed."
+        )
+    for row in rows:
+        if row["failed"]:
+            say(console, f"{row['model']} failed in {row['failed']}", "red")
 
 
 def complain(message: str) -> None:

@@ -9,6 +9,8 @@ artattack run docs/recipe.yaml --out results/recipe          docs/style.md
 artattack run docs/options.yaml --out results/options        the same
 artattack study tv --steps 40 --out results/study-tv         docs/lessons/tv.md, and each study so
 
+artattack models --measure --csv results/efficiency.csv      docs/efficiency.md; this file is named itself
+
 The page of a lesson says from which run its figures come. Runs of anything else are passed over.
 """
 
@@ -36,7 +38,9 @@ from artattack.inputs.styles import load_styles
 from artattack.models import load_model
 from artattack.report import save_figures
 from artattack.report.tables import clean_error
+from artattack.results.columns import EFFICIENCY
 from artattack.results.run_folder import RunFolder, load_run
+from artattack.results.tables import read_table
 
 HERE = Path(__file__).parent
 STRIDE = 4  # of QuickNet's stem, in pixels: the grid that its gradients paint
@@ -383,9 +387,49 @@ def runs_in(folder: Path) -> list[RunFolder]:
     return [run for run in map(load_run, folders) if run.info["status"] == "finished" and run.images.exists()]
 
 
+def efficiency_tables(found: pd.DataFrame) -> str:
+    """Return what networks cost, what they are worth, and how long they take, as Markdown."""
+
+    def shown(row: dict[Any, Any], column: str, form: str) -> str:
+        return "" if pd.isna(row[column]) else format(row[column], form)
+
+    costs, worth, times = [], [], []
+    for row in found.to_dict("records"):
+        known = "parameters" if pd.notna(row["parameters"]) else "published_parameters"
+        packed = "packed_mib" if pd.notna(row["packed_mib"]) else "published_mib"
+        millions = "" if pd.isna(row["macs"]) else f"{row['macs'] / 1e6:,.0f}"
+        costs.append(
+            [row["model"], shown(row, known, ","), shown(row, "binary_share", ".1%")]
+            + [shown(row, name, ".2f") for name in ("float32_mib", packed, "tflite_mib", "lce_mib")]
+            + [millions, shown(row, "binary_macs_share", ".1%")]
+        )
+        here = f"{rate(row, 'top1')}, {row['n_correct']} of {row['n_labelled']}" if pd.notna(row["top1"]) else ""
+        tops = [shown(row, f"published_{top}", ".1%") for top in ("top1", "top5")]
+        source = "" if pd.isna(row["published_source"]) else row["published_source"]
+        worth.append([row["model"], *tops, source, here])
+        if pd.notna(row["keras_ms_one"]):
+            runtimes = ("keras", "compiled", "tflite", "lce")
+            times.append(
+                [row["model"] + " (random weights)" * (row["weights"] == "random")]
+                + [shown(row, f"{name}_cpu_ms_one", ".1f") for name in runtimes]
+                + [shown(row, f"{name}_run_mib", ".0f") for name in runtimes]
+            )
+    headings = [
+        ["model", "parameters", "binary", "float32", "packed", "tflite", "lce", "M MACs", "1-bit"],
+        ["model", "top-1", "top-5", "published in", "top-1 here"],
+        ["model", "Keras", "compiled", "TFLite", "LCE", "MiB: Keras", "compiled", "TFLite", "LCE"],
+    ]
+    tables = zip(headings, (costs, worth, times), strict=True)
+    return "\n\n".join(markdown(names, rows) for names, rows in tables if rows)
+
+
 def main() -> None:
-    """Write the pages of all runs in the folders named."""
+    """Write the pages of all runs in the folders named, and of the tables."""
     done: dict[str, Path] = {}
+    for file in [Path(name) for name in sys.argv[1:] if name.endswith(".csv")]:
+        insert(HERE / "efficiency.md", efficiency_tables(read_table(file, EFFICIENCY)))
+        done["efficiency"] = file
+        sys.argv.remove(str(file))
     for run in (run for folder in sys.argv[1:] for run in runs_in(Path(folder))):
         name = run.info["config"]["benchmark"]["name"]
         write = lesson_page if run.study else PAGES.get(name)

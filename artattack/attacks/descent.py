@@ -12,7 +12,7 @@ import tensorflow as tf
 from scipy.optimize import minimize
 
 from artattack.attacks.guidance import Guidance
-from artattack.attacks.objective import Objective, Targets, total_variation
+from artattack.attacks.objective import Aims, Targets, total_variation
 from artattack.attacks.options import StyleOptions
 from artattack.attacks.parametrization import Fourier, Pixel
 from artattack.attacks.projection import project
@@ -95,7 +95,7 @@ class Descent:
     """Minimises an objective over images of one size, each image by itself.
 
     Args:
-        objective: style and content in a backbone's features.
+        objective: what is lowered, such as style and content in a backbone's features.
         guidance: classifiers to lead astray, or None.
         options: of the style attack; those that `compiled_options` leaves as they are count.
         size: (H, W) of the images.
@@ -103,7 +103,7 @@ class Descent:
 
     def __init__(
         self,
-        objective: Objective,
+        objective: Aims,
         guidance: Guidance | None,
         options: StyleOptions,
         size: tuple[int, int],
@@ -131,7 +131,7 @@ class Descent:
         Args:
             original: images (N, H, W, 3) in [0, 1].
             first: where the descent starts, likewise.
-            styles: targets from `Objective.style_targets`, one for each image.
+            styles: what the objective aims at, such as `Objective.style_targets`, one for each image.
             options: with the same `compiled_options` as those that the descent was made with.
             mask: (1, H, W, 1) in [0, 1], where images may change, or None for everywhere.
             seed: of jitter and random views.

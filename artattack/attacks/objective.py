@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -137,6 +137,16 @@ class Targets(NamedTuple):
 
     styles: list[tf.Tensor]
     contents: list[tf.Tensor]
+
+
+class Aims(Protocol):
+    """What a descent lowers: `Objective`, or another that is measured in features."""
+
+    def content_targets(self, x: tf.Tensor) -> list[tf.Tensor]:
+        """Return what is to be kept of originals (N, H, W, 3)."""
+
+    def __call__(self, x: tf.Tensor, targets: Targets, mask: tf.Tensor | None = None) -> Losses:
+        """Return the losses of images (N, H, W, 3)."""
 
 
 class Objective:

@@ -29,7 +29,7 @@ from artattack.files import write_file
 from artattack.inputs.image_sets import Sample
 from artattack.inputs.images import as_measured, read_image, saving, to_float, to_uint8
 from artattack.inputs.labels import class_name
-from artattack.inputs.styles import style_names
+from artattack.inputs.styles import style_class, style_names
 from artattack.results.columns import RECORDS, Outcome
 from artattack.results.records import CONTROL
 from artattack.results.run_folder import RunFolder
@@ -121,7 +121,7 @@ class CellWorker:
         clean = self._clean_logits(cell, x)
         files = to_float(np.stack([read_image(self._folder.path / cell.variant.file(s.id)) for s in samples]))
         is_control = cell.variant.kind in (CLEAN.kind, CONTROL)
-        views = {name: self._views(name, clean[name], samples, Perturbed(files, files)) for name in new}
+        views = {name: self._views(name, clean[name], cell, samples, Perturbed(files, files)) for name in new}
         every: list[Row] = []
         for i, sample in enumerate(samples):
             mine = [row for row in rows if row["image"] == sample.id]
@@ -188,7 +188,7 @@ class CellWorker:
             for i, sample in enumerate(samples)
         ]
         clean = self._clean_logits(cell, x)
-        views = {name: self._views(name, clean[name], samples, perturbed) for name in self._benchmark.classifiers}
+        views = {name: self._views(name, clean[name], cell, samples, perturbed) for name in self._benchmark.classifiers}
         return [
             start | self._classifier_columns(name) | self._seen(cell, name) | views[name][i]
             for i, start in enumerate(rows)
@@ -208,13 +208,15 @@ class CellWorker:
             write_file(path, content.getvalue())
         return logits
 
-    def _views(self, name: str, clean: np.ndarray, samples: Sequence[Sample], perturbed: Perturbed) -> list[Row]:
+    def _views(
+        self, name: str, clean: np.ndarray, cell: Cell, samples: Sequence[Sample], perturbed: Perturbed
+    ) -> list[Row]:
         """Return what one classifier makes of each image; one that fails fails alone."""
         model = self._models[name]
         truth = np.array([-1 if sample.label is None else sample.label for sample in samples])
         try:
             logits = model.predict(perturbed.files)
-            rows = score_batch(clean, logits, truth, model.label_space)
+            rows = score_batch(clean, logits, truth, model.label_space, _class_of_style(cell))
             same = perturbed.made is perturbed.files
             as_made = logits if same else model.predict(np.asarray(perturbed.made, np.float32))
             flips = as_made.argmax(1) != clean.argmax(1)
@@ -230,6 +232,7 @@ class CellWorker:
             "parameters": _json(variant.entry.parameters),
             "backbone": variant.source if variant.style and variant.source else None,
             "style": variant.style or None,
+            "style_class": _class_of_style(cell),
             "source": variant.source or None,
             "source_weights": self._source_weights(cell),
             "matched_to": variant.matched.label if variant.matched and not variant.budget else None,
@@ -255,6 +258,10 @@ class CellWorker:
 def original(folder: RunFolder, sample: Sample) -> Path:
     """Return where an image lies in a run folder as it was cut, if it could be read."""
     return folder.images / "original" / f"{sample.id}.png"
+
+
+def _class_of_style(cell: Cell) -> int | None:
+    return style_class(cell.variant.style) if cell.variant.style else None
 
 
 def _held_to(x: np.ndarray, perturbed: Perturbed) -> dict[str, Any]:

@@ -19,6 +19,7 @@ def score_batch(
     adversarial: Logits,
     true_classes: npt.NDArray[np.integer[Any]],
     label_space: LabelSpace | None,
+    style_class: int | None = None,
 ) -> list[dict[str, Any]]:
     """Score one classifier on a batch of images, before and after an attack.
 
@@ -27,6 +28,7 @@ def score_batch(
         true_classes: (N,) ImageNet indices, -1 where an image is unlabelled.
         label_space: the ImageNet indices of the K outputs, or None where the classifier's classes are others:
             then classes are its own output indices and nothing is said about truth.
+        style_class: the ImageNet class that the style image shows, if it is known.
 
     Returns:
         For each image the columns of records.csv that are an `Outcome`; None where missing.
@@ -35,7 +37,7 @@ def score_batch(
         ArtattackError: logits are not finite, are of fewer than two classes, or shapes do not fit each other or the
             label space.
     """
-    scores = Scores(clean, adversarial, true_classes, label_space)
+    scores = Scores(clean, adversarial, true_classes, label_space, style_class)
     columns: dict[str, list[Any]] = {}
     for column in _OUTCOMES:
         values = np.asarray(column.compute(scores), dtype=_NUMPY[column.dtype]).tolist()

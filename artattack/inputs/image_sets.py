@@ -25,7 +25,12 @@ from artattack.inputs.images import fit, read_image, to_float
 from artattack.inputs.labels import IMAGENET, class_index
 from artattack.inputs.paths import data_dir
 
-_SOURCE = "https://raw.githubusercontent.com/EliSchwartz/imagenet-sample-images/master/"
+_SOURCES = {  # of the sets that can be fetched
+    "imagenet-sample": "https://raw.githubusercontent.com/EliSchwartz/imagenet-sample-images/master/",
+    "cue-conflict": "https://raw.githubusercontent.com/rgeirhos/texture-vs-shape/master/stimuli/"
+    "style-transfer-preprocessed-512/",
+}
+FETCHED = tuple(_SOURCES)
 _TEXT = frozenset({".csv", ".txt", ".md", ".json"})  # what lies beside images and is none
 _LONGEST = 60  # characters of an id: 4 bytes each at worst, and file systems stop at 255
 _LEAST = 4  # pixels of an image's shorter side
@@ -35,6 +40,10 @@ _NAMED = {
     "imagenet-sample": (
         "1000 public images, one of each ImageNet class",
         "artattack datasets fetch imagenet-sample",
+    ),
+    "cue-conflict": (
+        "1280 images of one class painted in the texture of another (Geirhos et al. 2019)",
+        "artattack datasets fetch cue-conflict",
     ),
 }
 
@@ -95,12 +104,12 @@ def open_image_set(name: str | Path) -> ImageSet:
     """Open an image set. Files are looked at when they are read, so a bad one does not spoil the set.
 
     Args:
-        name: `samples`, `imagenet-sample`, a CSV manifest or a folder. A manifest has a column `file`, relative
-            to it, and may have `class_index`, `wnid` or `name` (read only where the others are missing), and
-            `sha256`. The table of the NIPS 2017 adversarial competition's images (columns `ImageId`, `TrueLabel`)
-            is a manifest, too, and stands for its folder. In any other folder, sub-folders are classes by wnid,
-            index or name, one level deep; without any, files named `WNID_*` are labelled so (a wnid that is no
-            class is an error) and others not.
+        name: `samples`, `imagenet-sample`, `cue-conflict`, a CSV manifest or a folder. A manifest has a column
+            `file`, relative to it, and may have `class_index`, `wnid` or `name` (read only where the others are
+            missing), and `sha256`. The table of the NIPS 2017 adversarial competition's images (columns `ImageId`,
+            `TrueLabel`) is a manifest, too, and stands for its folder. In any other folder, sub-folders are classes
+            by wnid, index or name, one level deep; without any, files named `WNID_*` are labelled so (a wnid that is
+            no class is an error) and others not.
 
     Raises:
         ArtattackError: there is no such set, it cannot be read, or a manifest or a folder's names make no sense.
@@ -370,22 +379,27 @@ def _distinct(samples: Iterable[Sample]) -> tuple[Sample, ...]:
     return tuple(distinct)
 
 
-def fetch_imagenet_sample(source: Path | None = None, *, base_url: str = _SOURCE) -> str:
-    """Download the image set `imagenet-sample`, or copy it, each file checked; what is there already stays.
+def fetch_image_set(name: str, source: Path | None = None, *, base_url: str | None = None) -> str:
+    """Download an image set, or copy it, each file checked; what is there already stays.
 
     Args:
+        name: `imagenet-sample` or `cue-conflict`.
         source: a local copy to take the files from, instead of the network.
-        base_url: where the files are downloaded from.
+        base_url: where the files are downloaded from; by default where they are published.
 
     Returns:
         One line that says what was done.
 
     Raises:
-        ArtattackError: some files could not be had; those that could are kept, and running again resumes.
+        ArtattackError: no such set, or some files could not be had; those that could are kept, and running again
+            resumes.
     """
     from rich.progress import track
 
-    home = _home("imagenet-sample")
+    if name not in _SOURCES:
+        raise unknown("image set to fetch", name, _SOURCES)
+    address = base_url or _SOURCES[name]
+    home = _home(name)
     if source and not source.is_dir():
         raise ArtattackError(f"{source}: no such folder to take the images from")
     try:
@@ -394,14 +408,15 @@ def fetch_imagenet_sample(source: Path | None = None, *, base_url: str = _SOURCE
         raise ArtattackError(
             f"{home}: cannot be made: {error.strerror}; set ARTATTACK_DATA to another folder"
         ) from error
-    samples = _manifest(data_dir() / "imagenet-sample.csv", home)
+    samples = _manifest(data_dir() / f"{name}.csv", home)
     absent = [sample for sample in samples if not _is_right(sample, sample.path)]
     before = done = len(samples) - len(absent)
     failed: list[str] = []
     in_a_row = 0
-    for sample in track(absent, description="imagenet-sample", console=Console(stderr=True)):
+    for sample in track(absent, description=name, console=Console(stderr=True)):
         try:
-            _copy(source / sample.path.name, sample) if source else _download(base_url, sample)
+            part = sample.path.relative_to(home).as_posix()
+            _copy(source / part, sample) if source else _download(address + part, sample)
             done += 1
             in_a_row = 0
         except (OSError, ValueError) as error:
@@ -428,12 +443,11 @@ def _reason(error: OSError | ValueError) -> str:
     return "it came damaged (sha256 differs)"
 
 
-def _download(base_url: str, sample: Sample) -> None:
+def _download(address: str, sample: Sample) -> None:
     import pooch
 
     pooch.get_logger().setLevel("ERROR")
-    name = sample.path.name
-    pooch.retrieve(base_url + name, f"sha256:{sample.sha256}", fname=name, path=sample.path.parent)
+    pooch.retrieve(address, f"sha256:{sample.sha256}", fname=sample.path.name, path=sample.path.parent)
 
 
 def _copy(file: Path, sample: Sample) -> None:
@@ -441,6 +455,7 @@ def _copy(file: Path, sample: Sample) -> None:
         raise ArtattackError(f"not in {file.parent}")
     if not _is_right(sample, file):
         raise ArtattackError(f"{file} is another file (sha256 differs)")
+    sample.path.parent.mkdir(exist_ok=True)
     part = sample.path.with_suffix(".part")
     shutil.copyfile(file, part)
     part.replace(sample.path)

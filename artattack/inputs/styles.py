@@ -1,4 +1,4 @@
-"""Style images: those that come with the package, and any image file."""
+"""Style images: those that come with the package, any image file, and images of image sets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from artattack.errors import ArtattackError, nearest
+from artattack.inputs.image_sets import Sample, open_image_set
 from artattack.inputs.images import fit, read_image, to_float
 from artattack.inputs.paths import data_dir
 
@@ -20,7 +21,8 @@ def load_styles(name: str | Path, size: int | tuple[int, int]) -> np.ndarray:
     """Return the style images that a name stands for: one, or those joined by `+`.
 
     Args:
-        name: a style's name, an image file, or several joined by `+`. A file with `+` in its own name stands alone.
+        name: a style's name, an image file, an image of an image set (`samples:imagenet_00_243`), or several joined
+            by `+`. A file with `+` in its own name stands alone.
         size: side, or (height, width), in pixels; the centre is cut to that shape.
 
     Returns:
@@ -43,11 +45,33 @@ def style_files(name: str | Path) -> list[Path]:
     return [_file(part.strip()) for part in parts]
 
 
+def style_class(name: str) -> int | None:
+    """Return the ImageNet class of what a style image shows: of an image of an image set its label, of others None."""
+    plain = name in style_names() or "+" in name or Path(name).expanduser().is_file()
+    sample = None if plain else _sample(name)
+    return sample.label if sample else None
+
+
+def _sample(name: str) -> Sample | None:
+    """Return the image of an image set that `SET:ID` names; None for other words."""
+    where, colon, image = name.rpartition(":")
+    if not colon or len(where) < 2:  # one letter is a drive of Windows
+        return None
+    samples = {sample.id: sample for sample in open_image_set(where).samples}
+    if image not in samples:
+        raise ArtattackError(f"style '{name}': no image '{image}' in image set '{where}'{nearest(image, samples)}")
+    return samples[image]
+
+
 def _file(name: str) -> Path:
     names = style_names()
     if name in names:
         return data_dir() / "styles" / f"{name}.png"
     path = Path(name).expanduser()
+    if not path.is_file() and (sample := _sample(name)):
+        return sample.path
     if name and (path.suffix or len(path.parts) > 1 or path.exists()):
         return path  # reading it says what is wrong with it
-    raise ArtattackError(f"unknown style '{name}'{nearest(name, names)} (valid: {', '.join(names)}, or an image file)")
+    raise ArtattackError(
+        f"unknown style '{name}'{nearest(name, names)} (valid: {', '.join(names)}, an image file, or SET:IMAGE)"
+    )

@@ -39,6 +39,7 @@ class Kind(NamedTuple):
 KINDS = (
     Kind("onnx", (".onnx",), "logits", "onnxruntime", "onnx"),
     Kind("tflite", (".tflite",), "logits"),
+    Kind("lce", (), "logits", "larq_compute_engine", "lce"),
     Kind("torch", (".pt2", ".pt", ".pth"), "gradients", "torch", "torch"),
     Kind("timm", (), "gradients", "timm", "torch", is_file=False),
     Kind("http", (), "logits", is_file=False),
@@ -49,11 +50,10 @@ KINDS = (
 def kind_of(spec: str | Path) -> tuple[Kind | None, str]:
     """Return the kind of a model's word and the rest of it, a path or timm's name; None for what Keras reads."""
     word, colon, rest = str(spec).partition(":")
-    suffix = Path(str(spec)).suffix.lower()
-    for kind in KINDS:
-        if colon and word == kind.word:
-            return kind, rest
-    return next((kind for kind in KINDS if suffix in kind.suffixes), None), str(spec)
+    by_word = next((kind for kind in KINDS if colon and word == kind.word), None)
+    if by_word:  # before the suffix: files of Larq Compute Engine are called .tflite, too
+        return by_word, rest
+    return next((kind for kind in KINDS if Path(str(spec)).suffix.lower() in kind.suffixes), None), str(spec)
 
 
 def gives(spec: str | Path) -> Gives:

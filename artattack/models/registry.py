@@ -61,6 +61,23 @@ def model_infos() -> tuple[ModelInfo, ...]:
     return tuple(_INFOS.values())
 
 
+def model_info(name: str) -> ModelInfo:
+    """Return the row of a model of the registry.
+
+    Raises:
+        ArtattackError: there is none of that name.
+    """
+    if name not in _INFOS:
+        raise unknown("model", name, _INFOS)
+    return _INFOS[name]
+
+
+def load_registered(name: str, weights: str | Path | None = None) -> Model:
+    """Load a model of the registry, a Keras network, at its own size; errors as in `load_model`."""
+    info = model_info(name)
+    return _load_registered(info, weights, None, None, None, 0)
+
+
 def load_model(
     spec: str | Path | Callable[[np.ndarray], Any],
     weights: str | Path | None = None,
@@ -77,10 +94,10 @@ def load_model(
 
     Args:
         spec: a registry name (see `model_infos`); the path of a `.keras` or `.h5` file or a SavedModel;
-            `onnx:PATH`, `tflite:PATH` or `torch:PATH` (TorchScript or torch.export); `timm:NAME`; the http or https
-            address of a server, which is then asked about images (docs/models.md says what is sent); a PyTorch module
-            from preprocessed images (N, 3, H, W) to logits (N, K), which is switched to evaluation mode; or a
-            function from images (N, H, W, 3) float32 in [0, 1] to logits (N, K).
+            `onnx:PATH`, `tflite:PATH`, `lce:PATH` or `torch:PATH` (TorchScript or torch.export); `timm:NAME`; the http
+            or https address of a server, which is then asked about images (docs/models.md says what is sent); a
+            PyTorch module from preprocessed images (N, 3, H, W) to logits (N, K), which is switched to evaluation
+            mode; or a function from images (N, H, W, 3) float32 in [0, 1] to logits (N, K).
         weights: `imagenet`, `bundled`, `random`, or the path of a weights file of the same architecture; by
             default the model's own. Not for files, which hold their weights. `timm:NAME` takes `imagenet`, which
             timm downloads unless it has them, `random` or the path of a `.safetensors` file, and no default.
@@ -184,6 +201,8 @@ def _from_file(
         return load_module(path.stem, module, preprocessing, space, size, outputs, weights="file", batch=batch)
     if word == "onnx":
         from artattack.models.onnx_file import open_onnx as open_file
+    elif word == "lce":
+        from artattack.models.lce_file import open_lce as open_file
     else:
         from artattack.models.tflite_file import open_tflite as open_file
     return load_file(path, open_file, preprocessing, space, size, outputs)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +24,23 @@ from artattack.runtime import quietly
 _LARGEST_LABELS = 2**20  # bytes of a file of labels
 
 
-def open_tflite(path: Path, input_size: tuple[int, int] | None) -> Opened:
+def open_tflite(path: Path, input_size: tuple[int, int] | None, *, threads: int | None = None) -> Opened:
     """Open a TFLite file.
 
     Args:
         path: the file.
         input_size: (H, W) in pixels that a file of no fixed size is set to.
+        threads: of the interpreter; None for its own choice.
 
     Raises:
         ArtattackError: it holds operators that are not TFLite's own, or is no network from one image to one vector.
         Exception: whatever TensorFlow says of a damaged file.
     """
     content = path.read_bytes()
-    _check_operators(path, content)
+    check_operators(path, content)
     with quietly(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on what will come after this interpreter
-        interpreter = tf.lite.Interpreter(model_content=content)
+        interpreter = tf.lite.Interpreter(model_content=content, num_threads=threads)
         interpreter.allocate_tensors()
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     if len(inputs) != 1 or len(outputs) != 1:
@@ -61,22 +63,37 @@ def open_tflite(path: Path, input_size: tuple[int, int] | None) -> Opened:
         return _real(interpreter.get_tensor(outputs[0]["index"]), outputs[0])
 
     step = float(outputs[0]["quantization"][0])
-    return Opened(run, tuple(side or None for side in shape), _labels(path), step)
+    return Opened(run, tuple(side or None for side in shape), labels_behind(path), step)
 
 
-def _check_operators(path: Path, content: bytes) -> None:
-    """Refuse a file with operators other than TFLite's own, before an interpreter is made of it."""
+def check_operators(path: Path, content: bytes, known: Collection[str] = ()) -> None:
+    """Refuse a file with operators other than TFLite's own and known ones, before an interpreter is made of it.
+
+    Args:
+        path: the file.
+        content: what is in it.
+        known: names of custom operators that may be there.
+
+    Raises:
+        ArtattackError: it holds others, or is no TFLite file.
+    """
     if not schema.Model.ModelBufferHasIdentifier(content, 0):
         raise ArtattackError(f"model '{path}' is no TFLite file, or has been cut short")
     model = schema.Model.GetRootAs(content, 0)
     for k in range(model.OperatorCodesLength()):
-        name = model.OperatorCodes(k).CustomCode()
-        if name is not None or model.OperatorCodes(k).BuiltinCode() == schema.BuiltinOperator.CUSTOM:
-            what = repr((name or b"").decode(errors="replace")[:80])
+        operator = model.OperatorCodes(k)
+        name = (operator.CustomCode() or b"").decode(errors="replace")
+        custom = operator.CustomCode() is not None or operator.BuiltinCode() == schema.BuiltinOperator.CUSTOM
+        if not custom or name in known:
+            continue
+        if name.startswith("Lce"):
             raise ArtattackError(
-                f"model '{path}' cannot be loaded: it holds the operator {what}, which is not TFLite's own and could "
-                "touch files; convert it with TFLITE_BUILTINS alone"
+                f"model '{path}' holds the operator '{name[:80]}' of Larq Compute Engine: open it as lce:{path}"
             )
+        raise ArtattackError(
+            f"model '{path}' cannot be loaded: it holds the operator {name[:80]!r}, which is not TFLite's own and "
+            "could touch files; convert it with TFLITE_BUILTINS alone"
+        )
 
 
 def _quantized(x: NDArray[Any], details: dict[str, Any]) -> NDArray[Any]:
@@ -96,7 +113,7 @@ def _real(values: NDArray[Any], details: dict[str, Any]) -> NDArray[Any]:
     return np.asarray((values.astype(np.float32) - zero) * (scale or 1.0), np.float32)
 
 
-def _labels(path: Path) -> tuple[str, ...]:
+def labels_behind(path: Path) -> tuple[str, ...]:
     """Return the class names that TFLite's metadata tools have packed behind a file, one a line."""
     if not zipfile.is_zipfile(path):
         return ()

@@ -95,6 +95,12 @@ RECORDS: tuple[Column, ...] = (
         "style", "string", "", "style attacks, and controls made with one: the style; `a+b` is a blend", needed=True
     ),
     Column(
+        "style_class",
+        "Int64",
+        "class",
+        "what the style image shows, where it is an image of a labelled image set (`SET:ID`)",
+    ),
+    Column(
         "source",
         "string",
         "",
@@ -215,6 +221,40 @@ RECORDS: tuple[Column, ...] = (
         "does the most likely class after differ from that before",
         needed=True,
         compute=lambda s: s.top_before != s.top_after,
+    ),
+    Outcome(
+        "flip_to_style_class",
+        "boolean",
+        "",
+        "is the most likely class after `style_class`, and was another before; missing unless that is among the "
+        "classifier's classes and not the true class",
+        compute=lambda s: (s.top_after == s.style) & (s.top_before != s.style),
+        where=lambda s: s.style_known,
+    ),
+    Outcome(
+        "style_class_confidence_after",
+        "float64",
+        "[0, 1]",
+        "confidence in `style_class` on the adversarial image; missing likewise",
+        compute=lambda s: s.at(s.after, s.style),
+        where=lambda s: s.style_known,
+    ),
+    Outcome(
+        "entry_class_before",
+        "string",
+        "",
+        "which of the 16 entry-level classes of Geirhos et al. (ICLR 2019) the original is: that whose ImageNet "
+        "classes have the highest mean confidence; missing for classifiers that lack one of the 16",
+        compute=lambda s: s.entry_classes(s.before),
+        where=lambda s: s.knows_entry_classes,
+    ),
+    Outcome(
+        "entry_class_after",
+        "string",
+        "",
+        "the same of the adversarial image",
+        compute=lambda s: s.entry_classes(s.after),
+        where=lambda s: s.knows_entry_classes,
     ),
     Column(
         "flip_float",
@@ -444,6 +484,12 @@ SUMMARY: tuple[Column, ...] = (
         lambda g: g.yes("flip_float"),
     ),
     _count_of_known(
+        "flips_to_style_class",
+        "flip_to_style_class",
+        "of `n`, those whose most likely class became that of the style image",
+        lambda g: g.yes("flip_to_style_class"),
+    ),
+    _count_of_known(
         "lost_to_rounding",
         "flip_float",
         "of `flips_float`, those that are no flips once rounded",
@@ -651,6 +697,65 @@ SIDES: tuple[Column, ...] = (
     ),
 )
 
+EFFICIENCY: tuple[Column, ...] = (
+    Column(
+        "model", "string", "", "the network: a registry name, or a release that is only known by what was published"
+    ),
+    Column(
+        "weights",
+        "string",
+        "",
+        "with which it was measured, as in `source_weights`; `random` where none are on the machine, which take as "
+        "much time and space and have learnt nothing; missing where nothing was measured",
+    ),
+    Column("input_size", "Int64", "px", "side of the images it classifies"),
+    Column("parameters", "Int64", "numbers", "as larq counts them: a batch normalisation has two a channel"),
+    Column("binary_share", "float64", "[0, 1]", "of these, those that are one bit"),
+    Column("float32_mib", "float64", "MiB", "the parameters as float32"),
+    Column("packed_mib", "float64", "MiB", "the same with a bit for each binary one"),
+    Column("tflite_mib", "float64", "MiB", "the network as a TensorFlow Lite file, float32"),
+    Column("lce_mib", "float64", "MiB", "as a file of Larq Compute Engine, binary weights packed"),
+    Column("macs", "Int64", "operations", "multiply-accumulates for one image, as larq counts them"),
+    Column("binary_macs_share", "float64", "[0, 1]", "of these, those of one bit with one bit"),
+    Column("published_top1", "float64", "[0, 1]", "top-1 accuracy on ImageNet's validation set, as published"),
+    Column("published_top5", "float64", "[0, 1]", "top-5 accuracy, likewise"),
+    Column("published_parameters", "Int64", "numbers", "parameters, likewise"),
+    Column("published_mib", "float64", "MiB", "size of the weights, likewise; binary ones packed"),
+    Column("published_source", "string", "", "where that stands"),
+    Column("images", "string", "", "the image set on which accuracy was measured; missing for random weights"),
+    Column("n_labelled", "Int64", "images", "of it, those whose class the network knows"),
+    Column("n_correct", "Int64", "images", "of these, those classified correctly"),
+    Column("top1", "float64", "[0, 1]", "`n_correct` / `n_labelled`"),
+    *_interval("top1", "[0, 1]", "its 95 % interval (Wilson)"),
+    *(
+        column
+        for runtime, where in (
+            ("keras", "Keras, eager"),
+            ("compiled", "Keras, as one `tf.function`"),
+            ("tflite", "TensorFlow Lite, from the exported file"),
+            ("lce", "Larq Compute Engine, from its file; its fast kernels are for ARM v8"),
+        )
+        for column in (
+            Column(f"{runtime}_ms_one", "float64", "ms", f"median time for one image in {where}, one thread"),
+            Column(
+                f"{runtime}_cpu_ms_one",
+                "float64",
+                "ms",
+                "the same of processor time, which other work on the machine leaves as it is",
+            ),
+            Column(f"{runtime}_ms_all", "float64", "ms", "the time on the clock with every core"),
+            Column(
+                f"{runtime}_run_mib",
+                "float64",
+                "MiB",
+                "memory that loading the network there and running it on one thread added to a process",
+            ),
+        )
+    ),
+    Column("machine", "string", "", "processors and system on which it was measured"),
+    Column("failed", "string", "", "what could not be timed, and why"),
+)
+
 # TextAttack's own nine, then what tells our records apart.
 TEXTATTACK: tuple[Column, ...] = (
     Column("original_text", "string", "", "the original image's file, relative to the run folder"),
@@ -683,6 +788,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "areas.csv": AREAS,
     "checks.csv": CHECKS,
     "artattack compare": SIDES,
+    "artattack models --measure": EFFICIENCY,
     "artattack export --format textattack": TEXTATTACK,
 }
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from scipy.special import log_softmax, softmax
 
 from artattack.errors import ArtattackError
+from artattack.inputs.entry_classes import ENTRY_CLASSES
 from artattack.inputs.labels import LabelSpace, class_name
 
 Logits = npt.NDArray[np.floating[Any]]
@@ -32,6 +33,8 @@ class Scores:
         labelled: which images have a true class, (N,).
         known: which of these have one that is among the classifier's, (N,).
         true: its output, (N,); 0 where it is not known.
+        style: the output of the class that the style image shows, (N,); 0 where `style_known` says it is not one.
+        style_known: whether there is such a class, another than the image's own, (N,).
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Scores:
         adversarial: Logits,
         true_classes: npt.NDArray[np.integer[Any]],
         label_space: LabelSpace | None,
+        style_class: int | None = None,
     ) -> None:
         if not (clean.shape == adversarial.shape and clean.shape[:1] == true_classes.shape):
             raise ArtattackError(
@@ -59,6 +63,9 @@ class Scores:
         self.labelled: Mask = true_classes >= 0
         self.known: Mask = found >= 0
         self.true: Outputs = np.maximum(found, 0)
+        style = outputs.get(-1 if style_class is None else style_class, -1)
+        self.style: Outputs = np.full(len(found), max(style, 0), np.int64)
+        self.style_known: Mask = (true_classes != style_class) & (style >= 0)
 
     @staticmethod
     def at(values: Floats, outputs: Outputs) -> Floats:
@@ -73,6 +80,31 @@ class Scores:
     def names(self, outputs: Outputs) -> list[str]:
         """Return the names of outputs (N,)."""
         return [_class(output, self._label_space)[1] for output in outputs.tolist()]
+
+    @cached_property
+    def _entry_classes(self) -> dict[str, list[int]]:
+        """The outputs of each entry-level class."""
+        outputs = {index: output for output, index in enumerate(self._label_space or ())}
+        return {
+            name: [outputs[index] for index in indices if index in outputs] for name, indices in ENTRY_CLASSES.items()
+        }
+
+    @cached_property
+    def knows_entry_classes(self) -> Mask:
+        """Whether the classifier has classes of every entry-level class, (N,), the same for all."""
+        return np.full(len(self.before), all(self._entry_classes.values()))
+
+    def entry_classes(self, confidences: Floats) -> list[str]:
+        """Return each image's entry-level class: that whose ImageNet classes have the highest mean confidence.
+
+        As Geirhos et al. recommend (rgeirhos/texture-vs-shape, README; arXiv:1808.08750, appendix). Of equals the
+        first in alphabetical order.
+        """
+        names = [name for name, outputs in self._entry_classes.items() if outputs]
+        if not names:
+            return [""] * len(confidences)
+        means = np.stack([confidences[:, self._entry_classes[name]].mean(axis=1) for name in names], axis=1)
+        return [names[k] for k in means.argmax(axis=1)]
 
     @cached_property
     def rank_after(self) -> npt.NDArray[np.int64]:

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from artattack.errors import unknown
-from artattack.studies import architectures, art_attack, content_layers, pooling, precision, style_layers, tv, weights
+from artattack.studies import (
+    architectures,
+    art_attack,
+    content_layers,
+    cue_conflict,
+    pooling,
+    precision,
+    shape_bias,
+    style_layers,
+    tv,
+    weights,
+)
 from artattack.studies.study import Study
 
 _IN_ORDER = (
@@ -15,6 +26,8 @@ _IN_ORDER = (
     art_attack.STUDY,
     precision.STUDY,
     weights.STUDY,
+    cue_conflict.STUDY,
+    shape_bias.STUDY,
 )
 _STUDIES = {study.name: study for study in _IN_ORDER}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, PositiveInt
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from artattack.report.tables import Field as ShownField
     from artattack.results.run_folder import RunFolder
 
-# Of each attack those flips count that the first of these saw which the attack has not read.
 CLASSIFIERS = ("efficientnet_lite2", "efficientnet_lite0")
 BNN, FLOAT = "quicknet_distilled", "efficientnet_lite0"
 STYLE = "stained-glass"
@@ -31,7 +30,7 @@ class Settings(Section):
     backbones: tuple[str, ...] = Field(
         (), description="models whose features say what style is; with none, the study's own"
     )
-    images: str = Field(ImageSettings().set, description="image set: a name, a folder or a CSV manifest")
+    images: str = Field("", description="image set: a name, a folder or a CSV manifest; with none, the study's own")
     limit: PositiveInt | None = Field(None, description="at most so many images; default: the study's")
     size: int = Field(ImageSettings().size, ge=32, description="side of the images, in pixels")
     steps: PositiveInt = Field(StyleOptions().steps, description="optimiser steps of each attack")
@@ -57,6 +56,9 @@ class Study:
         draw: draws the figure into an empty Matplotlib figure, from the run and the table.
         caption: what the figure shows.
         styles: that images are painted in.
+        images: what it says of images, beside their size and limit, unless another set is given.
+        classifiers: that are asked; of each attack those flips count that the first of these saw which the attack has
+            not read.
         leave: writes further files into the run, from its table.
         needs: a package of the extra `search`, if any.
         scores_backbones: whether backbones are scored, too, as classifiers.
@@ -76,6 +78,8 @@ class Study:
     draw: Callable[[Any, RunFolder, pd.DataFrame], None]
     caption: str
     styles: tuple[str, ...] = (STYLE,)
+    images: dict[str, Any] = field(default_factory=lambda: {"set": ImageSettings().set})
+    classifiers: tuple[str, ...] = CLASSIFIERS
     leave: Callable[[RunFolder, pd.DataFrame], None] | None = None
     needs: str = ""
     scores_backbones: bool = False
@@ -95,17 +99,15 @@ def study_benchmark(study: Study, settings: Settings) -> Benchmark:
             "by --backbone nets/w1a1.keras"
         )
     own = {"style": study.styles, "steps": settings.steps}
-    attacks = study.attacks(settings.model_copy(update={"backbones": backbones}))
+    images = study.images | ({"set": settings.images} if settings.images else {})
+    chosen = {"backbones": backbones, "images": images["set"], "limit": settings.limit or study.limit}
+    attacks = study.attacks(settings.model_copy(update=chosen))
     return parse_benchmark(
         {
             "name": f"study-{study.name}",
             "seed": settings.seed,
-            "images": {
-                "set": settings.images,
-                "size": settings.size,
-                "limit": settings.limit or study.limit,
-            },
-            "classifiers": tuple(dict.fromkeys((*CLASSIFIERS, *(backbones if study.scores_backbones else ())))),
+            "images": images | {"size": settings.size, "limit": chosen["limit"]},
+            "classifiers": tuple(dict.fromkeys((*study.classifiers, *(backbones if study.scores_backbones else ())))),
             "attacks": [own | entry if entry["attack"] == "style" else entry for entry in attacks],
         },
         where=f"study {study.name}",

@@ -59,6 +59,10 @@ def test_a_success_worked_out_by_hand() -> None:
         "top1_name_after": class_name(440),
         "correct_before": True,
         "flip": True,
+        "flip_to_style_class": None,  # there is no style
+        "style_class_confidence_after": None,
+        "entry_class_before": None,  # of a classifier of three classes
+        "entry_class_after": None,
         "success": True,
     }
 
@@ -205,3 +209,13 @@ def test_kl_divergence_against_scipy_and_where_confidences_are_no_floats() -> No
     # Sure of the first class before, of the second after: log(1) - log(exp(-2000)).
     np.testing.assert_allclose(kl_divergence(np.array([[2000.0, 0.0]]), np.array([[0.0, 2000.0]])), [2000.0])
     np.testing.assert_array_equal(kl_divergence(p, p), np.zeros(5))
+
+
+def test_the_class_of_a_style_worked_out_by_hand() -> None:
+    """The style shows a beer bottle: one image becomes one, one was one before, and one is labelled so."""
+    clean = logits([0.1, 0.7, 0.2], [0.1, 0.2, 0.7], [0.7, 0.2, 0.1])
+    adversarial = logits([0.1, 0.3, 0.6], [0.0 + 1e-9, 0.2, 0.8], [0.1, 0.2, 0.7])
+    rows = score_batch(clean, adversarial, np.array([281, 281, 440]), SPACE, style_class=440)
+    assert [row["flip_to_style_class"] for row in rows] == [True, False, None]
+    assert rows[0]["style_class_confidence_after"] == pytest.approx(0.6)
+    assert rows[2]["style_class_confidence_after"] is None

@@ -1,9 +1,11 @@
 """Image sets: the ones known by name, folders, manifests, and fetching."""
 
+import csv
 import hashlib
 import os
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -17,9 +19,10 @@ from PIL import Image
 
 from artattack.errors import ArtattackError
 from artattack.inputs import image_sets as datasets
+from artattack.inputs.entry_classes import ENTRY_CLASSES, cues_of
 from artattack.inputs.image_sets import (
     Sample,
-    fetch_imagenet_sample,
+    fetch_image_set,
     image_set_infos,
     load_images,
     open_image_set,
@@ -28,6 +31,7 @@ from artattack.inputs.image_sets import (
 )
 from artattack.inputs.images import fit, read_image, save_png
 from artattack.inputs.labels import class_name
+from artattack.inputs.paths import data_dir
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "datasets"
 
@@ -74,7 +78,7 @@ def test_samples_are_there_and_right():
 def test_infos_tell_what_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ARTATTACK_DATA", str(tmp_path))
     infos = {info.name: info for info in image_set_infos()}
-    assert list(infos) == ["samples", "imagenet-sample"]
+    assert list(infos) == ["samples", "imagenet-sample", "cue-conflict"]
     assert infos["samples"].available
     assert not infos["imagenet-sample"].available
     refused("imagenet-sample", "not on this machine; it needs: artattack datasets fetch imagenet-sample")
@@ -318,7 +322,7 @@ def test_a_folder_nobody_may_look_into_is_refused(tmp_path: Path, monkeypatch: p
 def test_a_home_nobody_may_look_into_has_no_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ARTATTACK_DATA", str(tmp_path / "data"))
     denied(tmp_path / "data", monkeypatch, "stat")
-    assert [info.available for info in image_set_infos()] == [True, False]
+    assert [info.available for info in image_set_infos()] == [True, False, False]
     refused("imagenet-sample", "cannot be read: Permission denied")
 
 
@@ -575,10 +579,10 @@ def files(folder: Path) -> list[str]:
 def test_fetch_downloads_everything_once(shop, tmp_path: Path):
     served, url, asked = shop
     home = tmp_path / "home" / "imagenet-sample"
-    assert fetch_imagenet_sample(base_url=url) == f"7 of 7 images in {home}, 0 of them from before"
+    assert fetch_image_set("imagenet-sample", base_url=url) == f"7 of 7 images in {home}, 0 of them from before"
     assert files(home) == files(served)
     assert all(sha256(home / name) == sha256(served / name) for name in files(served))
-    assert fetch_imagenet_sample(base_url=url) == f"7 of 7 images in {home}, 7 of them from before"
+    assert fetch_image_set("imagenet-sample", base_url=url) == f"7 of 7 images in {home}, 7 of them from before"
     assert len(asked) == 7
     image_set = open_image_set("imagenet-sample")
     assert ([sample.label for sample in image_set.samples], image_set.note) == ([0, 1, 2, 3, 4, 5, 6], "")
@@ -591,7 +595,7 @@ def test_fetch_tells_what_failed_keeps_the_rest_and_resumes(shop, tmp_path: Path
     right = (served / "e.png").read_bytes()
     (served / "e.png").write_bytes(right[:-9])
     with pytest.raises(ArtattackError) as caught:
-        fetch_imagenet_sample(base_url=url)
+        fetch_image_set("imagenet-sample", base_url=url)
     assert str(caught.value) == (
         f"5 of 7 images in {home}, 0 of them from before; 2 could not be had: run again to resume, or take a local "
         "copy with --from. The first: c.png: the server says 404 File not found"
@@ -602,22 +606,22 @@ def test_fetch_tells_what_failed_keeps_the_rest_and_resumes(shop, tmp_path: Path
     (tmp_path / "c.png").rename(served / "c.png")
     asked.clear()
     with pytest.raises(ArtattackError, match=r"6 of 7 .*, 5 of them .*; 1 could .*: e\.png: it came damaged \(sha256"):
-        fetch_imagenet_sample(base_url=url)
+        fetch_image_set("imagenet-sample", base_url=url)
     assert asked == ["/c.png", "/e.png"]
 
     (served / "e.png").write_bytes(right)
     asked.clear()
-    assert fetch_imagenet_sample(base_url=url).startswith("7 of 7 images")
+    assert fetch_image_set("imagenet-sample", base_url=url).startswith("7 of 7 images")
     assert asked == ["/e.png"]
 
 
 def test_fetch_replaces_a_wrong_file(shop, tmp_path: Path):
     served, url, asked = shop
-    fetch_imagenet_sample(base_url=url)
+    fetch_image_set("imagenet-sample", base_url=url)
     home = tmp_path / "home" / "imagenet-sample"
     (home / "d.png").write_bytes(b"cut off")
     asked.clear()
-    assert fetch_imagenet_sample(base_url=url).startswith("7 of 7 images")
+    assert fetch_image_set("imagenet-sample", base_url=url).startswith("7 of 7 images")
     assert asked == ["/d.png"]
     assert sha256(home / "d.png") == sha256(served / "d.png")
 
@@ -627,7 +631,7 @@ def test_fetch_gives_up_when_nothing_comes(shop, tmp_path: Path):
     for path in served.iterdir():
         path.unlink()
     with pytest.raises(ArtattackError, match=r"0 of 7 .*; 7 could not be had: run again"):
-        fetch_imagenet_sample(base_url=url)
+        fetch_image_set("imagenet-sample", base_url=url)
     assert len(asked) == 5
 
 
@@ -637,13 +641,13 @@ def test_fetch_goes_on_as_long_as_something_comes(shop):
         if path.name != "e.png":
             path.unlink()
     with pytest.raises(ArtattackError, match=r"1 of 7 .*; 6 could not be had"):
-        fetch_imagenet_sample(base_url=url)
+        fetch_image_set("imagenet-sample", base_url=url)
     assert len(asked) == 7
 
 
 def test_fetch_without_a_network_is_told_in_few_words(shop):
     with pytest.raises(ArtattackError) as caught:
-        fetch_imagenet_sample(base_url="http://127.0.0.1:9/")  # nobody listens at the discard port
+        fetch_image_set("imagenet-sample", base_url="http://127.0.0.1:9/")  # nobody listens at the discard port
     first = str(caught.value).partition("The first: ")[2]
     assert first == "a.png: the connection failed (ConnectionError)"
 
@@ -653,7 +657,7 @@ def test_fetch_survives_a_broken_connection(shop, tmp_path: Path):
     table = datasets.data_dir() / "imagenet-sample.csv"
     table.write_text(table.read_text().replace("c.png", "cut.png"))
     with pytest.raises(ArtattackError, match=r"6 of 7 .*The first: cut\.png: the connection failed \(\w+\)"):
-        fetch_imagenet_sample(base_url=url)
+        fetch_image_set("imagenet-sample", base_url=url)
     assert "cut.png" not in files(tmp_path / "home" / "imagenet-sample")
 
 
@@ -665,27 +669,27 @@ def test_fetch_copies_from_a_folder_and_checks(shop, tmp_path: Path):
     (copy / "b's.png").unlink()
     (copy / "d.png").write_bytes(b"other")
     with pytest.raises(ArtattackError) as caught:
-        fetch_imagenet_sample(copy)
+        fetch_image_set("imagenet-sample", copy)
     assert str(caught.value) == (
         f"5 of 7 images in {home}, 0 of them from before; 2 could not be had: take them from a fuller copy. "
         f"The first: b's.png: not in {copy}"
     )
     assert files(home) == ["a.png", "c.png", "e.png", "f.png", "g.png"]
-    assert fetch_imagenet_sample(served) == f"7 of 7 images in {home}, 5 of them from before"
+    assert fetch_image_set("imagenet-sample", served) == f"7 of 7 images in {home}, 5 of them from before"
     assert files(home) == files(served)
     assert asked == []
 
 
 def test_fetch_from_no_folder(shop, tmp_path: Path):
     with pytest.raises(ArtattackError, match="absent: no such folder"):
-        fetch_imagenet_sample(tmp_path / "absent")
+        fetch_image_set("imagenet-sample", tmp_path / "absent")
 
 
 def test_fetch_into_a_place_that_cannot_be(shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("ARTATTACK_DATA", str(tmp_path / "file"))
     with pytest.raises(ArtattackError, match="cannot be made: Not a directory; set ARTATTACK_DATA"):
-        fetch_imagenet_sample(shop[0])
+        fetch_image_set("imagenet-sample", shop[0])
 
 
 # Real images, where they are
@@ -698,7 +702,7 @@ def test_500_real_images_are_copied_and_checked(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("ARTATTACK_DATA", str(tmp_path))
     here = len(list(source.iterdir()))
     try:
-        message = fetch_imagenet_sample(source)
+        message = fetch_image_set("imagenet-sample", source)
     except ArtattackError as error:  # the copy need not be whole
         message = str(error)
     assert message.startswith(f"{here} of 1000 images in")
@@ -710,3 +714,33 @@ def test_500_real_images_are_copied_and_checked(tmp_path: Path, monkeypatch: pyt
     assert images.errors == {}
     assert len(images.ids) == 20
     assert all((images.y >= 0) & (np.diff(images.y, prepend=-1) > 0))
+
+
+def test_the_set_of_cue_conflicts_keeps_its_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """From a copy of the authors' folder; each image says by its name what its shape and texture are."""
+    copy = tmp_path / "copy" / "cat"
+    copy.mkdir(parents=True)
+    Image.new("RGB", (4, 4), (9, 9, 9)).save(copy / "cat7-elephant1.png")
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "cue-conflict.csv").write_text(
+        f"file,sha256\ncat/cat7-elephant1.png,{sha256(copy / 'cat7-elephant1.png')}\n"
+    )
+    monkeypatch.setattr(datasets, "data_dir", lambda: data)
+    monkeypatch.setenv("ARTATTACK_DATA", str(tmp_path / "home"))
+    assert fetch_image_set("cue-conflict", copy.parent).startswith("1 of 1 images")
+    (sample,) = open_image_set("cue-conflict").samples
+    assert (sample.id, sample.label) == ("cat7-elephant1", None)
+    assert sample.path == tmp_path / "home" / "cue-conflict" / "cat" / "cat7-elephant1.png"
+    with pytest.raises(ArtattackError, match="unknown image set to fetch 'samples'"):
+        fetch_image_set("samples")
+
+
+def test_the_manifest_of_cue_conflicts_is_the_published_set():
+    with (data_dir() / "cue-conflict.csv").open() as file:
+        names = [Path(row["file"]) for row in csv.DictReader(file)]
+    cues = [cues_of(name.stem) for name in names]
+    assert len(names) == len(set(names)) == 1280
+    assert all(cue and cue[0] == name.parent.name for cue, name in zip(cues, names, strict=True))
+    assert Counter(cue[0] for cue in cues if cue) == dict.fromkeys(ENTRY_CLASSES, 80)
+    assert sum(cue[0] == cue[1] for cue in cues if cue) == 80  # no conflict

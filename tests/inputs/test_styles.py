@@ -11,7 +11,7 @@ from PIL import Image
 from artattack.errors import ArtattackError
 from artattack.inputs.images import fit, read_image
 from artattack.inputs.paths import data_dir
-from artattack.inputs.styles import load_styles, style_names
+from artattack.inputs.styles import load_styles, style_class, style_names
 
 NAMES = ("brushstrokes", "marble", "stained-glass", "stippling", "waves", "woodcut")
 
@@ -91,7 +91,10 @@ def test_a_bundled_name_wins_over_a_file_beside(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("marbel", r"unknown style 'marbel'; did you mean 'marble'\? \(valid: brushstrokes, .*, or an image file\)"),
+        (
+            "marbel",
+            r"unknown style 'marbel'; did you mean 'marble'\? \(valid: brushstrokes, .*, an image file, or SET:IMAGE\)",
+        ),
         ("stained_glass", "did you mean 'stained-glass'"),
         ("waves+", r"unknown style '' \(valid: "),
         ("", r"unknown style '' \(valid: "),
@@ -122,3 +125,16 @@ def test_the_script_draws_what_is_kept(make_styles: ModuleType, tmp_path: Path, 
         # Another processor or library may round a sine differently: a few pixels by a shade, no more.
         difference = np.abs(read_image(drawn).astype(int) - read_image(kept))
         assert difference.mean() < 0.5
+
+
+def test_an_image_of_an_image_set_is_a_style_with_a_class(tmp_path: Path):
+    plain(tmp_path / "n01440764_tench.png", 200)
+    name = f"{tmp_path}:n01440764_tench"
+    assert load_styles(name, 8) == pytest.approx(200 / 255)
+    assert style_class(name) == 0
+    assert style_class("samples:imagenet_00_243") == 243
+    assert load_styles(f"waves+{name}", 8).shape == (2, 8, 8, 3)
+    for other in ("waves", "waves+marble", str(plain(tmp_path / "a.png", 3)), f"waves+{name}"):
+        assert style_class(other) is None
+    refused("samples:imagenet_00_24", "no image 'imagenet_00_24' in image set 'samples'")
+    refused("simples:imagenet_00_243", "unknown image set 'simples'")

@@ -236,7 +236,7 @@ def test_files_cut_short_or_of_something_else(tmp_path: Path) -> None:
 def test_words_that_stand_for_no_file(tmp_path: Path) -> None:
     with pytest.raises(ArtattackError, match=r"model 'onnx:missing\.onnx': no such file"):
         load_model("onnx:missing.onnx", preprocessing="tf")
-    with pytest.raises(ArtattackError, match="before the colon stands one of onnx:, tflite:, torch:, timm:"):
+    with pytest.raises(ArtattackError, match="before the colon stands one of onnx:, tflite:, lce:, torch:, timm:"):
         load_model("oonx:model", preprocessing="tf")
     path = tflite_file(tmp_path / "net.tflite")
     with pytest.raises(ArtattackError, match="say what its network expects"):

@@ -1,0 +1,117 @@
+"""An activation atlas: what channels respond to, with those beside each other that see alike.
+
+After Carter et al., "Activation Atlas", Distill 2019; here a picture is a channel's, not an average of activations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from artattack.errors import ArtattackError
+from artattack.inputs.images import to_uint8
+from artattack.runtime import load_tensorflow
+
+_GAP = 2  # px between pictures
+_LEAST = 4  # pictures that can be arranged
+
+
+class Atlas(NamedTuple):
+    """Pictures of channels on a square grid.
+
+    Attributes:
+        picture: uint8 (H, W, 3).
+        layer: as it was asked for.
+        channels: which channel stands where, int (rows, columns); -1 where none does.
+    """
+
+    picture: np.ndarray
+    layer: str
+    channels: np.ndarray
+
+
+def make_atlas(
+    backbone: str,
+    *,
+    layer: str | None = None,
+    channels: int = 64,
+    size: int = 96,
+    steps: int = 60,
+    seed: int = 0,
+    on_progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> Atlas:
+    """Draw what channels of a layer respond to, and arrange them by how alike the layer sees the drawings.
+
+    Args:
+        backbone: a model of the registry.
+        layer: one of its layers, as a specification; by default the last of those that style is measured in.
+        channels: at most so many, evenly spread over the layer.
+        size: side of each picture, in pixels.
+        steps: of the optimiser.
+        seed: every random choice follows from it.
+        on_progress: called with what is under way, steps done and steps in all.
+
+    Raises:
+        ArtattackError: no such model or layer, or fewer than four channels.
+    """
+    from artattack.models.registry import load_registered, model_info
+
+    info = model_info(backbone)
+    load_tensorflow()
+    from artattack.attacks.channels import ChannelObjective, visualise_channels
+
+    layer = layer or info.style_layers[-1]
+    objective = ChannelObjective(load_registered(backbone), layer)
+    n = min(channels, objective.channels)
+    if n < _LEAST:
+        raise ArtattackError(f"an atlas arranges {_LEAST} channels or more, not {n}")
+    chosen = [k * objective.channels // n for k in range(n)]
+    done = 0
+
+    def on_steps(more: int) -> None:
+        nonlocal done
+        done += more
+        on_progress(f"channels of {layer}", done, steps * n)
+
+    images = visualise_channels(objective, chosen, size=size, steps=steps, seed=seed, on_steps=on_steps)
+    seen = np.concatenate([np.asarray(objective.activations(image[None])) for image in images])
+    grid = arrange(seen, seed)
+    picture = np.full((*(len(grid) * (size + _GAP) - _GAP,) * 2, 3), 255, np.uint8)
+    for (row, column), place in np.ndenumerate(grid):
+        if place >= 0:
+            top, left = row * (size + _GAP), column * (size + _GAP)
+            picture[top : top + size, left : left + size] = to_uint8(images[place])
+    return Atlas(picture, layer, np.where(grid >= 0, np.array(chosen)[grid], -1))
+
+
+def arrange(vectors: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Place vectors on a square grid, with those near each other that point the same way.
+
+    By t-SNE (van der Maaten & Hinton, JMLR 2008) into the plane, and from there to the places of the grid by the
+    assignment that moves them least.
+
+    Args:
+        vectors: (N, D), four or more.
+        seed: of t-SNE.
+
+    Returns:
+        int (S, S), S the least whose square holds all: which vector stands where, -1 for none.
+    """
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import cdist
+    from sklearn.manifold import TSNE
+
+    n = len(vectors)
+    standard = (vectors - vectors.mean(0)) / (vectors.std(0) + 1e-6)
+    tsne = TSNE(perplexity=min(30.0, (n - 1) / 3), metric="cosine", init="random", random_state=seed)
+    plane = tsne.fit_transform(standard)
+    low, high = plane.min(0), plane.max(0)
+    plane = (plane - low) / np.maximum(high - low, 1e-9)
+    side = int(np.ceil(np.sqrt(n)))
+    places = np.stack(np.meshgrid(np.arange(side), np.arange(side), indexing="ij"), -1).reshape(-1, 2)
+    which, where = linear_sum_assignment(cdist(plane, places / max(side - 1, 1), "sqeuclidean"))
+    grid = np.full(side * side, -1)
+    grid[where] = which
+    return grid.reshape(side, side)

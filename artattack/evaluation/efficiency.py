@@ -1,0 +1,197 @@
+"""What networks cost and what they are worth: parameters, bits, operations, accuracy, latency, memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from artattack.errors import unknown
+from artattack.evaluation.runtimes import RUNTIMES, Runtime, Task, Timing, time_alone
+from artattack.inputs.image_sets import Images, load_images
+from artattack.models.published import PUBLISHED
+from artattack.models.registry import load_registered, model_infos
+from artattack.results.columns import EFFICIENCY
+from artattack.results.statistics import wilson
+from artattack.results.tables import make_table
+from artattack.runtime import load_tensorflow
+
+if TYPE_CHECKING:
+    from artattack.models.model import Model
+
+REPEATS = 20
+_SIZE = 224  # px, at which images are cut, as a benchmark's are
+_THREADS = {"one": 1, "all": None}
+_ALWAYS = ("quicknet (2020)", "quicknet", "vgg19")  # what the 2020 study compares
+
+OnProgress = Callable[[str, int, int], None]
+
+
+def measured_by_default() -> tuple[str, ...]:
+    """Return the networks whose weights are here, and after them those that the 2020 study compares."""
+    return (*(info.name for info in model_infos() if info.available), *_ALWAYS)
+
+
+def measure_efficiency(
+    names: Sequence[str],
+    *,
+    images: str | Path = "samples",
+    limit: int | None = None,
+    repeats: int = REPEATS,
+    time_task: Callable[[Task], Timing] = time_alone,
+    on_progress: OnProgress = lambda what, done, total: None,
+) -> pd.DataFrame:
+    """Measure networks, and set beside each what was published of it.
+
+    Networks whose weights are not on this machine are measured with random ones, which take the same time and space;
+    their accuracy is not asked. Nothing is downloaded.
+
+    Args:
+        names: of the registry, or of a release of which only what was published is known.
+        images: image set on which accuracy is measured.
+        limit: at most so many of them.
+        repeats: runs of each network in each runtime; the median counts.
+        time_task: what times one of them.
+        on_progress: called with what is under way, steps done and steps in all.
+
+    Returns:
+        A row for each name, columns as `artattack.results.columns.EFFICIENCY`.
+
+    Raises:
+        ArtattackError: no such network or image set.
+    """
+    infos = {info.name: info for info in model_infos()}
+    for name in names:
+        if name not in infos and name not in PUBLISHED:
+            raise unknown("model", name, [*infos, *(row for row in PUBLISHED if row not in infos)])
+    names = tuple(dict.fromkeys(names))
+    loaded = load_images(images, size=_SIZE, limit=limit)
+    load_tensorflow()
+    each = 1 + len(_runtimes()) * len(_THREADS)  # steps of a network
+    rows = []
+    for place, name in enumerate(names):
+        row: dict[str, Any] = {"model": name, **_published(name)}
+        if name in infos:
+            weights = infos[name].default_weights if infos[name].available else "random"
+
+            def step(what: str, done: int, start: int = place * each) -> None:
+                on_progress(what, start + done, len(names) * each)
+
+            with TemporaryDirectory() as folder:
+                row |= _of_network(name, weights, loaded, Path(folder), step)
+                row |= dict(_timings(name, weights, Path(folder), repeats, time_task, step))
+            row |= {"images": Path(images).name if weights != "random" else None, "machine": machine()}
+        rows.append(row)
+    return make_table(rows, EFFICIENCY)
+
+
+def machine() -> str:
+    """Say on what machine this runs: `8 x Intel(R) Xeon(R) CPU, Linux`."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass  # not on Linux, or not on such a processor
+    return f"{os.cpu_count()} x {name}, {platform.system()}"
+
+
+def _published(name: str) -> dict[str, Any]:
+    row = PUBLISHED.get(name)
+    return {} if row is None else {f"published_{key}": value for key, value in row._asdict().items() if key != "name"}
+
+
+def _of_network(
+    name: str, weights: str, images: Images, folder: Path, step: Callable[[str, int], None]
+) -> dict[str, Any]:
+    """Return what needs no clock, and write the exported files."""
+    from artattack.models.export import convert
+
+    step(f"{name}: size and accuracy", 0)
+    model = load_registered(name, weights)
+    row: dict[str, Any] = {"weights": weights, "input_size": model.input_size[0], **network_costs(model)}
+    for to in exportable():
+        content = convert(model, to)
+        (folder / to).write_bytes(content)
+        row[f"{to}_mib"] = len(content) / 2**20
+    return row | (_accuracy(model, images) if weights != "random" else {})
+
+
+def exportable() -> tuple[str, ...]:
+    """Return the formats that networks can be exported to here."""
+    return ("tflite", "lce") if find_spec("larq_compute_engine") else ("tflite",)
+
+
+def _runtimes() -> tuple[Runtime, ...]:
+    """Return the runtimes that are here."""
+    return tuple(name for name in RUNTIMES if name in ("keras", "compiled", *exportable()))
+
+
+def network_costs(model: Model) -> dict[str, Any]:
+    """Return parameters, sizes and multiply-accumulates of one image, as larq counts them.
+
+    A batch normalisation counts two numbers a channel, to which it folds; a binary weight packs into a bit. A
+    multiply-accumulate is as wide as the wider of what it multiplies.
+    """
+    from larq.models import ModelProfile
+
+    profile = ModelProfile(model.network)
+    parameters, macs = profile.weight_count(), profile.op_count("mac")
+    return {
+        "parameters": parameters,
+        "binary_share": profile.weight_count(1) / parameters,
+        "float32_mib": profile.fp_equivalent_memory / 8 / 2**20,
+        "packed_mib": profile.memory / 8 / 2**20,
+        "macs": macs,
+        "binary_macs_share": profile.op_count("mac", 1) / macs if macs else None,
+    }
+
+
+def _accuracy(model: Model, images: Images) -> dict[str, Any]:
+    """Return top-1 accuracy over the images whose class the network knows."""
+    known = np.isin(images.y, model.label_space or ())
+    found = model.predict(images.x[known]).argmax(1)
+    correct = int((np.asarray(model.label_space)[found] == images.y[known]).sum())
+    n = int(known.sum())
+    low, high = wilson(correct, n)
+    return {
+        "n_labelled": n,
+        "n_correct": correct,
+        "top1": correct / n if n else None,
+        "top1_low": float(low),
+        "top1_high": float(high),
+    }
+
+
+def _timings(
+    name: str,
+    weights: str,
+    folder: Path,
+    repeats: int,
+    time_task: Callable[[Task], Timing],
+    step: Callable[[str, int], None],
+) -> Iterator[tuple[str, Any]]:
+    """Yield latency and memory in each runtime that is here; what fails is missing, with the reason."""
+    failures = []
+    for done, (runtime, (said, threads)) in enumerate(product(_runtimes(), _THREADS.items()), 1):
+        step(f"{name}: {RUNTIMES[runtime]}, threads: {said}", done)
+        file = folder / runtime if runtime in exportable() else None
+        try:
+            timing = time_task(Task(name, weights, runtime, threads, repeats, file))
+        except Exception as error:  # whatever a runtime, or its end, raises: the others are still worth knowing
+            failures.append(f"{runtime}, threads {said}: {' '.join(str(error).split()) or type(error).__name__}")
+            continue
+        yield f"{runtime}_ms_{said}", timing.milliseconds
+        if threads == 1:
+            yield f"{runtime}_cpu_ms_one", timing.cpu_milliseconds
+            yield f"{runtime}_run_mib", timing.mib
+    if failures:
+        yield "failed", "; ".join(failures)

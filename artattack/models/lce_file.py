@@ -1,0 +1,54 @@
+"""Files of Larq Compute Engine: TFLite files in which binarized convolutions work on packed bits.
+
+Its kernels are written for ARM v8. On other processors it gives the same answers by plain ones.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artattack.errors import ArtattackError
+from artattack.models.opened import Opened
+from artattack.models.tflite_file import check_operators, labels_behind
+from artattack.runtime import quietly
+
+# Its own operators, which compute and touch nothing.
+_OPERATORS = ("LceQuantize", "LceDequantize", "LceBconv2d", "LceBMaxPool2d")
+
+
+def open_lce(path: Path, input_size: tuple[int, int] | None, *, threads: int = 1) -> Opened:
+    """Open a file that Larq Compute Engine's converter wrote.
+
+    Args:
+        path: the file.
+        input_size: not used: such files fix theirs.
+        threads: of the interpreter.
+
+    Raises:
+        ArtattackError: it holds operators that are neither TFLite's nor Larq's own, or is no network of floats from
+            one image to one vector.
+        Exception: whatever the interpreter says of a damaged file.
+    """
+    content = path.read_bytes()
+    check_operators(path, content, _OPERATORS)
+    with quietly():
+        from larq_compute_engine.tflite.python.interpreter import Interpreter
+
+        interpreter = Interpreter(content, num_threads=threads)
+    shapes, types = interpreter.input_shapes, {*interpreter.input_types, *interpreter.output_types}
+    if len(shapes) != 1 or len(interpreter.output_shapes) != 1:
+        raise ArtattackError(
+            f"model '{path}' has {len(shapes)} inputs and {len(interpreter.output_shapes)} outputs; one of each is "
+            "needed"
+        )
+    if {np.dtype(kind) for kind in types} != {np.dtype(np.float32)}:
+        raise ArtattackError(f"model '{path}' takes or gives integers; convert it with inputs and outputs of float32")
+
+    def run(x: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(interpreter.predict(np.asarray(x, np.float32)), np.float32)
+
+    return Opened(run, (None, *(int(side) for side in shapes[0][1:])), labels_behind(path))

@@ -1,0 +1,43 @@
+"""Shape against texture: how often a classifier says which, and how sure that is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from artattack.report.tables import Field, number, rates, words
+from artattack.results.statistics import wilson
+
+CLASSIFIER = words("classifier", "who is asked", "classifier", named=True)
+FIELDS: tuple[Field, ...] = (
+    number("shape", "it says the class of the shape", "shape", "d"),
+    number("texture", "it says the class of the texture", "texture", "d"),
+    number("neither", "it says another class", "neither", "d"),
+    rates("shape bias", "shape, of all that is one of the two", "shape_bias", "shape", "decided"),
+)
+
+
+def tally(shape: pd.Series, texture: pd.Series) -> dict[str, Any]:
+    """Count decisions: images of a shape, of a texture, of neither.
+
+    Args:
+        shape, texture: bool (N,), whether a classifier says the class of either.
+
+    Returns:
+        `n`, `shape`, `texture`, `neither`, `decided` (shape or texture) and, with its 95 % interval, `shape_bias`:
+        shape over decided (Geirhos et al., ICLR 2019); NaN where nothing is decided.
+    """
+    of_shape, of_texture = int(shape.sum()), int(texture.sum())
+    decided = of_shape + of_texture
+    low, high = wilson(of_shape, decided)
+    return {
+        "n": len(shape),
+        "shape": of_shape,
+        "texture": of_texture,
+        "neither": len(shape) - decided,
+        "decided": decided,
+        "shape_bias": of_shape / decided if decided else float("nan"),
+        "shape_bias_low": float(low),
+        "shape_bias_high": float(high),
+    }
