@@ -18,7 +18,7 @@ from artattack.attacks.registry import own_attacks
 from artattack.attacks.style_entry import StyleEntry
 from artattack.checks import defaults as check_defaults
 from artattack.config import Benchmark, ModelSpec, load_benchmark, parse_benchmark
-from artattack.errors import ArtattackError, unknown
+from artattack.errors import ArtattackError
 from artattack.runtime import silence_libraries
 from artattack.terminal import (
     complain,
