@@ -9,6 +9,7 @@ import pandas as pd
 from artattack.inputs.entry_classes import cues_of
 from artattack.models.registry import model_infos
 from artattack.results.run_folder import RunFolder
+from artattack.results.statistics import wilson
 from artattack.studies.cues import CLASSIFIER, FIELDS, tally
 from artattack.studies.drawing import draw_dots
 from artattack.studies.study import BNN, Settings, Study
@@ -48,9 +49,9 @@ def _measure(records: pd.DataFrame) -> pd.DataFrame:
     for name, (n, shape, texture) in PUBLISHED.items():
         counted = {"n": n, "shape": shape, "texture": texture, "neither": n - shape - texture}
         decided = shape + texture
-        rows.append(
-            {"source": "published", "classifier": name, **counted, "decided": decided, "shape_bias": shape / decided}
-        )
+        low, high = wilson(shape, decided)
+        bias = {"shape_bias": shape / decided, "shape_bias_low": float(low), "shape_bias_high": float(high)}
+        rows.append({"source": "published", "classifier": name, **counted, "decided": decided, **bias})
     return pd.DataFrame(rows)
 
 
@@ -69,9 +70,6 @@ def _answer(table: pd.DataFrame) -> str:
 
 
 def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame) -> None:
-    table = table.assign(
-        **{name: table[name].fillna(table["shape_bias"]) for name in ("shape_bias_low", "shape_bias_high")}
-    )
     draw_dots(drawing, list(table["classifier"]), table, {"shape_bias": "shape bias"})
     drawing.set_size_inches(5.0, 1.0 + 0.26 * len(table))
 
