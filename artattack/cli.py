@@ -724,7 +724,8 @@ def models_command(
     _say("In a benchmark file's `models`, each takes weights: random or a path as well;")
     _say("so does a network of one's own: a .keras, .h5 or SavedModel file.")
     _say("As classifiers, sources and guides: torch:PATH, timm:NAME.")
-    _say("As classifiers alone, attacked by queries: onnx:PATH, tflite:PATH, lce:PATH, http(s)://ADDRESS.")
+    _say("As classifiers alone, attacked by queries:")
+    _say("onnx:PATH, tflite:PATH, lce:PATH, http(s)://ADDRESS.")
 
 
 def _measure_models(names: list[str] | None, table: Path | None, images: str, limit: int | None, repeats: int) -> None:

@@ -51,7 +51,7 @@ def _conflicts(records: pd.DataFrame) -> pd.DataFrame:
         {(image, classifier), (texture, classifier)} <= right
         for image, texture, classifier in zip(painted["image"], textures, painted["classifier"], strict=True)
     ]
-    return painted[known]
+    return painted[pd.Series(known, painted.index, dtype=bool)]
 
 
 def _measure(records: pd.DataFrame) -> pd.DataFrame:

@@ -113,7 +113,8 @@ def rows_by_hand(run: RunFolder, by: list[str]) -> list[dict[str, Any]]:
     """Work a study's table out anew from the CSV of the records, for the classifier that no attack here reads."""
     records = pd.read_csv(run.path / "records.csv")
     records = records[(records["kind"] != "clean") & (records["classifier"] == "efficientnet_lite2")]
-    records["source"] = records["source"].fillna(records["matched_to"].str.split("/").str[1])  # of a control
+    # A control has that of the attack whose distance it copies.
+    records["source"] = records["source"].fillna(records["matched_to"].astype("string").str.split("/").str[1])
     rows = []
     for case, group in records.groupby(by, sort=False):
         rows.append(
