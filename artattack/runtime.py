@@ -9,14 +9,16 @@ import platform
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from artattack.errors import ArtattackError
 
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")  # by which libraries go
+_VECTOR = ("sse4", "avx", "fma", "amx", "asimd", "sve", "bf16")  # instructions that numbers may go through
 
 
 def load_tensorflow() -> None:
@@ -84,11 +86,11 @@ def describe_machine() -> dict[str, Any]:
     import tensorflow as tf
 
     gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
-    name, features = _processor()
+    name, features = processor()
     return {
         "processor": name,
-        "features": features,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "features": sorted(word for word in features if word.startswith(_VECTOR)),
+        "cores": usable_cores(),
         "threads": {word: os.environ[word] for word in THREADS if word in os.environ},
         "gpus": [str(gpu.get("device_name", "GPU")) for gpu in gpus],
         "repeatable": "not to the last digit: sums on a GPU come in any order"
@@ -97,16 +99,28 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def _processor() -> tuple[str, list[str]]:
-    """Return a processor's name, and which of its vector instructions numbers may go through."""
+def processor() -> tuple[str, list[str]]:
+    """Return a processor's name, and all that the system says it can do."""
     try:
         lines = [line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line]
     except OSError:  # no Linux
         return platform.processor() or platform.machine(), []
     said = {key.strip(): value.strip() for key, value in reversed(lines)}
-    vector = ("sse4", "avx", "fma", "amx", "asimd", "sve", "bf16")
-    flags = said.get("flags", said.get("Features", "")).split()
-    return said.get("model name", platform.machine()), sorted(flag for flag in flags if flag.startswith(vector))
+    return said.get("model name", platform.machine()), said.get("flags", said.get("Features", "")).split()
+
+
+def usable_cores() -> int | None:
+    """Return how many cores this process may use, None where the system does not tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def installed_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
+    found = {}
+    for package in packages:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 @contextmanager

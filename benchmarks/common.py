@@ -10,7 +10,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,9 +45,11 @@ def machine() -> dict[str, Any]:
     start()
     import tensorflow as tf
 
+    from artattack.runtime import installed_versions, processor, usable_cores
+
     return {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "processor": processor()[0],
+        "cores": usable_cores(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "gpus": [
             tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
@@ -56,23 +57,8 @@ def machine() -> dict[str, Any]:
         ],
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        **{name: number for name in _VERSIONS if (number := _version(name))},
+        **installed_versions(_VERSIONS),
     }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), platform.machine())
 
 
 def times(cases: Mapping[Key, Callable[[], object]], repeats: int) -> dict[Key, list[float]]:

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from artattack.attacks.gradients import max_pool_of_pairs, within
+from artattack.attacks.gradients import max_pool_of_pairs, straight_through
 from artattack.attacks.surrogate import surrogate, with_gradient
 from artattack.models.model import Model
 from artattack.models.network import Layer, keras_of, layer_names, rebuild
@@ -129,7 +129,7 @@ def _frozen(layer: Layer, derivative: Callable[[tf.Tensor], tf.Tensor] | None) -
     config.update({key: None for key in config if key.endswith("_constraint")})
     quantizer = config.get("input_quantizer") and layer.input_quantizer
     if derivative is None and isinstance(quantizer, lq.quantizers.SteSign) and quantizer.clip_value is not None:
-        derivative = within(quantizer.clip_value)
+        derivative = straight_through(quantizer.clip_value)
     if quantizer and derivative:
         config["input_quantizer"] = with_gradient(quantizer, derivative)
     binarize = {id(getattr(layer, attribute)): quantizer for attribute, quantizer in quantizers.items() if quantizer}

@@ -37,7 +37,7 @@ def _to_larger(upstream: tf.Tensor, first: tf.Tensor, second: tf.Tensor, axis: i
     return padded(to_first, axis, 1) + padded(upstream - to_first, axis, 0)
 
 
-def within(clip_value: float) -> Callable[[tf.Tensor], tf.Tensor]:
+def straight_through(clip_value: float) -> Callable[[tf.Tensor], tf.Tensor]:
     """Return the derivative of the straight-through estimator (Hubara et al. 2016): 1 where |x| <= clip_value, or 0."""
     return lambda x: tf.cast(tf.abs(x) <= clip_value, x.dtype)
 

@@ -22,7 +22,7 @@ from artattack.models.registry import load_registered, model_infos
 from artattack.results.columns import EFFICIENCY
 from artattack.results.statistics import wilson
 from artattack.results.tables import make_table
-from artattack.runtime import load_tensorflow
+from artattack.runtime import load_tensorflow, processor
 
 if TYPE_CHECKING:
     from artattack.models.model import Model
@@ -95,13 +95,7 @@ def measure_efficiency(
 
 def machine() -> str:
     """Say on what machine this runs: `8 x Intel(R) Xeon(R) CPU, Linux`."""
-    name = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass  # not on Linux, or not on such a processor
-    return f"{os.cpu_count()} x {name}, {platform.system()}"
+    return f"{os.cpu_count()} x {processor()[0]}, {platform.system()}"
 
 
 def _published(name: str) -> dict[str, Any]:

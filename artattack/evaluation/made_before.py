@@ -13,7 +13,6 @@ import platform
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import lru_cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +30,7 @@ from artattack.models.kinds import kind_of
 from artattack.models.model import Preprocessing
 from artattack.models.registry import model_infos
 from artattack.results.plain_data import config_hash
+from artattack.runtime import installed_versions, processor, usable_cores
 
 _FORMAT = 1  # of the entries; another number finds none of the old ones
 _OPAQUE = ("python", "http")  # weights of models known by a few answers alone, which may change behind our back
@@ -212,13 +212,7 @@ def _code() -> str:
 @lru_cache(1)
 def _versions() -> Mapping[str, str]:
     """Return the versions of Python and of what computes."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return {"python": platform.python_version(), **installed_versions(_PACKAGES)}
 
 
 def _machine() -> dict[str, Any]:
@@ -228,8 +222,8 @@ def _machine() -> dict[str, Any]:
     gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
     return {
         "machine": platform.machine(),
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "processor": processor(),
+        "cores": usable_cores(),
         "threads": [
             tf.config.threading.get_intra_op_parallelism_threads(),
             tf.config.threading.get_inter_op_parallelism_threads(),
@@ -237,17 +231,3 @@ def _machine() -> dict[str, Any]:
         "gpus": [str(gpu.get("device_name", "")) for gpu in gpus],
         "environment": {name: os.environ[name] for name in _ARITHMETIC if name in os.environ},
     }
-
-
-@lru_cache(1)
-def _processor() -> str:
-    """Return the name of the processor with what it can do, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    told: dict[str, str] = {}
-    for line in lines:
-        word, _, rest = line.partition(":")
-        told.setdefault(word.strip(), rest.strip())
-    return f"{told.get('model name', platform.processor())} {told.get('flags', told.get('Features', ''))}"

@@ -20,7 +20,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -37,6 +36,7 @@ from artattack.results.plain_data import config_hash, differences, from_json, se
 from artattack.results.records import read_records, records_frame
 from artattack.results.summary import read_summary, summarise
 from artattack.results.tables import read_table, write_csv
+from artattack.runtime import installed_versions
 from artattack.version import __version__
 
 _PACKAGES = (
@@ -462,12 +462,7 @@ def _count_rows(path: Path) -> int:
 def versions() -> dict[str, str]:
     """Return the versions that may bear on a result: artattack, Python, the platform, installed packages."""
     found = {"artattack": __version__, "python": platform.python_version(), "platform": platform.platform()}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return found | installed_versions(_PACKAGES)
 
 
 def _now() -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from artattack.attacks.gradients import clip_to_unit, max_pool_of_pairs, within
+from artattack.attacks.gradients import clip_to_unit, max_pool_of_pairs, straight_through
 from artattack.attacks.surrogate import with_gradient
 
 
@@ -45,4 +45,4 @@ def test_the_first_of_the_largest_in_a_window_takes_the_gradient(shape: tuple[in
 def test_the_straight_through_estimator_is_larqs(clip_value: float) -> None:
     own = lq.quantizers.SteSign(clip_value=clip_value)
     x = np.float32([-2, -1, -0.3, -0.1, 0, 0.1, 0.3, np.nextafter(np.float32(0.3), 1), 1, 2])
-    check_alike(with_gradient(own, within(clip_value)), own, x)
+    check_alike(with_gradient(own, straight_through(clip_value)), own, x)
