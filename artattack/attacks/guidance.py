@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from artattack.attacks.options import StyleOptions
-from artattack.attacks.transforms import transformed
+from artattack.attacks.restyled import restyled
+from artattack.attacks.transforms import seed_of_view, transformed
 from artattack.errors import ArtattackError
 from artattack.inputs.labels import class_index, class_name
 from artattack.models.classifier import Classifier
@@ -31,13 +32,15 @@ class Guidance:
         options: of the style attack; loss, confidence, temperature, views, transforms and target are read.
 
     Raises:
-        ArtattackError: a guide cannot see the target class.
+        ArtattackError: a guide cannot see the target class, or cannot be restyled where transforms say `styless`.
     """
 
     def __init__(self, models: Sequence[Any], options: StyleOptions) -> None:
         self._models = models
         self._options = options
         self._targets = [_output(model, options.target) for model in models] if options.target else None
+        self._names = options.transforms or ("eot",)
+        self._restyled = restyled(models, self._names)
 
     def references(self, x: np.ndarray) -> list[tf.Tensor]:
         """Return for each guide the outputs (N,) int32 that count: the target, or what it sees in originals x."""
@@ -57,16 +60,23 @@ class Guidance:
         logits = [model.logits(x) for model in self._models]
         astray = [self._is_astray(values, outputs) for values, outputs in zip(logits, references, strict=True)]
         if self._options.views:
-            names = self._options.transforms or ("eot",)
-            seen = [transformed(x, names, seed, view) for view in range(self._options.views)]
             losses = [
-                self._loss(model.logits(view), outputs)
-                for model, outputs in zip(self._models, references, strict=True)
-                for view in seen
+                self._loss(values, outputs)
+                for view in range(self._options.views)
+                for values, outputs in zip(self._logits_of(view, x, seed), references, strict=True)
             ]
         else:
             losses = [self._loss(values, outputs) for values, outputs in zip(logits, references, strict=True)]
         return tf.add_n(losses) / float(len(losses)), tf.reduce_all(tf.stack(astray), 0)
+
+    def _logits_of(self, view: int, x: tf.Tensor, seed: tf.Tensor) -> list[tf.Tensor]:
+        """Return what each guide says of one of the views of a step."""
+        seen = transformed(x, self._names, seed, view)
+        if not self._restyled:
+            return [model.logits(seen) for model in self._models]
+        drawn_by = seed_of_view(seed, view, self._names.index("styless"))
+        seeds = tf.repeat(drawn_by[tf.newaxis], tf.shape(x)[0], 0)
+        return [network.logits(seen, seeds) for network in self._restyled]
 
     def _loss(self, logits: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         logits = logits / self._options.temperature

@@ -13,7 +13,8 @@ from art.estimators import BaseEstimator, LossGradientsMixin
 
 from artattack.attacks.options import MomentumOptions, parse_options_of
 from artattack.attacks.projection import project
-from artattack.attacks.transforms import each_transformed
+from artattack.attacks.restyled import restyled
+from artattack.attacks.transforms import each_transformed, seed_of_view
 from artattack.errors import ArtattackError
 from artattack.models.estimator import ArtEstimator
 
@@ -144,6 +145,7 @@ class _Climb:
         self._estimator = estimator
         self._options = options
         self._smooth = tf.constant(_gaussian(options.kernel)) if options.kernel else None
+        self._restyled = restyled([estimator.artattack_model], options.transforms or ())
         images = tf.TensorSpec((None, *estimator.input_shape), tf.float32)
         labels = tf.TensorSpec((None, estimator.nb_classes), tf.float32)
         seeds, size = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.float32)
@@ -186,8 +188,19 @@ class _Climb:
             with tf.GradientTape() as tape:
                 tape.watch(x)
                 seen = each_transformed(x, names, seeds, step, view)
-            total += tape.gradient(seen, x, self._estimator.loss_gradient(seen, labels))
+                top = self._restyled_loss(seen, labels, seeds, step, view) if self._restyled else seen
+            below = None if self._restyled else self._estimator.loss_gradient(seen, labels)
+            total += tape.gradient(top, x, below)
         return total / float(self._options.views)
+
+    def _restyled_loss(
+        self, seen: tf.Tensor, labels: tf.Tensor, seeds: tf.Tensor, step: tf.Tensor, view: tf.Tensor
+    ) -> tf.Tensor:
+        """Return the source's cross-entropy (N,), its early features restyled."""
+        of_step = tf.stack([seeds, tf.fill(tf.shape(seeds), step)], 1)
+        assert self._options.transforms
+        drawn_by = seed_of_view(of_step, view, self._options.transforms.index("styless"))
+        return tf.nn.softmax_cross_entropy_with_logits(labels, self._restyled[0].logits(seen, drawn_by))
 
     def _direction(self, momentum: tf.Tensor) -> tf.Tensor:
         """Return the step of length 1 up the momentum."""

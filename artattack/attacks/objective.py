@@ -7,7 +7,7 @@ total variation is a mean absolute difference per value.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -24,6 +24,7 @@ from artattack.tracing import forgetting_gradients
 
 _MEMORY = 2**31  # bytes that a batch's activations may take
 _LARGEST_BATCH = 32  # beyond, batches are no faster
+_NEAR = 1e-3  # a style distance below which a layer's share in a geometric mean grows no more
 
 
 def gram(features: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
@@ -82,6 +83,24 @@ def relative_distance(value: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     value, target = tf.cast(value, tf.float32), tf.cast(target, tf.float32)
     scale = tf.reduce_sum(tf.square(target), axes) + 1e-12
     return tf.reduce_sum(tf.math.squared_difference(value, target), axes) / scale
+
+
+Mean = Callable[[Sequence[tf.Tensor], Sequence[float]], tf.Tensor]
+
+
+def arithmetic_mean(values: Sequence[tf.Tensor], weights: Sequence[float]) -> tf.Tensor:
+    """Weighted mean (N,) of values, each (N,) from 0 on: the style loss of Gatys, Ecker & Bethge (CVPR 2016, eq. 5)."""
+    return tf.add_n([weight * value for weight, value in zip(weights, values, strict=True)]) / sum(weights)
+
+
+def geometric_mean(values: Sequence[tf.Tensor], weights: Sequence[float]) -> tf.Tensor:
+    """Weighted geometric mean (N,) of values, each (N,) from 0 on: half of any one is worth half of any other.
+
+    Its gradient weighs each layer by one over its distance, so that near ones do not give way to far ones. A thousandth
+    is added to each value, and taken away in the end, so that 0 has a slope.
+    """
+    logarithms = [tf.math.log(value + _NEAR) for value in values]
+    return tf.exp(arithmetic_mean(logarithms, weights)) - _NEAR
 
 
 class FeatureDistance:
@@ -176,8 +195,9 @@ class Objective:
         self._features = freeze((*style, *content)) if style or content else _no_features
         self._content_features = freeze(content) if content else _no_features
         self._style_count = len(style)
-        self._style_loss = tf.function(
-            lambda x, styles, mask: self._style(self._features(x), styles, mask), reduce_retracing=True
+        self._mean = {"arithmetic": arithmetic_mean, "geometric": geometric_mean}[options.style_mean]
+        self._style_distance = tf.function(
+            lambda x, styles, mask: self._style(self._features(x), styles, mask, arithmetic_mean), reduce_retracing=True
         )
         self._statistics = STATISTICS[options.statistics]
 
@@ -219,21 +239,26 @@ class Objective:
         ]
         none = tf.zeros(tf.shape(x)[:1])
         return Losses(
-            self._style(features, targets.styles, mask) if self._style_count else none,
+            self._style(features, targets.styles, mask, self._mean) if self._style_count else none,
             tf.add_n(content) / len(content) if content else none,
         )
 
     def style_distance(self, x: np.ndarray, styles: list[tf.Tensor], mask: tf.Tensor | None = None) -> np.ndarray:
-        """Return the style loss (N,) alone of images (N, H, W, 3) against `style_targets`, each image by itself."""
-        with forgetting_gradients():
-            return np.concatenate([self._style_loss(tf.constant(image[None]), styles, mask) for image in x])
+        """Return the style distance (N,) of images (N, H, W, 3) to `style_targets`, each image by itself.
 
-    def _style(self, features: list[tf.Tensor], targets: list[tf.Tensor], mask: tf.Tensor | None) -> tf.Tensor:
-        losses = [
-            weight * relative_distance(self._statistics(f, _shrunk(mask, f)), target)
-            for weight, f, target in zip(self._weights, features[: self._style_count], targets, strict=True)
+        It is the arithmetic mean over layers, whatever the loss is, so that attacks can be compared by it.
+        """
+        with forgetting_gradients():
+            return np.concatenate([self._style_distance(tf.constant(image[None]), styles, mask) for image in x])
+
+    def _style(
+        self, features: list[tf.Tensor], targets: list[tf.Tensor], mask: tf.Tensor | None, mean: Mean
+    ) -> tf.Tensor:
+        distances = [
+            relative_distance(self._statistics(f, _shrunk(mask, f)), target)
+            for f, target in zip(features[: self._style_count], targets, strict=True)
         ]
-        return tf.add_n(losses) / sum(self._weights)
+        return mean(distances, self._weights)
 
 
 def _no_features(x: tf.Tensor) -> list[tf.Tensor]:

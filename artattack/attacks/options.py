@@ -26,7 +26,8 @@ from artattack.validation import DistanceOrNone, Names, Number, Numbers, Section
 # The default is 1/100 of them. In the study `tv` (docs/lessons/tv.md) 11 of 16 paintings were recognised where it was
 # as heavy as style, 5 at 10 times, 2 at 100 times and none beyond: this is half way, on a log axis, between 5 and 2.
 _MOST_TV = 30.0
-TRANSFORM_NAMES = ("eot", "di", "bsr", "ssm", "si")  # of artattack.attacks.transforms, which loads TensorFlow
+# Of artattack.attacks.transforms, which loads TensorFlow; and `styless`, of artattack.attacks.restyled.
+TRANSFORM_NAMES = ("eot", "di", "bsr", "ssm", "si", "styless")
 
 
 def _known_transforms(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -50,7 +51,11 @@ class StyleOptions(Section):
     steps: PositiveInt = Field(60, description="optimiser steps")
     learning_rate: PositiveFloat = Field(0.02, description="size of a step, in image units")
     optimizer: Literal["adam", "lbfgs"] = Field("adam", description="adam, or SciPy's L-BFGS-B, one image at a time")
-    init: Literal["content", "noise"] | Path = Field("content", description="start: content, noise or an image file")
+    init: Literal["style", "content", "noise"] | Path = Field(
+        "style",
+        description="start: content, the image itself; style, the style mixed into it as far as the budget goes, or "
+        "content without one; noise; or an image file",
+    )
     style_weight: NonNegativeFloat = Field(10.0, description="weight of the style loss")
     content_weight: NonNegativeFloat = Field(0.0, description="weight of the content loss; 0 is style only")
     tv_weight: NonNegativeFloat = Field(0.1, description="weight of the anisotropic total variation")
@@ -59,12 +64,18 @@ class StyleOptions(Section):
     )
     style_layer_weights: Numbers | None = Field(None, description="weight of each style layer; default: all alike")
     content_layers: Names | None = Field(None, description="layers for content, named likewise")
+    style_mean: Literal["geometric", "arithmetic"] = Field(
+        "geometric", description="how layers' style distances become one: geometric, which lowers each by its share"
+    )
     statistics: Literal["gram", "mean-variance", "histogram"] = Field("gram", description="what style is measured by")
     pooling: Literal["max", "average"] = Field("max", description="average: in the place of max pooling")
     surrogate: str | None = Field(
         None, description="gradient through sign(): identity, approx-sign, swish-sign, tanh:T"
     )
     parametrization: Literal["pixel", "fourier"] = Field("fourier", description="what is optimised")
+    spectrum_decay: NonNegativeFloat = Field(
+        1.5, description="fourier: a step moves each frequency by 1 / frequency to this power; higher is smoother"
+    )
     jitter: NonNegativeInt = Field(16, description="random shift under the network at each step, up to so many pixels")
     budget: DistanceOrNone = Field(
         ("psnr", 20.0), description="ball held to at every step: linf=8/255, l2=5 or psnr=20 (dB); none for no bounds"
@@ -80,7 +91,7 @@ class StyleOptions(Section):
     temperature: PositiveFloat = Field(1.0, description="what guides' logits are divided by in that loss")
     views: NonNegativeInt = Field(0, description="so many transformed copies the guides see at each step")
     transforms: Transforms | None = Field(
-        None, description="what those are: eot, di, bsr, ssm, si, in their order; default: eot"
+        None, description="what those are: eot, di, bsr, ssm, si, styless, in their order; default: eot"
     )
     target: str | None = Field(None, description="ImageNet class guides are led to; default: away from what they see")
     early_stop: bool = Field(False, description="stop an image once every guide is astray, at the least distance")
@@ -112,7 +123,7 @@ class MomentumOptions(Section):
     max_iter: PositiveInt = Field(10, description="steps")
     decay: NonNegativeFloat = Field(1.0, description="what momentum is multiplied by at each step; 0 is none")
     nesterov: bool = Field(False, description="gradients are taken where momentum leads to (NI-FGSM)")
-    transforms: Transforms | None = Field(None, description="the source sees: eot, di, bsr, ssm, si, in their order")
+    transforms: Transforms | None = Field(None, description="seen by the source: eot, di, bsr, ssm, si, styless")
     views: PositiveInt = Field(1, description="so many transformed copies at each step; their gradients are averaged")
     kernel: NonNegativeInt = Field(
         0, description="side of the Gaussian that smooths gradients (TI-FGSM, 15); 0 is none"

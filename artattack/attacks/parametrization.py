@@ -25,19 +25,20 @@ class Pixel:
 class Fourier:
     """The image is the first one plus a perturbation with a decorrelated-colour Fourier spectrum.
 
-    Each frequency is scaled by 1 / max(frequency, 1 / max(H, W)), so that a step of equal size everywhere moves
-    low frequencies most, as they vary in natural images; colours go through ImageNet's correlation (Olah,
-    Mordvintsev & Schubert 2017). The scale is such that a step of size s in every parameter moves pixels by s,
-    root mean square, as it does with `Pixel`.
+    Each frequency is scaled by 1 / max(frequency, 1 / max(H, W)) to a power, so that a step of equal size everywhere
+    moves low frequencies most; with a power of 1, as they vary in natural images; colours go through ImageNet's
+    correlation (Olah, Mordvintsev & Schubert 2017). The scale is such that a step of size s in every parameter moves
+    pixels by s, root mean square, as it does with `Pixel`.
 
     Args:
         height, width: of the images.
+        decay: that power.
     """
 
-    def __init__(self, height: int, width: int) -> None:
+    def __init__(self, height: int, width: int, decay: float = 1.0) -> None:
         self._size = (height, width)
         down, right = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :]
-        scale = 1.0 / np.maximum(np.hypot(down, right), 1.0 / max(height, width))
+        scale = np.maximum(np.hypot(down, right), 1.0 / max(height, width)) ** -decay
         # By Parseval: columns of the half spectrum count twice. Of the first and the Nyquist column only the half
         # that has the symmetry of a real image's spectrum is seen, and it counts once.
         counts = np.full(right.shape[1], 2.0)

@@ -170,10 +170,11 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         size = (images.shape[1], images.shape[2])
         painter = self._painter(compiled_options(options), tuple(self.guides))
         descent, batch_size = painter.descent(size)
-        firsts = _first_images(options.init, images, self.seed)
         mask, style_mask = _mask(options.mask, size), _mask(options.style_mask, size)
-        styles = painter.objective.style_targets(tf.constant(self._style_images(size)), style_mask, blend=self.blend)
-        turns = np.arange(len(images)) % len(styles[0]) if styles else np.zeros(len(images), int)
+        style_images = self._style_images(size)
+        styles = painter.objective.style_targets(tf.constant(style_images), style_mask, blend=self.blend)
+        turns = np.arange(len(images)) % (1 if self.blend else len(style_images))
+        firsts = self._first_images(images, style_images, turns)
         batch_size = self.batch_size or batch_size
         with tqdm(total=len(images) * options.steps, desc="style", unit="step", disable=not self.verbose) as bar:
             painted = np.concatenate(
@@ -181,7 +182,7 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
                     descent(
                         images[b],
                         firsts[b],
-                        [tf.gather(s, turns[b]) for s in styles],
+                        [tf.gather(style, turns[b]) for style in styles],
                         options,
                         mask=mask,
                         seed=self.seed,
@@ -231,6 +232,25 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
             else:
                 raise ArtattackError(f"a style given as an array has shape {(*size, 3)}, not {style.shape}")
         return np.stack(images)
+
+    def _first_images(self, images: np.ndarray, styles: np.ndarray, turns: np.ndarray) -> np.ndarray:
+        """Return where the descent starts, as `init` says, (N, H, W, 3): an image's noise is that of all.
+
+        Args:
+            images: (N, H, W, 3) in [0, 1].
+            styles: (S, H, W, 3), likewise.
+            turns: which style each image takes, (N,); the first is their mean where they are blended.
+        """
+        options, size = self.options, images.shape[1:3]
+        if options.init == "content" or (options.init == "style" and not options.budget):
+            return images
+        if options.init == "style":  # the ball, to which firsts are brought, says how much of it is mixed in
+            return np.asarray((styles.mean(0, keepdims=True) if self.blend else styles)[turns])
+        if options.init == "noise":
+            first = np.random.default_rng(self.seed).random((*size, 3), np.float32)
+        else:
+            first = to_float(fit(read_image(Path(options.init)), size, crop=1.0))  # type: ignore[arg-type]
+        return np.broadcast_to(first, images.shape)
 
 
 class Painter:
@@ -290,18 +310,6 @@ def _unit_images(x: np.ndarray, low: np.float32, high: np.float32) -> np.ndarray
     if not _within(x, float(low), float(high)):
         raise ArtattackError(f"images lie within the clip values, {low:g} to {high:g}; these do not")
     return ((x.astype(np.float32) - low) / (high - low)).clip(0.0, 1.0)
-
-
-def _first_images(init: str | Path, images: np.ndarray, seed: int) -> np.ndarray:
-    """Return where the descent starts, as `init` says, (N, H, W, 3): an image's noise is that of all."""
-    if init == "content":
-        return images
-    size = images.shape[1:3]
-    if init == "noise":
-        first = np.random.default_rng(seed).random((*size, 3), np.float32)
-    else:
-        first = to_float(fit(read_image(Path(init)), size, crop=1.0))  # type: ignore[arg-type]
-    return np.broadcast_to(first, images.shape)
 
 
 def _check_together(options: StyleOptions, guides: Sequence[Any]) -> None:

@@ -5,8 +5,8 @@ shape, differentiable, inside `tf.function` as well. What it draws follows from 
 so that an image's result does not depend on those beside it; `each_transformed` gives each image a seed of its own. A
 new transform is a function here, a line in `TRANSFORMS` and its name in `artattack.attacks.options.TRANSFORM_NAMES`.
 
-StyLess (Liang & Xiao, CVPR 2023) is not among them: it mixes statistics within the source's layers, which no function
-of images can do.
+`styless` is a name among them, but no function of images: it acts within the network that looks at them
+(`artattack.attacks.restyled`).
 """
 
 from __future__ import annotations
@@ -157,13 +157,25 @@ def transformed(x: tf.Tensor, names: Sequence[str], seed: tf.Tensor, view: int |
 
     Args:
         x: (N, H, W, 3) float32 in [0, 1].
-        names: in `TRANSFORMS`, in their order; each draws for itself.
+        names: in their order, each of which draws for itself; what is not in `TRANSFORMS` acts elsewhere.
         seed: (2,) int32, of the step.
         view: which of the step's views, counted from 0; each draws for itself.
     """
     for place, name in enumerate(names):
-        x = TRANSFORMS[name](x, seed + tf.stack([view + place * _SEEDS_OF_A_PLACE, 0]))
+        if name in TRANSFORMS:
+            x = TRANSFORMS[name](x, seed_of_view(seed, view, place))
     return x
+
+
+def seed_of_view(seed: tf.Tensor, view: int | tf.Tensor, place: int) -> tf.Tensor:
+    """Return the seed (..., 2) of one transform in one view, from that of the step, likewise.
+
+    Args:
+        seed: of the step.
+        view: which of its views, counted from 0.
+        place: of the transform among those of the view, counted from 0.
+    """
+    return seed + tf.stack([view + place * _SEEDS_OF_A_PLACE, 0])
 
 
 def each_transformed(
@@ -173,7 +185,7 @@ def each_transformed(
 
     Args:
         x: (N, H, W, 3) float32 in [0, 1].
-        names: in `TRANSFORMS`, in their order.
+        names: as for `transformed`.
         seeds: (N,) int32, of the images.
         step: of the attack, counted from 0.
         view: which of the step's views, likewise.

@@ -156,8 +156,9 @@ def apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("statistics", ["gram", "mean-variance", "histogram"])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("blend", [False, True])
+@pytest.mark.parametrize("mean", ["arithmetic", "geometric"])
 def test_losses_against_numpy(
-    model: Model, images: np.ndarray, stripes: np.ndarray, statistics: Any, masked: bool, blend: bool
+    model: Model, images: np.ndarray, stripes: np.ndarray, statistics: Any, masked: bool, blend: bool, mean: Any
 ) -> None:
     if masked and statistics == "histogram":
         pytest.skip("a histogram has no mask")
@@ -165,7 +166,7 @@ def test_losses_against_numpy(
     styles, original = np.stack([stripes, *rng.random((2, 24, 24, 3)).astype(np.float32)]), np.roll(images, 1, 0)
     mask, style_mask = rng.integers(0, 2, (2, 1, 24, 24, 1)).astype(np.float32)
     weighted = {"style_layer_weights": (1, 3), "content_layers": ("norm", "binary:0")}
-    options = StyleOptions(statistics=statistics, content_weight=1.0, **weighted)  # type: ignore[arg-type]
+    options = StyleOptions(statistics=statistics, style_mean=mean, content_weight=1.0, **weighted)  # type: ignore[arg-type]
     objective = Objective(model, options)
     targets = Targets(
         objective.style_targets(tf.constant(styles), tf.constant(style_mask) if masked else None, blend=blend),
@@ -180,17 +181,23 @@ def test_losses_against_numpy(
         shrunk = mask.reshape(1, 24 // factor, factor, 24 // factor, factor).mean((2, 4))
         return shrunk if masked else np.ones_like(shrunk)  # type: ignore[no-any-return]
 
-    style = np.zeros(3)
-    layers = ["stem", "binary"]
-    for weight, f, s in zip((1, 3), outputs(model, layers, images), outputs(model, layers, styles), strict=True):
+    layers, distances = ["stem", "binary"], []
+    for f, s in zip(outputs(model, layers, images), outputs(model, layers, styles), strict=True):
         wanted = measure(s, weights(style_mask, s))
         wanted = wanted.mean(0, keepdims=True) if blend else wanted
-        style += weight / 4 * apart(measure(f, weights(mask, f)), np.broadcast_to(wanted, (3, *wanted.shape[1:])))
+        distances.append(apart(measure(f, weights(mask, f)), np.broadcast_to(wanted, (3, *wanted.shape[1:]))))
+    stem, binary = distances
+    arithmetic = (stem + 3 * binary) / 4
+    geometric = ((stem + 1e-3) * (binary + 1e-3) ** 3) ** 0.25 - 1e-3
+    style = {"arithmetic": arithmetic, "geometric": geometric}[mean]
     layers = ["norm", "binary"]
     content = [
         apart(*pair) for pair in zip(outputs(model, layers, images), outputs(model, layers, original), strict=True)
     ]
     np.testing.assert_allclose(losses.style, style, rtol=1e-3)
+    assert np.abs(arithmetic / geometric - 1).max() > 0.01
+    if not masked and blend:
+        np.testing.assert_allclose(objective.style_distance(images, targets.styles), arithmetic, rtol=1e-3)
     np.testing.assert_allclose(losses.content, np.mean(content, 0), rtol=1e-4)
     assert losses.content.numpy().min() > 0.01
 

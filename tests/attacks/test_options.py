@@ -39,6 +39,9 @@ STYLE_ONLY = {"content_weight": 0.0, "tv_weight": 0.0}
         ({"statistics": "histogram"}, {}),
         ({"pooling": "average"}, {}),
         ({"parametrization": "fourier"}, {}),
+        ({"parametrization": "fourier", "spectrum_decay": 0.5}, {"parametrization": "fourier"}),
+        ({"style_mean": "arithmetic"}, {}),
+        ({"init": "style", "budget": "l2=2"}, {"init": "content", "budget": "l2=2"}),
         ({"surrogate": "tanh:0.3"} | STYLE_ONLY, STYLE_ONLY),
     ],
     ids=lambda options: next(iter(options), ""),
@@ -105,6 +108,23 @@ def test_budget_is_kept(
     assert (distance(images, out) > 0.3 * radius).all()
 
 
+def test_starts_from_the_style_as_far_as_the_budget_goes(images: np.ndarray, stripes: np.ndarray, paint: Paint) -> None:
+    still = {"steps": 1, "learning_rate": 1e-9, "init": "style"}
+    change = stripes - images
+    share = 2.0 / np.sqrt(np.square(change).sum((1, 2, 3), keepdims=True))
+    np.testing.assert_allclose(paint(budget="l2=2", **still, **STYLE_ONLY), images + share * change, atol=1e-5)
+    np.testing.assert_allclose(paint(**still, **STYLE_ONLY), images, atol=1e-6)  # without a budget there is no share
+
+
+def test_starts_from_several_styles_in_turn_or_from_their_mean(
+    estimator: ArtEstimator, images: np.ndarray, stripes: np.ndarray, plain: dict[str, Any]
+) -> None:
+    still = plain | {"steps": 1, "learning_rate": 1e-9, "init": "style", "budget": "linf=1"}  # all of a style fits
+    for blend, expected in ((False, [stripes, 1 - stripes, stripes]), (True, [np.full_like(stripes, 0.5)] * 3)):
+        attack = StyleTransferAttack(estimator, styles=[stripes, 1 - stripes], blend=blend, keep="last", **still)
+        np.testing.assert_allclose(attack.generate(images), expected, atol=1e-5)
+
+
 def test_budget_and_mask_are_kept_from_the_start(images: np.ndarray, half_mask: Path, paint: Paint) -> None:
     noise = {"init": "noise", "steps": 1, "learning_rate": 1e-9}
     out = paint(budget="linf=0.05", mask=half_mask, **noise, **STYLE_ONLY)
@@ -133,7 +153,7 @@ def test_style_outside_the_style_mask_does_not_matter(
     # The same image in two styles that differ on the right, from where the 3 x 3 kernels on the left do not see.
     other = stripes.copy()
     other[:, SIZE // 2 + 1 :] = 0.5
-    options = {"styles": [stripes, other], "blend": False, "style_layers": ("stem",), "steps": 8}
+    options = {"styles": [stripes, other], "blend": False, "style_layers": ("stem",), "steps": 8, "init": "content"}
     twice = images[[0, 0]]
     left, whole = (
         StyleTransferAttack(estimator, style_mask=mask, **options).generate(twice) for mask in (half_mask, None)

@@ -20,18 +20,20 @@ COLOUR = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]]
 COLOUR /= np.sqrt((COLOUR**2).sum() / 3)
 
 
-def change(parameters: np.ndarray, height: int, width: int) -> np.ndarray:
+def change(parameters: np.ndarray, height: int, width: int, decay: float) -> np.ndarray:
     first = tf.zeros((len(parameters), height, width, 3))
-    form = Fourier(height, width)
+    form = Fourier(height, width, decay)
     assert parameters.shape == form.start(first).shape
     return form.image(tf.constant(parameters, tf.float32), first).numpy()  # type: ignore[no-any-return]
 
 
-def one(row: int, column: int, height: int = 8, width: int = 8, *, part: int = 0, colour: int = 0) -> np.ndarray:
+def one(
+    row: int, column: int, height: int = 8, width: int = 8, *, part: int = 0, colour: int = 0, decay: float = 1.0
+) -> np.ndarray:
     """The change that a single parameter of 1 makes, (height, width, 3)."""
     parameters = np.zeros((1, 2, 3, height, width // 2 + 1), np.float32)
     parameters[0, part, colour, row, column] = 1.0
-    return change(parameters, height, width)[0]  # type: ignore[no-any-return]
+    return change(parameters, height, width, decay)[0]  # type: ignore[no-any-return]
 
 
 def test_no_spectrum_is_no_change() -> None:
@@ -53,11 +55,13 @@ def test_one_coefficient_makes_a_wave_by_hand(colour: int) -> None:
         )
 
 
-def test_amplitude_falls_as_one_over_frequency() -> None:
+@pytest.mark.parametrize("decay", [0.0, 1.0, 1.5])
+def test_amplitude_falls_as_one_over_frequency_to_a_power(decay: float) -> None:
     # One period from left to right; four; three down and four right, which is five; three up likewise.
     places = [(0, 1), (0, 4), (3, 4), (-3, 4)]
-    lowest, *others = (np.abs(one(row, column, 30, 30)).max() for row, column in places)
-    np.testing.assert_allclose(lowest / others, [4.0, 5.0, 5.0], rtol=0.02)  # the grid misses a crest by little
+    lowest, *others = (np.abs(one(row, column, 30, 30, decay=decay)).max() for row, column in places)
+    # The grid misses a crest by little.
+    np.testing.assert_allclose(lowest / others, np.array([4.0, 5.0, 5.0]) ** decay, rtol=0.02)
 
 
 def test_mean_is_scaled_as_the_lowest_frequency() -> None:
@@ -69,10 +73,10 @@ def test_mean_is_scaled_as_the_lowest_frequency() -> None:
 def test_against_numpy(height: int, width: int) -> None:
     parameters = RNG.normal(size=(2, 2, 3, height, width // 2 + 1)).astype(np.float32)
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(height), np.fft.rfftfreq(width), indexing="ij"))
-    scale = 1 / np.maximum(frequency, 1 / max(height, width))
+    scale = np.maximum(frequency, 1 / max(height, width)) ** -1.5
     channels = np.fft.irfft2(scale * (parameters[:, 0] + 1j * parameters[:, 1]), (height, width))
     expected = np.einsum("nchw,dc->nhwd", channels, COLOUR)
-    made = change(parameters, height, width)
+    made = change(parameters, height, width, 1.5)
     np.testing.assert_allclose(made, expected * (made.std() / expected.std()), atol=2e-4)
 
 
@@ -80,7 +84,7 @@ def test_against_numpy(height: int, width: int) -> None:
 def test_a_step_in_every_parameter_moves_pixels_by_as_much(height: int, width: int) -> None:
     # The mean square over random signs is the sum of the squares that single parameters give.
     single = np.eye(6 * height * (width // 2 + 1), dtype=np.float32).reshape(-1, 2, 3, height, width // 2 + 1)
-    assert np.square(change(single, height, width)).sum() / (3 * height * width) == pytest.approx(1.0, rel=1e-3)
+    assert np.square(change(single, height, width, 1.5)).sum() / (3 * height * width) == pytest.approx(1.0, rel=1e-3)
 
 
 def test_low_frequencies_dominate_what_an_attack_changes(images: np.ndarray, paint: Callable[..., np.ndarray]) -> None:

@@ -1,0 +1,102 @@
+"""Networks that see an image as if it came in other styles, so that what fools them transfers: StyLess."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from artattack.errors import ArtattackError
+from artattack.inputs.styles import load_styles, style_names
+from artattack.models.model import Model, resize
+from artattack.models.network import keras_of, layer_names
+
+_SHARE = 0.2  # of another style in the mixture, as in the authors' code
+_NONE = 1e-6  # added to variances, so that a channel without any divides nothing by 0
+
+
+class RestyledNetwork:
+    """A network whose early features have other means and standard deviations (StyLess, Liang & Xiao, CVPR 2023).
+
+    Where the first of the model's layers for style ends, each channel is normalised over the positions of an image
+    (instance normalization) and gets a mean and a standard deviation that are 4/5 the image's own and 1/5 those of one
+    of the bundled styles, each then multiplied by a draw from a normal distribution around 1, kept within [0, 2].
+
+    The paper takes the statistics of the untouched image, and passes over draws with which its class is lost; here they
+    are those of the image as it stands, constants for the gradient, and each draw counts.
+
+    Args:
+        model: the network, with the layers that it is read at for style.
+
+    Raises:
+        ArtattackError: it is no TensorFlow network, has no such layers, or its graph does not pass through one point
+            there.
+    """
+
+    def __init__(self, model: Any) -> None:
+        if not isinstance(model, Model) or not model.style_layers:
+            raise ArtattackError(f"transform styless: '{model.name}' is no TensorFlow network with layers for style")
+        (name,) = layer_names(model.network, model.style_layers[:1])
+        middle, keras = model.network.get_layer(name).output, keras_of(model.network)
+        self._model = model
+        self._early = keras.Model(model.network.input, middle)
+        try:
+            self._late = keras.Model(middle, model.network.output)
+        except ValueError as error:
+            raise ArtattackError(
+                f"transform styless: '{model.name}' has connections that lead past its layer '{name}'"
+            ) from error
+        self._styles = [tf.constant(value.numpy()) for value in _moments(self._features(_bundled_styles(model)))]
+
+    def logits(self, x: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+        """Return logits (N, K) float32 of images (N, H, W, 3) in [0, 1], differentiable.
+
+        Args:
+            x: the images.
+            seeds: (N, 2) int32, of what is drawn for each.
+        """
+        features = self._features(x)
+        mean, deviation = _moments(features)
+        factors, which = self._draws(seeds, features.shape[-1])
+        mixed = [
+            (1.0 - _SHARE) * own + _SHARE * tf.gather(styles, which)
+            for own, styles in zip((mean, deviation), self._styles, strict=True)
+        ]
+        shift, scale = (tf.stop_gradient(factors[:, i] * value) for i, value in enumerate(mixed))
+        normal = (features - mean) / deviation
+        logits = tf.cast(self._late(normal * scale + shift, training=False), tf.float32)
+        return logits if self._model.outputs is None else tf.gather(logits, self._model.outputs, axis=1)
+
+    def _features(self, x: tf.Tensor) -> tf.Tensor:
+        return self._early(self._model.preprocessing(resize(x, self._model.input_size)), training=False)
+
+    def _draws(self, seeds: tf.Tensor, channels: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return for each image factors (N, 2, 1, 1, C) in [0, 2], and which style is mixed in, (N,) int32."""
+
+        def one(seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            factors = tf.random.stateless_normal((2, 1, 1, channels), seed, 1.0)
+            which = tf.random.stateless_uniform((), seed, 0, len(self._styles[0]), tf.int32)
+            return tf.clip_by_value(factors, 0.0, 2.0), which
+
+        factors, which = tf.map_fn(one, seeds, fn_output_signature=(tf.float32, tf.int32))
+        return factors, which
+
+
+def restyled(models: Sequence[Any], transforms: Sequence[str]) -> list[RestyledNetwork]:
+    """Return networks restyled if that is among some transforms, else an empty list.
+
+    Raises:
+        ArtattackError: as `RestyledNetwork`.
+    """
+    return [RestyledNetwork(model) for model in models] if "styless" in transforms else []
+
+
+def _moments(features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return means and standard deviations, each (N, 1, 1, C), over the positions of features (N, h, w, C)."""
+    mean, variance = tf.nn.moments(tf.cast(features, tf.float32), (1, 2), keepdims=True)
+    return mean, tf.sqrt(variance + _NONE)
+
+
+def _bundled_styles(model: Model) -> tf.Tensor:
+    return tf.concat([load_styles(name, model.input_size) for name in style_names()], 0)
