@@ -148,7 +148,7 @@ def main() -> None:
     grown = grow(arguments.images, arguments.size, arguments.repeats)
     more = {}
     if arguments.engine_images:
-        more["Engines: style, 60 steps"] = engines(arguments.engine_images, arguments.size, arguments.repeats)
+        more["Engines: style"] = engines(arguments.engine_images, arguments.size, arguments.repeats)
     title = f"Growth: {arguments.size} px, fgsm and noise"
     report(title, grown, arguments.json, more)
     print(f"other programs at work (load average): {load[0]:.1f} at the start, {os.getloadavg()[0]:.1f} at the end")

@@ -248,7 +248,7 @@ attacks:
     mask: mask.png
 """
 FILES = ("net.keras", "w.h5", "classes.txt", "art.png", "sub/art.png", "a+b.png", "start.png", "mask.png", "photos/x")
-NAMES = ("waves", "vgg16", "imagenet", "content")  # of ours; files called the same do not stand for them
+NAMES = ("waves", "vgg16", "imagenet", "content", "style")  # of ours; files called the same do not stand for them
 
 
 def test_paths_are_relative_to_the_file_and_names_stay_names(tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_paths_are_relative_to_the_file_and_names_stay_names(tmp_path: Path) -> 
     assert (entry.init, entry.mask, entry.style_mask) == (tmp_path / "start.png", tmp_path / "mask.png", None)
     default = load_benchmark(file(tmp_path, "attacks: [{attack: style}]")).attacks[0]
     assert isinstance(default, StyleEntry)
-    assert default.init == "content"
+    assert default.init == "style"
 
 
 def test_what_a_run_writes_down_reads_back_as_the_same_benchmark(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ Norm = Annotated[Literal["inf", 2], BeforeValidator(_norm)]
 class StyleOptions(Section):
     """Options of the style attack, with their defaults."""
 
-    steps: PositiveInt = Field(60, description="optimiser steps")
+    steps: PositiveInt = Field(40, description="optimiser steps")
     learning_rate: PositiveFloat = Field(0.02, description="size of a step, in image units")
     optimizer: Literal["adam", "lbfgs"] = Field("adam", description="adam, or SciPy's L-BFGS-B, one image at a time")
     init: Literal["style", "content", "noise"] | Path = Field(

@@ -75,7 +75,7 @@ class StyleEntry(Entry, StyleOptions):
         """Yield styles, masks and the first image."""
         for style in self.style:
             yield from {style, *style.split("+")} - set(style_names())
-        yield from (path for path in (self.init, self.mask, self.style_mask) if path)
+        yield from (path for path in (self.init, self.mask, self.style_mask) if isinstance(path, Path))
 
     def near(self, resolve: Callable[..., Any]) -> Self:
         """Return the entry with its files made whole; a name wins over a file called the same."""
@@ -86,7 +86,7 @@ class StyleEntry(Entry, StyleOptions):
             else "+".join(resolve(part, *known) for part in style.split("+"))
             for style in self.style
         )
-        paths = {name: resolve(getattr(self, name), "content", "noise") for name in ("init", "mask", "style_mask")}
+        paths = {name: resolve(getattr(self, name), "style", "content", "noise") for name in ("init", "mask", "style_mask")}
         return self.model_copy(update={"style": styles} | paths)
 
     def passes(self) -> float:
