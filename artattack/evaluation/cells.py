@@ -25,7 +25,7 @@ from artattack.evaluation.perturbing import Perturber
 from artattack.evaluation.plan import CLEAN, Cell, Plan
 from artattack.evaluation.scoring import score_batch
 from artattack.evaluation.style_judging import StyleJudges
-from artattack.files import write_file
+from artattack.files import append_text, readable, write_file
 from artattack.inputs.image_sets import Sample
 from artattack.inputs.images import as_measured, read_image, saving, to_float, to_uint8
 from artattack.inputs.labels import class_name
@@ -160,8 +160,9 @@ class CellWorker:
     def _log(self, cell: Cell, error: Exception) -> None:
         """Keep the traceback, for whoever looks for the cause of a failed cell."""
         path = self._folder.path / "errors.log"
-        with suppress(OSError), path.open("a", encoding="utf-8") as file:  # the records tell it in short
-            file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {cell.key}\n{''.join(format_exception(error))}\n")
+        told = f"{datetime.now():%Y-%m-%d %H:%M:%S} {cell.key}\n{''.join(format_exception(error))}\n"
+        with suppress(OSError, ArtattackError):  # the records tell it in short
+            append_text(path, told)
 
     def _scored(self, cell: Cell, samples: Sequence[Sample], x: np.ndarray, made: Made) -> list[Row]:
         """Write the files, measure them, and ask every classifier."""
@@ -199,7 +200,7 @@ class CellWorker:
         """Return what classifiers make of the originals: asked once, then kept beside the records of the cells."""
         path = self._folder.path / "cells" / f"logits-{cell.number:04d}.npz"
         if cell.variant != CLEAN:
-            with suppress(Exception), np.load(path) as stored:  # damage shows in whatever it makes NumPy trip over
+            with suppress(Exception), np.load(readable(path)) as stored:  # NumPy may trip over damage in any way
                 return {name: stored[str(i)] for i, name in enumerate(self._benchmark.classifiers)}
         logits = {name: self._models[name].predict(x) for name in self._benchmark.classifiers}
         if cell.variant == CLEAN:  # the first to be done, or done again
