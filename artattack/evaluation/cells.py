@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from traceback import format_exception
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,6 +48,13 @@ Logits = dict[str, np.ndarray]  # (N, K) of a batch, by classifier
 Row = dict[str, Any]
 
 
+class Originals(NamedTuple):
+    """The images of a cell that could be read, uint8 (H, W, 3) each."""
+
+    samples: list[Sample]
+    images: list[np.ndarray]
+
+
 class CellWorker:
     """Does cells, in any order that has each after those it needs. All it shares with other workers is the folder.
 
@@ -81,17 +88,30 @@ class CellWorker:
         self._perturber = Perturber(loaded, images.size, self._benchmark.seed, folder.path, before)
         self._perturber.check(plan.variants)
 
-    def __call__(self, cell: Cell) -> list[Row]:
-        """Return the records of a cell; what goes wrong becomes records that say so.
+    def read(self, cell: Cell) -> Originals:
+        """Read the originals of a cell, which another thread may do while this one is at another cell.
 
         Raises:
             ArtattackError: the copy of an original is damaged: resuming the run makes it anew.
-            DiskError: the disk does not take the images.
         """
         samples = self._readable(cell)
+        return Originals(samples, [read_image(original(self._folder, sample)) for sample in samples])
+
+    def __call__(self, cell: Cell, originals: Originals | None = None) -> list[Row]:
+        """Return the records of a cell; what goes wrong becomes records that say so.
+
+        Args:
+            cell: what to do.
+            originals: of the cell, if they have been read.
+
+        Raises:
+            ArtattackError: as `read`.
+            DiskError: the disk does not take the images.
+        """
+        samples, images = originals or self.read(cell)
         if not samples:
             return []
-        x = to_float(np.stack([read_image(original(self._folder, sample)) for sample in samples]))
+        x = to_float(np.stack(images))
         try:
             made = self._perturber.perturb(cell, (sample.id for sample in samples), x)
             return self._scored(cell, samples, x, made)

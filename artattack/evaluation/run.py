@@ -12,11 +12,12 @@ from artattack.cache import Cache, open_cache
 from artattack.config import Benchmark, load_benchmark, parse_benchmark
 from artattack.errors import ArtattackError, unknown
 from artattack.evaluation.plan import CLEAN, Cell, Plan, make_plan
+from artattack.evaluation.reading_ahead import reading_ahead
 from artattack.evaluation.work import Work
 from artattack.files import sha256_file, to_path
 from artattack.inputs.image_sets import Sample, read_sample
 from artattack.inputs.images import saving
-from artattack.remote import is_private
+from artattack.remote import is_private, takes_turns
 from artattack.results.exports import check_parquet
 from artattack.results.run_folder import RunFolder, versions
 from artattack.runtime import describe_machine
@@ -137,11 +138,13 @@ def _engine(name: Engine, workers: int | None, plan: Plan, path: Path) -> DoCell
 
 
 def _do_cells_here(work: Work) -> None:
-    """Do cells one after the other."""
-    for number, cell in enumerate(work.plan.cells):
-        work.tell(cell.variant.title, number)
-        if cell.key not in work.done:
-            work.folder.write_cell(cell.key, work.worker(cell))
+    """Do cells one after the other; the originals of the next are read meanwhile."""
+    left = [cell for cell in work.plan.cells if cell.key not in work.done]
+    with reading_ahead(work.worker.read, left, at_once=not takes_turns(work.folder.path)) as originals:
+        for number, cell in enumerate(work.plan.cells):
+            work.tell(cell.variant.title, number)
+            if cell.key not in work.done:
+                work.folder.write_cell(cell.key, work.worker(cell, next(originals)))
 
 
 def _in_folder(
