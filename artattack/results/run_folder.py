@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import platform
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -414,7 +415,28 @@ def _read_info(path: Path) -> dict[str, Any]:
         raise ArtattackError(f"{path}: not valid JSON: {error}; put it back as it was, or start another run") from error
     if not isinstance(info, dict) or "config" not in info or "status" not in info:
         raise ArtattackError(f"{path}: not a run of artattack (it has no config or no status)")
+    for written in _artattacks(info):
+        if _release(written) > _release(__version__):
+            raise ArtattackError(
+                f"{path}: written by artattack {written}, which is newer than this one, {__version__}: update "
+                "artattack to read the run or go on with it"
+            )
     return info
+
+
+def _artattacks(info: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the versions that have worked on a run: the one that began it, and those that went on with it."""
+    resumed = info.get("resumed")
+    for part in (info, *(resumed if isinstance(resumed, list) else ())):
+        found = part.get("versions") if isinstance(part, dict) else None
+        if isinstance(found, dict):
+            yield str(found.get("artattack"))
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Return what of a version says what columns and options there are: 0.12 of 0.12.3; nothing of other words."""
+    found = re.match(r"(\d+)\.(\d+)", version)
+    return tuple(map(int, found.groups())) if found else ()
 
 
 def load_run(path: str | Path) -> RunFolder:
