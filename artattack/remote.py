@@ -126,7 +126,10 @@ def create(path: Any, content: bytes) -> None:
         local = Path(folder) / "whole"
         local.write_bytes(content)
         try:
-            path.fs.put_file(str(local), path.path, mode="create")
+            try:
+                path.fs.put_file(str(local), path.path, mode="create")
+            except TypeError:  # one that cannot be asked to
+                path.fs.put_file(str(local), path.path)
         except FileExistsError:
             raise
         except Exception as error:
