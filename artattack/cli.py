@@ -20,6 +20,7 @@ from artattack.checks import defaults as check_defaults
 from artattack.config import Benchmark, ModelSpec, load_benchmark, parse_benchmark
 from artattack.errors import ArtattackError
 from artattack.files import names_folder, to_path
+from artattack.remote import without_secret
 from artattack.runtime import silence_libraries
 from artattack.terminal import (
     complain,
@@ -239,7 +240,7 @@ def _carry_out(
                 plan, path, resume=resume, engine=engine, workers=workers, cache=cache, on_progress=on_progress
             )
     except KeyboardInterrupt as error:
-        again = shlex.join([*same, "--resume", "--out", str(path)])
+        again = shlex.join([*same, "--resume", "--out", without_secret(out or str(path))])
         complain(f"interrupted; to go on: {again}" if (path / "run.json").exists() else "interrupted")
         raise typer.Exit(130) from error
     _tell_results(plan, path, records, summary, tell)
@@ -673,7 +674,7 @@ def status(folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of 
     progress = read_progress(run)
     print_progress(progress, console)
     if progress.state == "stopped":
-        _say(f"To go on: the `artattack run` that started it, with --resume --out {run.path}")
+        _say(f"To go on: the `artattack run` that started it, with --resume --out {without_secret(folder)}")
     if progress.state != "finished" or progress.failed or progress.unreadable:
         raise typer.Exit(1)
 

@@ -36,7 +36,7 @@ def open_url(url: Any) -> Path:
     from fsspec.implementations.local import LocalFileSystem
     from upath import UPath
 
-    shown = _SECRET.sub("", str(url))
+    shown = without_secret(str(url))
     if isinstance(url, str):
         if "?" in url:
             raise ArtattackError(f"{url.partition('://')[0]}://: a run folder's URL has no ? in it")
@@ -56,6 +56,11 @@ def open_url(url: Any) -> Path:
         why = why.replace(found[1], "***") if found else why
         raise ArtattackError(f"{shown}: cannot be reached: {why}") from error
     return path  # type: ignore[no-any-return]
+
+
+def without_secret(word: str) -> str:
+    """Return a path or URL as it may be printed: without user and password."""
+    return _SECRET.sub("", word)
 
 
 def _file_system(protocol: str, shown: str) -> Any:

@@ -92,6 +92,12 @@ def test_what_cannot_be_opened_is_one_line(url: str, told: str, monkeypatch: pyt
     assert SECRET not in str(caught.value)
 
 
+def test_what_is_printed_of_a_url_has_no_secret() -> None:
+    assert remote.without_secret(f"sftp://me:{SECRET}@host:22/mine") == "sftp://host:22/mine"
+    for word in ("s3://bucket/a:b@c", "abfs://box@account/mine", "results/me:you@home", "C:\\runs@home"):
+        assert remote.without_secret(word) == word
+
+
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "find_spec", lambda name: None)
     with pytest.raises(ArtattackError, match=r"pip install 'artattack\[remote\]'$"):
