@@ -19,6 +19,8 @@ from artattack.attacks.style_entry import StyleEntry
 from artattack.checks import defaults as check_defaults
 from artattack.config import Benchmark, ModelSpec, load_benchmark, parse_benchmark
 from artattack.errors import ArtattackError
+from artattack.files import names_folder, to_path
+from artattack.remote import without_secret
 from artattack.runtime import silence_libraries
 from artattack.terminal import (
     complain,
@@ -143,7 +145,10 @@ def _root(
 def run(
     file: Annotated[Path | None, typer.Argument(help="Benchmark file (YAML). Default: the built-in benchmark.")] = None,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Run folder. Default: results/NAME-DATE-TIME.")
+        str | None,
+        typer.Option(
+            "-o", "--out", metavar="FOLDER", help="Run folder, or its URL (s3://...). Default: results/NAME-DATE-TIME."
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run in --out.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its size, do nothing.")] = False,
@@ -207,7 +212,7 @@ def _can_be_asked() -> bool:
 
 def _carry_out(
     plan: Plan,
-    out: Path | None,
+    out: str | None,
     resume: bool,
     same: Sequence[str],
     tell: Callable[[RunFolder], None] = lambda run: None,
@@ -220,7 +225,7 @@ def _carry_out(
 
     Args:
         plan: what to do.
-        out: the run folder, or None for one of the benchmark's name.
+        out: the run folder or its URL, or None for one of the benchmark's name.
         resume: whether to go on with the run in it.
         same: the command that asks for the same plan, for whoever is interrupted.
         tell: called with the finished run, before its report is written.
@@ -235,7 +240,7 @@ def _carry_out(
                 plan, path, resume=resume, engine=engine, workers=workers, cache=cache, on_progress=on_progress
             )
     except KeyboardInterrupt as error:
-        again = shlex.join([*same, "--resume", "--out", str(path)])
+        again = shlex.join([*same, "--resume", "--out", without_secret(out or str(path))])
         complain(f"interrupted; to go on: {again}" if (path / "run.json").exists() else "interrupted")
         raise typer.Exit(130) from error
     _tell_results(plan, path, records, summary, tell)
@@ -278,7 +283,7 @@ def _tell_results(
     )
 )
 def extend(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
+    folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run, or its URL.")],
     file: Annotated[
         Path | None, typer.Argument(help="Benchmark file: what the run holds, and more. Default: as it is.")
     ] = None,
@@ -301,7 +306,8 @@ def extend(
 
     benchmark = load_benchmark(file) if file else None
     asked = _budgets(budgets or [])
-    plan = make_plan(extended(folder, benchmark, classifiers=classifier or [], budgets=asked))
+    path = to_path(folder)
+    plan = make_plan(extended(path, benchmark, classifiers=classifier or [], budgets=asked))
     if dry_run:
         print_plan(plan, console)
         return
@@ -309,8 +315,8 @@ def extend(
     from artattack.evaluation.run import run_plan
 
     with show_progress() as on_progress:
-        records, summary = run_plan(plan, folder, extend=True, cache=not no_cache, on_progress=on_progress)
-    _tell_results(plan, folder, records, summary)
+        records, summary = run_plan(plan, path, extend=True, cache=not no_cache, on_progress=on_progress)
+    _tell_results(plan, path, records, summary)
 
 
 def _budgets(texts: Sequence[str]) -> dict[str, list[str] | None]:
@@ -446,7 +452,8 @@ def study_command(
     size: Annotated[int, typer.Option(help="Side of the images, in pixels.", min=_LEAST_SIZE)] = _DEFAULT.images.size,
     steps: Annotated[int, typer.Option(help="Optimiser steps of each attack.", min=1)] = StyleOptions().steps,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Run folder. Default: results/study-NAME-DATE-TIME.")
+        str | None,
+        typer.Option("-o", "--out", metavar="FOLDER", help="Run folder. Default: results/study-NAME-DATE-TIME."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run in --out.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its size, do nothing.")] = False,
@@ -509,7 +516,7 @@ def study_command(
     )
 )
 def check(
-    what: Annotated[list[str], typer.Argument(help="The folder of a finished run, or names of models.")],
+    what: Annotated[list[str], typer.Argument(help="The folder of a finished run or its URL, or names of models.")],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="CSV to write. Default for a run: checks.csv in its folder.")
     ] = None,
@@ -534,21 +541,22 @@ def check(
     radius = parse_number(eps)
     if not 0 < radius <= 1:
         raise ArtattackError(f"--eps: a radius above 0 and up to 1, such as 8/255, not '{eps}'")
-    of_run = len(what) == 1 and Path(what[0]).is_dir()
-    path = out or (Path(what[0]) / "checks.csv" if of_run else None)
+    of_run = len(what) == 1 and names_folder(what[0])
+    folder = to_path(what[0]) if of_run else None
+    path = out or (folder / "checks.csv" if folder else None)
     with show_progress() as on_progress:
         on_progress("loading", 0, 1)
-        targets = targets_of_run(Path(what[0]), limit) if of_run else targets_by_name(what, limit, seed)
+        targets = targets_of_run(folder, limit) if folder else targets_by_name(what, limit, seed)
         checks = run_checks(targets.models, targets.x, eps=radius, steps=steps, seed=seed, on_progress=on_progress)
     print_checks(checks, console)
     if path:
         write_checks(checks, path)
         _say(f"Written: {path}")
-    if of_run and out is None:
+    if folder and out is None:
         from artattack.report import write_report
         from artattack.results.run_folder import load_run
 
-        _say(f"Report: {write_report(load_run(what[0]))}")
+        _say(f"Report: {write_report(load_run(folder))}")
     if not all_sound(checks):
         raise typer.Exit(1)
 
@@ -612,7 +620,9 @@ def agree(
     ),
 )
 def compare_command(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs; the first is the reference.")],
+    runs: Annotated[
+        list[str], typer.Argument(help="Folders of finished runs, or their URLs; the first is the reference.")
+    ],
     table: Annotated[Path | None, typer.Option("--csv", help="CSV to write, a row for each rate.")] = None,
 ) -> None:
     """Set runs side by side: which rates differ from the first run's, by how much, beyond chance or not, and why."""
@@ -637,7 +647,7 @@ def compare_command(
     )
 )
 def export(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    run: Annotated[str, typer.Argument(help="Folder of a finished run, or its URL.")],
     name: Annotated[
         str, typer.Option("--format", help="robustbench (JSON, one for each classifier), textattack (CSV) or parquet.")
     ],
@@ -652,7 +662,7 @@ def export(
 
 
 @app.command(epilog=_examples("artattack status results/mine", "watch artattack status results/mine"))
-def status(folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]) -> None:
+def status(folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run, or its URL.")]) -> None:
     """Say how far a run is: what is done, what failed and why, what is next, and how long the rest will take.
 
     Exit codes: 0 finished and nothing failed; 1 running, stopped, or something failed; 2 bad input.
@@ -660,10 +670,11 @@ def status(folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of
     from artattack.results.progress import read_progress
     from artattack.results.run_folder import load_run
 
-    progress = read_progress(load_run(folder))
+    run = load_run(folder)
+    progress = read_progress(run)
     print_progress(progress, console)
     if progress.state == "stopped":
-        _say(f"To go on: the `artattack run` that started it, with --resume --out {folder}")
+        _say(f"To go on: the `artattack run` that started it, with --resume --out {without_secret(folder)}")
     if progress.state != "finished" or progress.failed or progress.unreadable:
         raise typer.Exit(1)
 
@@ -833,7 +844,7 @@ def attacks_command() -> None:
     )
 )
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished run, or its URL.")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="File to write; default: report.html in RUN.")] = None,
     form: Annotated[
         str, typer.Option("--format", help="html, or the summary as csv, markdown or latex, printed unless --out.")

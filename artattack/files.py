@@ -1,8 +1,9 @@
-"""Files: written all or nothing, and told apart by their hashes."""
+"""Files: where a user's word leads, written all or nothing, and told apart by their hashes."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +11,39 @@ from pathlib import Path
 from typing import BinaryIO
 
 from artattack.errors import ArtattackError, DiskError
+from artattack.remote import open_url, read, uploading
+
+
+def to_path(word: str | Path) -> Path:
+    """Return the path that a user means: of this machine, or behind any URL that fsspec knows.
+
+    What a URL becomes is no `pathlib.Path`, but answers as one does (`artattack.remote`).
+
+    Raises:
+        ArtattackError: as `open_url`.
+    """
+    behind_url = "://" in word if isinstance(word, str) else not isinstance(word, os.PathLike)
+    return open_url(word) if behind_url else Path(word)
+
+
+def names_folder(word: str) -> bool:
+    """Return whether a word is a folder that is there, or the URL of one; by http there are only models."""
+    protocol, behind_url, _ = word.partition("://")
+    return protocol not in ("http", "https") if behind_url else Path(word).is_dir()
+
+
+def readable(path: Path) -> Path | io.BytesIO:
+    """Return what libraries read: a path of this machine or, of a file behind a URL, its content."""
+    return path if isinstance(path, Path) else io.BytesIO(read(path))
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add to the end of a text file. Behind a URL, of what two processes add at once, one may be lost."""
+    if isinstance(path, Path):
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    else:
+        write_file(path, (read(path) if path.exists() else b"") + text.encode())
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -25,6 +59,10 @@ def write_file(path: Path, content: bytes) -> None:
 @contextmanager
 def writing(path: Path) -> Iterator[BinaryIO]:
     """Give a file to write to piece by piece, with the promise and the errors of `write_file`."""
+    if not isinstance(path, Path):
+        with uploading(path) as file:
+            yield file
+        return
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,4 +88,4 @@ def sha256_file(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ArtattackError(f"{path}: cannot be read: {error.strerror}") from error
+        raise ArtattackError(f"{path}: cannot be read: {error.strerror or error}") from error

@@ -273,10 +273,10 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(
 ) -> None:
     records = CellWorker.__call__
 
-    def interrupted(self: CellWorker, cell: Any) -> Any:
+    def interrupted(self: CellWorker, cell: Any, read: Any) -> Any:
         if cell.number == 1:
             raise KeyboardInterrupt
-        return records(self, cell)
+        return records(self, cell, read)
 
     out = tmp_path / "out folder"
     with monkeypatch.context() as patch:

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -88,9 +88,9 @@ class Variant:
         text = "/".join(map(str, (run_seed, *map(_without_folder, self._words), part)))
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
 
-    def file(self, image: str) -> Path:
+    def file(self, image: str) -> PurePosixPath:
         """Return where its version of an image lies in the run folder."""
-        return Path("images") / (self.entry.folder or self.key) / f"{image}.png"
+        return PurePosixPath("images") / (self.entry.folder or self.key) / f"{image}.png"
 
     @property
     def _words(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from traceback import format_exception
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from artattack.evaluation.perturbing import Perturber
 from artattack.evaluation.plan import CLEAN, Cell, Plan
 from artattack.evaluation.scoring import score_batch
 from artattack.evaluation.style_judging import StyleJudges
-from artattack.files import write_file
+from artattack.files import append_text, readable, write_file
 from artattack.inputs.image_sets import Sample
 from artattack.inputs.images import as_measured, read_image, saving, to_float, to_uint8
 from artattack.inputs.labels import class_name
@@ -46,6 +46,13 @@ _OF_A_CLASSIFIER = {  # columns that are not the same in all records of an image
 
 Logits = dict[str, np.ndarray]  # (N, K) of a batch, by classifier
 Row = dict[str, Any]
+
+
+class Originals(NamedTuple):
+    """The images of a cell that could be read, uint8 (H, W, 3) each."""
+
+    samples: list[Sample]
+    images: list[np.ndarray]
 
 
 class CellWorker:
@@ -81,17 +88,30 @@ class CellWorker:
         self._perturber = Perturber(loaded, images.size, self._benchmark.seed, folder.path, before)
         self._perturber.check(plan.variants)
 
-    def __call__(self, cell: Cell) -> list[Row]:
-        """Return the records of a cell; what goes wrong becomes records that say so.
+    def read(self, cell: Cell) -> Originals:
+        """Read the originals of a cell, which another thread may do while this one is at another cell.
 
         Raises:
             ArtattackError: the copy of an original is damaged: resuming the run makes it anew.
-            DiskError: the disk does not take the images.
         """
         samples = self._readable(cell)
+        return Originals(samples, [read_image(original(self._folder, sample)) for sample in samples])
+
+    def __call__(self, cell: Cell, originals: Originals | None = None) -> list[Row]:
+        """Return the records of a cell; what goes wrong becomes records that say so.
+
+        Args:
+            cell: what to do.
+            originals: of the cell, if they have been read.
+
+        Raises:
+            ArtattackError: as `read`.
+            DiskError: the disk does not take the images.
+        """
+        samples, images = originals or self.read(cell)
         if not samples:
             return []
-        x = to_float(np.stack([read_image(original(self._folder, sample)) for sample in samples]))
+        x = to_float(np.stack(images))
         try:
             made = self._perturber.perturb(cell, (sample.id for sample in samples), x)
             return self._scored(cell, samples, x, made)
@@ -160,8 +180,9 @@ class CellWorker:
     def _log(self, cell: Cell, error: Exception) -> None:
         """Keep the traceback, for whoever looks for the cause of a failed cell."""
         path = self._folder.path / "errors.log"
-        with suppress(OSError), path.open("a", encoding="utf-8") as file:  # the records tell it in short
-            file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {cell.key}\n{''.join(format_exception(error))}\n")
+        told = f"{datetime.now():%Y-%m-%d %H:%M:%S} {cell.key}\n{''.join(format_exception(error))}\n"
+        with suppress(OSError, ArtattackError):  # the records tell it in short
+            append_text(path, told)
 
     def _scored(self, cell: Cell, samples: Sequence[Sample], x: np.ndarray, made: Made) -> list[Row]:
         """Write the files, measure them, and ask every classifier."""
@@ -199,7 +220,7 @@ class CellWorker:
         """Return what classifiers make of the originals: asked once, then kept beside the records of the cells."""
         path = self._folder.path / "cells" / f"logits-{cell.number:04d}.npz"
         if cell.variant != CLEAN:
-            with suppress(Exception), np.load(path) as stored:  # damage shows in whatever it makes NumPy trip over
+            with suppress(Exception), np.load(readable(path)) as stored:  # NumPy may trip over damage in any way
                 return {name: stored[str(i)] for i, name in enumerate(self._benchmark.classifiers)}
         logits = {name: self._models[name].predict(x) for name in self._benchmark.classifiers}
         if cell.variant == CLEAN:  # the first to be done, or done again

@@ -12,10 +12,12 @@ from artattack.cache import Cache, open_cache
 from artattack.config import Benchmark, load_benchmark, parse_benchmark
 from artattack.errors import ArtattackError, unknown
 from artattack.evaluation.plan import CLEAN, Cell, Plan, make_plan
+from artattack.evaluation.reading_ahead import reading_ahead
 from artattack.evaluation.work import Work
-from artattack.files import sha256_file
+from artattack.files import sha256_file, to_path
 from artattack.inputs.image_sets import Sample, read_sample
 from artattack.inputs.images import saving
+from artattack.remote import is_private, takes_turns
 from artattack.results.exports import check_parquet
 from artattack.results.run_folder import RunFolder, versions
 from artattack.runtime import describe_machine
@@ -48,7 +50,7 @@ def run_benchmark(
 
     Args:
         benchmark: a benchmark file, its contents as a dict, or None for the default benchmark.
-        out: the run folder; by default `results/NAME-DATE-TIME`.
+        out: the run folder, or its URL; by default `results/NAME-DATE-TIME`.
         models: models made by `artattack.load_model`, of functions say, by names that the benchmark uses.
         resume: whether to go on with a run that stopped, in `out`, instead of starting a new one.
         engine: `local`, this process, or `ray`: the cluster this process is part of, one that runs on this machine, or
@@ -81,8 +83,8 @@ def run_benchmark(
 
 
 def run_path(benchmark: Benchmark, out: str | Path | None) -> Path:
-    """Return the folder a run goes to."""
-    return Path(out) if out else Path("results") / f"{benchmark.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    """Return the folder a run goes to; raises ArtattackError as `artattack.files.to_path` does."""
+    return to_path(out) if out else Path("results") / f"{benchmark.name}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
 def run_plan(
@@ -103,7 +105,7 @@ def run_plan(
     from artattack.evaluation.loading import load_models
 
     tell = on_progress or (lambda what, done, total: None)
-    do_cells = _engine(engine, workers, plan)
+    do_cells = _engine(engine, workers, plan, path)
     kept = open_cache() if cache else None
     if plan.benchmark.parquet:
         check_parquet()
@@ -113,11 +115,12 @@ def run_plan(
         return _in_folder(path, plan, loaded, hashes, do_cells, kept, tell, resume=resume, extend=extend)
 
 
-def _engine(name: Engine, workers: int | None, plan: Plan) -> DoCells:
+def _engine(name: Engine, workers: int | None, plan: Plan, path: Path) -> DoCells:
     """Return what does the cells of a plan.
 
     Raises:
-        ArtattackError: there is no such engine, it is not installed, it has no workers, or they cannot have the models.
+        ArtattackError: there is no such engine, it is not installed, it has no workers, or they cannot have the models
+            or the folder.
     """
     if name not in get_args(Engine):
         raise unknown("engine", name, get_args(Engine))
@@ -127,17 +130,21 @@ def _engine(name: Engine, workers: int | None, plan: Plan) -> DoCells:
         return _do_cells_here
     if plan.given:
         raise ArtattackError(f"engine ray: workers load models by themselves: save '{min(plan.given)}' to a file")
+    if is_private(path):
+        raise ArtattackError(f"engine ray: workers do not see {path}, which is in this process: choose another folder")
     from artattack.evaluation.ray_engine import RayEngine
 
     return RayEngine(workers)
 
 
 def _do_cells_here(work: Work) -> None:
-    """Do cells one after the other."""
-    for number, cell in enumerate(work.plan.cells):
-        work.tell(cell.variant.title, number)
-        if cell.key not in work.done:
-            work.folder.write_cell(cell.key, work.worker(cell))
+    """Do cells one after the other; the originals of the next are read meanwhile."""
+    left = [cell for cell in work.plan.cells if cell.key not in work.done]
+    with reading_ahead(work.worker.read, left, at_once=not takes_turns(work.folder.path)) as originals:
+        for number, cell in enumerate(work.plan.cells):
+            work.tell(cell.variant.title, number)
+            if cell.key not in work.done:
+                work.folder.write_cell(cell.key, work.worker(cell, next(originals)))
 
 
 def _in_folder(

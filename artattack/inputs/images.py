@@ -17,7 +17,8 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
 
 from artattack.errors import ArtattackError
-from artattack.files import write_file
+from artattack.files import readable, write_file
+from artattack.remote import takes_turns
 
 _KNOWN_SCALE = frozenset({"PNG", "PPM", "JPEG2000", "TIFF"})  # whose integers of more than 8 bits have a known white
 _WRITERS = 8  # threads that save images
@@ -34,12 +35,12 @@ def read_image(path: Path) -> np.ndarray:
         ArtattackError: the file is missing, is no image, is cut short, is too large to be meant, or has values
             whose scale nobody knows, such as signed or 32-bit integers.
     """
-    path = Path(path)
+    path = Path(path) if isinstance(path, str) else path
     _check_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_formats()) as image:
+            with Image.open(readable(path), formats=_formats()) as image:
                 image.load()
                 return np.asarray(_rgb(image))
     except UnidentifiedImageError:
@@ -198,6 +199,9 @@ def saving() -> Iterator[Callable[[Path, np.ndarray], None]]:
         waiting: deque[Future[None]] = deque()
 
         def save(path: Path, image: np.ndarray) -> None:
+            if takes_turns(path):
+                save_png(path, image)
+                return
             waiting.append(pool.submit(save_png, path, image))
             if len(waiting) > 2 * _WRITERS:
                 waiting.popleft().result()

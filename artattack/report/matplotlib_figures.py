@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from artattack.errors import ArtattackError
+from artattack.files import writing
 from artattack.report.figures import COLOURS, GREY, Curves, Dots, Panel, curves, flip_rates, marked
 from artattack.report.tables import untrained
 from artattack.report.transfer import OWN, Matrix, matrices
@@ -65,15 +66,12 @@ def save_drawing(draw: Callable[[Any], None], path: Path) -> list[Path]:
     from matplotlib.figure import Figure as Drawing
 
     files = [path.with_name(f"{path.name}.{suffix}") for suffix in ("png", "svg")]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with mpl.rc_context(_STYLE):
-            drawing = Drawing(layout="constrained")
-            draw(drawing)
-            for file, metadata in zip(files, (None, {"Date": None}), strict=True):
-                drawing.savefig(file, dpi=_DPI, metadata=metadata)
-    except OSError as error:
-        raise ArtattackError(f"{path.parent}: cannot be written: {error.strerror}") from error
+    with mpl.rc_context(_STYLE):
+        drawing = Drawing(layout="constrained")
+        draw(drawing)
+        for file, metadata in zip(files, (None, {"Date": None}), strict=True):
+            with writing(file) as content:
+                drawing.savefig(content, format=file.suffix[1:], dpi=_DPI, metadata=metadata)
     return files
 
 

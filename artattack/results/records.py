@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from artattack.files import to_path
 from artattack.results.columns import RECORDS
 from artattack.results.tables import make_table, read_table
 
@@ -26,7 +27,7 @@ def records_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 def read_records(path: str | Path) -> pd.DataFrame:
     """Read a records.csv back, exactly as it was written; errors as in `read_table`."""
-    return read_table(Path(path), RECORDS)
+    return read_table(to_path(path), RECORDS)
 
 
 def attack_labels(table: pd.DataFrame) -> pd.Series[str]:

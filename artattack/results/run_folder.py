@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import platform
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,13 +25,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import pandas as pd
-from filelock import FileLock, Timeout
 
 from artattack.errors import ArtattackError, DiskError
-from artattack.files import sha256_file, write_file
+from artattack.files import sha256_file, to_path, write_file
+from artattack.remote import in_one_line, is_of_server
 from artattack.results.against_controls import judge_against_controls
 from artattack.results.columns import CHECKS, RECORD_COLUMNS
 from artattack.results.curves import sum_up_curves
+from artattack.results.locking import is_locked, locked
 from artattack.results.pairs import pair_attacks
 from artattack.results.plain_data import config_hash, differences, from_json, seal, short_hash, to_json, unseal
 from artattack.results.records import read_records, records_frame
@@ -53,7 +55,6 @@ _PACKAGES = (
     "foolbox",
     "ray",
 )
-_LOCK = "run.lock"
 _COPY = ".run.json"  # what a run is must outlive damage to one file
 _CELLS = 100  # whose records are plain rows at a time, when the tables are made
 _SHOWN = 3  # differences named in an error message
@@ -119,12 +120,12 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
-        """Open a run folder that exists.
+        """Open a run folder that exists, by its path or its URL.
 
         Raises:
-            ArtattackError: there is no run there, or its run.json cannot be read.
+            ArtattackError: the URL cannot be opened, there is no run there, or its run.json cannot be read.
         """
-        folder = cls(Path(path))
+        folder = cls(to_path(path))
         _ = folder.info
         return folder
 
@@ -222,8 +223,9 @@ class RunFolder:
                 yield path.stem, rows
 
     def finishing_times(self) -> dict[str, float]:
-        """Return when each cell was written, in seconds since 1970, by key."""
-        return {path.stem: path.stat().st_mtime for path in self._cells.glob("*.json")}
+        """Return when each cell was written, in seconds since 1970, by key, as far as the file system knows."""
+        times = {path.stem: path.stat().st_mtime for path in self._cells.glob("*.json")}
+        return {key: time for key, time in times.items() if time}
 
     def write_cell(self, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Keep the records of a finished cell, all or nothing.
@@ -278,49 +280,24 @@ class RunFolder:
 
         Raises:
             ArtattackError: another process works in it, or it cannot be made.
-            DiskError: meanwhile the system has refused something about a file.
+            DiskError: meanwhile the system, or a server, has refused something about a file.
         """
         self._refuse_a_file()
-        made = not self.path.exists()
-        lock = FileLock(self.path / _LOCK)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock.acquire(blocking=False)
-        except Timeout as error:
-            raise ArtattackError(
-                f"{self.path}: another process works on this run: wait for it (artattack status {self.path}), "
-                "or choose another folder (--out)"
-            ) from error
-        except OSError as error:
-            raise ArtattackError(f"{self.path}: cannot be written: {error.strerror or error}") from error
-        try:
-            yield
-        except OSError as error:
-            if error.filename is None:  # it is about no file
+        with locked(self.path):
+            try:
+                yield
+            except ArtattackError:
                 raise
-            raise DiskError(f"{error.filename}: {error.strerror}") from error
-        finally:
-            with suppress(OSError):  # while it is held: who comes next makes a new one
-                (self.path / _LOCK).unlink()
-            lock.release()
-            with suppress(OSError):  # of a run that was refused, nothing is left
-                if made:
-                    self.path.rmdir()
+            except Exception as error:
+                about = error.filename if isinstance(error, OSError) else None
+                if about is None and not is_of_server(error):  # it is about no file
+                    raise
+                raise DiskError(f"{about or self.path}: {in_one_line(error)}") from error
 
     @property
     def is_worked_on(self) -> bool:
         """Whether a process works in the folder at this moment."""
-        if not (self.path / _LOCK).exists():
-            return False
-        lock = FileLock(self.path / _LOCK)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            return True
-        except OSError:  # a copy that cannot be written
-            return False
-        lock.release()
-        return False
+        return is_locked(self.path)
 
     @property
     def _cells(self) -> Path:
@@ -438,11 +415,32 @@ def _read_info(path: Path) -> dict[str, Any]:
         raise ArtattackError(f"{path}: not valid JSON: {error}; put it back as it was, or start another run") from error
     if not isinstance(info, dict) or "config" not in info or "status" not in info:
         raise ArtattackError(f"{path}: not a run of artattack (it has no config or no status)")
+    for written in _artattacks(info):
+        if _release(written) > _release(__version__):
+            raise ArtattackError(
+                f"{path}: written by artattack {written}, which is newer than this one, {__version__}: update "
+                "artattack to read the run or go on with it"
+            )
     return info
 
 
+def _artattacks(info: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the versions that have worked on a run: the one that began it, and those that went on with it."""
+    resumed = info.get("resumed")
+    for part in (info, *(resumed if isinstance(resumed, list) else ())):
+        found = part.get("versions") if isinstance(part, dict) else None
+        if isinstance(found, dict):
+            yield str(found.get("artattack"))
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Return what of a version says what columns and options there are: 0.12 of 0.12.3; nothing of other words."""
+    found = re.match(r"(\d+)\.(\d+)", version)
+    return tuple(map(int, found.groups())) if found else ()
+
+
 def load_run(path: str | Path) -> RunFolder:
-    """Open a run folder to read: `.records` and `.summary` as frames, `.info` from run.json.
+    """Open a run folder, by its path or its URL, to read: `.records` and `.summary` as frames, `.info` from run.json.
 
     Raises:
         ArtattackError: as `RunFolder.open`.

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from artattack.files import to_path
 from artattack.results.columns import RECORD_COLUMNS, SUMMARY, Rate, Sum
 from artattack.results.groups import Group
 from artattack.results.records import at_own_distance, attacks_of
@@ -53,7 +54,7 @@ def summarise(records: pd.DataFrame) -> pd.DataFrame:
 
 def read_summary(path: str | Path) -> pd.DataFrame:
     """Read a summary.csv back, exactly as it was written; errors as in `read_table`."""
-    return read_table(Path(path), SUMMARY)
+    return read_table(to_path(path), SUMMARY)
 
 
 def transfer_matrix(summary: pd.DataFrame, rate: Literal["flip_rate", "success_rate"] = "flip_rate") -> pd.DataFrame:

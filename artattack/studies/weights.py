@@ -7,6 +7,8 @@ a journal with which its own samplers can go on.
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -136,9 +138,10 @@ def _leave(run: RunFolder, table: pd.DataFrame) -> None:
     benchmark = dict(run.info["config"]["benchmark"])
     benchmark |= {"name": "front", "attacks": [entry for entry in benchmark["attacks"] if entry["name"] in names]}
     write_file(run.path / "front.yaml", yaml.safe_dump(benchmark, sort_keys=False).encode())
-    journal = run.path / "search.journal"
-    journal.unlink(missing_ok=True)
-    _told(table, JournalStorage(JournalFileBackend(str(journal))))
+    with TemporaryDirectory() as folder:  # Optuna writes to this machine only
+        journal = Path(folder) / "search.journal"
+        _told(table, JournalStorage(JournalFileBackend(str(journal))))
+        write_file(run.path / journal.name, journal.read_bytes())
 
 
 def _mark_front(row: Row) -> Cell:

@@ -84,7 +84,9 @@ def test_it_ends_like_a_run_that_had_all_from_the_start(copy: Path, large: pd.Da
 def test_nothing_that_is_there_is_made_again(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     do = CellWorker.__call__
-    monkeypatch.setattr(CellWorker, "__call__", lambda self, cell: (done.append(cell.key), do(self, cell))[1])
+    monkeypatch.setattr(
+        CellWorker, "__call__", lambda self, cell, read: (done.append(cell.key), do(self, cell, read))[1]
+    )
     extend(copy, "--budgets", "l2=2")
     assert [key.rpartition(".")[0] for key in done] == ["fgsm--quicknet_tiny--at--l2-2-0"] * 2 + [
         "noise--at--l2-2-0"

@@ -743,3 +743,70 @@ def test_a_run_of_a_version_that_noted_no_hashes_opens_as_it_is(tmp_path: Path) 
     (tmp_path / "pairs.csv").unlink()
     assert len(load_run(folder.path).records) == 10
     assert len(load_run(folder.path).pairs) == 1
+
+
+@pytest.mark.parametrize("part", ["begun", "resumed"])
+@pytest.mark.parametrize("version", ["0.999.0", "99.0", "1000.0.0rc1"])
+def test_a_run_of_a_newer_version_is_left_alone(tmp_path: Path, version: str, part: str) -> None:
+    newer = {"versions": {"artattack": version}}
+    start(tmp_path / "run")
+    info = load_run(tmp_path / "run").info | (newer if part == "begun" else {"resumed": [{"at": "then", **newer}]})
+    for name in ("run.json", ".run.json"):
+        (tmp_path / "run" / name).write_text(json.dumps(info))
+    told = rf"run\.json: written by artattack {version}, which is newer than this one, {artattack.__version__}: update"
+    with pytest.raises(ArtattackError, match=told):
+        load_run(tmp_path / "run")
+    with pytest.raises(ArtattackError, match=told):
+        RunFolder.create(tmp_path / "run", {"config": CONFIG}, resume=True)
+
+
+@pytest.mark.parametrize("version", [f"{artattack.__version__}99", "0.0.1", "unknown", None, ["?"]])
+def test_runs_of_this_version_older_ones_and_none_that_is_known_open(tmp_path: Path, version: Any) -> None:
+    RunFolder.create(tmp_path, {"config": {}, "versions": {"artattack": version}})
+    assert load_run(tmp_path).info["versions"] == {"artattack": version}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run quick.yaml --resume --out run",
+        "status run",
+        "report run",
+        "extend run --classifier quicknet",
+        "compare run run",
+        "export run --format textattack -o log.csv",
+        "check run",
+    ],
+)
+def test_each_command_says_in_one_line_that_a_run_is_newer(
+    tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    finished(tmp_path / "run")
+    info = load_run("run").info | {"versions": {"artattack": "99.1"}}
+    for name in ("run.json", ".run.json"):
+        (tmp_path / "run" / name).write_text(json.dumps(info))
+    quick = {"images": {"size": 64, "limit": 1}, "classifiers": "quicknet_tiny", "attacks": []}
+    (tmp_path / "quick.yaml").write_text(json.dumps(quick | {"feature_model": "quicknet_tiny"}))
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    done = CliRunner().invoke(app, command.split())
+    assert done.exit_code == 2
+    assert "run.json: written by artattack 99.1, which is newer than this one" in done.stderr.splitlines()[-1]
+    assert sum(line.startswith("artattack:") for line in done.stderr.splitlines()) == 1
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
+def test_a_report_that_a_full_disk_does_not_take_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finished(tmp_path / "run")
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        done = CliRunner().invoke(app, ["report", str(tmp_path / "run")])
+    assert done.exit_code == 2
+    assert done.stderr.splitlines() == [
+        f"artattack: {tmp_path}/run/report.html: cannot be written: No space left on device"
+    ]
+    assert CliRunner().invoke(app, ["report", str(tmp_path / "run")]).exit_code == 0
