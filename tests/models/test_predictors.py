@@ -453,3 +453,51 @@ def test_the_estimator_gives_logits_over_a_temperature_or_probabilities() -> Non
     np.testing.assert_allclose(found, softmax(by_hand(X), 1), rtol=1e-4)
     with pytest.raises(ArtattackError, match="give a number above 0"):
         to_estimator(model, temperature=0)
+
+
+def lce_file(path: Path) -> Path:
+    """The same network, as Larq's converter writes it."""
+    lce = pytest.importorskip("larq_compute_engine")
+    path.write_bytes(lce.convert_keras_model(network()))
+    return path
+
+
+def test_lce_files_cut_short_damaged_or_of_something_else(tmp_path: Path) -> None:
+    path = lce_file(tmp_path / "net.tflite")
+    whole = path.read_bytes()
+    model = load_model(f"lce:{path}", preprocessing="tf")
+    np.testing.assert_allclose(model.predict(X), by_hand(X), rtol=1e-5, atol=1e-5)
+    nowhere = whole.replace(whole[:4], b"\xff\xff\xff\x7f", 1)  # where its table lies: outside
+    for content in (b"", whole[:3], whole[: len(whole) // 2], whole[:-5], nowhere, b"no model at all" * 50):
+        path.write_bytes(content)
+        with pytest.raises(ArtattackError, match=rf"model '{re.escape(str(path))}'") as caught:
+            load_model(f"lce:{path}", preprocessing="tf")
+        assert "\n" not in str(caught.value)
+
+
+def test_an_lce_file_that_ends_its_process_ends_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = lce_file(tmp_path / "net.tflite")
+    from artattack.models import lce_file as reader
+
+    for program, message in (("import os; os.abort()", "crashes on it"), ("while True: pass", "takes more than 2 s")):
+        (tmp_path / "trial.py").write_text(program)
+        monkeypatch.setattr(reader.lce_trial, "__file__", str(tmp_path / "trial.py"))
+        monkeypatch.setattr(reader, "_LONGEST_TRIAL", 2.0)
+        with pytest.raises(ArtattackError, match=message) as caught:
+            load_model(f"lce:{path}", preprocessing="tf")
+        assert "\n" not in str(caught.value)
+
+
+def test_lce_files_that_are_no_classifiers(tmp_path: Path) -> None:
+    lce = pytest.importorskip("larq_compute_engine")
+    path = tmp_path / "net.tflite"
+    images = tf_keras.Input((SIZE, SIZE, 3))
+    flat = tf_keras.layers.Flatten()(images)
+    for made, message in (
+        (tf_keras.Model(images, tf_keras.layers.Dense(1)(flat)), "has 1 output; a classifier"),
+        (tf_keras.Model(images, [tf_keras.layers.Dense(2)(flat), flat]), "has 1 inputs and 2 outputs"),
+        (tf_keras.Sequential([tf_keras.Input((8,)), tf_keras.layers.Dense(2)]), r"takes \(any, 8\); a classifier takes"),
+    ):
+        path.write_bytes(lce.convert_keras_model(made))
+        with pytest.raises(ArtattackError, match=message):
+            load_model(f"lce:{path}", preprocessing="tf")
