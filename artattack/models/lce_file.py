@@ -2,16 +2,13 @@
 
 Its kernels are written for ARM v8. On other processors it gives the same answers by plain ones.
 
-The interpreter believes what a file says of itself, and a damaged one may end the process. So TensorFlow's interpreter
-looks first at how the file is built, and then Larq's own runs it in a process that may die.
+The interpreter believes what a file says of itself, and a damaged one may end the process. So TensorFlow's, which looks
+at how a file is built, reads it first, and both are tried elsewhere before.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import warnings
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +17,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from artattack.errors import ArtattackError
-from artattack.models import lce_trial
 from artattack.models.opened import Opened
 from artattack.models.tflite_file import check_operators, labels_behind
+from artattack.models.trial import try_elsewhere
 from artattack.runtime import quietly
 
 # Its own operators, which compute and touch nothing.
 _OPERATORS = ("LceQuantize", "LceDequantize", "LceBconv2d", "LceBMaxPool2d")
-_LONGEST_TRIAL = 300.0  # seconds that a file may take for two images
 
 
 def open_lce(path: Path, input_size: tuple[int, int] | None, *, threads: int = 1) -> Opened:
@@ -47,8 +43,9 @@ def open_lce(path: Path, input_size: tuple[int, int] | None, *, threads: int = 1
     check_operators(path, content, _OPERATORS)
     with quietly(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on what will come after TensorFlow's interpreter
+        try_elsewhere(path, content, "tflite")
         tf.lite.Interpreter(model_content=content)  # finds what is no whole file, and allocates nothing
-        _try_elsewhere(path, content)
+        try_elsewhere(path, content, "lce")
         from larq_compute_engine.tflite.python.interpreter import Interpreter
 
         interpreter = Interpreter(content, num_threads=threads)
@@ -65,21 +62,3 @@ def open_lce(path: Path, input_size: tuple[int, int] | None, *, threads: int = 1
         return np.asarray(interpreter.predict(np.asarray(x, np.float32)), np.float32)
 
     return Opened(run, (None, *(int(side) for side in shapes[0][1:])), labels_behind(path))
-
-
-def _try_elsewhere(path: Path, content: bytes) -> None:
-    """Find a file that ends the process which runs it, in another process."""
-    package = find_spec("larq_compute_engine")
-    folders = (package and package.submodule_search_locations) or ()
-    natives = [file for folder in folders for file in Path(folder, "tflite", "python").glob(f"{lce_trial.NATIVE}*")]
-    command = [sys.executable, "-P", lce_trial.__file__, str(natives[0])]
-    try:
-        done = subprocess.run(
-            command, input=content, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=_LONGEST_TRIAL
-        )
-    except subprocess.TimeoutExpired:
-        raise ArtattackError(f"model '{path}' takes more than {_LONGEST_TRIAL:g} s for two images") from None
-    if done.returncode:
-        raise ArtattackError(
-            f"model '{path}' cannot be loaded: Larq Compute Engine's interpreter crashes on it, as on damaged files"
-        )

@@ -19,6 +19,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from artattack.errors import ArtattackError
 from artattack.models.opened import Opened
+from artattack.models.trial import try_elsewhere
 from artattack.runtime import quietly
 
 _LARGEST_LABELS = 2**20  # bytes of a file of labels
@@ -33,13 +34,15 @@ def open_tflite(path: Path, input_size: tuple[int, int] | None, *, threads: int 
         threads: of the interpreter; None for its own choice.
 
     Raises:
-        ArtattackError: it holds operators that are not TFLite's own, or is no network from one image to one vector.
+        ArtattackError: it holds operators that are not TFLite's own, or is no network from one image to one vector;
+            or running it would end this process.
         Exception: whatever TensorFlow says of a damaged file.
     """
     content = path.read_bytes()
     check_operators(path, content)
     with quietly(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on what will come after this interpreter
+        try_elsewhere(path, content, "tflite", input_size)
         interpreter = tf.lite.Interpreter(model_content=content, num_threads=threads)
         interpreter.allocate_tensors()
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()

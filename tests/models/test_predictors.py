@@ -475,17 +475,33 @@ def test_lce_files_cut_short_damaged_or_of_something_else(tmp_path: Path) -> Non
         assert "\n" not in str(caught.value)
 
 
-def test_an_lce_file_that_ends_its_process_ends_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = lce_file(tmp_path / "net.tflite")
-    from artattack.models import lce_file as reader
+@pytest.mark.parametrize("kind", ["tflite", "lce"])
+def test_a_file_that_ends_its_process_ends_another(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = (lce_file if kind == "lce" else tflite_file)(tmp_path / "net.tflite")
+    from artattack.models import trial
 
-    for program, message in (("import os; os.abort()", "crashes on it"), ("while True: pass", "takes more than 2 s")):
-        (tmp_path / "trial.py").write_text(program)
-        monkeypatch.setattr(reader.lce_trial, "__file__", str(tmp_path / "trial.py"))
-        monkeypatch.setattr(reader, "_LONGEST_TRIAL", 2.0)
+    monkeypatch.setattr(trial, "_LONGEST", 2.0)
+    for program, message in (("import os; os.abort()", "ends the process that runs it"), ("while True: pass", "2 s")):
+        (tmp_path / "program.py").write_text(program)
+        monkeypatch.setattr(trial.trial_program, "__file__", str(tmp_path / "program.py"))
         with pytest.raises(ArtattackError, match=message) as caught:
-            load_model(f"lce:{path}", preprocessing="tf")
+            load_model(f"{kind}:{path}", preprocessing="tf")
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["tflite", "lce", "any size"])
+def test_the_trial_runs_the_network(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It suppresses what goes wrong in it; here it does not, so that nothing can go wrong unseen."""
+    from artattack.models import trial
+
+    make = lce_file if kind == "lce" else tflite_file
+    path = make(tmp_path / "net.tflite", **({"size": None} if kind == "any size" else {}))
+    program = Path(trial.trial_program.__file__).read_text().replace("suppress(Exception)", "suppress()")
+    (tmp_path / "program.py").write_text(program)
+    monkeypatch.setattr(trial.trial_program, "__file__", str(tmp_path / "program.py"))
+    trial.try_elsewhere(path, path.read_bytes(), "lce" if kind == "lce" else "tflite", (SIZE, SIZE))
+    with pytest.raises(ArtattackError, match="ends the process"):
+        trial.try_elsewhere(path, b"TFL3", "lce" if kind == "lce" else "tflite")
 
 
 def test_lce_files_that_are_no_classifiers(tmp_path: Path) -> None:
