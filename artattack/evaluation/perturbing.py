@@ -74,14 +74,18 @@ class Perturber:
         variant, ids = cell.variant, tuple(ids)
 
         read: dict[str, np.ndarray] = {}
+        missing: dict[int, str] = {}
 
         def images_of(other: Variant) -> np.ndarray:
+            """Return the files of another variant; the original stands for one that is not there."""
             if other.key not in read:
-                try:
-                    files = [read_image(self._folder / other.file(id_)) for id_ in ids]
-                except ArtattackError as error:
-                    raise ArtattackError(f"'{other.title}', which this starts from, failed") from error
-                read[other.key] = to_float(np.stack(files))
+                images = x.copy()
+                for i, id_ in enumerate(ids):
+                    try:
+                        images[i] = to_float(read_image(self._folder / other.file(id_)))
+                    except ArtattackError:
+                        missing[i] = f"'{other.title}', which this starts from, failed"
+                read[other.key] = images
             return read[other.key]
 
         seeds = tuple(variant.seed(self._run_seed, id_) for id_ in ids)
@@ -91,8 +95,12 @@ class Perturber:
             return found
         started = time.perf_counter()
         perturbed = variant.entry.perturb(self._attack(variant), batch)
+        if missing:
+            perturbed = perturbed._replace(failed={**perturbed.failed, **missing})
         made = Made(perturbed, (time.perf_counter() - started) / len(ids), from_cache=False)
-        if self._before and key:
+        if perturbed.failed:  # nothing to keep, and the attack may not be as it was made
+            self.forget()
+        elif self._before and key:
             self._before.put(key, made)
         return made
 

@@ -17,8 +17,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from artattack.errors import ArtattackError
+from artattack.models.notes import labels_behind, preprocessing_in
 from artattack.models.opened import Opened
-from artattack.models.tflite_file import check_operators, labels_behind
+from artattack.models.tflite_file import check_operators
 from artattack.models.trial import try_elsewhere
 from artattack.runtime import quietly
 
@@ -61,4 +62,5 @@ def open_lce(path: Path, input_size: tuple[int, int] | None, *, threads: int = 1
     def run(x: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(interpreter.predict(np.asarray(x, np.float32)), np.float32)
 
-    return Opened(run, (None, *(int(side) for side in shapes[0][1:])), labels_behind(path))
+    shape = (None, *(int(side) for side in shapes[0][1:]))
+    return Opened(run, shape, labels_behind(path), preprocessing=preprocessing_in(path))

@@ -46,9 +46,9 @@ def try_elsewhere(
     if not natives:  # laid out in another way: then there is nothing to try it with
         return
     command = [sys.executable, "-P", trial_program.__file__, kind, str(natives[0]), *map(str, input_size or ())]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    nowhere = subprocess.DEVNULL
     try:
-        done = subprocess.run(command, input=content, timeout=_LONGEST, **quiet)
+        done = subprocess.run(command, input=content, stdout=nowhere, stderr=nowhere, timeout=_LONGEST)
     except subprocess.TimeoutExpired:
         raise ArtattackError(f"model '{path}' takes more than {_LONGEST:g} s for two images") from None
     if done.returncode:

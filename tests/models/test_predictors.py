@@ -512,7 +512,10 @@ def test_lce_files_that_are_no_classifiers(tmp_path: Path) -> None:
     for made, message in (
         (tf_keras.Model(images, tf_keras.layers.Dense(1)(flat)), "has 1 output; a classifier"),
         (tf_keras.Model(images, [tf_keras.layers.Dense(2)(flat), flat]), "has 1 inputs and 2 outputs"),
-        (tf_keras.Sequential([tf_keras.Input((8,)), tf_keras.layers.Dense(2)]), r"takes \(any, 8\); a classifier takes"),
+        (
+            tf_keras.Sequential([tf_keras.Input((8,)), tf_keras.layers.Dense(2)]),
+            r"takes \(any, 8\); a classifier takes",
+        ),
     ):
         path.write_bytes(lce.convert_keras_model(made))
         with pytest.raises(ArtattackError, match=message):

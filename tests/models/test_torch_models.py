@@ -415,3 +415,20 @@ def test_timm_networks(tmp_path: Path) -> None:
         load_model("timm:test_vitt", "random")
     with pytest.raises(ArtattackError, match="cannot be had"):
         load_model("timm:test_resnet", tmp_path / "weights.safetensors")
+
+
+@pytest.mark.parametrize("name", ["scripted", "any"])
+def test_files_that_unpack_to_far_more_than_they_hold(
+    name: str, paths: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bomb.pt"
+    path.write_bytes(paths[name].read_bytes())
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        folder = archive.namelist()[0].partition("/")[0]
+        for number in range(4):  # none of them large by itself
+            archive.writestr(f"{folder}/data/{90 + number}", bytes(2**20))
+    monkeypatch.setattr("artattack.models.untrusted._SMALL", 2**21)
+    refused(path, r"unpacks from \d+ to 4\d{6} bytes, as no weights do; it is not read")
+    monkeypatch.setattr("artattack.models.untrusted._SMALL", 2**23)
+    if name == "scripted":
+        load_model(path, **OWN)
