@@ -165,7 +165,8 @@ def test_every_kind_in_a_run(kind: str, tmp_path: Path, original: pd.DataFrame, 
     assert len(mine) == 2 + 4 * (len(attacks) - 1)
     filled = {column for column in records if mine[mine["attack"] == "square"][column].notna().all()}
     theirs = original[(original["classifier"] == "mine") & (original["attack"] == "square")]
-    assert filled == {column for column in original if theirs[column].notna().all()}
+    expected = {column for column in original if theirs[column].notna().all()}
+    assert filled >= expected if kind == "timm" else filled == expected  # timm's has all of ImageNet's classes
     attacked = records[records["attack"] == "square"]
     assert attacked["queries"].between(1, 8).all()
     assert attacked[attacked["classifier"] == "mine"]["classifier_seen"].all()
