@@ -40,7 +40,7 @@ def _may_skip(module: Any) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark all tests of files that look for packages which need not be there: where they are, `-m extras` runs these."""
+    """Mark the tests of files that look for packages which need not be there; `-m extras` runs them where they are."""
     for item in items:
         if _may_skip(item.module):  # type: ignore[attr-defined]
             item.add_marker(pytest.mark.extras)

@@ -129,8 +129,9 @@ def benchmark(spec: dict[str, Any], attacks: list[dict[str, Any]]) -> dict[str, 
     return {
         "images": {"size": SIZE, "limit": 2},
         "models": {"mine": spec} if spec else {},
-        "classifiers": ["mine", "quicknet_tiny"],
+        "classifiers": ["mine"],
         "feature_model": "quicknet_tiny",
+        "style_judges": "quicknet_tiny",
         "attacks": attacks,
     }
 
