@@ -160,8 +160,15 @@ def _load(
     info = None if callable(spec) else _INFOS.get(str(spec))
     kind, path = (None, "") if callable(spec) or info else kind_of(spec)
     if kind is not None and kind.word == "timm":
-        from artattack.models import timm_model
+        try:
+            from artattack.models import timm_model
+        except Exception as error:  # whatever builds that do not go together raise
+            from artattack.models.network import reason
 
+            raise ArtattackError(
+                f"model {called}: timm cannot be loaded ({reason(error)}); torch and torchvision must be builds that "
+                "go together: install both anew from one place"
+            ) from error
         return timm_model.load(path, weights, preprocessing, space, size, outputs, seed)
     if info is None and weights is not None:
         what = "a function" if callable(spec) else "a file"

@@ -43,14 +43,12 @@ def files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize(("cuts", "why"), [(True, "URL fetch failure|retrieval incomplete"), (False, r"\.h5|file")])
-def test_what_comes_and_cannot_be_used_does_not_stay(
-    cuts: bool, why: str, server: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("cuts", [True, False])
+def test_what_comes_and_cannot_be_used_does_not_stay(cuts: bool, server: HTTPServer, tmp_path: Path) -> None:
     server.cuts = cuts  # type: ignore[attr-defined]
     path = model_info("mobilenet").download_path
     assert path.is_relative_to(tmp_path)
-    message = rf"model 'mobilenet' needs a download from keras.applications, which failed \(.*({why})"
+    message = r"model 'mobilenet' needs a download from keras.applications, which failed \(.*file"
     with pytest.raises(ArtattackError, match=message) as caught:
         load_model("mobilenet")
     assert "\n" not in str(caught.value)

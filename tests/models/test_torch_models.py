@@ -1,9 +1,11 @@
 """PyTorch networks: predictions and gradients against PyTorch itself and ART's own PyTorch classifier."""
 
+import importlib.abc
 import io
 import json
 import pickle
 import re
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -432,3 +434,19 @@ def test_files_that_unpack_to_far_more_than_they_hold(
     monkeypatch.setattr("artattack.models.untrusted._SMALL", 2**23)
     if name == "scripted":
         load_model(path, **OWN)
+
+
+def test_a_timm_that_does_not_go_with_its_torch_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(importlib.abc.MetaPathFinder):
+        def find_spec(self, name: str, *args: Any) -> None:
+            if name == "timm":
+                raise RuntimeError("operator torchvision::nms does not exist\nand more")
+
+    for name in [name for name in sys.modules if name.split(".")[0] == "timm" or name.endswith(".timm_model")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("artattack.models.timm_model", raising=False)
+    monkeypatch.setattr("artattack.models.kinds.find_spec", lambda package: object())
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    with pytest.raises(ArtattackError, match=r"timm cannot be loaded .*nms does not exist.*: install both") as caught:
+        load_model("timm:test_vit", "random")
+    assert "\n" not in str(caught.value)
