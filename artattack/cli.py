@@ -237,7 +237,14 @@ def _carry_out(
     try:
         with show_progress() as on_progress:
             records, summary = run_plan(
-                plan, path, resume=resume, engine=engine, workers=workers, cache=cache, on_progress=on_progress
+                plan,
+                path,
+                resume=resume,
+                engine=engine,
+                workers=workers,
+                cache=cache,
+                on_progress=on_progress,
+                on_doubt=warn,
             )
     except KeyboardInterrupt as error:
         again = shlex.join([*same, "--resume", "--out", without_secret(out or str(path))])
@@ -315,7 +322,7 @@ def extend(
     from artattack.evaluation.run import run_plan
 
     with show_progress() as on_progress:
-        records, summary = run_plan(plan, path, extend=True, cache=not no_cache, on_progress=on_progress)
+        records, summary = run_plan(plan, path, extend=True, cache=not no_cache, on_progress=on_progress, on_doubt=warn)
     _tell_results(plan, path, records, summary)
 
 
@@ -773,13 +780,13 @@ def export_model_command(
     from artattack.models.registry import load_registered, model_info
     from artattack.runtime import load_tensorflow
 
-    expects = model_info(name).preprocessing
+    model_info(name)  # before TensorFlow, which takes its time
     load_tensorflow()
     from artattack.models.export import export_model
 
     size = export_model(load_registered(name, weights), to, file)
     _say(f"Written: {file}, {size / 2**20:.2f} MiB ({size} bytes)")
-    _say(f"In a benchmark file: {{model: '{to}:{file}', preprocessing: {expects}}}")
+    _say(f"In a benchmark file: {{model: '{to}:{file}'}}")
 
 
 @app.command(

@@ -1,5 +1,6 @@
 """Shared by all tests."""
 
+import inspect
 import os
 from collections.abc import Iterator
 from functools import cache
@@ -31,3 +32,15 @@ def models_load_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(artattack.models, "load_model", load_model)
         yield
+
+
+@cache
+def _may_skip(module: Any) -> bool:
+    return "pytest.importorskip(" in inspect.getsource(module)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of files that look for packages which need not be there; `-m extras` runs them where they are."""
+    for item in items:
+        if _may_skip(item.module):  # type: ignore[attr-defined]
+            item.add_marker(pytest.mark.extras)

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ from artattack.config import Benchmark, load_benchmark, parse_benchmark
 from artattack.errors import ArtattackError
 from artattack.evaluation.plan import make_plan
 from artattack.inputs.image_sets import open_image_set
-from artattack.models import load_model
+from artattack.models import load_model, registry
 from artattack.models.torch_pickle import read_state_dict
 from artattack.results.records import read_records, records_frame
 from artattack.results.run_folder import RunFolder
@@ -225,3 +227,118 @@ def test_no_cell_of_a_table_begins_like_a_formula(tmp_path: Path, values: list[s
             assert row["error"][:1] not in tuple("=+-@\t")
             assert row["l2"] == "-1.0"  # numbers stay numbers
     assert list(read_records(path)["image"]) == list(frame["image"])
+
+
+# How many damaged copies of each kind of file are read; two are tried in a process of their own each time.
+OTHER_KINDS = {"net.onnx": 30, "net.tflite": 8, "net.lce": 5, "net.pt": 20, "net.pt2": 15, "net.safetensors": 20}
+
+
+@pytest.fixture(scope="module")
+def other_models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], bytes]:
+    """The bytes of small networks in files that Keras does not read, each made once."""
+    folder = tmp_path_factory.mktemp("other")
+
+    def keras() -> Any:
+        tf_keras.utils.set_random_seed(0)
+        layers = [tf_keras.layers.Conv2D(3, 3), tf_keras.layers.GlobalAveragePooling2D(), tf_keras.layers.Dense(4)]
+        return tf_keras.Sequential([tf_keras.Input((8, 8, 3)), *layers])
+
+    def module() -> tuple[Any, Any]:
+        torch = pytest.importorskip("torch")
+        torch.manual_seed(0)
+        parts = [torch.nn.Conv2d(3, 3, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 4)]
+        return torch, torch.nn.Sequential(*parts).eval()
+
+    def write_onnx(path: Path) -> None:
+        onnx = pytest.importorskip("onnx")
+        pytest.importorskip("onnxruntime")
+        make, number = onnx.helper, onnx.TensorProto.FLOAT
+        weights = onnx.numpy_helper.from_array(np.arange(12, dtype=np.float32).reshape(3, 4), "weights")
+        mean = make.make_node("ReduceMean", ["image"], ["mean"], axes=[2, 3], keepdims=0)
+        ends = [("image", ["N", 3, 8, 8]), ("values", ["N", 4])]
+        given, found = ([make.make_tensor_value_info(name, number, shape)] for name, shape in ends)
+        graph = make.make_graph(
+            [mean, make.make_node("MatMul", ["mean", "weights"], ["values"])], "network", given, found, [weights]
+        )
+        model = make.make_model(graph, opset_imports=[make.make_opsetid("", 13)])
+        model.ir_version = 8
+        onnx.save(model, path)
+
+    def write_tflite(path: Path) -> None:
+        path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(keras()).convert())
+
+    def write_lce(path: Path) -> None:
+        lce = pytest.importorskip("larq_compute_engine")
+        network = keras()
+        path.write_bytes(lce.convert_keras_model(tf_keras.Model(network.inputs, network.outputs)))
+
+    def write_pt(path: Path) -> None:
+        torch, network = module()
+        torch.jit.script(network).save(str(path))
+
+    def write_pt2(path: Path) -> None:
+        torch, network = module()
+        torch.export.save(torch.export.export(network, (torch.rand(2, 3, 8, 8),)), path)
+
+    def write_safetensors(path: Path) -> None:
+        timm = pytest.importorskip("timm", exc_type=Exception)  # of another build than torch, it raises anything
+        pytest.importorskip("safetensors.torch").save_file(timm.create_model("test_vit").state_dict(), path)
+
+    writers = {
+        "net.onnx": write_onnx,
+        "net.tflite": write_tflite,
+        "net.lce": write_lce,
+        "net.pt": write_pt,
+        "net.pt2": write_pt2,
+        "net.safetensors": write_safetensors,
+    }
+
+    def content(name: str) -> bytes:
+        if not (folder / name).exists():
+            writers[name](folder / name)
+        return (folder / name).read_bytes()
+
+    return content
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", OTHER_KINDS)
+def test_model_files_of_other_kinds(
+    tmp_path: Path, other_models: Callable[[str], bytes], name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole, path = other_models(name), tmp_path / name
+    spec: Any = f"lce:{path}" if name == "net.lce" else path
+    arguments = {"preprocessing": "tf", "input_size": 8}
+    if name == "net.safetensors":
+        spec, arguments = "timm:test_vit", {"weights": path}
+    path.write_bytes(whole)
+    load_model(spec, **arguments)  # what is not damaged is read
+
+    @settings(FUZZ, max_examples=OTHER_KINDS[name])
+    @given(damages())
+    def read(damage: Damage) -> None:
+        path.write_bytes(damage(whole))
+        refuses_or_reads(lambda: load_model(spec, **arguments))
+
+    read()
+    printed = capfd.readouterr().out
+    assert not printed, printed  # a reader's own complaints are not our users'
+
+
+@pytest.mark.filterwarnings("ignore")
+@SLOW
+@given(damage=damages())
+def test_weights_of_a_registered_network(tmp_path: Path, models: dict[str, bytes], damage: Damage) -> None:
+    layers = tf_keras.layers
+    parts = [layers.Conv2D(3, 3), layers.GlobalAveragePooling2D(), layers.Dense(4)]
+    network = tf_keras.Sequential([tf_keras.Input((8, 8, 3)), *parts])
+
+    def build(info: Any, weights: Path, classes: int) -> Any:
+        network.load_weights(weights)
+        return tf_keras.Model(network.inputs, network.outputs)
+
+    path = tmp_path / "net.weights.h5"
+    path.write_bytes(damage(models["net.weights.h5"]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "_builder", lambda family: build)  # in the place of a large one
+        refuses_or_reads(lambda: load_model("vgg16", path, input_size=224, label_space=list(range(4))))

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, PositiveInt, field_validator
 from artattack.attacks.art_attacks import baseline_info, baseline_infos
 from artattack.attacks.budget import within
 from artattack.attacks.entries import Batch, Entry, Models, Perturbed, Variant
+from artattack.attacks.failing import settled
 from artattack.attacks.rounding import round_within, walk_to_flip
 from artattack.errors import ArtattackError
 from artattack.models.classifier import Gives
@@ -98,20 +99,27 @@ class BaselineEntry(Entry):
         """Attack images; the labels are the classes that the source sees in them."""
         from artattack.attacks.baselines import bounded_by
 
-        seen = attack.estimator.predict(batch.x).argmax(1)
+        logits = attack.estimator.predict(batch.x)
+        seen = logits.argmax(1)
         targets = other_classes(seen, attack.estimator.nb_classes, batch.seeds) if attack.targeted else None
-        made = attack.generate(batch.x, targets, seeds=batch.seeds)
-        if not np.isfinite(made).all():
-            raise ArtattackError(f"attack '{self.attack}' gave values that are not finite")
+        made, failed = settled(
+            batch.x,
+            lambda: attack.generate(batch.x, targets, seeds=batch.seeds),
+            batch.variant.source,
+            logits,
+        )
+        queries = attack.generate.queries
         if baseline_info(self.attack).minimum_norm:
 
             def flips(images: np.ndarray) -> np.ndarray:
-                now = attack.estimator.predict(images).argmax(1)
-                return np.asarray(now != seen if targets is None else now == targets)
+                answers = attack.estimator.predict(images)
+                now = answers.argmax(1)
+                there = now != seen if targets is None else now == targets
+                return np.asarray(there & np.isfinite(answers).all(1))
 
-            return Perturbed(made, walk_to_flip(batch.x, made, flips), queries=attack.generate.queries)
+            return Perturbed(made, walk_to_flip(batch.x, made, flips), queries=queries, failed=failed)
         held_to = bounded_by(attack)
-        return Perturbed(made, round_within(batch.x, made, held_to), held_to, attack.generate.queries)
+        return Perturbed(made, round_within(batch.x, made, held_to), held_to, queries, failed)
 
     def perturb_to_budget(self, attack: Any, batch: Batch, distance: str, budget: float) -> Perturbed:
         """Attack images within the budget's ball, or take those that the attack has left within it."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artattack.attacks.art_attacks import BaselineInfo, baseline_info
+from artattack.attacks.failing import ImagesFailedError, in_one_line
 from artattack.errors import ArtattackError, unknown
 from artattack.validation import parse_number
 
@@ -45,7 +46,9 @@ def make_baseline(
         An `art.attacks.EvasionAttack` whose `generate(x, y=None, seeds=None)` takes images (N, H, W, 3) in [0, 1],
         labels, one-hot (N, K) or indices (N,) of the source's outputs, and a seed for each image; it returns images
         alike, float32. Without labels an untargeted attack leads away from what the source sees. Where its `targeted`
-        is True it aims at `y` and cannot do without. It raises ArtattackError for labels it cannot use.
+        is True it aims at `y` and cannot do without. It raises ArtattackError for labels it cannot use, and
+        ImagesFailedError, which carries what became of the rest, where it fails on some images of those that it takes
+        one by one.
 
     Raises:
         ArtattackError: the attack, a parameter or its value is not usable.
@@ -178,28 +181,38 @@ class _Generate:
         chosen: Sequence[int | None] = seeds or [self._seed] * len(x)
         parts = [slice(0, len(x))] if self._in_one_batch() else [slice(i, i + 1) for i in range(len(x))]
         adversarial, asked = [], []
+        why: dict[int, str] = {}
+        cause: Exception | None = None
         for part in parts:
             given = None if labels is None else labels[part]
-            with self._asking(x[part], given) as questions:
-                try:
+            questions = _Questions(self._attack.estimator.predict, finite=part.stop - part.start == 1)
+            try:
+                with self._asking(questions, x[part], given):
                     adversarial.append(self._one_call(x[part], given, chosen[part.start], kwargs))
-                except _EnoughError:
-                    adversarial.append(questions.best[np.newaxis])
+            except _EnoughError:
+                adversarial.append(questions.best[np.newaxis])
+            except Exception as error:  # whatever ART raises on one image
+                if self._in_one_batch():
+                    raise
+                adversarial.append(x[part])
+                why[part.start], cause = in_one_line(error), cause or error
             asked.append(questions.images)
         self.queries = None if self.info.reads == "gradients" else np.array(asked)
-        return np.concatenate(adversarial)
+        made: NDArray[Any] = np.concatenate(adversarial)
+        if why:
+            raise ImagesFailedError(made, why) from cause
+        return made
 
     @contextmanager
-    def _asking(self, x: NDArray[Any], labels: NDArray[Any] | None) -> Iterator[_Questions]:
+    def _asking(self, questions: _Questions, x: NDArray[Any], labels: NDArray[Any] | None) -> Iterator[None]:
         """Count the images that the estimator is asked about meanwhile, up to the limit."""
         estimator = self._attack.estimator
-        questions = _Questions(estimator.predict)
         if self.max_queries is not None:
             outputs = estimator.predict(x) if labels is None else labels
             questions.limit(self.max_queries, x[0], int(outputs[0].argmax()), self._targeted, self.info.reads)
         estimator.predict = questions
         try:
-            yield questions
+            yield
         finally:
             del estimator.predict
 
@@ -234,13 +247,18 @@ class _EnoughError(Exception):
 class _Questions:
     """Stands for an estimator's `predict`, counts the images it is asked about, and stops at a limit if there is one.
 
+    Args:
+        ask: the estimator's own.
+        finite: whether to raise ArtattackError at an answer that is not finite, which ART would compare with others.
+
     Attributes:
         images: how many it was asked about.
         best: (H, W, 3), with a limit: what comes nearest to what the attack is after.
     """
 
-    def __init__(self, ask: Callable[..., NDArray[Any]]) -> None:
+    def __init__(self, ask: Callable[..., NDArray[Any]], *, finite: bool) -> None:
         self.images = 0
+        self._finite = finite
         self._ask = ask
         self._most: int | None = None
 
@@ -256,6 +274,8 @@ class _Questions:
             raise _EnoughError
         self.images += len(x)
         answers = self._ask(x, *args, **kwargs)
+        if self._finite and not np.isfinite(answers).all():
+            raise ArtattackError("the source gave values that are not finite")
         if self._most is not None:
             self._remember(np.asarray(x), answers)
         return answers

@@ -11,12 +11,12 @@ import numpy as np
 import tensorflow as tf
 from scipy.optimize import minimize
 
+from artattack.attacks.failing import ImagesFailedError
 from artattack.attacks.guidance import Guidance
 from artattack.attacks.objective import Aims, Targets, total_variation
 from artattack.attacks.options import StyleOptions
 from artattack.attacks.parametrization import Fourier, Pixel
 from artattack.attacks.projection import project
-from artattack.errors import ArtattackError
 from artattack.tracing import forgetting_gradients
 
 _STEPS_PER_CALL = 20  # between two looks at the host: often enough for a progress bar and an interrupt
@@ -139,7 +139,8 @@ class Descent:
             on_steps: called now and then with the steps done since, summed over images.
 
         Raises:
-            ArtattackError: no step on some image led to a finite loss, or a last iterate is not finite.
+            ImagesFailedError: no step on some image led to a finite loss, or its last iterate is not finite; the error
+                carries what became of the rest, which is what it would be beside any other image.
         """
         assert compiled_options(options) == self._options
         x, start = tf.constant(original, tf.float32), tf.constant(first, tf.float32)
@@ -157,12 +158,21 @@ class Descent:
                 numbers,
             )
             descend = self._by_lbfgs if options.optimizer == "lbfgs" else self._by_adam
-            images = descend(work, options.steps, keep, on_steps)
-        if keep == "last" and (broken := (~np.isfinite(images)).any((1, 2, 3)).sum()):
-            raise ArtattackError(f"the last iterate of {broken} of {len(images)} images is not finite: {_LOOK_AT}")
+            images, finite = descend(work, options.steps, keep, on_steps)
+        why = {int(i): f"no step led to a finite loss: {_LOOK_AT}" for i in np.flatnonzero(~finite)}
+        for i in np.flatnonzero(~np.isfinite(images).all((1, 2, 3))):
+            why.setdefault(int(i), f"the last iterate is not finite: {_LOOK_AT}")
+        if why:
+            raise ImagesFailedError(images, why)
         return images
 
-    def _by_adam(self, work: Work, steps: int, keep: str, on_steps: Callable[[int], None]) -> np.ndarray:
+    def _by_adam(
+        self, work: Work, steps: int, keep: str, on_steps: Callable[[int], None]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return images (N, H, W, 3), and whether a step on each has led to a finite loss, (N,) bool.
+
+        Where none has, an image would come back as it was.
+        """
         n = len(work.original)
         parameters = self._form.start(work.first)
         zeros = tf.zeros_like(parameters)
@@ -177,8 +187,8 @@ class Descent:
         last = state.parameters
         # One step too many judges the last iterate; to compile that by itself would take longer than the step.
         state = advance(state, work, tf.constant(1))
-        _check_finite((state.finite | state.done).numpy())
-        return (state.best if keep == "best" else self._image(last, work)).numpy()  # type: ignore[no-any-return]
+        images = state.best if keep == "best" else self._image(last, work)
+        return images.numpy(), (state.finite | state.done).numpy()
 
     def _compile(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Compile the one function that this descent calls, once, for batches of any size."""
@@ -255,7 +265,9 @@ class Descent:
             parameters = self._project(parameters, work.original, work.numbers)
         return state._replace(step=step, parameters=parameters, momentum=momentum, variance=variance)
 
-    def _by_lbfgs(self, work: Work, steps: int, keep: str, on_steps: Callable[[int], None]) -> np.ndarray:
+    def _by_lbfgs(
+        self, work: Work, steps: int, keep: str, on_steps: Callable[[int], None]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Minimise with SciPy's L-BFGS-B, one image at a time: its line search is about one loss."""
         out, finite = [], []
         for i in range(len(work.original)):
@@ -263,8 +275,7 @@ class Descent:
             out.append(image)
             finite.append(is_finite)
             on_steps(steps)
-        _check_finite(np.array(finite))
-        return np.concatenate(out)
+        return np.concatenate(out), np.array(finite)
 
     def _one_by_lbfgs(self, work: Work, steps: int, keep: str) -> tuple[np.ndarray, bool]:
         """Return one image (1, H, W, 3), and whether there was a finite loss with a finite gradient."""
@@ -323,12 +334,6 @@ def _of_any_batch(tensor: tf.Tensor | None) -> tf.TensorSpec | None:
     if tensor is None:
         return None
     return tf.TensorSpec((None, *tensor.shape[1:]) if tensor.shape.rank else (), tensor.dtype)
-
-
-def _check_finite(finite: np.ndarray) -> None:
-    """Raise ArtattackError where an image would come back as it was, because all losses (N,) but its first failed."""
-    if not finite.all():
-        raise ArtattackError(f"no step on {(~finite).sum()} of {len(finite)} images led to a finite loss: {_LOOK_AT}")
 
 
 @contextmanager

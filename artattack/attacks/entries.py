@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -111,12 +112,14 @@ class Perturbed(NamedTuple):
         files: the same on the 8-bit grid, as a PNG holds them.
         held_to: the distance that each file is meant to keep, and how far, or None.
         queries: (N,) how many images the source was asked about for each, or None where that is not counted.
+        failed: from an image's place in the batch to why the attack failed on it; it is left as it was.
     """
 
     made: np.ndarray
     files: np.ndarray
     held_to: tuple[str, float] | None = None
     queries: np.ndarray | None = None
+    failed: Mapping[int, str] = MappingProxyType({})
 
 
 class Models(Protocol):

@@ -11,6 +11,7 @@ import tensorflow as tf
 from art.attacks import EvasionAttack
 from art.estimators import BaseEstimator, LossGradientsMixin
 
+from artattack.attacks.failing import ImagesFailedError
 from artattack.attacks.options import MomentumOptions, parse_options_of
 from artattack.attacks.projection import project
 from artattack.attacks.restyled import restyled
@@ -91,7 +92,8 @@ class MomentumAttack(EvasionAttack):  # type: ignore[misc]
             (N, H, W, 3) float32 in [0, 1].
 
         Raises:
-            ArtattackError: images, labels or seeds are not usable, or the source's gradients are not finite.
+            ArtattackError: images, labels or seeds are not usable.
+            ImagesFailedError: the source's gradients of some images are not finite; it carries what became of the rest.
         """
         x = np.asarray(x, np.float32)
         if x.shape[1:] != self.estimator.input_shape:
@@ -115,8 +117,9 @@ class MomentumAttack(EvasionAttack):  # type: ignore[misc]
         made: np.ndarray = np.concatenate(
             [climb(x[b], labels[b], drawn[b], options.eps, options.step) for b in batches]
         )
-        if not np.isfinite(made).all():
-            raise ArtattackError(f"gradients of source '{self.estimator.artattack_model.name}' are not finite")
+        if len(broken := np.flatnonzero(~np.isfinite(made).all((1, 2, 3)))):
+            why = f"gradients of source '{self.estimator.artattack_model.name}' are not finite"
+            raise ImagesFailedError(made, {int(i): why for i in broken})
         return made
 
     def _labels(self, x: np.ndarray, y: np.ndarray | None, targeted: bool) -> np.ndarray:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from artattack.attacks.baseline_entry import other_classes
 from artattack.attacks.entries import Batch, Entry, Models, Perturbed, Variant
+from artattack.attacks.failing import settled
 from artattack.attacks.options import MomentumOptions
 from artattack.attacks.rounding import round_within
 from artattack.models.classifier import Gives
@@ -93,8 +94,11 @@ class MomentumEntry(Entry, MomentumOptions):
     def _attacked(self, attack: Any, batch: Batch, options: MomentumOptions) -> Perturbed:
         """Attack images; the labels are the classes that the source sees in them, or others where it is targeted."""
         attack.set_params(**options.model_dump())
-        labels = attack.estimator.predict(batch.x).argmax(1)
+        logits = attack.estimator.predict(batch.x)
+        labels = logits.argmax(1)
         if options.targeted:
             labels = other_classes(labels, attack.estimator.nb_classes, batch.seeds)
-        made = attack.generate(batch.x, labels, seeds=batch.seeds)
-        return Perturbed(made, round_within(batch.x, made, options.ball), options.ball)
+        made, failed = settled(
+            batch.x, lambda: attack.generate(batch.x, labels, seeds=batch.seeds), batch.variant.source, logits
+        )
+        return Perturbed(made, round_within(batch.x, made, options.ball), options.ball, failed=failed)

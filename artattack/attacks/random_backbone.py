@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
+
+import numpy as np
 
 from artattack.attacks.budget import match
 from artattack.attacks.controls import CopyEntry
 from artattack.attacks.entries import Batch, Models, Perturbed, Variant
 from artattack.attacks.style_entry import StyleEntry
-from artattack.errors import ArtattackError
 
 
 class RandomBackboneEntry(CopyEntry):
@@ -50,21 +51,23 @@ class RandomBackboneEntry(CopyEntry):
     def perturb_freely(self, attack: Any, batch: Batch) -> Perturbed:
         """Paint images, and move them as far as those whose distance is copied."""
         target = self.wanted(batch)
-        painted = _style_entry(batch.variant).perturb_freely(attack, batch).files
-        if (still := (painted == batch.x).all((1, 2, 3)) & (target > 0)).any():
-            raise ArtattackError(f"the untrained backbone did not move {still.sum()} of {len(batch.x)} images at all")
-        files = match(batch.x, painted, target, self.distance, beyond=True)
-        return Perturbed(files, files)
+        made = _style_entry(batch.variant).perturb_freely(attack, batch)
+        still = np.flatnonzero((made.files == batch.x).all((1, 2, 3)) & (target > 0))
+        failed = {int(i): "the untrained backbone did not move the image at all" for i in still} | dict(made.failed)
+        files = match(batch.x, made.files, target, self.distance, beyond=True)
+        return Perturbed(files, files, failed=failed)
 
     def perturb_to_budget(self, attack: Any, batch: Batch, distance: str, budget: float) -> Perturbed:
         """Paint images as the style attack does at the budget, and move them as far as it goes."""
         entry = _style_entry(batch.variant)
+        failed: Mapping[int, str] = {}
         if entry.paints_inside(distance):
-            painted = entry.perturb_to_budget(attack, batch, distance, budget).files
+            made = entry.perturb_to_budget(attack, batch, distance, budget)
+            painted, failed = made.files, made.failed
         else:
             painted = batch.images_of(batch.variant.free)
         files = match(batch.x, painted, budget, distance, beyond=True)
-        return Perturbed(files, files, (distance, budget))
+        return Perturbed(files, files, (distance, budget), failed=failed)
 
 
 def _style_entry(variant: Variant) -> StyleEntry:

@@ -15,6 +15,7 @@ from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
 from artattack.attacks.budget import match
 from artattack.attacks.descent import Descent, compiled_options
+from artattack.attacks.failing import ImagesFailedError
 from artattack.attacks.guidance import Guidance
 from artattack.attacks.objective import Objective
 from artattack.attacks.options import StyleOptions, parse_options
@@ -158,8 +159,8 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
 
         Raises:
             ArtattackError: the images have another shape, or values outside the clip values; a file of a style, a
-                mask or a first image cannot be read; a parameter that was set as an attribute is refused; or the
-                losses of some image are never finite.
+                mask or a first image cannot be read; or a parameter that was set as an attribute is refused.
+            ImagesFailedError: the losses of some images are never finite; the error carries what became of the rest.
         """
         self._check_params()  # attributes may have been set since
         options = self.options
@@ -177,24 +178,24 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         firsts = self._first_images(images, style_images, turns)
         batch_size = self.batch_size or batch_size
         with tqdm(total=len(images) * options.steps, desc="style", unit="step", disable=not self.verbose) as bar:
-            painted = np.concatenate(
-                [
-                    descent(
-                        images[b],
-                        firsts[b],
-                        [tf.gather(style, turns[b]) for style in styles],
-                        options,
-                        mask=mask,
-                        seed=self.seed,
-                        keep=self.keep,
-                        on_steps=bar.update,
-                    )
-                    for b in (slice(i, i + batch_size) for i in range(0, len(images), batch_size))
-                ]
-            )
+            parts: list[np.ndarray] = []
+            why: dict[int, str] = {}
+            for b in (slice(i, i + batch_size) for i in range(0, len(images), batch_size)):
+                aims = [tf.gather(style, turns[b]) for style in styles]
+                further: dict[str, Any] = {"mask": mask, "seed": self.seed, "keep": self.keep, "on_steps": bar.update}
+                try:
+                    parts.append(descent(images[b], firsts[b], aims, options, **further))
+                except ImagesFailedError as error:
+                    parts.append(error.made)
+                    why |= {b.start + i: reason for i, reason in error.why.items()}
+        painted: np.ndarray = np.concatenate(parts)
+        painted[list(why)] = images[list(why)]
         if wanted := options.match:
             painted = match(images, painted, wanted[1], wanted[0])
-        return painted * (high - low) + low  # type: ignore[no-any-return]
+        painted = painted * (high - low) + low
+        if why:
+            raise ImagesFailedError(painted, why)
+        return painted
 
     def style_distance(self, x: np.ndarray) -> np.ndarray:
         """Return how far images are from the blended styles, as the backbone sees them: the style loss.

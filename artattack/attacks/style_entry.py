@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from artattack.attacks.entries import Batch, Entry, Models, Perturbed, Variant
+from artattack.attacks.failing import settled
 from artattack.attacks.options import StyleOptions
 from artattack.attacks.rounding import round_within
 from artattack.distances import BALLS
@@ -86,7 +87,8 @@ class StyleEntry(Entry, StyleOptions):
             else "+".join(resolve(part, *known) for part in style.split("+"))
             for style in self.style
         )
-        paths = {name: resolve(getattr(self, name), "style", "content", "noise") for name in ("init", "mask", "style_mask")}
+        ours = ("style", "content", "noise")
+        paths = {name: resolve(getattr(self, name), *ours) for name in ("init", "mask", "style_mask")}
         return self.model_copy(update={"style": styles} | paths)
 
     def passes(self) -> float:
@@ -145,8 +147,8 @@ class StyleEntry(Entry, StyleOptions):
 
     def _paint(self, attack: Any, batch: Batch, budget: Ball | None, match: Ball | None) -> Perturbed:
         attack.set_params(styles=batch.variant.style, seed=batch.seeds[0], budget=budget, match=match)
-        made = attack.generate(batch.x)
-        return Perturbed(made, round_within(batch.x, made, match or budget), match or budget)
+        made, failed = settled(batch.x, lambda: attack.generate(batch.x))
+        return Perturbed(made, round_within(batch.x, made, match or budget), match or budget, failed=failed)
 
     def columns(self, attack: Any, variant: Variant, x: np.ndarray, files: np.ndarray) -> Mapping[str, np.ndarray]:
         """Return how far images were and are from the style, as the backbone sees it."""

@@ -67,7 +67,7 @@ def compare_models(
     probable = copy.probabilities or original.probabilities
 
     def values(model: Classifier) -> Array:
-        found = np.asarray(model.predict(x), np.float64)
+        found = np.asarray(model.predict_finite(x), np.float64)
         found = found[:, columns] if model is not original else found
         return np.asarray(log_softmax(found, axis=1)) if probable else found
 

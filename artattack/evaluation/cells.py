@@ -16,6 +16,7 @@ import numpy as np
 
 from artattack.attacks.budget import within
 from artattack.attacks.entries import Perturbed
+from artattack.attacks.failing import in_one_line, not_finite
 from artattack.cache import Cache
 from artattack.distances import distance_columns
 from artattack.errors import ArtattackError, DiskError
@@ -34,8 +35,6 @@ from artattack.results.columns import RECORDS, Outcome
 from artattack.results.records import CONTROL
 from artattack.results.run_folder import RunFolder
 
-_LONGEST_ERROR = 500  # characters of an error in the records
-
 _OF_A_CLASSIFIER = {  # columns that are not the same in all records of an image
     "classifier",
     "classifier_weights",
@@ -44,7 +43,7 @@ _OF_A_CLASSIFIER = {  # columns that are not the same in all records of an image
     *(column.name for column in RECORDS if isinstance(column, Outcome)),
 }
 
-Logits = dict[str, np.ndarray]  # (N, K) of a batch, by classifier
+Clean = dict[str, np.ndarray | str]  # by classifier: logits (N, K) of a batch, or why there are none
 Row = dict[str, Any]
 
 
@@ -120,7 +119,7 @@ class CellWorker:
         except Exception as error:  # whatever an attack raises: the run goes on, the records tell
             self._perturber.forget()
             self._log(cell, error)
-            return self.failed(cell, _in_one_line(error))
+            return self.failed(cell, in_one_line(error))
 
     def with_all_classifiers(self, cell: Cell, rows: list[Row]) -> list[Row]:
         """Return the records of a cell that is done with those of classifiers that were not asked then.
@@ -156,14 +155,12 @@ class CellWorker:
 
     def failed(self, cell: Cell, why: str) -> list[Row]:
         """Return the records of a cell that failed."""
-        return [
-            self.image_columns(sample)
-            | self._attack_columns(cell, sample)
-            | self._classifier_columns(name)
-            | {"error": why}
-            for sample in self._readable(cell)
-            for name in self._benchmark.classifiers
-        ]
+        return [row for sample in self._readable(cell) for row in self._failed(cell, sample, why)]
+
+    def _failed(self, cell: Cell, sample: Sample, why: str) -> list[Row]:
+        """Return the records of an image on which an attack failed."""
+        columns = self.image_columns(sample) | self._attack_columns(cell, sample)
+        return [columns | self._classifier_columns(name) | {"error": why} for name in self._benchmark.classifiers]
 
     def image_columns(self, sample: Sample) -> Row:
         """Return the columns that say which image a record is of."""
@@ -190,8 +187,12 @@ class CellWorker:
         files = perturbed.files
         if cell.variant != CLEAN:
             with saving() as save:
-                for sample, image in zip(samples, to_uint8(files), strict=True):
-                    save(self._folder.path / cell.variant.file(sample.id), image)
+                for i, (sample, image) in enumerate(zip(samples, to_uint8(files), strict=True)):
+                    path = self._folder.path / cell.variant.file(sample.id)
+                    if i in perturbed.failed:
+                        path.unlink(missing_ok=True)  # of a time when it did not fail
+                    else:
+                        save(path, image)
         columns: dict[str, Any] = {
             **distance_columns(as_measured(x), as_measured(files)),
             "feature_distance": self._feature_distance(x, files),
@@ -210,40 +211,65 @@ class CellWorker:
         ]
         clean = self._clean_logits(cell, x)
         views = {name: self._views(name, clean[name], cell, samples, perturbed) for name in self._benchmark.classifiers}
-        return [
-            start | self._classifier_columns(name) | self._seen(cell, name) | views[name][i]
-            for i, start in enumerate(rows)
-            for name in self._benchmark.classifiers
-        ]
+        every: list[Row] = []
+        for i, (sample, start) in enumerate(zip(samples, rows, strict=True)):
+            if i in perturbed.failed:
+                every += self._failed(cell, sample, perturbed.failed[i])
+                continue
+            every += [
+                start | self._classifier_columns(name) | self._seen(cell, name) | views[name][i]
+                for name in self._benchmark.classifiers
+            ]
+        return every
 
-    def _clean_logits(self, cell: Cell, x: np.ndarray) -> Logits:
+    def _clean_logits(self, cell: Cell, x: np.ndarray) -> Clean:
         """Return what classifiers make of the originals: asked once, then kept beside the records of the cells."""
         path = self._folder.path / "cells" / f"logits-{cell.number:04d}.npz"
-        if cell.variant != CLEAN:
+        kept: Clean = {}
+        if cell.variant != CLEAN:  # which is the first to be done, or done again
             with suppress(Exception), np.load(readable(path)) as stored:  # NumPy may trip over damage in any way
-                return {name: stored[str(i)] for i, name in enumerate(self._benchmark.classifiers)}
-        logits = {name: self._models[name].predict(x) for name in self._benchmark.classifiers}
-        if cell.variant == CLEAN:  # the first to be done, or done again
+                names = enumerate(self._benchmark.classifiers)
+                kept = {name: stored[str(i)] for i, name in names if str(i) in stored}
+        logits: Clean = {}
+        for name in self._benchmark.classifiers:
+            try:
+                logits[name] = kept[name] if name in kept else self._models[name].predict(x)
+            except Exception as error:  # whatever a classifier raises: the others go on without it
+                self._log(cell, error)
+                logits[name] = f"on the untouched images: {in_one_line(error)}"
+        if cell.variant == CLEAN:
             content = io.BytesIO()
-            np.savez(content, **{str(i): logits[name] for i, name in enumerate(logits)})
+            known = {str(i): found for i, found in enumerate(logits.values()) if not isinstance(found, str)}
+            np.savez(content, **known)
             write_file(path, content.getvalue())
         return logits
 
     def _views(
-        self, name: str, clean: np.ndarray, cell: Cell, samples: Sequence[Sample], perturbed: Perturbed
+        self, name: str, clean: np.ndarray | str, cell: Cell, samples: Sequence[Sample], perturbed: Perturbed
     ) -> list[Row]:
-        """Return what one classifier makes of each image; one that fails fails alone."""
+        """Return what one classifier makes of each image; it fails alone, and so does an image that it fails on."""
+        if isinstance(clean, str):
+            return [{"error": clean} for _ in samples]
         model = self._models[name]
         truth = np.array([-1 if sample.label is None else sample.label for sample in samples])
         try:
             logits = model.predict(perturbed.files)
-            rows = score_batch(clean, logits, truth, model.label_space, _class_of_style(cell))
             same = perturbed.made is perturbed.files
             as_made = logits if same else model.predict(np.asarray(perturbed.made, np.float32))
-            flips = as_made.argmax(1) != clean.argmax(1)
-            return [row | {"flip_float": bool(flip)} for row, flip in zip(rows, flips, strict=True)]
-        except ArtattackError as error:
-            return [{"error": str(error)} for _ in samples]
+            untouched = {i: f"{why} for the untouched image" for i, why in not_finite(name, clean).items()}
+            broken = not_finite(name, logits) | untouched
+            sound = [i for i in range(len(samples)) if i not in broken]
+            scored = score_batch(clean[sound], logits[sound], truth[sound], model.label_space, _class_of_style(cell))
+        except Exception as error:  # as above
+            if not isinstance(error, ArtattackError):
+                self._log(cell, error)
+            return [{"error": in_one_line(error)} for _ in samples]
+        rows: list[Row] = [{"error": broken.get(i)} for i in range(len(samples))]
+        flips = as_made.argmax(1) != clean.argmax(1)
+        known = np.isfinite(as_made).all(1)
+        for i, row in zip(sound, scored, strict=True):
+            rows[i] = row | {"flip_float": bool(flips[i]) if known[i] else None}
+        return rows
 
     def _attack_columns(self, cell: Cell, sample: Sample) -> Row:
         variant = cell.variant
@@ -295,13 +321,6 @@ def _held_to(x: np.ndarray, perturbed: Perturbed) -> dict[str, Any]:
         "eps": [budget] * len(x),
         "outside_eps": (~within(x, perturbed.files, budget, distance)).tolist(),
     }
-
-
-def _in_one_line(error: Exception) -> str:
-    """Return an error's message, with its kind unless it is one of ours; TensorFlow's may be pages long."""
-    message = str(error) if isinstance(error, ArtattackError) else f"{type(error).__name__}: {error}"
-    message = " ".join(message.split())
-    return message if len(message) <= _LONGEST_ERROR else f"{message[:_LONGEST_ERROR]}..."
 
 
 def _json(parameters: dict[str, Any]) -> str:

@@ -35,12 +35,15 @@ class LoadedModels:
     feature_distance: FeatureDistance
 
 
-def load_models(plan: Plan, on_loading: Callable[[str], None]) -> LoadedModels:
+def load_models(
+    plan: Plan, on_loading: Callable[[str], None], on_doubt: Callable[[str], None] = lambda doubt: None
+) -> LoadedModels:
     """Load the models of a plan.
 
     Args:
         plan: what is going to be done.
         on_loading: called with each name before it is loaded.
+        on_doubt: called with what is doubtful about a model, in one line, once it is loaded.
 
     Raises:
         ArtattackError: a model cannot be loaded, or has too few of the classes of `images.label_space`.
@@ -58,6 +61,9 @@ def load_models(plan: Plan, on_loading: Callable[[str], None]) -> LoadedModels:
         if name not in models:
             on_loading(name)
             models[name] = load_model(**benchmark.spec(name).arguments(), seed=benchmark.seed)
+    for name, model in models.items():
+        if model.doubt:
+            on_doubt(f"model '{name}' {model.doubt}")
     untrained: dict[str, Classifier] = {}
     for name in {variant.source for variant in plan.variants if variant.entry.untrained}:
         arguments = benchmark.spec(name).arguments() | {"weights": "random"}

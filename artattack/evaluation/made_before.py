@@ -34,6 +34,7 @@ from artattack.runtime import installed_versions, processor, usable_cores
 
 _FORMAT = 1  # of the entries; another number finds none of the old ones
 _OPAQUE = ("python", "http")  # weights of models known by a few answers alone, which may change behind our back
+_NO_MATTER = ("name", "doubt")  # what is said of a model, and does not make its answers
 _CODE = ("attacks", "evaluation", "inputs", "models", "distances.py", "runtime.py", "tracing.py")  # that decides images
 _PACKAGES = (
     "tensorflow",
@@ -158,7 +159,7 @@ class MadeBefore:
         if id(model) not in self._identities:
             word = self._plan.benchmark.spec(name).model
             known = word in {info.name for info in model_infos()}
-            plain = {f.name: getattr(model, f.name) for f in fields(model) if f.name != "name"}  # type: ignore[arg-type]
+            plain = {f.name: getattr(model, f.name) for f in fields(model) if f.name not in _NO_MATTER}  # type: ignore[arg-type]
             self._identities[id(model)] = {
                 "network": word if known else _hash_of_file(word),
                 **{key: value for key, value in plain.items() if isinstance(value, str | bool | int | tuple)},

@@ -74,25 +74,33 @@ class Perturber:
         variant, ids = cell.variant, tuple(ids)
 
         read: dict[str, np.ndarray] = {}
+        missing: dict[int, str] = {}
 
         def images_of(other: Variant) -> np.ndarray:
+            """Return the files of another variant; the original stands for one that is not there."""
             if other.key not in read:
-                try:
-                    files = [read_image(self._folder / other.file(id_)) for id_ in ids]
-                except ArtattackError as error:
-                    raise ArtattackError(f"'{other.title}', which this starts from, failed") from error
-                read[other.key] = to_float(np.stack(files))
+                images = x.copy()
+                for i, id_ in enumerate(ids):
+                    try:
+                        images[i] = to_float(read_image(self._folder / other.file(id_)))
+                    except ArtattackError:
+                        missing[i] = f"'{other.title}', which this starts from, failed"
+                if len(missing) == len(ids):
+                    raise ArtattackError(missing[0])  # and nothing is done
+                read[other.key] = images
             return read[other.key]
 
         seeds = tuple(variant.seed(self._run_seed, id_) for id_ in ids)
         batch = Batch(variant, x, seeds, self, images_of)
         key = self._before.key(batch) if self._before else None
-        if self._before and key and (found := self._before.get(key, x)):
+        if self._before and key and not missing and (found := self._before.get(key, x)):
             return found
         started = time.perf_counter()
         perturbed = variant.entry.perturb(self._attack(variant), batch)
+        if missing:
+            perturbed = perturbed._replace(failed={**perturbed.failed, **missing})
         made = Made(perturbed, (time.perf_counter() - started) / len(ids), from_cache=False)
-        if self._before and key:
+        if self._before and key and not perturbed.failed:
             self._before.put(key, made)
         return made
 

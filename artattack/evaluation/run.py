@@ -68,7 +68,8 @@ def run_benchmark(
             nothing: its records say why.
 
     Warns:
-        UserWarning: what an attack is asked for is hardly meant, for example far too much total variation.
+        UserWarning: what an attack is asked for is hardly meant, for example far too much total variation; or a
+            model may not be what it was taken for.
     """
     if isinstance(benchmark, dict):
         benchmark = parse_benchmark(benchmark)
@@ -97,6 +98,7 @@ def run_plan(
     workers: int | None = None,
     cache: bool = True,
     on_progress: Progress | None = None,
+    on_doubt: Callable[[str], None] = warnings.warn,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Do the cells of a plan that are not done yet; return records and summary. As `run_benchmark`.
 
@@ -110,7 +112,7 @@ def run_plan(
     if plan.benchmark.parquet:
         check_parquet()
     hashes = _image_hashes(plan)
-    loaded = load_models(plan, lambda name: tell(f"loading {name}", 0, len(plan.cells)))
+    loaded = load_models(plan, lambda name: tell(f"loading {name}", 0, len(plan.cells)), on_doubt)
     with RunFolder(path).locked():
         return _in_folder(path, plan, loaded, hashes, do_cells, kept, tell, resume=resume, extend=extend)
 

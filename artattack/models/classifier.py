@@ -30,6 +30,7 @@ class Classifier(ABC):
         label_space: ImageNet class of each of the model's K logits, or None where the classes are not ImageNet's.
         outputs: which of the network's outputs are the model's logits, in order; None for all.
         probabilities: whether the network gives probabilities, whose logarithms are the model's logits.
+        doubt: what it was taken for and may not be, in a line that follows its name; empty for none.
     """
 
     gives: ClassVar[Gives]
@@ -42,6 +43,7 @@ class Classifier(ABC):
     label_space: LabelSpace | None
     outputs: tuple[int, ...] | None
     probabilities: bool
+    doubt: str = ""
 
     @property
     @abstractmethod
@@ -60,7 +62,7 @@ class Classifier(ABC):
     def predict(self, x: NDArray[Any], batch_size: int = 32) -> NDArray[Any]:
         """Return logits (N, K) float32 of images (N, H, W, 3) in [0, 1], in batches.
 
-        Images of another size are resized to `input_size`.
+        Images of another size are resized to `input_size`. An image whose logits are not finite leaves others' alone.
 
         Raises:
             ArtattackError: the images have another shape; a foreign model fails, or its answer is none.
@@ -69,6 +71,17 @@ class Classifier(ABC):
             raise ArtattackError(f"model '{self.name}' takes images of shape (N, H, W, 3), not {x.shape}")
         batches = [self._predict(np.asarray(x[i : i + batch_size], np.float32)) for i in range(0, len(x), batch_size)]
         return np.concatenate(batches) if batches else np.zeros((0, self.classes), np.float32)
+
+    def predict_finite(self, x: NDArray[Any], batch_size: int = 32) -> NDArray[Any]:
+        """Return logits as `predict` does.
+
+        Raises:
+            ArtattackError: also where those of an image are not finite.
+        """
+        logits = self.predict(x, batch_size)
+        if count := int((~np.isfinite(logits)).any(1).sum()):
+            raise ArtattackError(f"model '{self.name}' gave values that are not finite for {count} of {len(x)} images")
+        return logits
 
     def restricted_to(self, classes: LabelSpace) -> Self:
         """Return a model of the same network that knows only some of its classes, and chooses among them.

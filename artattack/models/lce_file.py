@@ -1,19 +1,26 @@
 """Files of Larq Compute Engine: TFLite files in which binarized convolutions work on packed bits.
 
 Its kernels are written for ARM v8. On other processors it gives the same answers by plain ones.
+
+The interpreter believes what a file says of itself, and a damaged one may end the process. So TensorFlow's, which looks
+at how a file is built, reads it first, and both are tried elsewhere before.
 """
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from artattack.errors import ArtattackError
+from artattack.models.notes import labels_behind, preprocessing_in
 from artattack.models.opened import Opened
-from artattack.models.tflite_file import check_operators, labels_behind
+from artattack.models.tflite_file import check_operators
+from artattack.models.trial import try_elsewhere
 from artattack.runtime import quietly
 
 # Its own operators, which compute and touch nothing.
@@ -30,12 +37,16 @@ def open_lce(path: Path, input_size: tuple[int, int] | None, *, threads: int = 1
 
     Raises:
         ArtattackError: it holds operators that are neither TFLite's nor Larq's own, or is no network of floats from
-            one image to one vector.
+            one image to one vector; or the interpreter would end this process.
         Exception: whatever the interpreter says of a damaged file.
     """
     content = path.read_bytes()
     check_operators(path, content, _OPERATORS)
-    with quietly():
+    with quietly(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on what will come after TensorFlow's interpreter
+        try_elsewhere(path, content, "tflite")
+        tf.lite.Interpreter(model_content=content)  # finds what is no whole file, and allocates nothing
+        try_elsewhere(path, content, "lce")
         from larq_compute_engine.tflite.python.interpreter import Interpreter
 
         interpreter = Interpreter(content, num_threads=threads)
@@ -51,4 +62,5 @@ def open_lce(path: Path, input_size: tuple[int, int] | None, *, threads: int = 1
     def run(x: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(interpreter.predict(np.asarray(x, np.float32)), np.float32)
 
-    return Opened(run, (None, *(int(side) for side in shapes[0][1:])), labels_behind(path))
+    shape = (None, *(int(side) for side in shapes[0][1:]))
+    return Opened(run, shape, labels_behind(path), preprocessing=preprocessing_in(path))

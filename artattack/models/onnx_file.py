@@ -37,7 +37,7 @@ def open_onnx(path: Path, input_size: tuple[int, int] | None) -> Opened:
         )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or len(outputs) != 1:
         raise ArtattackError(
@@ -53,4 +53,5 @@ def open_onnx(path: Path, input_size: tuple[int, int] | None) -> Opened:
         return np.asarray(session.run(None, {taken.name: given})[0])
 
     shape = tuple(side if isinstance(side, int) and side > 0 else None for side in taken.shape)
-    return Opened(run, shape, names_in(session.get_modelmeta().custom_metadata_map.get("names", "")))
+    said = session.get_modelmeta().custom_metadata_map
+    return Opened(run, shape, names_in(said.get("names", "")), preprocessing=said.get("preprocessing", ""))

@@ -20,12 +20,14 @@ class Opened(NamedTuple):
         shape: of its input: four sides, None where any will do.
         names: of the classes, in the order of the outputs, as the file has them; empty if it has none.
         step: between neighbouring values where outputs are quantized; 0 where they are not.
+        preprocessing: what the network expects of images, as the file says it; empty if it does not.
     """
 
     run: Callable[[NDArray[Any]], NDArray[Any]]
     shape: tuple[int | None, ...]
     names: tuple[str, ...] = ()
     step: float = 0.0
+    preprocessing: str = ""
 
 
 def imagenet_classes_of(names: Iterable[str]) -> LabelSpace | None:

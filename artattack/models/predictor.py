@@ -18,6 +18,7 @@ from artattack.inputs.labels import IMAGENET, LabelSpace
 from artattack.models.classifier import Classifier, Gives
 from artattack.models.model import Preprocessing, parse_preprocessing, resize
 from artattack.models.network import reason
+from artattack.models.notes import read_preprocessing
 from artattack.models.opened import Opened, imagenet_classes_of
 
 Array = NDArray[Any]
@@ -36,6 +37,7 @@ class Predictor(Classifier):
         ask: from preprocessed images (N, h, w, 3) float32 of `input_size` to values (N, K).
         preprocessing: applied to images in [0, 1] before.
         answers: K, how many values it gives for an image.
+        doubt: what it was taken for and may not be, in a line that follows the model's name; empty for none.
     """
 
     gives: ClassVar[Gives] = "logits"
@@ -51,6 +53,7 @@ class Predictor(Classifier):
     ask: Callable[[Array], Any]
     preprocessing: Preprocessing
     answers: int
+    doubt: str = ""
 
     @property
     def network_classes(self) -> int:
@@ -94,6 +97,8 @@ def predictor(
     """
     images = np.random.default_rng(0).uniform(size=(_PROBES, *input_size, 3)).astype(np.float32)
     values = answer(name, ask, prepared(images, preprocessing, input_size))
+    if not np.isfinite(values).all():
+        raise ArtattackError(f"model '{name}' gave values that are not finite")
     classes = values.shape[1]
     if classes < 2:
         raise ArtattackError(
@@ -110,6 +115,15 @@ def predictor(
         )
     if weights_sha256 is None:
         weights_sha256 = hashlib.sha256(np.ascontiguousarray(values, "<f4").tobytes()).hexdigest()
+    doubt = ""
+    if probable and outputs != "probabilities":
+        looks = "values that lie in [0, 1] and sum to 1 for four random images"
+        doubt = (
+            f"gives {looks}, and is taken at its word that they are logits; are they no probabilities?"
+            if outputs == "logits"
+            else f"gives {looks}: taken for probabilities, whose logarithms count as logits; say outputs: "
+            "probabilities or, if they are none, outputs: logits"
+        )
     return Predictor(
         name=name,
         weights=weights,
@@ -122,6 +136,7 @@ def predictor(
         ask=ask,
         preprocessing=preprocessing,
         answers=classes,
+        doubt=doubt,
     )
 
 
@@ -138,7 +153,8 @@ def load_file(
     Args:
         path: the file.
         open_file: opens it.
-        preprocessing: what the network expects of its input; see `artattack.models.load_model`.
+        preprocessing: what the network expects of its input; see `artattack.models.load_model`; by default what the
+            file says.
         label_space: ImageNet class of each output; by default what the file says, or classes of its own.
         input_size: (H, W) in pixels; by default what the file says.
         outputs: see `predictor`.
@@ -146,18 +162,15 @@ def load_file(
     Raises:
         ArtattackError: the file cannot be read, or holds no network from one image to classes.
     """
-    if preprocessing is None:
-        raise ArtattackError(
-            f"model '{path}': say what its network expects, preprocessing=imagenet, caffe, tf, unit or byte, "
-            "or mean and std in 0..255"
-        )
-    expected = parse_preprocessing(preprocessing)
+    expected = None if preprocessing is None else parse_preprocessing(preprocessing)
     try:
         opened = open_file(path, input_size)
     except ArtattackError:
         raise
     except Exception as error:  # whatever the readers raise on damaged and foreign files
         raise ArtattackError(f"model '{path}' cannot be loaded: {reason(error)}") from error
+    if expected is None:
+        expected = read_preprocessing(path, opened.preprocessing)
     channels_first = _channels_first(path, opened.shape)
     own_size = opened.shape[2:] if channels_first else opened.shape[1:3]
     if input_size is not None and any(own not in (None, side) for own, side in zip(own_size, input_size, strict=True)):
@@ -192,8 +205,10 @@ def prepared(x: Array, preprocessing: Preprocessing, size: tuple[int, int]) -> A
 def answer(name: str, ask: Callable[[Array], Any], x: Array, classes: int | None = None) -> Array:
     """Ask about preprocessed images (N, h, w, 3), and return values (N, K) float32, checked.
 
+    Values that are not finite come back as they are: they are one image's, and say nothing of those beside it.
+
     Raises:
-        ArtattackError: it fails, or what it says is no finite number for each image and class.
+        ArtattackError: it fails, or what it says is no number for each image and class.
     """
     try:
         values = np.asarray(ask(x), np.float32)
@@ -207,8 +222,6 @@ def answer(name: str, ask: Callable[[Array], Any], x: Array, classes: int | None
             f"model '{name}' gave values of shape {values.shape} for {len(x)} images; a classifier gives "
             f"({len(x)}, {wanted})"
         )
-    if not np.isfinite(values).all():
-        raise ArtattackError(f"model '{name}' gave values that are not finite")
     return values
 
 

@@ -104,8 +104,8 @@ def load_model(
         input_size: (H, W) or side in pixels at which to classify; by default the model's own. A function, a module,
             TorchScript and a server need one.
         preprocessing: `imagenet`, `caffe`, `tf`, `unit`, `byte`, `lite`, or `mean`, `std` (in 0..255) and
-            `bgr`; by default the model's own. A file, module or server needs one; a function gets images in [0, 1]
-            unless told.
+            `bgr`; by default the model's own. A module or server needs one, and a file that does not say it itself
+            (docs/models.md); a function gets images in [0, 1] unless told.
         label_space: the ImageNet class of each output: `imagenet`, a list of indices, wnids or names, or the
             path of a text file with one a line. By default the model's own; a file's are foreign, None, unless
             class names in an ONNX or TFLite file are all ImageNet's.
@@ -160,8 +160,15 @@ def _load(
     info = None if callable(spec) else _INFOS.get(str(spec))
     kind, path = (None, "") if callable(spec) or info else kind_of(spec)
     if kind is not None and kind.word == "timm":
-        from artattack.models import timm_model
+        try:
+            from artattack.models import timm_model
+        except Exception as error:  # whatever builds that do not go together raise
+            from artattack.models.network import reason
 
+            raise ArtattackError(
+                f"model {called}: timm cannot be loaded ({reason(error)}); torch and torchvision must be builds that "
+                "go together: install both anew from one place"
+            ) from error
         return timm_model.load(path, weights, preprocessing, space, size, outputs, seed)
     if info is None and weights is not None:
         what = "a function" if callable(spec) else "a file"
@@ -190,6 +197,7 @@ def _from_file(
     from artattack.models.predictor import load_file
 
     if word == "torch":
+        from artattack.models.notes import preprocessing_in, read_preprocessing
         from artattack.models.torch_file import read_torch
         from artattack.models.torch_model import load_module
 
@@ -198,6 +206,8 @@ def _from_file(
             pixels = f"{own_size[0]} x {own_size[1]} pixels"
             raise ArtattackError(f"model '{path}' takes images of {pixels}; leave out input_size, or give that")
         size = own_size or size
+        if preprocessing is None and (said := preprocessing_in(path)):
+            preprocessing = read_preprocessing(path, said)
         return load_module(path.stem, module, preprocessing, space, size, outputs, weights="file", batch=batch)
     if word == "onnx":
         from artattack.models.onnx_file import open_onnx as open_file
@@ -398,17 +408,27 @@ def _builder(family: str) -> Any:
 
 
 def _download(info: ModelInfo, classes: int) -> Any:
-    """Build a network whose ImageNet weights its library downloads as it builds, unless it has them."""
+    """Build a network whose ImageNet weights its library downloads as it builds, unless it has them.
+
+    A file that comes and cannot be used does not stay: not every library would tell it from the right one.
+    """
     from artattack.models.network import reason
 
+    path, was_there = info.download_path, info.download_path.is_file()
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT)  # the libraries set none of their own
     try:
         return _builder(info.family)(info, "imagenet", classes)
     except Exception as error:  # the libraries raise bare exceptions for failed downloads
+        if was_there and path.is_file():
+            raise ArtattackError(
+                f"model '{info.name}': the file at '{path}' cannot be used ({reason(error)}); delete it, and it is "
+                "downloaded anew, or use weights=PATH or random"
+            ) from error
+        path.unlink(missing_ok=True)
         raise ArtattackError(
             f"model '{info.name}' needs {info.needs}, which failed ({reason(error)}); use weights=PATH or "
-            f"random, put the file at '{info.download_path}', or choose a model that needs no download "
+            f"random, put the file at '{path}', or choose a model that needs no download "
             "(quicknet_tiny, efficientnet_lite0)"
         ) from error
     finally:

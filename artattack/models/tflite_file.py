@@ -7,7 +7,6 @@ among them. So a file may hold TFLite's builtin operators, which touch nothing, 
 from __future__ import annotations
 
 import warnings
-import zipfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,10 @@ from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
 from artattack.errors import ArtattackError
+from artattack.models.notes import labels_behind, preprocessing_in
 from artattack.models.opened import Opened
+from artattack.models.trial import try_elsewhere
 from artattack.runtime import quietly
-
-_LARGEST_LABELS = 2**20  # bytes of a file of labels
 
 
 def open_tflite(path: Path, input_size: tuple[int, int] | None, *, threads: int | None = None) -> Opened:
@@ -33,13 +32,15 @@ def open_tflite(path: Path, input_size: tuple[int, int] | None, *, threads: int 
         threads: of the interpreter; None for its own choice.
 
     Raises:
-        ArtattackError: it holds operators that are not TFLite's own, or is no network from one image to one vector.
+        ArtattackError: it holds operators that are not TFLite's own, or is no network from one image to one vector;
+            or running it would end this process.
         Exception: whatever TensorFlow says of a damaged file.
     """
     content = path.read_bytes()
     check_operators(path, content)
     with quietly(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on what will come after this interpreter
+        try_elsewhere(path, content, "tflite", input_size)
         interpreter = tf.lite.Interpreter(model_content=content, num_threads=threads)
         interpreter.allocate_tensors()
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
@@ -63,7 +64,7 @@ def open_tflite(path: Path, input_size: tuple[int, int] | None, *, threads: int 
         return _real(interpreter.get_tensor(outputs[0]["index"]), outputs[0])
 
     step = float(outputs[0]["quantization"][0])
-    return Opened(run, tuple(side or None for side in shape), labels_behind(path), step)
+    return Opened(run, tuple(side or None for side in shape), labels_behind(path), step, preprocessing_in(path))
 
 
 def check_operators(path: Path, content: bytes, known: Collection[str] = ()) -> None:
@@ -111,14 +112,3 @@ def _real(values: NDArray[Any], details: dict[str, Any]) -> NDArray[Any]:
     if not np.issubdtype(details["dtype"], np.integer):
         return np.asarray(values, np.float32)
     return np.asarray((values.astype(np.float32) - zero) * (scale or 1.0), np.float32)
-
-
-def labels_behind(path: Path) -> tuple[str, ...]:
-    """Return the class names that TFLite's metadata tools have packed behind a file, one a line."""
-    if not zipfile.is_zipfile(path):
-        return ()
-    with zipfile.ZipFile(path) as archive:
-        texts = [info for info in archive.infolist() if info.filename.endswith(".txt")]
-        if len(texts) != 1 or texts[0].file_size > _LARGEST_LABELS:
-            return ()
-        return tuple(line for line in archive.read(texts[0]).decode("utf-8", "replace").splitlines() if line.strip())

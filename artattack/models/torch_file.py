@@ -1,7 +1,8 @@
 """Files of PyTorch: TorchScript and `torch.export`, checked before PyTorch reads them.
 
 Both are programs to PyTorch, whose own advice is to load them from people one trusts. What is checked here is that they
-hold what networks are made of: operators on tensors, no Python pickles, no native code, nothing that names a file.
+hold what networks are made of: operators on tensors, no Python pickles, no native code, nothing that names a file, and
+no more than they are large.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import torch
 
 from artattack.errors import ArtattackError
 from artattack.models.network import reason
-from artattack.models.untrusted import read_member
+from artattack.models.untrusted import check_archive, read_member
 
 _EXPORT = "export the network with torch.export.save or torch.jit.save"
 # Of TorchScript's functions, those that read or write files or reach other machines.
@@ -55,6 +56,7 @@ def read_torch(path: Path) -> tuple[torch.nn.Module, int | None, tuple[int, int]
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            check_archive(path, archive)
             names = archive.namelist()
             if any(name.endswith("/models/model.json") for name in names):
                 return _read_export(path, archive)

@@ -156,6 +156,15 @@ def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
     return archive.read(_member(archive, name))
 
 
+def check_archive(path: Path, archive: zipfile.ZipFile) -> None:
+    """Refuse a zip archive whose files, all together, unpack to far more than it is large.
+
+    Raises:
+        ArtattackError: it is one.
+    """
+    _check_expansion(f"'{path}'", sum(info.file_size for info in archive.infolist()), path.stat().st_size)
+
+
 def _member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     if name not in archive.namelist():
         raise ArtattackError(f"'{archive.filename}' holds no {name}; save the model anew as .keras")

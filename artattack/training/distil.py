@@ -281,7 +281,7 @@ def _ask(
 
 
 def _answers(teacher: Classifier, crops: Sequence[Array]) -> Array:
-    return teacher.predict(np.stack(crops).astype(np.float32) / 255, batch_size=_ASKED)
+    return teacher.predict_finite(np.stack(crops).astype(np.float32) / 255, batch_size=_ASKED)
 
 
 def _crop(image: Array, size: tuple[int, int], rng: np.random.Generator) -> Array:

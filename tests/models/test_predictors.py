@@ -453,3 +453,70 @@ def test_the_estimator_gives_logits_over_a_temperature_or_probabilities() -> Non
     np.testing.assert_allclose(found, softmax(by_hand(X), 1), rtol=1e-4)
     with pytest.raises(ArtattackError, match="give a number above 0"):
         to_estimator(model, temperature=0)
+
+
+def lce_file(path: Path) -> Path:
+    """The same network, as Larq's converter writes it."""
+    lce = pytest.importorskip("larq_compute_engine")
+    path.write_bytes(lce.convert_keras_model(network()))
+    return path
+
+
+def test_lce_files_cut_short_damaged_or_of_something_else(tmp_path: Path) -> None:
+    path = lce_file(tmp_path / "net.tflite")
+    whole = path.read_bytes()
+    model = load_model(f"lce:{path}", preprocessing="tf")
+    np.testing.assert_allclose(model.predict(X), by_hand(X), rtol=1e-5, atol=1e-5)
+    nowhere = whole.replace(whole[:4], b"\xff\xff\xff\x7f", 1)  # where its table lies: outside
+    for content in (b"", whole[:3], whole[: len(whole) // 2], whole[:-5], nowhere, b"no model at all" * 50):
+        path.write_bytes(content)
+        with pytest.raises(ArtattackError, match=rf"model '{re.escape(str(path))}'") as caught:
+            load_model(f"lce:{path}", preprocessing="tf")
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["tflite", "lce"])
+def test_a_file_that_ends_its_process_ends_another(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = (lce_file if kind == "lce" else tflite_file)(tmp_path / "net.tflite")
+    from artattack.models import trial
+
+    monkeypatch.setattr(trial, "_LONGEST", 2.0)
+    for program, message in (("import os; os.abort()", "ends the process that runs it"), ("while True: pass", "2 s")):
+        (tmp_path / "program.py").write_text(program)
+        monkeypatch.setattr(trial.trial_program, "__file__", str(tmp_path / "program.py"))
+        with pytest.raises(ArtattackError, match=message) as caught:
+            load_model(f"{kind}:{path}", preprocessing="tf")
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["tflite", "lce", "any size"])
+def test_the_trial_runs_the_network(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It suppresses what goes wrong in it; here it does not, so that nothing can go wrong unseen."""
+    from artattack.models import trial
+
+    make = lce_file if kind == "lce" else tflite_file
+    path = make(tmp_path / "net.tflite", **({"size": None} if kind == "any size" else {}))
+    program = Path(trial.trial_program.__file__).read_text().replace("suppress(Exception)", "suppress()")
+    (tmp_path / "program.py").write_text(program)
+    monkeypatch.setattr(trial.trial_program, "__file__", str(tmp_path / "program.py"))
+    trial.try_elsewhere(path, path.read_bytes(), "lce" if kind == "lce" else "tflite", (SIZE, SIZE))
+    with pytest.raises(ArtattackError, match="ends the process"):
+        trial.try_elsewhere(path, b"TFL3", "lce" if kind == "lce" else "tflite")
+
+
+def test_lce_files_that_are_no_classifiers(tmp_path: Path) -> None:
+    lce = pytest.importorskip("larq_compute_engine")
+    path = tmp_path / "net.tflite"
+    images = tf_keras.Input((SIZE, SIZE, 3))
+    flat = tf_keras.layers.Flatten()(images)
+    for made, message in (
+        (tf_keras.Model(images, tf_keras.layers.Dense(1)(flat)), "has 1 output; a classifier"),
+        (tf_keras.Model(images, [tf_keras.layers.Dense(2)(flat), flat]), "has 1 inputs and 2 outputs"),
+        (
+            tf_keras.Sequential([tf_keras.Input((8,)), tf_keras.layers.Dense(2)]),
+            r"takes \(any, 8\); a classifier takes",
+        ),
+    ):
+        path.write_bytes(lce.convert_keras_model(made))
+        with pytest.raises(ArtattackError, match=message):
+            load_model(f"lce:{path}", preprocessing="tf")

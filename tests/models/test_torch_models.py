@@ -1,9 +1,11 @@
 """PyTorch networks: predictions and gradients against PyTorch itself and ART's own PyTorch classifier."""
 
+import importlib.abc
 import io
 import json
 import pickle
 import re
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -415,3 +417,36 @@ def test_timm_networks(tmp_path: Path) -> None:
         load_model("timm:test_vitt", "random")
     with pytest.raises(ArtattackError, match="cannot be had"):
         load_model("timm:test_resnet", tmp_path / "weights.safetensors")
+
+
+@pytest.mark.parametrize("name", ["scripted", "any"])
+def test_files_that_unpack_to_far_more_than_they_hold(
+    name: str, paths: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bomb.pt"
+    path.write_bytes(paths[name].read_bytes())
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        folder = archive.namelist()[0].partition("/")[0]
+        for number in range(4):  # none of them large by itself
+            archive.writestr(f"{folder}/data/{90 + number}", bytes(2**20))
+    monkeypatch.setattr("artattack.models.untrusted._SMALL", 2**21)
+    refused(path, r"unpacks from \d+ to 4\d{6} bytes, as no weights do; it is not read")
+    monkeypatch.setattr("artattack.models.untrusted._SMALL", 2**23)
+    if name == "scripted":
+        load_model(path, **OWN)
+
+
+def test_a_timm_that_does_not_go_with_its_torch_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(importlib.abc.MetaPathFinder):
+        def find_spec(self, name: str, *args: Any) -> None:
+            if name == "timm":
+                raise RuntimeError("operator torchvision::nms does not exist\nand more")
+
+    for name in [name for name in sys.modules if name.split(".")[0] == "timm" or name.endswith(".timm_model")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("artattack.models.timm_model", raising=False)
+    monkeypatch.setattr("artattack.models.kinds.find_spec", lambda package: object())
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    with pytest.raises(ArtattackError, match=r"timm cannot be loaded .*nms does not exist.*: install both") as caught:
+        load_model("timm:test_vit", "random")
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,74 @@
+"""Images that an attack fails on, while the rest of their batch gets what it would have had beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artattack.errors import ArtattackError
+
+Array = NDArray[Any]
+_LONGEST = 500  # characters of a foreign error
+
+
+class ImagesFailedError(ArtattackError):
+    """An attack failed on some images of a batch.
+
+    Attributes:
+        made: what it made of all, (N, H, W, 3) float32, with any values where it failed.
+        why: from an image's place in the batch to what went wrong.
+    """
+
+    def __init__(self, made: Array, why: Mapping[int, str]) -> None:
+        """Say how many images failed, and why the first did."""
+        first = why[min(why)]
+        everywhere = len(why) == len(made) and len(set(why.values())) == 1
+        super().__init__(first if everywhere else f"{len(why)} of {len(made)} images failed, the first so: {first}")
+        self.made = made
+        self.why = dict(why)
+
+
+def settled(
+    x: Array, generate: Callable[[], Array], source: str = "", seen: Array | None = None
+) -> tuple[Array, dict[int, str]]:
+    """Let an attack make what it can of a batch.
+
+    Images that cannot be attacked stay in the batch: without them, the others' last digits might be others.
+
+    Args:
+        x: originals (N, H, W, 3) float32.
+        generate: makes the images.
+        source: name of the model that is attacked, if its logits count.
+        seen: these, of the originals, (N, K).
+
+    Returns:
+        The images (N, H, W, 3) float32, originals where the attack failed, and from these images' places to why.
+
+    Raises:
+        Exception: whatever `generate` raises but ImagesFailedError.
+    """
+    why = {} if seen is None else not_finite(source, seen)
+    try:
+        made = generate()
+    except ImagesFailedError as error:
+        made, why = error.made, error.why | why
+    broken = np.flatnonzero(~np.isfinite(made).all((1, 2, 3)))
+    why = {int(i): "the attack gave values that are not finite" for i in broken} | why
+    failed = np.isin(np.arange(len(x)), list(why))[:, None, None, None]
+    return np.where(failed, x, made), why
+
+
+def not_finite(name: str, logits: Array) -> dict[int, str]:
+    """Return the places of images whose logits (N, K) are not finite, with words for it."""
+    places = np.flatnonzero(~np.isfinite(logits).all(1))
+    return {int(i): f"model '{name}' gave values that are not finite" for i in places}
+
+
+def in_one_line(error: Exception) -> str:
+    """Return an error's message, with its kind unless it is one of ours; TensorFlow's may be pages long."""
+    message = str(error) if isinstance(error, ArtattackError) else f"{type(error).__name__}: {error}"
+    message = " ".join(message.split())
+    return message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
