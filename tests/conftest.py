@@ -27,7 +27,8 @@ _COMPILED = (  # what follows from a loaded model and options alone, so that one
     "artattack.models.estimator.to_estimator",
     "artattack.attacks.features.Features",
     "artattack.attacks.objective.FeatureDistance",
-    "artattack.attacks.style.Painter",
+    "artattack.attacks.style.Objective",
+    "artattack.attacks.style.Descent",
     "artattack.attacks.momentum._Climb",
     "artattack.evaluation.style_judging.StyleJudge",
 )
