@@ -200,11 +200,18 @@ class Objective:
             lambda x, styles, mask: self._style(self._features(x), styles, mask, arithmetic_mean), reduce_retracing=True
         )
         self._statistics = STATISTICS[options.statistics]
+        self._batch_sizes: dict[tuple[int, int], int] = {}
 
     def batch_size(self, height: int, width: int) -> int:
-        """Return how many images of that size to work on at once, so that memory stays within bounds."""
-        needed = self._features.bytes_per_image(height, width) if isinstance(self._features, Features) else 1
-        return int(np.clip(_MEMORY // needed, 1, _LARGEST_BATCH))
+        """Return how many images of that size to work on at once, so that memory stays within bounds.
+
+        To know takes a trace of the network.
+        """
+        size = height, width
+        if size not in self._batch_sizes:
+            needed = self._features.bytes_per_image(*size) if isinstance(self._features, Features) else 1
+            self._batch_sizes[size] = int(np.clip(_MEMORY // needed, 1, _LARGEST_BATCH))
+        return self._batch_sizes[size]
 
     def style_targets(self, styles: tf.Tensor, mask: tf.Tensor | None = None, *, blend: bool = True) -> list[tf.Tensor]:
         """Return the statistics of some styles, for each style layer: their mean (1, ...), or of each (S, ...).

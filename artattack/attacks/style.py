@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -104,7 +104,8 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         for name, value in (_DEFAULTS | options).items():
             setattr(self, name, value)
         self._model = _model_of(estimator)
-        self._painter = lru_cache(_KINDS_KEPT)(partial(Painter, self._model))
+        objective: Callable[[StyleOptions], Objective] = lru_cache(_KINDS_KEPT)(partial(Objective, self._model))
+        self._painter = lru_cache(_KINDS_KEPT)(partial(Painter, objective))
         self._check_params()
 
     @property
@@ -170,13 +171,13 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
             return images
         size = (images.shape[1], images.shape[2])
         painter = self._painter(compiled_options(options), tuple(self.guides))
-        descent, batch_size = painter.descent(size)
+        descent = painter.descent(size)
         mask, style_mask = _mask(options.mask, size), _mask(options.style_mask, size)
         style_images = self._style_images(size)
         styles = painter.objective.style_targets(tf.constant(style_images), style_mask, blend=self.blend)
         turns = np.arange(len(images)) % (1 if self.blend else len(style_images))
         firsts = self._first_images(images, style_images, turns)
-        batch_size = self.batch_size or batch_size
+        batch_size = self.batch_size or (1 if len(images) == 1 else painter.batch_size(size))
         with tqdm(total=len(images) * options.steps, desc="style", unit="step", disable=not self.verbose) as bar:
             parts: list[np.ndarray] = []
             why: dict[int, str] = {}
@@ -258,23 +259,28 @@ class Painter:
     """What is costly to make for some options: the networks, and what is compiled for the last few sizes of images.
 
     Args:
-        model: the backbone.
+        objective: makes the objective of some options, and keeps it.
         options: as `compiled_options` returns them.
         guides: estimators of the classifiers to lead astray.
     """
 
-    def __init__(self, model: Model, options: StyleOptions, guides: tuple[Any, ...]) -> None:
+    def __init__(
+        self, objective: Callable[[StyleOptions], Objective], options: StyleOptions, guides: tuple[Any, ...]
+    ) -> None:
         with forgetting_gradients():
-            self.objective = Objective(model, options)
+            self.objective = objective(options.model_copy(update={"budget": None}))  # the same inside any ball
         self._guidance = Guidance([_guide_of(guide) for guide in guides], options) if guides else None
         self._options = options
         self.descent = lru_cache(_SIZES_KEPT)(self._make_descent)
 
-    def _make_descent(self, size: tuple[int, int]) -> tuple[Descent, int]:
-        """Return a descent, to be compiled at its first call, and how many images it takes at once by default."""
+    def _make_descent(self, size: tuple[int, int]) -> Descent:
+        """Return a descent, to be compiled at its first call."""
+        return Descent(self.objective, self._guidance, self._options, size)
+
+    def batch_size(self, size: tuple[int, int]) -> int:
+        """Return how many images (H, W) a descent takes at once by default."""
         with forgetting_gradients():
-            batch_size = self.objective.batch_size(*size)
-        return Descent(self.objective, self._guidance, self._options, size), batch_size
+            return self.objective.batch_size(*size)
 
 
 def _is_whole(value: Any, least: int) -> bool:

@@ -198,12 +198,11 @@ def holm(p_values: npt.ArrayLike) -> Floats:
     Returns:
         (N,) float64, each at least its p value and at most 1; NaN where it was NaN.
     """
-    from statsmodels.stats.multitest import multipletests
-
     adjusted: Floats = np.array(p_values, np.float64)
-    tests = ~np.isnan(adjusted)
-    if tests.any():
-        adjusted[tests] = multipletests(adjusted[tests], method="holm")[1]
+    tests = np.flatnonzero(~np.isnan(adjusted))
+    in_order = tests[np.argsort(adjusted[tests])]
+    steps = adjusted[in_order] * np.arange(len(tests), 0, -1)
+    adjusted[in_order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return adjusted
 
 

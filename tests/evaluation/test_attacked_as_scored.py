@@ -19,13 +19,15 @@ pytestmark = pytest.mark.usefixtures("models_load_once")
 
 SIZE = 64
 NAME = "quicknet_tiny"
+ONE_MODEL = {"classifiers": NAME, "feature_model": NAME, "style_judges": NAME}  # no other network is loaded
+STYLE: dict[str, Any] = {"attack": "style", "backbone": NAME, "style": "waves"}
 Runs = Callable[..., tuple[pd.DataFrame, Path]]
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Runs:
     def do(*attacks: dict[str, Any], images: dict[str, Any] | None = None, **keys: Any) -> tuple[pd.DataFrame, Path]:
-        given = {"images": {"size": SIZE, "limit": 3} | (images or {}), "classifiers": NAME, "attacks": list(attacks)}
+        given = ONE_MODEL | {"images": {"size": SIZE, "limit": 3} | (images or {}), "attacks": list(attacks)}
         records = run_benchmark(given | keys, out=tmp_path / "run")
         assert records["error"].isna().all(), records["error"].dropna().iloc[0]
         return records, tmp_path / "run"
@@ -116,9 +118,9 @@ def test_what_the_unrounded_image_did_stands_beside(run: Runs) -> None:
 @pytest.mark.parametrize(
     ("attack", "norm", "eps"),
     [
-        ({"attack": "style", "style": "waves", "budget": "linf=2.5/255", "steps": 5}, "linf", 2.5 / 255),
-        ({"attack": "style", "style": "waves", "budget": "l2=2", "steps": 15}, "l2", 2.0),
-        ({"attack": "style", "style": "waves", "match": "l2=1", "steps": 5}, "l2", 1.0),
+        (STYLE | {"budget": "linf=2.5/255", "steps": 5}, "linf", 2.5 / 255),
+        (STYLE | {"budget": "l2=2", "steps": 15}, "l2", 2.0),
+        (STYLE | {"match": "l2=1", "steps": 5}, "l2", 1.0),
         ({"attack": "fgsm", "source": NAME, "eps": "2.5/255"}, "linf", 2.5 / 255),
         ({"attack": "fgsm", "source": NAME, "eps": 1.5, "norm": 2}, "l2", 1.5),
         ({"attack": "pgd", "source": NAME, "max_iter": 2}, "linf", 0.3),  # ART's own eps
@@ -141,17 +143,12 @@ def test_an_image_does_not_depend_on_which_others_there_are(run: Runs, tmp_path:
     attacks = [
         {"attack": "square", "source": NAME, "eps": "8/255", "max_iter": 10},
         {"attack": "pgd", "source": NAME, "eps": "8/255", "max_iter": 2, "num_random_init": 1},
-        {"attack": "style", "style": "waves", "steps": 2, "jitter": 4, "init": "noise"},
+        STYLE | {"steps": 2, "jitter": 4, "init": "noise"},
         {"attack": "noise", "like": "square"},
     ]
     many, folder = run(*attacks, images={"limit": 4}, batch_size=3)
     few = run_benchmark(
-        {
-            "images": {"size": SIZE, "limit": 2},
-            "classifiers": NAME,
-            "batch_size": 1,
-            "attacks": attacks,
-        },
+        ONE_MODEL | {"images": {"size": SIZE, "limit": 2}, "batch_size": 1, "attacks": attacks},
         out=tmp_path / "few",
     )
     for attack in ("square", "pgd", "noise", "style"):

@@ -32,8 +32,8 @@ Runs = Callable[..., tuple[pd.DataFrame, Path]]
 @pytest.fixture
 def run(tmp_path: Path) -> Runs:
     def do(*attacks: dict[str, Any], folder: str = "run", limit: int = 2, **keys: Any) -> tuple[pd.DataFrame, Path]:
-        given = {"images": {"size": SIZE, "limit": limit}, "classifiers": NAME, "attacks": list(attacks)}
-        records = run_benchmark(given | keys, out=tmp_path / folder)
+        given = {"images": {"size": SIZE, "limit": limit}, "attacks": list(attacks)}
+        records = run_benchmark(given | {"classifiers": NAME, "feature_model": NAME} | keys, out=tmp_path / folder)
         assert records["error"].isna().all(), records["error"].dropna().iloc[0]
         return records, tmp_path / folder
 

@@ -19,6 +19,8 @@ from artattack.results.scores import Scores
 from artattack.studies import Settings, find_study, study_benchmark, write_study
 from artattack.studies.cues import tally
 
+pytestmark = pytest.mark.usefixtures("models_load_once")
+
 
 def test_the_entry_class_is_that_of_the_highest_mean_confidence() -> None:
     space = tuple(indices[0] for indices in ENTRY_CLASSES.values()) + ENTRY_CLASSES["dog"][1:2]

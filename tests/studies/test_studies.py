@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+import artattack.models
 from artattack import cli
 from artattack.attacks.style_entry import StyleEntry
 from artattack.config import load_benchmark
@@ -23,7 +24,6 @@ from artattack.errors import ArtattackError
 from artattack.evaluation.plan import Plan, make_plan
 from artattack.inputs.images import save_png
 from artattack.inputs.styles import style_names
-from artattack.models import load_model
 from artattack.models.network import layer_names
 from artattack.report import write_report
 from artattack.results.records import records_frame
@@ -252,7 +252,7 @@ def test_a_study_without_results_says_so(study: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("backbone", ["quicknet_distilled", "quicknet_tiny", "efficientnet_lite0"])
 def test_the_layers_of_studies_are_there(backbone: str) -> None:
-    network = load_model(backbone).network
+    network = artattack.models.load_model(backbone).network
     for layers in (layers_in_turn(backbone), *sums_or_convolutions(backbone).values()):
         found = layer_names(network, layers)
         assert len(found) == len(set(found)) == len(layers) >= 4
