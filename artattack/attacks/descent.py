@@ -111,7 +111,7 @@ class Descent:
         self._objective = objective
         self._guidance = guidance
         self._options = compiled_options(options)
-        self._form = Fourier(*size, options.spectrum_decay) if options.parametrization == "fourier" else Pixel()
+        self._form = Fourier(*size, options.decay) if options.parametrization == "fourier" else Pixel()
         self._compiled: Any = None
 
     def __call__(

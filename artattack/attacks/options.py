@@ -73,8 +73,10 @@ class StyleOptions(Section):
         None, description="gradient through sign(): identity, approx-sign, swish-sign, tanh:T"
     )
     parametrization: Literal["pixel", "fourier"] = Field("fourier", description="what is optimised")
-    spectrum_decay: NonNegativeFloat = Field(
-        1.5, description="fourier: a step moves each frequency by 1 / frequency to this power; higher is smoother"
+    spectrum_decay: NonNegativeFloat | None = Field(
+        None,
+        description="fourier: a step moves each frequency by 1 / frequency to this power; higher is smoother; "
+        "default: 1.5 within a budget, 1 without",
     )
     jitter: NonNegativeInt = Field(16, description="random shift under the network at each step, up to so many pixels")
     budget: DistanceOrNone = Field(
@@ -102,6 +104,13 @@ class StyleOptions(Section):
         if self.transforms and not self.views:
             raise ValueError("transforms: says what views are, but `views` is 0")
         return self
+
+    @property
+    def decay(self) -> float:
+        """The power that the spectrum of the change falls by: `spectrum_decay`, or what suits the budget."""
+        if self.spectrum_decay is not None:
+            return self.spectrum_decay
+        return 1.5 if self.budget else 1.0  # broad strokes bring most within a ball, and fine ones need time without
 
     def doubt(self) -> str | None:
         """Return in one line what is allowed and yet hardly meant, or None."""

@@ -11,6 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from artattack.attacks.objective import total_variation
+from artattack.attacks.options import StyleOptions
 from artattack.attacks.style import StyleTransferAttack
 from artattack.distances import DISTANCES, l2, linf
 from artattack.errors import ArtattackError
@@ -39,7 +40,11 @@ STYLE_ONLY = {"content_weight": 0.0, "tv_weight": 0.0}
         ({"statistics": "histogram"}, {}),
         ({"pooling": "average"}, {}),
         ({"parametrization": "fourier"}, {}),
-        ({"parametrization": "fourier", "spectrum_decay": 0.5}, {"parametrization": "fourier"}),
+        ({"parametrization": "fourier", "spectrum_decay": 1.5}, {"parametrization": "fourier"}),
+        (
+            {"parametrization": "fourier", "budget": "l2=3", "spectrum_decay": 1},
+            {"parametrization": "fourier", "budget": "l2=3"},
+        ),
         ({"style_mean": "arithmetic"}, {}),
         ({"init": "style", "budget": "l2=2"}, {"init": "content", "budget": "l2=2"}),
         ({"surrogate": "tanh:0.3"} | STYLE_ONLY, STYLE_ONLY),
@@ -106,6 +111,16 @@ def test_budget_is_kept(
     out = paint(budget=f"{norm}={radius:g}", **options)
     assert (distance(images, out) <= radius + 1e-4).all()
     assert (distance(images, out) > 0.3 * radius).all()
+
+
+def test_the_spectrum_falls_as_suits_the_budget() -> None:
+    for given, decay in (
+        ({}, 1.5),
+        ({"budget": "none"}, 1.0),
+        ({"spectrum_decay": 0.5}, 0.5),
+        ({"spectrum_decay": 0}, 0),
+    ):
+        assert StyleOptions(**given).decay == decay
 
 
 def test_starts_from_the_style_as_far_as_the_budget_goes(images: np.ndarray, stripes: np.ndarray, paint: Paint) -> None:
