@@ -294,8 +294,8 @@ def keep_models() -> None:
     models: list[Any] = []
     attacks: dict[Any, Any] = {}
 
-    def load_models(plan: Any, on_loading: Any) -> Any:
-        models[:] = models or [load(plan, on_loading)]
+    def load_models(plan: Any, *tells: Any) -> Any:
+        models[:] = models or [load(plan, *tells)]
         return models[0]
 
     def attack(self: Perturber, variant: Any) -> Any:
