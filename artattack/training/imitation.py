@@ -102,7 +102,7 @@ def build_joint(
         model.compile(optimizer=optimizer, loss=lambda taught, learnt: imitation(taught, learnt, temperature))
         return Joint(network, model, pairs)
     *wanted, taught = _teachers(teacher, [layer for _, layer in pairs], image)
-    compared = []
+    compared: list[Any] = []
     for mine, target, (_, layer) in zip(own, wanted, pairs, strict=True):
         both = compare(mine, target, layer)
         compared += both
