@@ -449,6 +449,7 @@ def attack(
         "artattack study tv --dry-run",
         "artattack study tv --backbone quicknet_tiny --limit 2 -o tv",
         "artattack study tv --backbone quicknet_tiny --limit 2 -o tv --resume",
+        "artattack study weights --trials 32 --objective flips --engine ray --workers 2",
     ),
 )
 def study_command(

@@ -9,15 +9,15 @@ import platformdirs
 
 from artattack.files import write_file
 
-_FILE = "{}-stem-1.keras"
+_FILE = "{}-stem-1-{}.keras"
 
 
 def unstrided(backbone: str) -> Path:
     """Return the file of a binarized backbone whose stem steps by one pixel; it is made where it is not there.
 
     The stem is what lies before the first binarized convolution: in QuickNet two convolutions that step by two pixels
-    each. Its kernels stay as they are, and so does what comes after, on maps of sixteen times the area. A card beside
-    the file says how it is opened.
+    each. Its kernels stay as they are, and so does what comes after, on maps of sixteen times the area. The file lies
+    in the user's cache folder, with a card beside it that says how it is opened.
 
     Args:
         backbone: a model of the registry.
@@ -27,17 +27,16 @@ def unstrided(backbone: str) -> Path:
     """
     from artattack.models.card import Card, card_path
     from artattack.models.registry import load_registered, model_info
-
-    info = model_info(backbone)
-    path = platformdirs.user_cache_path("artattack") / "networks" / _FILE.format(backbone)
-    if path.is_file() and card_path(path).is_file():
-        return path
     from artattack.runtime import load_tensorflow
-
-    load_tensorflow()
     from artattack.training.networks import save_network
 
+    info = model_info(backbone)
+    load_tensorflow()
     model = load_registered(backbone)
+    name = _FILE.format(backbone, model.weights_sha256[:12])
+    path = platformdirs.user_cache_path("artattack") / "networks" / name
+    if path.is_file() and card_path(path).is_file():
+        return path
     card = Card(
         title=f"{backbone} without strides in its stem",
         preprocessing=info.preprocessing,

@@ -159,7 +159,7 @@ def _told(table: pd.DataFrame, goal: _Goal, storage: Any = None) -> optuna.Study
                 values=[row[f"first_{column}"] for column in (_RECOGNISED, goal.column)],
                 user_attrs={"attack": row["attack"], "backbone": row["source"], "went_on": bool(row["went_on"])},
             )
-            for row in table.to_dict("records")
+            for row in table.dropna(subset=[f"first_{_RECOGNISED}", f"first_{goal.column}"]).to_dict("records")
         ]
     )
     return study

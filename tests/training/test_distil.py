@@ -17,7 +17,7 @@ from artattack.models import load_model
 from artattack.models.model import Model, parse_preprocessing
 from artattack.training import distil as distilling
 from artattack.training.crops import Drawing, ask, cut, fresh_batches, recoloured
-from artattack.training.distil import DistilSettings, _joint, distil
+from artattack.training.distil import DistilSettings, _joint, distil, plan_distilling
 from artattack.training.fitting import Course
 from artattack.training.imitation import build_joint, build_student, compare, mean_square, pair_layers
 from artattack.training.networks import binary_kernels
@@ -256,6 +256,7 @@ def test_a_feature_distilling_that_was_stopped_ends_with_the_same_numbers(stripe
         if what.startswith("distilling") and done == 3:  # of four steps, in the second epoch
             raise KeyboardInterrupt
 
+    assert "logits and seen, others in each epoch" in "\n".join(plan_distilling(given, small_teacher()))
     distil(given, small_teacher(), tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         distil(given, small_teacher(), tmp_path / "stopped", on_progress=stop)
