@@ -416,7 +416,7 @@ def surrogate_table(run: RunFolder) -> None:
 
 def training_table(folder: Path) -> None:
     """Write the table of docs/training.md on what a training has reached, from the cards in its folder."""
-    cards = {card.stem: read_card(card.with_suffix(".keras")) for card in sorted(folder.glob("*.json"))}
+    cards = {network.stem: read_card(network) for network in sorted(folder.glob("*.keras"))}
     lines = []
     for name, card in cards.items():
         if card is None or "accuracy" not in card.facts:

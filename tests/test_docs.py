@@ -210,6 +210,7 @@ def test_a_training_and_a_poster_fill_their_pages(tmp_path: Path, monkeypatch: p
     }
     card = Card(title="t", preprocessing="tf", facts=facts)
     (tmp_path / "nets" / "w1a1.json").write_text(card.model_dump_json())
+    (tmp_path / "nets" / "w1a1.keras").touch()
     (tmp_path / "nets" / "settings.json").write_text('{"precisions": ["w1a1"]}')
     page = tmp_path / "training.md"
     page.write_text("<!-- table of what training reached -->\n<!-- end of table -->\n")
