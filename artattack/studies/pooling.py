@@ -141,11 +141,11 @@ def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame) -> None:
         + ", shifts" * bool(row["jitter"])
         for row in table.to_dict("records")
     ]
-    panels = {f"grid_{period}": f"grid at {period} px" for period in _PERIODS}
+    periods = [period for period in _PERIODS if table[f"grid_{period}"].notna().any()]
+    panels = {f"grid_{period}": f"grid at {period} px" for period in periods}
     axes = draw_dots(drawing, names, table, panels | {"style_identified_rate": "recognised", "flip_rate": "flips"})
-    for panel in axes[: len(_PERIODS)]:
-        if panel.has_data():
-            use_log_axis(panel.xaxis)
+    for panel in axes[: len(periods)]:
+        use_log_axis(panel.xaxis)
 
 
 STUDY = Study(
