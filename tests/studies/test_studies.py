@@ -421,21 +421,40 @@ def test_the_memory_of_an_attack_is_of_a_process_of_its_own() -> None:
     assert 20 < attack_memory(benchmark, "quicknet_tiny") < 2000  # the weights alone are 49 MiB
 
 
-def test_a_search_narrows_down_and_goes_on_after_a_stop(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    tiny = ["weights", "--backbone", "quicknet_tiny", "--limit", 3, "--size", 32, "--steps", 1, "--trials", 2]
-    done = artattack_says("study", *tiny, "--out", out)
-    assert done.exit_code == 0, done.output
-    table = pd.read_csv(out / "study.csv")
-    assert sorted(table["n"]) == [2, 3]
-    assert table["went_on"].sum() == 1
-    before = (out / "study.csv").read_bytes()
-    lost = next((out / "cells").glob("trial-*-0001.json*"))
-    lost.unlink()
-    assert artattack_says("study", *tiny, "--out", out, "--resume").exit_code == 0
-    assert lost.exists()
-    assert pd.read_csv(out / "study.csv")["l2"].to_numpy() == pytest.approx(table["l2"].to_numpy())
-    assert before
+def test_a_search_narrows_down_within_one_run(tmp_path: Path) -> None:
+    study, path = find_study("weights"), tmp_path / "run"
+    settings = Settings(backbones=("quicknet_tiny",), limit=3, size=32, steps=1, trials=2)
+    plan = make_plan(study_benchmark(study, settings))
+    records, _ = run_plan(first_plan(plan), path, cache=False)
+    assert study.going_on is not None
+    (better,) = study.going_on(records)
+    before = {file.name: file.stat().st_mtime_ns for file in (path / "cells").glob("trial-*")}
+    run_plan(going_on(plan, [better]), path, resume=True, cache=False)
+    after = {file.name: file.stat().st_mtime_ns for file in (path / "cells").glob("trial-*")}
+    assert before.items() <= after.items()  # what was done is not done again
+    assert after.keys() - before.keys() == {f"{better}--stained-glass--quicknet_tiny-0001.json"}
+    answer = write_study(study, load_run(path))
+    table = pd.read_csv(path / "study.csv").set_index("attack")
+    assert table["n"].to_dict() == {name: 3 if name == better else 2 for name in ("trial-00", "trial-01")}
+    assert answer.startswith("Of 2 trials 1 went on to all images")
+
+
+def test_the_command_goes_on_with_the_better_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, bool, dict[str, Any]]] = []
+
+    def done(plan: Plan, path: Path, *, resume: bool, **how: Any) -> Any:
+        asked.append((len(plan.cells), resume, how))
+        rows = [trial(n, image, n == 1, 5.0 - n) for n in range(4) for image in range(2)]
+        return records_frame(rows), None
+
+    monkeypatch.setattr("artattack.evaluation.run.run_plan", done)
+    monkeypatch.setattr(cli, "_tell_results", lambda *_: None)
+    given = ["study", "weights", "--trials", 4, "--limit", 4, "--engine", "ray", "--workers", 3, "--out", tmp_path]
+    told = artattack_says(*given)
+    assert told.exit_code == 0, told.output
+    # two batches of untouched images, and of four trials one each; then a second batch of two of them
+    assert [(cells, resume) for cells, resume, _ in asked] == [(2 + 4, False), (2 + 4 + 2, True)]
+    assert all((how["engine"], how["workers"]) == ("ray", 3) for _, _, how in asked)
 
 
 def test_total_variation_that_is_meant_is_not_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
