@@ -324,8 +324,8 @@ def test_a_stem_without_strides_has_the_same_kernels_and_maps_of_sixteen_times_t
     own = load_model("quicknet_tiny")
     for one, other in zip(model.network.get_weights(), own.network.get_weights(), strict=True):  # type: ignore[attr-defined]
         assert (np.sign(one) == np.sign(other)).all() if set(np.unique(one)) <= {-1, 1} else (one == other).all()
-    first = layer_names(own.network, ("sum:0",))[0]  # type: ignore[attr-defined]
-    sides = [m.network.get_layer(first).output_shape[1] for m in (model, own)]  # type: ignore[attr-defined]
+    networks = [m.network for m in (model, own)]  # type: ignore[attr-defined]
+    sides = [network.get_layer(layer_names(network, ("sum:0",))[0]).output_shape[1] for network in networks]
     assert sides == [64, 16]
     assert model.style_layers == own.style_layers  # type: ignore[attr-defined]
 
