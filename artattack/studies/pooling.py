@@ -126,13 +126,15 @@ def _answer(table: pd.DataFrame) -> str:
                 if all(row[key] == other[key] for key in ("pooling", "parametrization", "layers"))
             ]
             was = ", ".join(f"{_all_periods(row)} ({row['parametrization']})" for row in like)
-            periods = ", ".join(map(str, _PERIODS))
-            parts.append(f"without strides in the stem it is at {periods} px {at}, and with them {was}")
+            periods = ", ".join(str(period) for period in _PERIODS if pd.notna(beside[0][f"grid_{period}"]))
+            with_them = f", and with them {was}" * bool(was)
+            parts.append(f"without strides in the stem it is at {periods} px {at}{with_them}")
     return "; ".join(parts) + "."
 
 
 def _all_periods(row: dict[Any, Any]) -> str:
-    return ", ".join(f"{row[f'grid_{period}']:.1f}" for period in _PERIODS)
+    scores = [row[f"grid_{period}"] for period in _PERIODS]
+    return ", ".join(f"{score:.1f}" for score in scores if pd.notna(score))
 
 
 def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame) -> None:

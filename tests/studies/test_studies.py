@@ -381,7 +381,7 @@ def test_trials_are_compared_on_the_images_they_have_in_common_and_the_front_pai
         ("tv", (0, -1)),
         ("style-layers", (0, 8)),
         ("content-layers", (0, 1, 7, 8)),
-        ("pooling", (0, -1)),
+        ("pooling", (0, -2)),
         ("architectures", (0, 1)),
         ("precision", (0, 1, 2)),
     ],  # weights: below
