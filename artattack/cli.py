@@ -18,7 +18,7 @@ from artattack.attacks.registry import own_attacks
 from artattack.attacks.style_entry import StyleEntry
 from artattack.checks import defaults as check_defaults
 from artattack.config import Benchmark, ModelSpec, load_benchmark, parse_benchmark
-from artattack.errors import ArtattackError
+from artattack.errors import ArtattackError, unknown
 from artattack.files import names_folder, to_path
 from artattack.remote import without_secret
 from artattack.runtime import silence_libraries
@@ -108,6 +108,15 @@ NoCache = Annotated[
 ]
 
 
+EngineName = Annotated[
+    Literal["local", "ray"], typer.Option("--engine", help="Where: in this process, or on a Ray cluster.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", help="Workers of the cluster. Default: one a GPU, or for each two cores.", min=1),
+]
+
+
 def main() -> None:
     """Run the command line."""
     app(prog_name="artattack")
@@ -159,12 +168,8 @@ def run(
         list[str] | None,
         typer.Option(help="Bring all attacks and controls to these, too: l2=5,10 or ssim; repeat for more distances."),
     ] = None,
-    engine: Annotated[
-        Literal["local", "ray"], typer.Option(help="Where: in this process, or on a Ray cluster.")
-    ] = "local",
-    workers: Annotated[
-        int | None, typer.Option(help="Workers of the cluster. Default: one a GPU, or for each two cores.", min=1)
-    ] = None,
+    engine: EngineName = "local",
+    workers: Workers = None,
     no_cache: NoCache = False,
 ) -> None:
     """Run a benchmark: perturb images, score classifiers, write records, summary and pictures.
@@ -177,8 +182,7 @@ def run(
     if resume and out is None:
         raise ArtattackError("--resume needs --out FOLDER, the run to go on with")
     plan = make_plan(benchmark)
-    for doubt in plan.doubts:
-        warn(doubt)
+    _warn_of(plan)
     if dry_run:
         print_plan(plan, console)
         return
@@ -186,9 +190,18 @@ def run(
     same = [str(file)] if file else []
     same += [f"--{name}={value}" for name, value in (("seed", seed), ("limit", limit)) if value is not None]
     same += [f"--budgets={text}" for text in budgets or []]
-    same += [f"--engine={engine}"] * (engine != "local") + [f"--workers={workers}"] * (workers is not None)
-    same += ["--no-cache"] * no_cache
+    same += _engine_options(engine, workers) + ["--no-cache"] * no_cache
     _carry_out(plan, out, resume, ["artattack", "run", *same], engine=engine, workers=workers, cache=not no_cache)
+
+
+def _warn_of(plan: Plan) -> None:
+    """Warn of what the attacks of a plan are asked for and hardly meant to do."""
+    for doubt in plan.doubts:
+        warn(doubt)
+
+
+def _engine_options(engine: Engine, workers: int | None) -> list[str]:
+    return [f"--engine={engine}"] * (engine != "local") + [f"--workers={workers}"] * (workers is not None)
 
 
 def _ask_if_long(plan: Plan, yes: bool) -> None:
@@ -217,6 +230,7 @@ def _carry_out(
     same: Sequence[str],
     tell: Callable[[RunFolder], None] = lambda run: None,
     *,
+    then: Callable[[pd.DataFrame], Plan] | None = None,
     engine: Engine = "local",
     workers: int | None = None,
     cache: bool = True,
@@ -229,6 +243,7 @@ def _carry_out(
         resume: whether to go on with the run in it.
         same: the command that asks for the same plan, for whoever is interrupted.
         tell: called with the finished run, before its report is written.
+        then: from the records to a larger plan of the same benchmark, with which the run goes on.
         engine, workers, cache: as in `run_benchmark`.
     """
     from artattack.evaluation.run import run_path, run_plan
@@ -236,16 +251,11 @@ def _carry_out(
     path = run_path(plan.benchmark, out)
     try:
         with show_progress() as on_progress:
-            records, summary = run_plan(
-                plan,
-                path,
-                resume=resume,
-                engine=engine,
-                workers=workers,
-                cache=cache,
-                on_progress=on_progress,
-                on_doubt=warn,
-            )
+            how: dict[str, Any] = {"engine": engine, "workers": workers, "cache": cache}
+            how |= {"on_progress": on_progress, "on_doubt": warn}
+            records, summary = run_plan(plan, path, resume=resume, **how)
+            if then:
+                records, summary = run_plan(then(records), path, resume=True, **how)
     except KeyboardInterrupt as error:
         again = shlex.join([*same, "--resume", "--out", without_secret(out or str(path))])
         complain(f"interrupted; to go on: {again}" if (path / "run.json").exists() else "interrupted")
@@ -315,6 +325,7 @@ def extend(
     asked = _budgets(budgets or [])
     path = to_path(folder)
     plan = make_plan(extended(path, benchmark, classifiers=classifier or [], budgets=asked))
+    _warn_of(plan)
     if dry_run:
         print_plan(plan, console)
         return
@@ -445,6 +456,7 @@ def attack(
         "artattack study tv --dry-run",
         "artattack study tv --backbone quicknet_tiny --limit 2 -o tv",
         "artattack study tv --backbone quicknet_tiny --limit 2 -o tv --resume",
+        "artattack study weights --trials 32 --objective flips --engine ray --workers 2",
     ),
 )
 def study_command(
@@ -468,6 +480,14 @@ def study_command(
     seed: Annotated[
         int, typer.Option(help="Every random choice follows from it.", min=0, max=_LARGEST_SEED)
     ] = _DEFAULT.seed,
+    trials: Annotated[
+        int | None, typer.Option(help="Of a search: how many settings are tried. Default: the study's.", min=1)
+    ] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="Of a search: what counts beside recognition, l2 (the default) or flips.")
+    ] = None,
+    engine: EngineName = "local",
+    workers: Workers = None,
     no_cache: NoCache = False,
 ) -> None:
     """Ask one question of style transfer again: a benchmark, and one table, one figure and one sentence made of it.
@@ -485,8 +505,17 @@ def study_command(
     study = find_study(name)
     if resume and out is None:
         raise ArtattackError("--resume needs --out FOLDER, the run to go on with")
+    if trials is not None and not study.trials:
+        raise ArtattackError(f"--trials: the study {name} is no search")
+    if objective is not None:
+        if not study.objectives:
+            raise ArtattackError(f"--objective: the study {name} has no choice of one")
+        if objective not in study.objectives:
+            raise unknown("objective", objective, study.objectives)
+        study = study.objectives[objective]
     check_packages(study)
     from artattack.evaluation.plan import make_plan
+    from artattack.studies.halving import first_plan, going_on
 
     settings = Settings(
         backbones=tuple(backbone or ()),
@@ -495,8 +524,13 @@ def study_command(
         size=size,
         steps=steps,
         seed=seed,
+        trials=trials,
     )
     plan = make_plan(study_benchmark(study, settings))
+    if plan.doubts and study.meant:
+        _say(study.meant)
+    else:
+        _warn_of(plan)
     if dry_run:
         print_plan(plan, console)
         return
@@ -507,12 +541,18 @@ def study_command(
         for option, value in settings.model_dump(exclude={"backbones"}).items()
         if value != Settings.model_fields[option].default
     ]
-    same += ["--no-cache"] * no_cache
+    same += [f"--objective={objective}"] if objective else []
+    same += _engine_options(engine, workers) + ["--no-cache"] * no_cache
 
     def tell(run: RunFolder) -> None:
         _say(f"{study.question}\n{write_study(study, run)}")
 
-    _carry_out(plan, out, resume, same, tell, cache=not no_cache)
+    how: dict[str, Any] = {"engine": engine, "workers": workers, "cache": not no_cache}
+    if study.going_on is None:
+        _carry_out(plan, out, resume, same, tell, **how)
+        return
+    better = study.going_on
+    _carry_out(first_plan(plan), out, resume, same, tell, then=lambda records: going_on(plan, better(records)), **how)
 
 
 @app.command(
@@ -724,13 +764,16 @@ def models_command(
     ),
     limit: Annotated[int | None, typer.Option(help="At most so many images.", min=1)] = None,
     repeats: Annotated[int, typer.Option(help="Runs of each network in each runtime; the median counts.", min=1)] = 20,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with --csv: networks that stand in it are not measured again.")
+    ] = False,
 ) -> None:
     """List the models by name, each of which can be backbone or classifier; or measure what they cost and are worth."""
     if measure:
-        _measure_models(names, table, images, limit, repeats)
+        _measure_models(names, table, images, limit, repeats, resume)
         return
-    if names or table:
-        raise ArtattackError("names and --csv go with --measure")
+    if names or table or resume:
+        raise ArtattackError("names, --csv and --resume go with --measure")
     from artattack.models import model_infos
 
     rows = [
@@ -746,18 +789,32 @@ def models_command(
     _say("onnx:PATH, tflite:PATH, lce:PATH, http(s)://ADDRESS.")
 
 
-def _measure_models(names: list[str] | None, table: Path | None, images: str, limit: int | None, repeats: int) -> None:
+def _measure_models(
+    names: list[str] | None, table: Path | None, images: str, limit: int | None, repeats: int, resume: bool
+) -> None:
+    if resume and table is None:
+        raise ArtattackError("--resume needs --csv FILE, the table to go on with")
     from artattack.evaluation.efficiency import measure_efficiency, measured_by_default
     from artattack.files import write_file
-    from artattack.results.tables import to_csv
+    from artattack.results.columns import EFFICIENCY
+    from artattack.results.tables import read_table, to_csv
+
+    def keep(found: pd.DataFrame) -> None:
+        if table:
+            write_file(table, to_csv(found))
 
     with show_progress() as on_progress:
         found = measure_efficiency(
-            names or measured_by_default(), images=images, limit=limit, repeats=repeats, on_progress=on_progress
+            names or measured_by_default(),
+            images=images,
+            limit=limit,
+            repeats=repeats,
+            known=read_table(table, EFFICIENCY) if resume and table and table.exists() else None,
+            on_row=keep,
+            on_progress=on_progress,
         )
     print_efficiency(found, console)
     if table:
-        write_file(table, to_csv(found))
         _say(f"Written: {table}")
 
 

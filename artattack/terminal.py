@@ -208,8 +208,10 @@ def print_efficiency(found: pd.DataFrame, console: Console) -> None:
                 _number(row["binary_share"], ".1%"),
                 _number(row["float32_mib"], ".2f"),
                 _number(row["packed_mib"] if measured else row["published_mib"], ".2f"),
-                _number(row["tflite_mib"], ".2f"),
-                _number(row["lce_mib"], ".2f"),
+                *(
+                    "failed" if f"{to}, export" in (row["failed"] or "") else _number(row[f"{to}_mib"], ".2f")
+                    for to in ("tflite", "lce")
+                ),
                 _number(None if row["macs"] is None else row["macs"] / 1e6, ",.0f"),
                 _number(row["binary_macs_share"], ".1%"),
             ]

@@ -9,15 +9,24 @@ artattack run docs/recipe.yaml --out results/recipe          docs/style.md
 artattack run docs/options.yaml --out results/options        the same
 artattack study tv --steps 40 --out results/study-tv         docs/lessons/tv.md, and each study so
 
-artattack models --measure --csv results/efficiency.csv      docs/efficiency.md; this file is named itself
+artattack run docs/surrogate.yaml --out results/surrogate    docs/training.md
+
+What is no run is named itself, `python docs/make_docs.py results results/efficiency.csv nets results/poster.png`:
+
+artattack models --measure --csv results/efficiency.csv      docs/efficiency.md
+artattack train groups -o nets ...                           docs/training.md, of the cards in the folder
+artattack attack PHOTO ... -o results/poster.png             docs/lessons/art-attack.md
+artattack atlas quicknet_distilled -o results/atlas.png      docs/atlas.md
 
 The page of a lesson says from which run its figures come. Runs of anything else are passed over.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,6 +45,7 @@ from artattack.distances import checkerboard
 from artattack.inputs.images import fit, read_image, to_float, to_uint8
 from artattack.inputs.styles import load_styles
 from artattack.models import load_model
+from artattack.models.card import read_card
 from artattack.report import save_figures
 from artattack.report.tables import clean_error
 from artattack.results.columns import EFFICIENCY
@@ -51,6 +61,7 @@ MIDDLE = 10  # of its budgets, L2
 VARIANT = ["attack", "style", "source"]
 DISTANCES = {"l2": "L2", "delta_e": "ΔE", "ssim": "SSIM"}
 README_PICTURE = ("imagenet_13_471", "stained-glass")  # image and style
+MANY_COLOURS = 20_000  # which no drawing has, and every photo
 INK, PAPER = (30, 30, 30), (255, 255, 255)
 
 
@@ -347,7 +358,8 @@ def lesson_page(run: RunFolder) -> None:
     told = run.study
     if told is None or told.figure is None:
         raise SystemExit(f"{run.path}: a study without results")
-    page, picture = HERE / "lessons" / f"{told.name}.md", f"../images/study-{told.name}.png"
+    page = HERE / "lessons" / f"{told.name}.md"
+    picture = f"../images/{keep_picture(told.figure, f'study-{told.name}')}"
     asked = [
         f"**Asked.** {told.question}",
         f"**Seen in 2020.** {told.lesson}",
@@ -356,10 +368,25 @@ def lesson_page(run: RunFolder) -> None:
     ]
     insert(page, "\n\n".join(asked), "study")
     insert(page, markdown(told.headings, told.rows))
-    with Image.open(told.figure) as figure:
-        figure.thumbnail((1400, 1400), Image.Resampling.LANCZOS)
-        small = figure.convert("RGB").quantize(192, dither=Image.Dither.NONE)
-    small.save(HERE / "images" / f"study-{told.name}.png", optimize=True)
+
+
+def keep_picture(file: Path, name: str) -> str:
+    """Keep a picture, small enough for a page, among those of the pages: photos as JPEG, drawings as PNG.
+
+    Returns:
+        The file's name.
+    """
+    with Image.open(file) as figure:
+        small = figure.convert("RGB")
+    small.thumbnail((1400, 1800), Image.Resampling.LANCZOS)
+    has_photos = small.getcolors(MANY_COLOURS) is None  # a photo in 192 colours has bands
+    kept = HERE / "images" / f"{name}.{'jpg' if has_photos else 'png'}"
+    kept.with_suffix(".png" if has_photos else ".jpg").unlink(missing_ok=True)
+    if has_photos:
+        small.save(kept, quality=88)
+    else:
+        small.quantize(192, dither=Image.Dither.NONE).save(kept, optimize=True)
+    return kept.name
 
 
 def distilled_table(run: RunFolder) -> None:
@@ -372,11 +399,73 @@ def six_styles_table(run: RunFolder) -> None:
     insert(HERE / "style.md", f"{recipe_table(run)}\n\n{recipe_differences(run)}", "table of six styles")
 
 
+def surrogate_table(run: RunFolder) -> None:
+    """Write the table of docs/training.md on a surrogate: flips of each classifier by each attack and control."""
+    wanted = run.summary[run.summary["kind"] != "clean"].fillna(dict.fromkeys([*VARIANT, "matched_to"], ""))
+    classifiers = list(wanted["classifier"].unique())
+    lines = []
+    for key, rows in wanted.groupby([*VARIANT, "matched_to"], sort=False):
+        by = rows.set_index("classifier").to_dict("index")
+        label = named(key[:3]) + (f" as {key[3]}" if key[3] else "")
+        flips = [counted(by[name], "flip_rate", "flips", "n") for name in classifiers]
+        one = by[classifiers[0]]
+        lines.append([label, *flips, rate(one, "style_identified_rate"), f"{one['mean_l2']:.1f}"])
+    headings = ["attack or control", *(f"flips, {short(name)}" for name in classifiers), "style recognised", "L2"]
+    insert(HERE / "training.md", f"{markdown(headings, lines)}\n\n{origin(run)}", "table of the surrogate")
+
+
+def training_table(folder: Path) -> None:
+    """Write the table of docs/training.md on what a training has reached, from the cards in its folder."""
+    cards = {network.stem: read_card(network) for network in sorted(folder.glob("*.keras"))}
+    lines = []
+    for name, card in cards.items():
+        if card is None or "accuracy" not in card.facts:
+            continue
+        facts = card.facts
+        right = {
+            f"rate{end}": facts["accuracy"][key] for end, key in (("", "rate"), ("_low", "low"), ("_high", "high"))
+        }
+        lines.append([
+            name,
+            f"{rate(right, 'rate')}, {facts['accuracy']['count']} of {facts['accuracy']['n']}",
+            f"{facts['bytes'] / 1000:,.0f} kB",
+            f"{facts['bytes_as_float32'] / facts['bytes']:.1f}",
+            f"{facts['bytes_of_file'] / 1000:,.0f} kB",
+            f"{facts['best_epoch']} of {facts['epochs']}",
+            f"{facts['minutes']:.0f}",
+        ])  # fmt: skip
+    headings = [
+        "network",
+        "right, of those held out",
+        "weights packed",
+        "times smaller",
+        "file",
+        "epoch kept",
+        "minutes",
+    ]
+    insert(HERE / "training.md", markdown(headings, lines), "table of what training reached")
+
+
+def poster(file: Path) -> None:
+    """Put the poster into the page of art attacks."""
+    with Image.open(file) as picture:
+        width, height = picture.size
+    name = keep_picture(file, "poster")
+    text = f"![A photo of {width} x {height} pixels painted at its own size](../images/{name})"
+    insert(HERE / "lessons" / "art-attack.md", text, "poster")
+
+
+PICTURES: dict[str, Callable[[Path], Any]] = {  # by the file's name
+    "poster": poster,
+    "atlas": lambda file: keep_picture(file, "atlas"),
+}
+
 PAGES = {  # by the benchmark's name
     "default": readme_page,
     "comparison": comparison_page,
     "comparison-distilled": distilled_table,
     "recipe": six_styles_table,
+    "surrogate": surrogate_table,
     "options": style_page,
 }
 
@@ -393,14 +482,20 @@ def efficiency_tables(found: pd.DataFrame) -> str:
     def shown(row: dict[Any, Any], column: str, form: str) -> str:
         return "" if pd.isna(row[column]) else format(row[column], form)
 
+    def exported(row: dict[Any, Any], to: str) -> str:
+        failed = f"{to}, export" in str(row["failed"])
+        return "failed" if failed else shown(row, f"{to}_mib", ".2f")
+
     costs, worth, times = [], [], []
+    runtimes = ("keras", "compiled", "tflite", "lce")
     for row in found.to_dict("records"):
         known = "parameters" if pd.notna(row["parameters"]) else "published_parameters"
         packed = "packed_mib" if pd.notna(row["packed_mib"]) else "published_mib"
         millions = "" if pd.isna(row["macs"]) else f"{row['macs'] / 1e6:,.0f}"
         costs.append(
             [row["model"], shown(row, known, ","), shown(row, "binary_share", ".1%")]
-            + [shown(row, name, ".2f") for name in ("float32_mib", packed, "tflite_mib", "lce_mib")]
+            + [shown(row, name, ".2f") for name in ("float32_mib", packed)]
+            + [exported(row, to) for to in ("tflite", "lce")]
             + [millions, shown(row, "binary_macs_share", ".1%")]
         )
         here = f"{rate(row, 'top1')}, {row['n_correct']} of {row['n_labelled']}" if pd.notna(row["top1"]) else ""
@@ -408,19 +503,28 @@ def efficiency_tables(found: pd.DataFrame) -> str:
         source = "" if pd.isna(row["published_source"]) else row["published_source"]
         worth.append([row["model"], *tops, source, here])
         if pd.notna(row["keras_ms_one"]):
-            runtimes = ("keras", "compiled", "tflite", "lce")
             times.append(
                 [row["model"] + " (random weights)" * (row["weights"] == "random")]
                 + [shown(row, f"{name}_cpu_ms_one", ".1f") for name in runtimes]
+                + [shown(row, f"{name}_ms_all", ".1f") for name in runtimes]
                 + [shown(row, f"{name}_run_mib", ".0f") for name in runtimes]
             )
     headings = [
         ["model", "parameters", "binary", "float32", "packed", "tflite", "lce", "M MACs", "1-bit"],
         ["model", "top-1", "top-5", "published in", "top-1 here"],
-        ["model", "Keras", "compiled", "TFLite", "LCE", "MiB: Keras", "compiled", "TFLite", "LCE"],
+        [
+            "model",
+            *(f"{part}: {name}" for part in ("one", "all", "MiB") for name in ("Keras", "compiled", "TFLite", "LCE")),
+        ],
     ]
     tables = zip(headings, (costs, worth, times), strict=True)
-    return "\n\n".join(markdown(names, rows) for names, rows in tables if rows)
+    made = found.dropna(subset="machine")
+    by = made.fillna({"measured": "a day not noted", "versions": "versions not noted"})
+    where = [
+        f"{', '.join(rows['model'])}: measured on {machine}, {day}, with {versions}."
+        for (machine, day, versions), rows in by.groupby(["machine", "measured", "versions"], sort=False)
+    ]
+    return "\n\n".join([*(markdown(names, rows) for names, rows in tables if rows), *where])
 
 
 def main() -> None:
@@ -430,6 +534,17 @@ def main() -> None:
         insert(HERE / "efficiency.md", efficiency_tables(read_table(file, EFFICIENCY)))
         done["efficiency"] = file
         sys.argv.remove(str(file))
+    for name in list(sys.argv[1:]):
+        file = Path(name)
+        if file.suffix == ".png" and file.stem in PICTURES:
+            PICTURES[file.stem](file)
+        elif (file / "settings.json").is_file() and "precisions" in json.loads((file / "settings.json").read_bytes()):
+            training_table(file)
+        else:
+            continue
+        done[name] = file
+        print(f"{file}: written")
+        sys.argv.remove(name)
     for run in (run for folder in sys.argv[1:] for run in runs_in(Path(folder))):
         name = run.info["config"]["benchmark"]["name"]
         write = lesson_page if run.study else PAGES.get(name)

@@ -6,10 +6,12 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
+from artattack.models.card import Card
 from artattack.results.run_folder import StudyResult
 from artattack.studies import studies
 from artattack.studies.study import Study
@@ -178,3 +180,44 @@ def test_a_study_fills_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ]
     with Image.open(tmp_path / "images" / "study-tv.png") as small:
         assert small.size == (1400, 350)
+
+
+def test_photos_are_kept_as_jpeg_and_drawings_as_png(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_docs = load("make_docs")
+    monkeypatch.setattr(make_docs, "HERE", tmp_path)
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (2800, 700), "white").save(tmp_path / "a.png")
+    assert make_docs.keep_picture(tmp_path / "a.png", "study-x") == "study-x.png"
+    noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    assert make_docs.keep_picture(tmp_path / "a.png", "study-x") == "study-x.jpg"
+    assert [path.name for path in (tmp_path / "images").iterdir()] == ["study-x.jpg"]  # not both
+
+
+def test_a_training_and_a_poster_fill_their_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_docs = load("make_docs")
+    monkeypatch.setattr(make_docs, "HERE", tmp_path)
+    for folder in ("images", "lessons", "nets"):
+        (tmp_path / folder).mkdir()
+    facts = {
+        "accuracy": {"rate": 0.373, "low": 0.31, "high": 0.44, "count": 91, "n": 244},
+        "bytes": 118_000,
+        "bytes_as_float32": 3_520_000,
+        "bytes_of_file": 233_000,
+        "best_epoch": 36,
+        "epochs": 40,
+        "minutes": 6.2,
+    }
+    card = Card(title="t", preprocessing="tf", facts=facts)
+    (tmp_path / "nets" / "w1a1.json").write_text(card.model_dump_json())
+    (tmp_path / "nets" / "w1a1.keras").touch()
+    (tmp_path / "nets" / "settings.json").write_text('{"precisions": ["w1a1"]}')
+    page = tmp_path / "training.md"
+    page.write_text("<!-- table of what training reached -->\n<!-- end of table -->\n")
+    make_docs.training_table(tmp_path / "nets")
+    assert "| w1a1 | 37% [31, 44], 91 of 244 | 118 kB | 29.8 | 233 kB | 36 of 40 | 6 |" in page.read_text()
+    (tmp_path / "lessons" / "art-attack.md").write_text("<!-- poster -->\n<!-- end of poster -->\n")
+    Image.new("RGB", (1024, 683)).save(tmp_path / "poster.png")
+    make_docs.poster(tmp_path / "poster.png")
+    text = (tmp_path / "lessons" / "art-attack.md").read_text()
+    assert "![A photo of 1024 x 683 pixels painted at its own size](../images/poster.png)" in text

@@ -212,6 +212,10 @@ class Entry(Section):
         """Return how often, roughly, an image goes through a network: steps, or questions to a source."""
         return 1
 
+    def passes_of(self, variant: Variant) -> float:
+        """Return the same of one of its variants."""
+        return self.passes()
+
     def check(self) -> None:
         """Find mistyped names without loading TensorFlow; raises ArtattackError."""
 

@@ -33,6 +33,10 @@ class RandomBackboneEntry(CopyEntry):
         """Yield one for each style attack whose distance it copies."""
         yield from (Variant(self, other.style, other.source, other) for other in self.copied(attacks))
 
+    def passes_of(self, variant: Variant) -> float:
+        """Return the steps of the style attack."""
+        return _style_entry(variant).passes()
+
     def starts_from(self, variant: Variant) -> Variant | None:
         """Return the attack whose distance is copied or, at a budget, what the style attack would start from."""
         if variant.budget and _style_entry(variant).paints_inside(variant.budget[0]):

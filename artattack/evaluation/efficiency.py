@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
@@ -22,13 +23,15 @@ from artattack.models.registry import load_registered, model_infos
 from artattack.results.columns import EFFICIENCY
 from artattack.results.statistics import wilson
 from artattack.results.tables import make_table
-from artattack.runtime import load_tensorflow, processor
+from artattack.runtime import installed_versions, load_tensorflow, processor
 
 if TYPE_CHECKING:
     from artattack.models.model import Model
 
 REPEATS = 20
 _SIZE = 224  # px, at which images are cut, as a benchmark's are
+_LETTERS = 300  # of the reason of a failure
+_PACKAGES = ("artattack", "tensorflow", "tf-keras", "larq", "larq-compute-engine", "numpy")
 _THREADS = {"one": 1, "all": None}
 _ALWAYS = ("quicknet (2020)", "quicknet", "vgg19")  # what the 2020 study compares
 
@@ -47,12 +50,15 @@ def measure_efficiency(
     limit: int | None = None,
     repeats: int = REPEATS,
     time_task: Callable[[Task], Timing] = time_alone,
+    known: pd.DataFrame | None = None,
+    on_row: Callable[[pd.DataFrame], None] = lambda table: None,
     on_progress: OnProgress = lambda what, done, total: None,
 ) -> pd.DataFrame:
     """Measure networks, and set beside each what was published of it.
 
     Networks whose weights are not on this machine are measured with random ones, which take the same time and space;
-    their accuracy is not asked. Nothing is downloaded.
+    their accuracy is not asked. Nothing is downloaded. What fails, an export or a runtime, leaves
+    its cells empty and says why in the column `failed`.
 
     Args:
         names: of the registry, or of a release of which only what was published is known.
@@ -60,6 +66,8 @@ def measure_efficiency(
         limit: at most so many of them.
         repeats: runs of each network in each runtime; the median counts.
         time_task: what times one of them.
+        known: such a table of networks that were measured before, which is gone on with.
+        on_row: called with the table so far whenever a network is done.
         on_progress: called with what is under way, steps done and steps in all.
 
     Returns:
@@ -76,8 +84,10 @@ def measure_efficiency(
     loaded = load_images(images, size=_SIZE, limit=limit)
     load_tensorflow()
     each = 1 + len(_runtimes()) * len(_THREADS)  # steps of a network
-    rows = []
+    table = make_table([], EFFICIENCY) if known is None else known
     for place, name in enumerate(names):
+        if name in set(table["model"]):
+            continue
         row: dict[str, Any] = {"model": name, **_published(name)}
         if name in infos:
             weights = infos[name].default_weights if infos[name].available else "random"
@@ -86,11 +96,22 @@ def measure_efficiency(
                 on_progress(what, start + done, len(names) * each)
 
             with TemporaryDirectory() as folder:
-                row |= _of_network(name, weights, loaded, Path(folder), step)
-                row |= dict(_timings(name, weights, Path(folder), repeats, time_task, step))
-            row |= {"images": Path(images).name if weights != "random" else None, "machine": machine()}
-        rows.append(row)
-    return make_table(rows, EFFICIENCY)
+                failures: list[str] = []
+                try:
+                    row |= _of_network(name, weights, loaded, Path(folder), step, failures)
+                    row |= dict(_timings(name, weights, Path(folder), repeats, time_task, step, failures))
+                except Exception as error:  # whatever loading or running raises: the next network may be well
+                    failures.append(f"loading and accuracy: {_in_a_line(error)}")
+            row |= {
+                "images": Path(images).name if weights != "random" else None,
+                "machine": machine(),
+                "measured": f"{datetime.now():%Y-%m-%d}",
+                "versions": ", ".join(f"{key} {value}" for key, value in installed_versions(_PACKAGES).items()),
+                "failed": "; ".join(failures),
+            }
+        table = pd.concat([table, make_table([row], EFFICIENCY)], ignore_index=True)
+        on_row(table)
+    return table
 
 
 def machine() -> str:
@@ -104,16 +125,20 @@ def _published(name: str) -> dict[str, Any]:
 
 
 def _of_network(
-    name: str, weights: str, images: Images, folder: Path, step: Callable[[str, int], None]
+    name: str, weights: str, images: Images, folder: Path, step: Callable[[str, int], None], failures: list[str]
 ) -> dict[str, Any]:
-    """Return what needs no clock, and write the exported files."""
+    """Return what needs no clock, and write the exported files; add to `failures` which could not be."""
     from artattack.models.export import convert
 
     step(f"{name}: size and accuracy", 0)
     model = load_registered(name, weights)
     row: dict[str, Any] = {"weights": weights, "input_size": model.input_size[0], **network_costs(model)}
     for to in exportable():
-        content = convert(model, to)
+        try:
+            content = convert(model, to)
+        except Exception as error:  # whatever a converter raises: the rest is still worth knowing
+            failures.append(f"{to}, export: {_in_a_line(error)}")
+            continue
         (folder / to).write_bytes(content)
         row[f"{to}_mib"] = len(content) / 2**20
     return row | (_accuracy(model, images) if weights != "random" else {})
@@ -172,20 +197,25 @@ def _timings(
     repeats: int,
     time_task: Callable[[Task], Timing],
     step: Callable[[str, int], None],
+    failures: list[str],
 ) -> Iterator[tuple[str, Any]]:
-    """Yield latency and memory in each runtime that is here; what fails is missing, with the reason."""
-    failures = []
+    """Yield latency and memory in each runtime that is here; what fails is missing, and why is added to `failures`."""
     for done, (runtime, (said, threads)) in enumerate(product(_runtimes(), _THREADS.items()), 1):
         step(f"{name}: {RUNTIMES[runtime]}, threads: {said}", done)
         file = folder / runtime if runtime in exportable() else None
+        if file is not None and not file.is_file():
+            continue  # which could not be exported
         try:
             timing = time_task(Task(name, weights, runtime, threads, repeats, file))
         except Exception as error:  # whatever a runtime, or its end, raises: the others are still worth knowing
-            failures.append(f"{runtime}, threads {said}: {' '.join(str(error).split()) or type(error).__name__}")
+            failures.append(f"{runtime}, threads {said}: {_in_a_line(error)}")
             continue
         yield f"{runtime}_ms_{said}", timing.milliseconds
         if threads == 1:
             yield f"{runtime}_cpu_ms_one", timing.cpu_milliseconds
             yield f"{runtime}_run_mib", timing.mib
-    if failures:
-        yield "failed", "; ".join(failures)
+
+
+def _in_a_line(error: Exception) -> str:
+    """Return what an exception says, of which converters fill pages, in one line."""
+    return " ".join(str(error).split())[:_LETTERS] or type(error).__name__

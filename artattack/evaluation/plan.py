@@ -70,7 +70,7 @@ class Plan:
     @property
     def passes(self) -> float:
         """How often, roughly, the attacks send an image through a network."""
-        return len(self.samples) * sum(min(variant.entry.passes(), _MOST) for variant in self.variants)
+        return len(self.samples) * sum(min(variant.entry.passes_of(variant), _MOST) for variant in self.variants)
 
     @property
     def seconds(self) -> float:

@@ -753,7 +753,9 @@ EFFICIENCY: tuple[Column, ...] = (
         )
     ),
     Column("machine", "string", "", "processors and system on which it was measured"),
-    Column("failed", "string", "", "what could not be timed, and why"),
+    Column("measured", "string", "", "the day on which it was measured"),
+    Column("versions", "string", "", "of the packages that it was measured with"),
+    Column("failed", "string", "", "what could not be exported or timed, and why"),
 )
 
 # TextAttack's own nine, then what tells our records apart.

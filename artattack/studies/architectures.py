@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pandas as pd
 
+from artattack.config import parse_benchmark
 from artattack.models.registry import model_infos
-from artattack.report.tables import words
+from artattack.report.tables import number, words
 from artattack.results.run_folder import RunFolder
 from artattack.studies.drawing import draw_dots
 from artattack.studies.measures import (
@@ -23,9 +25,11 @@ from artattack.studies.measures import (
     option_of,
     sum_up,
 )
-from artattack.studies.study import BNN, Settings, Study
+from artattack.studies.memory import attack_memory
+from artattack.studies.study import Settings, Study
 
-_LITES = tuple(info.name for info in model_infos() if info.family == "efficientnet_lite" and info.available)
+# Whatever has learnt something and is there: bundled, in a wheel, or downloaded before.
+_BACKBONES = tuple(info.name for info in model_infos() if info.available and info.default_weights != "random")
 
 
 def _attacks(settings: Settings) -> list[dict[str, Any]]:
@@ -55,18 +59,25 @@ def _answer(table: pd.DataFrame) -> str:
         parts.append(
             f"{row['source']} brings recognition of {counted(row, 'styles_identified', 'styles_judged')} and flips of "
             f"{counted(row, 'flips')}{beside}, with a grid of {row['grid']:.1f} in {row['seconds']:.1f} s"
+            + (f" and {row['mib']:.0f} MiB" if pd.notna(row.get("mib")) else "")
         )
     return "; ".join(parts) + "." if parts else "No trained backbone has a result."
 
 
 def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame) -> None:
-    names = [f"{row['source']}, {row['weights']}" for row in table.to_dict("records")]
-    draw_dots(
-        drawing,
-        names,
-        table,
-        {"style_identified_rate": "style recognised", "flip_rate": "flips", "style_seen": "style left", "grid": "grid"},
-    )
+    panels = {"style_identified_rate": "style recognised", "flip_rate": "flips", "style_seen": "style left"}
+    draw_dots(drawing, table["source"].tolist(), table, panels | {"grid": "grid"}, series="weights")
+
+
+def _look(run: RunFolder, table: pd.DataFrame) -> pd.DataFrame:
+    """Add how much memory an attack through each trained backbone takes, on one image in a process of its own."""
+    benchmark = parse_benchmark(run.info["config"]["benchmark"])
+    trained = table["weights"] == "trained"
+    needed = {}
+    for name in table.loc[trained, "source"].unique():
+        with suppress(Exception):  # whatever its end may be: the rest is still worth knowing
+            needed[name] = attack_memory(benchmark, str(name))
+    return table.assign(mib=table["source"].map(needed).where(trained))
 
 
 STUDY = Study(
@@ -74,7 +85,7 @@ STUDY = Study(
     question="Which backbone paints best, and what of it has the network learnt?",
     lesson="It set architectures side by side.",
     minutes=7,
-    backbones=("quicknet_tiny", BNN, *_LITES),
+    backbones=_BACKBONES,
     limit=6,
     attacks=_attacks,
     measure=_measure,
@@ -90,7 +101,9 @@ STUDY = Study(
         L2,
         SSIM,
         SECONDS,
+        number("MiB", "most memory that an attack on one image adds to a process", "mib", ".0f"),
     ),
     draw=_draw,
     caption="Each backbone trained and untrained, at the same distance. Bars are 95 % intervals.",
+    look=_look,
 )

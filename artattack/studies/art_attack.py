@@ -15,8 +15,8 @@ from artattack.studies.drawing import draw_sheet
 from artattack.studies.measures import BACKBONE, FLIPS, GRID, IDENTIFIED, L2, SEEN, SSIM, option_of, sum_up
 from artattack.studies.study import BNN, Settings, Study
 
-_SHOWN = 9  # flips on the sheet
-_ACROSS = 3
+_SHOWN = 8  # flips on the sheet
+_ACROSS = 2
 
 
 def _attacks(settings: Settings) -> list[dict[str, Any]]:
@@ -54,7 +54,7 @@ def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame) -> None:
 
 def _seen(row: dict[Any, Any], when: str) -> str:
     where = row["style"] if when == "after" else "original"
-    return f"{where}:\n{row[f'top1_name_{when}']} {row[f'top1_confidence_{when}']:.0%}"
+    return f"{where}:\n{row[f'top1_confidence_{when}']:.0%} {row[f'top1_name_{when}']}"  # long names are cut
 
 
 STUDY = Study(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from artattack.report.tables import number
+from artattack.results.records import at_own_distance, perturbed_of
 from artattack.results.run_folder import RunFolder
 from artattack.studies.drawing import draw_dots
 from artattack.studies.layers import layers_in_turn
@@ -22,6 +27,14 @@ from artattack.studies.measures import (
 )
 from artattack.studies.study import BNN, Settings, Study
 
+_OF_AN_IMAGE = {  # of the table -> of the records
+    "flip_rate": "flip",
+    "style_identified_rate": "style_identified",
+    "style_seen": "style_seen_after",
+    "ssim": "ssim",
+}
+_FOLDS = 5
+_RESAMPLES = 2000
 _COMPARED = {"flip_rate": "flips", "style_identified_rate": "recognition", "style_seen": "style left", "ssim": "SSIM"}
 _WEIGHT = 10.0  # of content: as much as style has by default
 
@@ -44,11 +57,104 @@ def _attacks(settings: Settings) -> list[dict[str, Any]]:
 
 
 def _measure(records: pd.DataFrame) -> pd.DataFrame:
-    """Add what changes, content or style, and in which layer it is measured."""
+    """Add what changes, content or style, and in which layer it is measured; how layers do and differ among images."""
     table = sum_up(records, ["content_layers", "style_layers"])
     table.insert(2, "changed", table["attack"].str.split("-").str[0])
     table.insert(3, "layer", table["content_layers"].fillna(table["style_layers"]))
-    return table.drop(columns=["content_layers", "style_layers"])
+    table = table.drop(columns=["content_layers", "style_layers"])
+    if table.empty:
+        return table
+    own = perturbed_of(at_own_distance(records))
+    own = own.merge(
+        table[["attack", "source", "classifier", "changed", "layer"]], on=["attack", "source", "classifier"]
+    )
+    own = own[own["error"].isna()]
+    found = [_among_images(rows) for _, rows in own.groupby("source", sort=False)]
+    return table.merge(pd.concat(found), "left", ["attack", "source"])
+
+
+def _among_images(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return for each attack of a backbone in how many folds its layer is chosen, and what is the backbone's alone.
+
+    These are the ratios of spreads with their intervals, and what the chosen layers score on images that did not choose
+    them, beside the mean over layers.
+    """
+    cases = rows[["attack", "source", "changed"]].drop_duplicates().reset_index(drop=True)
+    is_content = (cases["changed"] == "content").to_numpy()
+    measured = {column: _by_image(rows, name, cases) for column, name in _OF_AN_IMAGE.items()}
+    for column, values in measured.items():
+        ratio, low, high = spread_ratio(values[:, is_content], values[:, ~is_content])
+        cases = cases.assign(**{f"ratio_{column}": ratio, f"ratio_{column}_low": low, f"ratio_{column}_high": high})
+    cases = cases.assign(chosen=0, folds=0, held_out=math.nan, mean_layer=math.nan)
+    scores = measured["style_identified_rate"] + measured["ssim"]
+    for on in (is_content, ~is_content):
+        if on.any():
+            chosen, held_out, folds = choose_by_folds(scores[:, on])
+            cases.loc[on, "chosen"] = chosen
+            cases.loc[on, ["folds", "held_out", "mean_layer"]] = [folds, held_out, scores[:, on].mean()]
+    return cases.drop(columns="changed")
+
+
+def _by_image(rows: pd.DataFrame, column: str, cases: pd.DataFrame) -> NDArray[np.float64]:
+    """Return a column of records as (images, attacks), of those images that all attacks have a result for."""
+    values = rows.assign(value=rows[column].to_numpy(float, na_value=math.nan)).pivot(
+        index="image", columns="attack", values="value"
+    )
+    found = values[cases["attack"]].to_numpy()
+    return np.asarray(found[~np.isnan(found).any(1)])
+
+
+def choose_by_folds(scores: NDArray[np.float64]) -> tuple[NDArray[np.int64], float, int]:
+    """Choose a layer by cross-validation over images: by all folds but one, scored on that one.
+
+    Args:
+        scores: (images, layers); more is better.
+
+    Returns:
+        In how many folds each layer is chosen (layers,); the mean score of the chosen on images that have not chosen
+        it; and how many folds there are, five at most. With a single image nothing can be left out: zeros, NaN, 0.
+    """
+    from sklearn.model_selection import KFold
+
+    images, layers = scores.shape
+    folds = min(_FOLDS, images)
+    chosen, found = np.zeros(layers, np.int64), np.full(images, np.nan)
+    if folds < 2:
+        return chosen, math.nan, 0
+    for others, own in KFold(folds).split(scores):
+        best = int(scores[others].mean(0).argmax())
+        chosen[best] += 1
+        found[own] = scores[own, best]
+    return chosen, float(found.mean()), folds
+
+
+def spread_ratio(content: NDArray[np.float64], style: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Return how far content layers differ over how far style layers do, with a 95 % interval.
+
+    Of either, the standard deviation over layers of the mean over images. The interval is a percentile bootstrap over
+    images (Efron & Tibshirani, 1993).
+
+    Args:
+        content, style: (images, layers), of the same images.
+
+    Returns:
+        The ratio and its bounds; NaN where style layers do not differ, and bounds of NaN with a single image.
+    """
+    from scipy.stats import bootstrap
+
+    def ratio(images: NDArray[np.int64]) -> float:
+        above, below = (values[images].mean(0).std(ddof=1) for values in (content, style))
+        return float(above / below) if below > 0 else math.nan
+
+    images = np.arange(len(content))
+    if min(content.shape[1], style.shape[1]) < 2:
+        return math.nan, math.nan, math.nan
+    if len(images) < 2:
+        return ratio(images), math.nan, math.nan
+    drawn = bootstrap((images,), ratio, n_resamples=_RESAMPLES, vectorized=False, method="percentile", rng=0)
+    known = drawn.bootstrap_distribution[np.isfinite(drawn.bootstrap_distribution)]
+    low, high = np.quantile(known, (0.025, 0.975)) if len(known) else (math.nan, math.nan)
+    return ratio(images), float(low), float(high)
 
 
 def spread(table: pd.DataFrame) -> pd.DataFrame:
@@ -60,7 +166,7 @@ def spread(table: pd.DataFrame) -> pd.DataFrame:
     Returns:
         float64, a row for each backbone and what changed, a column for each measure compared.
     """
-    return table.groupby(["source", "changed"], sort=False)[list(_COMPARED)].std()
+    return table.groupby(["source", "changed"], sort=False)[list(_OF_AN_IMAGE)].std()
 
 
 def _answer(table: pd.DataFrame) -> str:
@@ -72,23 +178,37 @@ def _answer(table: pd.DataFrame) -> str:
             content, style = (
                 spreads[column].get((backbone, changed), float("nan")) for changed in ("content", "style")
             )
-            told.append(f"{content:.2f} against {style:.2f} in {name}")
+            ratio, low, high = (rows[0][f"ratio_{column}{end}"] for end in ("", "_low", "_high"))
+            beside = "" if math.isnan(low) else f" (ratio {ratio:.1f} [{low:.1f}, {high:.1f}])"
+            told.append(f"{content:.2f} against {style:.2f} in {name}{beside}")
         counts = [sum(row["changed"] == changed for row in rows) for changed in ("content", "style")]
         parts.append(
             f"{backbone}: the standard deviation over {counts[0]} content layers against that over {counts[1]} style "
-            f"layers is {', '.join(told)}"
+            f"layers is {', '.join(told)}{_choice(rows)}"
         )
     return "; ".join(parts) + "."
 
 
+def _choice(rows: list[dict[Any, Any]]) -> str:
+    """Say which content layer is chosen, and what the choice is worth on images that had no say in it."""
+    own = [row for row in rows if row["changed"] == "content" and row["folds"]]
+    if not own:
+        return ""
+    chosen = ", ".join(
+        f"{row['layer']} in {row['chosen']:.0f}" for row in sorted(own, key=lambda row: -row["chosen"]) if row["chosen"]
+    )
+    return (
+        f"; of {own[0]['folds']:.0f} folds of the images the others choose to measure content in {chosen}, which "
+        f"scores {own[0]['held_out']:.2f} (recognised, 0 or 1, and SSIM) on images left out, and the mean over layers "
+        f"{own[0]['mean_layer']:.2f}"
+    )
+
+
 def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame) -> None:
     several = table["source"].nunique() > 1
-    names = [
-        f"{row['changed']} in {row['layer']}" + (f", {row['source']}" if several else "")
-        for row in table.to_dict("records")
-    ]
+    names = [f"{row['layer']}" + (f", {row['source']}" if several else "") for row in table.to_dict("records")]
     panels = {"style_identified_rate": "style recognised", "flip_rate": "flips", "style_seen": "style left"}
-    draw_dots(drawing, names, table, panels | {"ssim": "SSIM"})
+    draw_dots(drawing, names, table, panels | {"ssim": "SSIM"}, series="changed")
 
 
 STUDY = Study(
@@ -110,7 +230,10 @@ STUDY = Study(
         SEEN,
         SSIM,
         L2,
+        number(
+            "chosen", "folds of the images in which the others choose it, by style recognised and SSIM", "chosen", ".0f"
+        ),
     ),
     draw=_draw,
-    caption="Above, content in one layer after another; below, style. Bars are 95 % intervals.",
+    caption="Content, and style, measured in one layer after another. Bars are 95 % intervals.",
 )

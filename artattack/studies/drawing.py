@@ -4,48 +4,82 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from artattack.report.figures import COLOURS
+from artattack.report.figures import COLOURS, GREY
 from artattack.report.matplotlib_figures import MARKERS
 
-_PICTURE = 1.35  # inches, the side of a picture on a sheet
+__all__ = ["COLOURS", "GREY", "as_percent", "draw_dots", "draw_lines", "draw_sheet", "fill_row", "use_log_axis"]
+
+_PICTURE = 1.6  # inches, the side of a picture on a sheet
+_CAPTION = 8  # points, of the letters over a picture
+_LETTERS = 26  # that fit over a picture
+_ACROSS = 2  # panels of curves
+_DODGE = 1.3  # by which curves stand beside each other on a log axis, so that none hides another
+_STROKES = ("-", "--", "-.", ":")
 
 
 def draw_lines(
     drawing: Any, table: pd.DataFrame, lines: tuple[str, ...], across: str, panels: Mapping[str, str], label: str
-) -> None:
-    """Draw columns of a table against another on a log axis, a panel for each.
+) -> list[Any]:
+    """Draw columns of a table against another on a log axis, a panel for each, two across.
 
     Args:
-        drawing: an empty Matplotlib figure.
-        table: as `sum_up` returns it; of a rate, its interval is a band.
+        drawing: an empty Matplotlib figure, or a part of one, of the size that is wanted.
+        table: as `sum_up` returns it; of a rate, its interval is a bar.
         lines: columns, of which each combination of values is a line.
         across: the column along the axis.
         panels: columns, and what each is called.
         label: what `across` is called.
+
+    Returns:
+        The panels' axes.
     """
-    drawing.set_size_inches(2.6 * len(panels), 3.0)
-    for axes, (column, title) in zip(drawing.subplots(1, len(panels)), panels.items(), strict=True):
-        for (name, rows), colour, marker in zip(
-            table.groupby(list(lines), sort=False), cycle(COLOURS), cycle(MARKERS), strict=False
+    places = drawing.subplots(-(-len(panels) // _ACROSS), _ACROSS, squeeze=False, sharex=True).ravel()
+    for axes, (column, title) in zip(places, panels.items(), strict=False):
+        groups = list(table.groupby(list(lines), sort=False))
+        for place, ((name, rows), colour, marker, stroke) in enumerate(
+            zip(groups, cycle(COLOURS), cycle(MARKERS), cycle(_STROKES), strict=False)
         ):
-            own = ", ".join(map(str, name))
-            axes.plot(rows[across], rows[column], color=colour, marker=marker, markersize=4, label=own)
+            beside = rows[across] * _DODGE ** (place - (len(groups) - 1) / 2)
+            bars = None
             if f"{column}_low" in rows:
-                axes.fill_between(
-                    rows[across], rows[f"{column}_low"], rows[f"{column}_high"], color=colour, alpha=0.06, linewidth=0
-                )
-                axes.set_ylim(-0.02, 1.02)
+                values = rows[column]
+                bars = [values - rows[f"{column}_low"], rows[f"{column}_high"] - values]
+            axes.errorbar(
+                beside,
+                rows[column],
+                yerr=bars,
+                color=colour,
+                marker=marker,
+                markersize=4,
+                linestyle=stroke,
+                linewidth=1.2,
+                elinewidth=0.6,
+                label=", ".join(map(str, name)),
+            )
+        if f"{column}_low" in table:
+            axes.set_ylim(-0.04, 1.04)
+            as_percent(axes.yaxis)
         use_log_axis(axes.xaxis)
         axes.set_title(title, fontsize=9, loc="left")
-        axes.set_xlabel(label)
         axes.grid(alpha=0.25)
-    handles, labels = drawing.axes[0].get_legend_handles_labels()
+    for axes in places[-_ACROSS:]:
+        axes.set_xlabel(label)
+    handles, labels = places[0].get_legend_handles_labels()
     drawing.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    return list(places)
+
+
+def as_percent(axis: Any) -> None:
+    """Write the numbers of an axis from 0 to 1 as percent."""
+    from matplotlib.ticker import PercentFormatter
+
+    axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
 def use_log_axis(axis: Any) -> None:
@@ -61,33 +95,59 @@ def use_log_axis(axis: Any) -> None:
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
-def draw_dots(drawing: Any, names: Sequence[str], table: pd.DataFrame, panels: Mapping[str, str]) -> None:
-    """Draw columns of a table as dots, a panel for each and a line for each row; rates with their intervals.
+def draw_dots(
+    drawing: Any, names: Sequence[str], table: pd.DataFrame, panels: Mapping[str, str], series: str = "source"
+) -> list[Any]:
+    """Draw columns of a table as dots, a panel for each; rates with their intervals.
 
     Args:
         drawing: an empty Matplotlib figure.
-        names: of the rows.
+        names: of the rows; those of one name share a line, one under the other.
         table: as `sum_up` returns it.
         panels: columns, and what each is called.
+        series: the column whose values have a colour each.
+
+    Returns:
+        The panels' axes.
     """
-    drawing.set_size_inches(2.0 + 1.7 * len(panels), 1.0 + 0.26 * len(names))
-    lines = np.arange(len(names))
-    for axes, (column, title) in zip(
-        drawing.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels.items(), strict=True
-    ):
-        for (_, rows), colour, marker in zip(
-            table.reset_index(drop=True).groupby("source", sort=False), cycle(COLOURS), cycle(MARKERS), strict=False
+    lines = list(dict.fromkeys(names))
+    table = table.reset_index(drop=True)
+    groups = list(table.groupby(series, sort=False))
+    shared = len(lines) < len(names)
+    drawing.set_size_inches(2.0 + 1.7 * len(panels), 1.0 + (0.14 * len(groups) + 0.16 if shared else 0.26) * len(lines))
+    heights = np.array([lines.index(name) for name in names], float)
+    axes_of = drawing.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (column, title) in zip(axes_of, panels.items(), strict=True):
+        for place, ((name, rows), colour, marker) in enumerate(
+            zip(groups, cycle(COLOURS), cycle(MARKERS), strict=False)
         ):
             values = rows[column].to_numpy(float)
             bars = None
             if f"{column}_low" in rows:
                 bars = [values - rows[f"{column}_low"], rows[f"{column}_high"] - values]
-                axes.set_xlim(-0.04, 1.04)
-            axes.errorbar(values, lines[rows.index], xerr=bars, fmt=marker, color=colour, markersize=5, linewidth=1)
+            under = 0.7 / len(groups) * (place - (len(groups) - 1) / 2) if shared else 0.0
+            axes.errorbar(
+                values,
+                heights[rows.index] + under,
+                xerr=bars,
+                fmt=marker,
+                color=colour,
+                markersize=4.5,
+                linewidth=1,
+                label=str(name),
+            )
+        if f"{column}_low" in table:
+            axes.set_xlim(-0.06, 1.06)
+            axes.set_xticks([0, 0.5, 1])
+            as_percent(axes.xaxis)
         axes.set_title(title, fontsize=9, loc="left")
         axes.grid(alpha=0.25)
-    drawing.axes[0].set_yticks(lines, names)
-    drawing.axes[0].set_ylim(len(names) - 0.5, -0.5)
+    axes_of[0].set_yticks(range(len(lines)), lines)
+    axes_of[0].set_ylim(len(lines) - 0.5, -0.5)
+    if shared:
+        handles, labels = axes_of[-1].get_legend_handles_labels()
+        drawing.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    return list(axes_of)
 
 
 def draw_sheet(
@@ -98,16 +158,22 @@ def draw_sheet(
     Args:
         drawing: an empty Matplotlib figure.
         pictures: rows of images, uint8 (H, W, 3) each, or None for an empty place.
-        captions: a text for each.
+        captions: a text for each; lines that are too long for their picture are cut.
         words: lines that a caption has.
     """
     across = max(map(len, pictures))
-    drawing.set_size_inches(_PICTURE * across, (_PICTURE + 0.13 + 0.13 * words) * len(pictures))
+    drawing.set_size_inches(_PICTURE * across, (_PICTURE + 0.13 + 0.16 * words) * len(pictures))
     places = drawing.subplots(len(pictures), across, squeeze=False)
-    for axes in places.flat:
-        axes.set_axis_off()
     for row, line, texts in zip(places, pictures, captions, strict=True):
-        for axes, picture, text in zip(row, line, texts, strict=False):
-            axes.set_title(text, fontsize=6.5, loc="left")  # a long one may reach over the next, not out of the page
-            if picture is not None:
-                axes.imshow(picture, interpolation="lanczos")
+        fill_row(row, line, texts)
+
+
+def fill_row(places: Sequence[Any], pictures: Sequence[np.ndarray | None], captions: Sequence[str]) -> None:
+    """Draw pictures into axes side by side, each under its caption."""
+    for axes in places:
+        axes.set_axis_off()
+    for axes, picture, text in zip(places, pictures, captions, strict=False):
+        lines = [shorten(line, _LETTERS, placeholder="…") for line in text.split("\n")]
+        axes.set_title("\n".join(lines), fontsize=_CAPTION, loc="left")
+        if picture is not None:
+            axes.imshow(picture, interpolation="lanczos")

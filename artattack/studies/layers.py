@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from artattack.models.registry import model_infos
 
+_FEWEST = 4  # layers, of which halves are worth telling apart
 _QUICKNET = ("activation:0", *(f"sum:{k}" for k in range(1, 12, 2)))
 _LITE = ("stem_relu6", *(f"block{k}a_expand_relu6" for k in range(2, 8)))
 _SUMS = {"sota.QuickNet": ("activation:0", "sum:3", "sum:7", "sum:11"), "lite": ("sum:0", "sum:1", "sum:3", "sum:6")}
@@ -29,15 +30,35 @@ def default_layers(backbone: str) -> tuple[str, ...]:
     return next((info.style_layers for info in model_infos() if info.name == backbone), ())
 
 
+def layer_sets(backbone: str) -> dict[str, tuple[str, ...]]:
+    """Return sets of layers to measure style in: the default ones, the early and the late half, and all in turn.
+
+    None of a backbone that is not known here, which has its default layers.
+    """
+    layers = layers_in_turn(backbone)
+    if len(layers) < _FEWEST:
+        return {}
+    half = len(layers) // 2
+    return {"default": default_layers(backbone), "early": layers[:half], "late": layers[half:], "all": layers}
+
+
 def sums_or_convolutions(backbone: str) -> dict[str, tuple[str, ...]]:
-    """Return layers for style of two kinds where a backbone has both: sums of residual branches, and convolutions."""
+    """Return layers for style where a backbone has two kinds: sums of residual branches, convolutions, and both."""
     kind = _kind(backbone)
-    return {"sums": _SUMS[kind], "convolutions": _CONVOLUTIONS[kind]} if kind else {"default": default_layers(backbone)}
+    if not kind:
+        return {"default": default_layers(backbone)}
+    sums, convolutions = _SUMS[kind], _CONVOLUTIONS[kind]
+    return {"sums": sums, "convolutions": convolutions, "both": (*sums, *convolutions)}
 
 
 def pools_by_maximum(backbone: str) -> bool:
     """Whether a backbone is not known to have no max pooling, which average pooling could take the place of."""
     return _kind(backbone) != "lite"
+
+
+def steps_in_its_stem(backbone: str) -> bool:
+    """Whether a backbone is of the shape of QuickNet, whose stem steps by four pixels before anything is binarized."""
+    return _kind(backbone) == "sota.QuickNet"
 
 
 def _kind(backbone: str) -> str:

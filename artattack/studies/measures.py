@@ -35,6 +35,7 @@ _AVERAGED = {  # of the summary -> of a study's table
     "mean_style_distance_after": "style_distance",
     "mean_style_seen_before": "style_seen_before",
     "mean_style_seen_after": "style_seen",
+    "mean_delta_e": "delta_e",
     "mean_l2": "l2",
     "mean_ssim": "ssim",
     "mean_gmsd": "gmsd",
@@ -52,6 +53,7 @@ IDENTIFIED = rates(
 FLIPS = rates("flips", "top-1 class changed, of a classifier that the attack has not read", "flip_rate", "flips")
 GRID = number("grid", "median checkerboard score of the change at 4 px; 1 is no grid", "grid", ".1f")
 VARIATION = number("TV", "mean total variation of the change", "total_variation", ".3f")
+COLOUR = number("ΔE", "mean colour difference from the original, CIEDE2000", "delta_e", ".1f")
 SEEN = number("style left", "mean distance from the style as an independent network sees it", "style_seen")
 L2 = number("L2", "mean distance from the original, image units", "l2", ".1f")
 SSIM = number("SSIM", "mean structural similarity to the original", "ssim")

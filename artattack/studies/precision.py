@@ -70,15 +70,14 @@ def _answer(table: pd.DataFrame) -> str:
 
 
 def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame) -> None:
-    said = list(_SAID)
-    table = table.sort_values("attack", key=lambda names: names.map(said.index), kind="stable")
-    names = [f"{_SAID[row['attack']]}, {row['network']}" for row in table.to_dict("records")]
+    """Draw a line for each network and what was done to it under one another; only style is recognised or not."""
     panels = {
         "style_identified_rate": "style recognised",
         "flip_rate": "flips of another",
         "own_flip_rate": "own flips",
     }
-    draw_dots(drawing, names, table, panels)
+    said = table.assign(done=table["attack"].map(_SAID))
+    draw_dots(drawing, table["network"].tolist(), said, panels, series="done")
 
 
 STUDY = Study(

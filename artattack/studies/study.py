@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ class Settings(Section):
     size: int = Field(ImageSettings().size, ge=32, description="side of the images, in pixels")
     steps: PositiveInt = Field(StyleOptions().steps, description="optimiser steps of each attack")
     seed: int = Field(Benchmark().seed, ge=0, lt=2**32, description="every random choice follows from it")
+    trials: PositiveInt | None = Field(None, description="of a search; default: the study's")
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,13 @@ class Study:
         needs: a package of the extra `search`, if any.
         scores_backbones: whether backbones are scored, too, as classifiers.
         trained_by: the command that makes backbones where the study has none of its own.
+        models: settings with backbones -> models of its own, as a benchmark file has them, by name.
+        look: adds to the table of a run what only its pictures or its networks tell.
+        meant: says of a plan that looks like a mistake that it is none.
+        trials: how many a search makes; 0 where the study is none.
+        objectives: the study with another goal, by a word for it; empty where there is no choice.
+        first: how many images all attacks see before the better ones go on to the rest; 0 where all see all.
+        going_on: the records of the first images -> names of the attacks that go on.
     """
 
     name: str
@@ -84,6 +92,13 @@ class Study:
     needs: str = ""
     scores_backbones: bool = False
     trained_by: str = ""
+    models: Callable[[Settings], dict[str, Any]] = field(default=lambda settings: {})
+    look: Callable[[RunFolder, pd.DataFrame], pd.DataFrame] | None = None
+    meant: str = ""
+    trials: int = 0
+    objectives: Mapping[str, Study] = field(default_factory=dict)
+    first: int = 0
+    going_on: Callable[[pd.DataFrame], Collection[str]] | None = None
 
 
 def study_benchmark(study: Study, settings: Settings) -> Benchmark:
@@ -101,10 +116,13 @@ def study_benchmark(study: Study, settings: Settings) -> Benchmark:
     own = {"style": study.styles, "steps": settings.steps}
     images = study.images | ({"set": settings.images} if settings.images else {})
     chosen = {"backbones": backbones, "images": images["set"], "limit": settings.limit or study.limit}
-    attacks = study.attacks(settings.model_copy(update=chosen))
+    full = settings.model_copy(update=chosen)
+    attacks = study.attacks(full)
     return parse_benchmark(
         {
             "name": f"study-{study.name}",
+            "models": study.models(full),
+            **({"batch_size": study.first} if study.first else {}),
             "seed": settings.seed,
             "images": images | {"size": settings.size, "limit": chosen["limit"]},
             "classifiers": tuple(dict.fromkeys((*study.classifiers, *(backbones if study.scores_backbones else ())))),

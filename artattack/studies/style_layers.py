@@ -24,6 +24,7 @@ from artattack.studies.measures import (
 )
 from artattack.studies.study import BNN, FLOAT, Settings, Study
 
+_ACROSS = 4  # pictures of a line of the sheet
 _STARTS = {"content": "the image", "noise": "noise"}
 # From noise there is no photo to stay near, and much noise to take away: pixels, larger steps, more total variation.
 _FROM_NOISE = {"budget": "none", "parametrization": "pixel", "learning_rate": 0.05, "tv_weight": 10.0}
@@ -79,18 +80,19 @@ def _spread(counts: list[int]) -> str:
 
 
 def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame) -> None:
-    """Draw the first image of each case: a line for each backbone and start, a column for each layer."""
+    """Draw the first image of each case, layer after layer, from noise and then from the image for each backbone."""
     records = run.records[run.records["file"].notna()]
     files = dict(zip(records["attack"][::-1], records["file"][::-1], strict=True))  # of each, the first
-    pictures, captions = [], []
+    pictures: list[list[Any]] = []
+    captions: list[list[str]] = []
     for backbone, rows in by_backbone(table).items():
         for start in ("noise", "the image"):
             own = [row for row in rows if row["init"] == start]
-            pictures.append([read_image(run.path / files[row["attack"]]) for row in own])
-            captions.append(
-                [f"{f'{backbone}, from {start}' if n == 0 else ''}\n{row['style_layers']}" for n, row in enumerate(own)]
-            )
-    draw_sheet(drawing, pictures, captions, words=2)
+            for first in range(0, len(own), _ACROSS):
+                line = own[first : first + _ACROSS]
+                pictures.append([read_image(run.path / files[row["attack"]]) for row in line])
+                captions.append([f"{backbone}\nfrom {start}\n{row['style_layers']}" for row in line])
+    draw_sheet(drawing, pictures, captions, words=3)
 
 
 STUDY = Study(
@@ -114,5 +116,5 @@ STUDY = Study(
         L2,
     ),
     draw=_draw,
-    caption="What each layer makes of noise and, below it, of an image; the last column takes all of these layers.",
+    caption="What each layer makes of noise and, below, of an image; the last picture of each takes all of the layers.",
 )

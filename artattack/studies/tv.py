@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from artattack.inputs.images import read_image
 from artattack.report.tables import number
 from artattack.results.run_folder import RunFolder
-from artattack.studies.drawing import draw_lines, use_log_axis
+from artattack.studies.drawing import draw_lines, fill_row, use_log_axis
 from artattack.studies.measures import (
     BACKBONE,
+    COLOUR,
     FLIPS,
     GRID,
     IDENTIFIED,
@@ -24,6 +27,7 @@ from artattack.studies.measures import (
 from artattack.studies.study import BNN, FLOAT, Settings, Study
 
 WEIGHTS = tuple(10.0**decade for decade in range(-4, 6))  # the default lies among them, and a million times the default
+_SHOWN = 5  # weights at which a photo is shown
 _RECIPES: dict[str, dict[str, Any]] = {
     "pixels": {"parametrization": "pixel", "jitter": 0},  # as in 2020: noise and a grid to take away
     "spectrum": {"parametrization": "fourier"},  # the default, with random shifts
@@ -63,20 +67,28 @@ def _answer(table: pd.DataFrame) -> str:
 
 
 def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame) -> None:
-    draw_lines(
-        drawing,
-        table,
-        ("source", "optimised"),
-        "tv_weight",
-        {
-            "style_identified_rate": "style recognised",
-            "style_seen": "style left",
-            "flip_rate": "flips",
-            "grid": "grid score at 4 px",
-        },
-        "weight of total variation",
+    """Draw the measures against the weight, and under them one photo as it is painted at five of the weights."""
+    drawing.set_size_inches(7.5, 7.4)
+    above, below = drawing.subfigures(2, 1, height_ratios=(5.4, 2.0))
+    panels = {
+        "style_identified_rate": "style recognised",
+        "style_seen": "style left",
+        "flip_rate": "flips",
+        "grid": "grid score at 4 px",
+    }
+    axes = draw_lines(above, table, ("source", "optimised"), "tv_weight", panels, "weight of total variation")
+    use_log_axis(axes[3].yaxis)
+    case = table[(table["source"] == table["source"].iloc[0]) & (table["optimised"] == table["optimised"].iloc[0])]
+    rows = case.iloc[np.linspace(0, len(case) - 1, min(_SHOWN, len(case))).round().astype(int)].to_dict("records")
+    records = run.records[(run.records["source"] == rows[0]["source"]) & run.records["file"].notna()]
+    first = records["image"].iloc[0]
+    files = dict(records.loc[records["image"] == first, ["attack", "file"]].itertuples(index=False, name=None))
+    below.suptitle(f"{rows[0]['source']}, {rows[0]['optimised']}: one photo at weights of", fontsize=9, ha="left", x=0)
+    fill_row(
+        below.subplots(1, len(rows), squeeze=False)[0],
+        [read_image(run.path / files[row["attack"]]) for row in rows],
+        [f"{row['tv_weight']:g}" for row in rows],
     )
-    use_log_axis(drawing.axes[3].yaxis)
 
 
 STUDY = Study(
@@ -98,8 +110,11 @@ STUDY = Study(
         SEEN,
         GRID,
         VARIATION,
+        COLOUR,
         SSIM,
     ),
     draw=_draw,
-    caption="Style recognised, distance from it that is left, flips and grid against the weight of total variation.",
+    caption="Style recognised, distance from it that is left, flips and grid against the weight of total variation "
+    "(bars are 95 % intervals), and one photo at five of the weights.",
+    meant="Weights of total variation up to a million times the default are meant: what they do is the question.",
 )

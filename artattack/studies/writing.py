@@ -33,6 +33,8 @@ def write_study(study: Study, run: RunFolder) -> str:
         ArtattackError: the run is not finished, or a file cannot be written.
     """
     table = study.measure(run.records)
+    if study.look and len(table):
+        table = study.look(run, table)
     answer = study.answer(table) if len(table) else _NOTHING
     filled = fill(table, study.fields, untrained(run))
     headings = [field.name for field in filled.columns]

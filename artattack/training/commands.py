@@ -95,6 +95,7 @@ def distil(
     start: Annotated[str | None, _of(_DISTIL, "start")] = None,
     size: Annotated[int, _of(_DISTIL, "size")] = _DISTIL["size"].default,
     crops: Annotated[int, _of(_DISTIL, "crops")] = _DISTIL["crops"].default,
+    colour: Annotated[float, _of(_DISTIL, "colour")] = _DISTIL["colour"].default,
     epochs: Annotated[int, _of(_DISTIL, "epochs")] = _DISTIL["epochs"].default,
     patience: Annotated[int, _of(_DISTIL, "patience")] = _DISTIL["patience"].default,
     batch: Annotated[int, _of(_DISTIL, "batch")] = _DISTIL["batch"].default,
@@ -202,6 +203,9 @@ def _carry_out(work: Callable[[Any], list[Card]], out: Path, same: list[str]) ->
         for name in _SHOWN:
             if name in card.facts:
                 say(console, f"  {name.replace('_', ' ')}: {in_words(card.facts[name])}")
+        packed, plain = (card.facts.get(name, 0) for name in ("bytes", "bytes_as_float32"))
+        if packed < plain:
+            say(console, f"  size against float: {plain / packed:.1f} times smaller")
     say(console, f"Written: {out}  (.keras files, each with its card beside it)")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,24 +10,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from artattack.errors import ArtattackError, unknown
-from artattack.files import write_file, writing
-from artattack.inputs.image_sets import image_set_infos, open_image_set
-from artattack.inputs.images import read_image
+from artattack.errors import ArtattackError
+from artattack.files import write_file
 from artattack.models.card import Card, card_path, read_card
-from artattack.models.registry import model_infos
-from artattack.training.data import Array, OnProgress, image_files
-from artattack.training.train import Share, begin, in_time, make_optimizer
+from artattack.training.crops import Drawing, ask, find_images, fresh_batches, readable
+from artattack.training.data import Array, OnProgress
+from artattack.training.imitation import Joint, architecture, build_joint, build_student, unexplained
+from artattack.training.train import Share, begin, in_time
 from artattack.validation import Section
 
 if TYPE_CHECKING:
-    from artattack.models.classifier import Classifier
+    import tensorflow as tf
 
-_ASKED = 32  # crops of one question to the teacher
-_LATENT = (
-    0.25  # of kernels that are +1 and -1 at the start: near enough to 0 to change their sign in a few hundred steps
-)
-_LEAST_AREA = 0.12  # of a crop, over that of its image
+    from artattack.models.classifier import Classifier
+    from artattack.training.fitting import Course
+
+_MEASURED = 4096  # crops, at most, that are held in memory to stop and measure by where others are drawn anew
 
 
 class DistilSettings(Section):
@@ -41,8 +39,11 @@ class DistilSettings(Section):
         None, description="a model of that architecture whose weights to begin with; default: the student's if bundled"
     )
     size: int = Field(96, ge=32, le=512, description="side of the crops that the student sees, in pixels")
-    crops: PositiveInt = Field(16, description="random crops of each image")
-    epochs: PositiveInt = Field(10, description="passes over all crops, at most")
+    crops: PositiveInt = Field(16, description="random crops of each image; with features, others in each epoch")
+    colour: float = Field(
+        0.0, ge=0, le=0.9, description="share by which brightness, contrast and saturation of crops vary at most"
+    )
+    epochs: PositiveInt = Field(10, description="passes over all images, at most")
     patience: PositiveInt = Field(5, description="epochs without a better validation loss before training stops")
     batch: PositiveInt = Field(64, description="crops of a step")
     learning_rate: float = Field(0.0015, gt=0, description="of Adam at the start; it falls to 0 with a cosine")
@@ -52,33 +53,26 @@ class DistilSettings(Section):
 
 
 @dataclass(frozen=True)
-class _Crops:
-    """Crops as the student sees them, uint8 (N, S, S, 3), what the teacher says of each, (N, K), and parts of them."""
+class _Material:
+    """What a student is trained on, and what it is stopped and measured by.
 
+    Attributes:
+        shown: from the first epoch that is wanted to batches of all from it on.
+        crops: of an epoch.
+        questions: what the teacher was asked beforehand, crops.
+        x: uint8 (N, S, S, 3), crops to measure by.
+        logits: float32 (N, K), what the teacher says of these at its own size.
+        images: how many images are trained on, and how many measured by.
+        unreadable: how many could not be read.
+    """
+
+    shown: Callable[[int], tf.data.Dataset]
+    crops: int
+    questions: int
     x: Array
     logits: Array
-    image: Array
-
-    def of(self, images: Array) -> tuple[Array, Array]:
-        chosen = np.isin(self.image, images)
-        return self.x[chosen], self.logits[chosen]
-
-
-def find_images(name: str) -> list[Path]:
-    """Return the images of a folder and its subfolders, or of an image set by name or manifest.
-
-    Raises:
-        ArtattackError: there are fewer than three.
-    """
-    path = Path(name).expanduser()
-    by_name = {info.name for info in image_set_infos()}
-    if name not in by_name and path.is_dir():
-        files = list(image_files(path))
-    else:
-        files = [sample.path for sample in open_image_set(name).samples]
-    if len(files) < 3:
-        raise ArtattackError(f"{name}: {len(files)} images; give three or more, better hundreds")
-    return files
+    images: tuple[int, int]
+    unreadable: int
 
 
 def plan_distilling(settings: DistilSettings, teacher: Classifier) -> list[str]:
@@ -89,9 +83,12 @@ def plan_distilling(settings: DistilSettings, teacher: Classifier) -> list[str]:
     """
     from time import perf_counter
 
-    from artattack.training.fitting import batches, seconds_of_a_step, steps_of
+    import tensorflow as tf
+
+    from artattack.training.fitting import seconds_of_a_step, steps_of
 
     files = find_images(settings.images)
+    _check(settings, teacher)
     crops = len(files) * settings.crops
     steps = steps_of(round(crops * (1 - settings.held_out)), settings.batch)
     rng = np.random.default_rng(0)
@@ -99,17 +96,18 @@ def plan_distilling(settings: DistilSettings, teacher: Classifier) -> list[str]:
     logits = teacher.predict(few)  # the first answer takes longer
     begun = perf_counter()
     teacher.predict(few)
-    asking = (perf_counter() - begun) / len(few) * crops
+    asked = crops if settings.logits_only else min(_MEASURED, round(crops * settings.held_out))
+    asking = (perf_counter() - begun) / len(few) * asked
     joint = _joint(settings, teacher, settings.epochs * steps)
-    x = rng.integers(0, 256, (6 * settings.batch, settings.size, settings.size, 3), np.uint8)
-    step = seconds_of_a_step(
-        joint.model, batches((x, np.repeat(logits[:1], len(x), 0)), joint.course(settings), augment=False)
-    )
+    x = rng.uniform(-1, 1, (settings.batch, settings.size, settings.size, 3)).astype(np.float32)
+    given = (x, np.repeat(logits[:1], len(x), 0)) if settings.logits_only else (x,)
+    step = seconds_of_a_step(joint.model, tf.data.Dataset.from_tensors(given).repeat())
+    drawn = "" if settings.logits_only else ", others in each epoch"
     return [
-        f"teacher    {teacher.name}, {teacher.classes} classes, asked for {crops} crops of {len(files)} images: about "
-        f"{in_time(asking)}",
+        f"teacher    {teacher.name}, {teacher.classes} classes, asked for {asked} crops of {len(files)} images"
+        f"{' beforehand' * bool(drawn)}: about {in_time(asking)}",
         f"student    {settings.student}, {joint.student.count_params():,} parameters, at {settings.size} px",
-        f"imitates   {'logits' if not joint.pairs else 'logits and ' + ', '.join(b for _, b in joint.pairs)}",
+        f"imitates   {'logits' if not joint.pairs else 'logits and ' + ', '.join(b for _, b in joint.pairs)}{drawn}",
         f"training   up to {settings.epochs} epochs of {steps} steps: up to {in_time(step * steps * settings.epochs)}",
     ]
 
@@ -124,10 +122,11 @@ def distil(
 ) -> Card:
     """Train a binarized network to imitate a classifier, and write student.keras, its card and its history.
 
-    The teacher is asked once about each of a fixed set of crops, at its own input size: what it says is kept in the
-    folder. With features, its layers for style are imitated besides, through 1x1 convolutions from the nearest sum at
-    the end of a residual branch to the teacher's channels; these are standardised, and squared differences averaged.
-    For that the teacher sees the student's crops at their size.
+    By its answers alone, the teacher is asked once about each of a fixed set of crops, at its own input size: what it
+    says is kept in the folder. With features, crops are drawn anew in each epoch, and the teacher sees what the student
+    sees, at the student's size: its logits are imitated, and its layers for style, through 1x1 convolutions from the
+    nearest sum at the end of a residual branch to the teacher's channels; these are standardised, and squared
+    differences averaged.
 
     Args:
         settings: what and how.
@@ -149,25 +148,21 @@ def distil(
 
     files = find_images(settings.images)
     _check(settings, teacher)
-    if settings.start:
-        _student(settings, teacher.classes)  # which finds a start of another architecture before anything is written
+    if settings.start:  # finds one of another architecture before anything is written
+        build_student(settings.student, settings.start, settings.size, teacher.classes)
     begin(out, settings, resume)
-    path = out / "student.keras"
+    path, kept = out / "student.keras", out / ".crops.npz"
     done = read_card(path) if path.is_file() else None
     if done is not None and done.facts:
         return done
-    crops, unreadable = _ask(settings, teacher, files, out / ".crops.npz", on_progress)
-    readable = np.unique(crops.image)
-    held = np.random.default_rng(settings.seed).permutation(readable)[
-        : max(1, round(settings.held_out * len(readable)))
-    ]
-    trained, measured = crops.of(np.setdiff1d(readable, held)), crops.of(held)
-    steps = fitting.steps_of(len(trained[0]), settings.batch)
+    course, work = _course(settings), out / ".student"
+    material = (_kept if settings.logits_only else _fresh)(settings, teacher, files, kept, course, on_progress)
+    steps = fitting.steps_of(material.crops, settings.batch)
     joint = _joint(settings, teacher, settings.epochs * steps)
-    course, work = joint.course(settings), out / ".student"
+    measured = (material.x, material.logits) if settings.logits_only else (material.x,)
     history = fitting.fit(
         joint.model,
-        lambda start: fitting.batches(trained, course, augment=False, start=start),
+        material.shown,
         steps,
         fitting.whole(measured, settings.batch),
         course,
@@ -177,7 +172,7 @@ def distil(
     )
     size = sizes(joint.student)
     save_network(joint.student, path)
-    info = _architecture(settings.student)
+    info = architecture(settings.student)
     card = Card(
         title=f"{info.name} distilled from {teacher.name}" + ", from its answers alone" * settings.logits_only,
         preprocessing=info.preprocessing,
@@ -191,18 +186,20 @@ def distil(
     )
     write_file(card_path(path), card.model_dump_json().encode())  # by which the file is opened for measuring
     best = history.to_dict("records")[int(history["val_loss"].to_numpy().argmin())]
+    seen = 0 if settings.logits_only else len(history) * steps * min(settings.batch, material.crops)
+    shares = unexplained(joint, material.x, settings.batch) if joint.pairs else {}
     facts: dict[str, Any] = {
         "teacher_asked_for": "logits" if settings.logits_only else "logits and features",
         "teacher_sha256": teacher.weights_sha256,
-        "questions": len(crops.x),
-        **_agreement(path, *measured, rate),
-        **{f"unexplained_{layer}": round(float(best[f"val_{layer}"]), 3) for _, layer in joint.pairs},
+        "questions": material.questions + seen,
+        **_agreement(path, material.x, material.logits, rate),
+        **{f"unexplained_{layer}": round(share, 3) for layer, share in shares.items()},
         **size,
         "bytes_of_file": path.stat().st_size,
         "data": Path(settings.images).name,
-        "images_trained_on": len(readable) - len(held),
-        "images_measured_on": len(held),
-        "unreadable": unreadable,
+        "images_trained_on": material.images[0],
+        "images_measured_on": material.images[1],
+        "unreadable": material.unreadable,
         "epochs": len(history),
         "best_epoch": int(best["epoch"]) + 1,
         "minutes": round(float(history["seconds"].sum()) / 60, 2),
@@ -213,27 +210,16 @@ def distil(
     card = card.model_copy(update={"facts": facts})
     write_card(card, path)
     fitting.clear(work)
-    (out / ".crops.npz").unlink(missing_ok=True)
+    kept.unlink(missing_ok=True)
     return card
 
 
 def _check(settings: DistilSettings, teacher: Classifier) -> None:
-    _architecture(settings.student)
+    architecture(settings.student)
     if not settings.logits_only and teacher.gives != "features":
         raise ArtattackError(
             f"teacher '{teacher.name}' has no layers that can be read; imitate its answers alone, by --logits-only"
         )
-
-
-def _architecture(name: str) -> Any:
-    """Return the row of a larq-zoo architecture."""
-    infos = {info.name: info for info in model_infos() if info.family in ("larq_zoo", "bundled")}
-    if name not in infos:
-        raise unknown("architecture of a student", name, infos)
-    return infos[name]
-
-
-# Crops and answers
 
 
 def _asked_size(settings: DistilSettings, teacher: Classifier) -> tuple[int, int]:
@@ -242,68 +228,91 @@ def _asked_size(settings: DistilSettings, teacher: Classifier) -> tuple[int, int
     return max(height, settings.size), max(width, settings.size)
 
 
-def _ask(
-    settings: DistilSettings, teacher: Classifier, files: Sequence[Path], kept: Path, on_progress: OnProgress
-) -> tuple[_Crops, int]:
-    """Return crops with the teacher's answers, from the file where they are kept if it is whole, and failed images."""
-    if kept.is_file():
-        with np.load(kept) as file:
-            return _Crops(file["x"], file["logits"], file["image"]), int(file["unreadable"])
-    crops: list[Array] = []
-    images: list[int] = []
-    answers: list[Array] = []
-    pending: list[Array] = []
-    unreadable = 0
-    for number, path in enumerate(files):
-        on_progress(f"asking {teacher.name}", number, len(files))
-        try:
-            image = read_image(path)
-        except ArtattackError:
-            unreadable += 1
-            continue
-        rng = np.random.default_rng((settings.seed, number))
-        for _ in range(settings.crops):
-            crop = _crop(image, _asked_size(settings, teacher), rng)
-            pending.append(crop)
-            crops.append(_shrunk(crop, settings.size))
-            images.append(number)
-        while len(pending) >= _ASKED:
-            answers.append(_answers(teacher, pending[:_ASKED]))
-            del pending[:_ASKED]
-    if pending:
-        answers.append(_answers(teacher, pending))
-    if len(set(images)) < 2:
+def _drawing(settings: DistilSettings, size: tuple[int, int]) -> Drawing:
+    return Drawing(size, settings.size, settings.crops, settings.colour, settings.seed)
+
+
+def _kept(
+    settings: DistilSettings,
+    teacher: Classifier,
+    files: list[Path],
+    kept: Path,
+    course: Course,
+    on_progress: OnProgress,
+) -> _Material:
+    """Ask the teacher about the crops of all images, once; they are held in memory once, too."""
+    from artattack.training.fitting import batches
+
+    crops, unreadable = ask(teacher, files, _drawing(settings, _asked_size(settings, teacher)), kept, on_progress)
+    numbers = np.unique(crops.image)
+    if len(numbers) < 2:
         raise ArtattackError(f"{settings.images}: fewer than two images could be read")
-    found = _Crops(np.stack(crops), np.concatenate(answers), np.array(images))
-    with writing(kept) as file:
-        np.savez(file, x=found.x, logits=found.logits, image=found.image, unreadable=unreadable)
-    return found, unreadable
+    held = _held_out(settings, numbers)
+    trained, measured = crops.rows_of(np.setdiff1d(numbers, held)), crops.rows_of(held)
+    return _Material(
+        lambda start: batches((crops.x, crops.logits), course, augment=False, start=start, rows=trained),
+        len(trained),
+        len(crops.x),
+        crops.x[measured],
+        crops.logits[measured],
+        (len(numbers) - len(held), len(held)),
+        unreadable,
+    )
 
 
-def _answers(teacher: Classifier, crops: Sequence[Array]) -> Array:
-    return teacher.predict_finite(np.stack(crops).astype(np.float32) / 255, batch_size=_ASKED)
+def _fresh(
+    settings: DistilSettings,
+    teacher: Classifier,
+    files: list[Path],
+    kept: Path,
+    course: Course,
+    on_progress: OnProgress,
+) -> _Material:
+    """Ask the teacher about crops to measure by; those to train on are drawn when they are wanted."""
+    held = set(_held_out(settings, np.arange(len(files))).tolist())
+    trained = readable([path for n, path in enumerate(files) if n not in held], on_progress)
+    to_measure = [path for n, path in enumerate(files) if n in held][:_MEASURED]
+    plain = _drawing(settings, _asked_size(settings, teacher))._replace(
+        crops=max(1, min(settings.crops, _MEASURED // len(to_measure))), colour=0.0
+    )
+    crops, unreadable = ask(teacher, to_measure, plain, kept, on_progress)
+    measured = len(np.unique(crops.image))
+    drawing = _drawing(settings, (settings.size, settings.size))
+    return _Material(
+        lambda start: fresh_batches(trained, drawing, course, start),
+        len(trained) * settings.crops,
+        len(crops.x),
+        crops.x,
+        crops.logits,
+        (len(trained), measured),
+        unreadable + len(files) - len(held) - len(trained),
+    )
 
 
-def _crop(image: Array, size: tuple[int, int], rng: np.random.Generator) -> Array:
-    """Cut out a random part of an image in the shape of `size`, resize it to that, and mirror it half of the time."""
-    from PIL import Image
-
-    height, width = image.shape[:2]
-    largest = min(height / size[0], width / size[1])
-    scale = largest * np.sqrt(rng.uniform(_LEAST_AREA, 1))
-    tall, wide = scale * size[0], scale * size[1]
-    top, left = rng.uniform(0, max(height - tall, 0)), rng.uniform(0, max(width - wide, 0))
-    box = (left, top, min(left + wide, width), min(top + tall, height))
-    crop = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC, box=box))
-    return crop[:, ::-1] if rng.integers(2) else crop
+def _held_out(settings: DistilSettings, numbers: Array) -> Array:
+    """Return which images are for stopping and measuring."""
+    count = max(1, round(settings.held_out * len(numbers)))
+    return np.random.default_rng(settings.seed).permutation(numbers)[:count]
 
 
-def _shrunk(crop: Array, side: int) -> Array:
-    from PIL import Image
+def _course(settings: DistilSettings) -> Course:
+    from artattack.training.fitting import Course
 
-    if crop.shape[:2] == (side, side):
-        return crop
-    return np.asarray(Image.fromarray(np.ascontiguousarray(crop)).resize((side, side), Image.Resampling.LANCZOS))
+    return Course(settings.epochs, settings.batch, settings.patience, settings.seed)
+
+
+def _joint(settings: DistilSettings, teacher: Classifier, steps: int) -> Joint:
+    return build_joint(
+        teacher,
+        student=settings.student,
+        start=settings.start,
+        size=settings.size,
+        features=not settings.logits_only,
+        temperature=settings.temperature,
+        learning_rate=settings.learning_rate,
+        steps=steps,
+        seed=settings.seed,
+    )
 
 
 def _agreement(path: Path, x: Array, logits: Array, rate: Any) -> dict[str, Any]:
@@ -322,144 +331,3 @@ def _agreement(path: Path, x: Array, logits: Array, rate: Any) -> dict[str, Any]
         "kl_divergence": round(float((np.exp(taught) * (taught - learnt)).sum(axis=1).mean()), 3),
         "measured_on": "crops of images that were held out, and by which training was stopped",
     }
-
-
-# Networks
-
-
-@dataclass(frozen=True)
-class _Joint:
-    """The student to be kept, and the network around it that is trained."""
-
-    student: Any
-    model: Any
-    pairs: tuple[tuple[str, str], ...]
-
-    def course(self, settings: DistilSettings) -> Any:
-        from artattack.training.fitting import Course
-
-        return Course(settings.epochs, settings.batch, settings.patience, settings.seed)
-
-
-def _joint(settings: DistilSettings, teacher: Any, steps: int) -> _Joint:
-    """Build the student, and a network from its images to losses: of logits, and of features where they are imitated.
-
-    Images come in [-1, 1], and each network's preprocessing is applied within.
-    """
-    import tensorflow as tf
-    import tf_keras
-
-    from artattack.models.model import parse_preprocessing
-
-    _check(settings, teacher)
-    tf_keras.utils.set_random_seed(settings.seed)
-    student = _student(settings, teacher.classes)
-    pairs = () if settings.logits_only else _pairs(student, teacher, settings.size)
-    shape = (settings.size, settings.size, 3)
-    image = tf_keras.Input(shape, name="image")
-    expected = parse_preprocessing(_architecture(settings.student).preprocessing)
-    names = [name for name, _ in pairs]
-    inner = tf_keras.Model(
-        student.input,
-        [*(student.get_layer(name).output for name in names), student.layers[-1].input],
-        name="student",
-    )
-    outputs = inner(expected((image + 1) / 2))
-    *features, logits = outputs if isinstance(outputs, list | tuple) else [outputs]
-    model = tf_keras.Model(image, logits, name="distilling")
-    if pairs:
-        from artattack.models.network import rebuild
-
-        reader = rebuild(teacher.network, [layer for _, layer in pairs], input_shape=shape)
-        wanted = reader(teacher.preprocessing((image + 1) / 2), training=False)
-        wanted = wanted if isinstance(wanted, list | tuple) else [wanted]
-        for own, target, (_, layer) in zip(features, wanted, pairs, strict=True):
-            difference = _difference(own, target, layer)
-            model = _with_loss(model, difference, layer)
-    temperature = settings.temperature
-
-    def imitation(taught: Any, learnt: Any) -> Any:
-        """Kullback-Leibler divergence of softened probabilities, on the scale of its gradient (Hinton et al., 2015)."""
-        target = tf.nn.log_softmax(taught / temperature)
-        return temperature**2 * tf.reduce_sum(tf.exp(target) * (target - tf.nn.log_softmax(learnt / temperature)), -1)
-
-    model.compile(optimizer=make_optimizer(settings.learning_rate, steps), loss=imitation)
-    return _Joint(student, model, pairs)
-
-
-def _with_loss(model: Any, difference: Any, name: str) -> Any:
-    model.add_loss(difference)
-    model.add_metric(difference, name=name)
-    return model
-
-
-def _difference(own: Any, target: Any, layer: str) -> Any:
-    """Return the mean squared difference of a 1x1 map of one feature map from another, standardised by channel.
-
-    It is the share of the target's variance that the map leaves unexplained. The larger map is averaged to the size of
-    the smaller.
-    """
-    import tensorflow as tf
-    import tf_keras
-
-    layers = tf_keras.layers
-    side = min(own.shape[1], target.shape[1])
-
-    def brought(x: Any) -> Any:
-        return x if x.shape[1] == side else tf.image.resize(x, (side, side), method="area")
-
-    standard = layers.BatchNormalization(momentum=0.9, center=False, scale=False, name=f"{layer}_standardised")(
-        brought(target)
-    )
-    mapped = layers.Conv2D(target.shape[-1], 1, name=f"{layer}_map")(brought(own))
-    return tf.reduce_mean(tf.square(mapped - tf.stop_gradient(standard)))
-
-
-def _pairs(student: Any, teacher: Any, size: int) -> tuple[tuple[str, str], ...]:
-    """Return for each of the teacher's layers for style the student's sum that it is imitated from.
-
-    That is the deepest of the sums whose maps are the nearest in size.
-    """
-    from artattack.models.network import is_sum, layer_names, rebuild
-
-    sums = [layer for layer in student.layers if is_sum(layer)]
-    if not sums:
-        raise ArtattackError("the student has no residual sums to imitate features from; distil by --logits-only")
-    layers = layer_names(teacher.network, teacher.style_layers)
-    reader = rebuild(teacher.network, list(layers), input_shape=(size, size, 3))
-    shapes = reader.output_shape if isinstance(reader.output_shape, list) else [reader.output_shape]
-    pairs = []
-    for name, shape in zip(layers, shapes, strict=True):
-        far = [abs(np.log(layer.output_shape[1] / shape[1])) for layer in sums]
-        deepest = len(sums) - 1 - int(np.argmin(far[::-1]))
-        pairs.append((sums[deepest].name, name))
-    return tuple(pairs)
-
-
-def _student(settings: DistilSettings, classes: int) -> Any:
-    """Build the student for training, with the weights of the model that it starts from where their shapes agree."""
-    from dataclasses import replace
-
-    from artattack.models import larq_zoo, load_model
-    from artattack.training.networks import binary_kernels
-
-    info = _architecture(settings.student)
-    student = larq_zoo.build(replace(info, input_size=(settings.size, settings.size)), "random", classes)
-    start = settings.start or (settings.student if info.family == "bundled" else None)
-    if start is None:
-        return student
-    given = load_model(start)
-    if given.gives != "features":
-        raise ArtattackError(f"start '{start}' has no weights that can be read")
-    layers = [layer for layer in given.network.layers if layer.weights]  # type: ignore[attr-defined]
-    own = [layer for layer in student.layers if layer.weights]
-    if [type(layer) for layer in layers] != [type(layer) for layer in own]:
-        raise ArtattackError(f"start '{start}' is not of the architecture {settings.student}; name a model that is")
-    for layer, other in zip(own, layers, strict=True):
-        if [w.shape for w in layer.weights] == [w.shape for w in other.weights]:
-            layer.set_weights(other.get_weights())
-    for variable, _ in binary_kernels(student):
-        values = variable.numpy()
-        if (np.abs(values) == 1).all():
-            variable.assign(_LATENT * values)
-    return student

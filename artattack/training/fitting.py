@@ -42,40 +42,50 @@ def steps_of(images: int, batch: int) -> int:
     return max(1, images // batch)
 
 
-def batches(arrays: tuple[Array, ...], course: Course, augment: bool, start: int = 0) -> tf.data.Dataset:
+def batches(
+    arrays: tuple[Array, ...], course: Course, augment: bool, start: int = 0, rows: Array | None = None
+) -> tf.data.Dataset:
     """Return batches of all epochs from one on, shuffled and augmented by the seed, the epoch and the place alone.
 
-    So a training that goes on after a kill sees what it would have seen.
+    So a training that goes on after a kill sees what it would have seen. The arrays are read where they lie: nothing
+    holds a copy of them.
 
     Args:
         arrays: the first of images uint8 (N, S, S, 3), the others float or int (N, ...).
         course: how long, and its seed.
         augment: whether images are mirrored and shifted by up to an eighth, beyond which they are mirrored too.
         start: the first epoch.
+        rows: int (M,), which of them are shown; by default all.
 
     Returns:
         Batches of as many tensors; images are float32 in [-1, 1].
     """
-    n = len(arrays[0])
-    kept = steps_of(n, course.batch) * min(course.batch, n)
-    with tf.device("cpu"):
-        tensors = [tf.constant(array) for array in arrays]
+    n = len(arrays[0]) if rows is None else len(rows)
+    batch = min(course.batch, n)
+    kept = steps_of(n, course.batch) * batch
 
     def order(epoch: tf.Tensor) -> tf.data.Dataset:
         seed = tf.stack([tf.constant(course.seed % 2**31, tf.int64), epoch])
         shuffled = tf.random.experimental.stateless_shuffle(tf.range(n, dtype=tf.int64), seed)[:kept]
         return tf.data.Dataset.from_tensor_slices((epoch * n + tf.range(kept, dtype=tf.int64), shuffled))
 
-    def read(place: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        image, *others = (tf.gather(tensor, index) for tensor in tensors)
-        x = tf.cast(image, tf.float32) / 127.5 - 1
+    def read(places: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        x, *others = _taken(arrays, indices if rows is None else tf.gather(rows, indices))
         if augment:
-            x = _augmented(x, tf.stack([tf.constant(course.seed % 2**31 + 1, tf.int64), place]))
+            seeds = tf.stack([tf.fill(tf.shape(places), tf.constant(course.seed % 2**31 + 1, tf.int64)), places], 1)
+            x = tf.map_fn(lambda pair: _augmented(*pair), (x, seeds), fn_output_signature=tf.float32)
         return (x, *others)
 
     epochs = tf.data.Dataset.range(start, max(start, course.epochs))
-    examples = epochs.flat_map(order).map(read, num_parallel_calls=2, deterministic=True)
-    return examples.batch(min(course.batch, n), drop_remainder=True).prefetch(2)
+    return epochs.flat_map(order).batch(batch, drop_remainder=True).map(read).prefetch(2)
+
+
+def _taken(arrays: tuple[Array, ...], rows: tf.Tensor) -> list[tf.Tensor]:
+    """Return rows of arrays that stay where they are; images, the first, as float32 in [-1, 1]."""
+    found = tf.numpy_function(lambda rows: [array[rows] for array in arrays], [rows], [a.dtype for a in arrays])
+    for tensor, array in zip(found, arrays, strict=True):
+        tensor.set_shape((rows.shape[0], *array.shape[1:]))
+    return [tf.cast(found[0], tf.float32) / 127.5 - 1, *found[1:]]
 
 
 def _augmented(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -86,12 +96,9 @@ def _augmented(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def whole(arrays: tuple[Array, ...], batch: int) -> tf.data.Dataset:
-    """Return batches of all images in their order, as they are, in [-1, 1]."""
-
-    def read(image: tf.Tensor, *others: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        return (tf.cast(image, tf.float32) / 127.5 - 1, *others)
-
-    return tf.data.Dataset.from_tensor_slices(arrays).batch(batch).map(read)
+    """Return batches of all images in their order, as they are, in [-1, 1]; nothing holds a copy of the arrays."""
+    rows = tf.data.Dataset.range(len(arrays[0])).batch(batch)
+    return rows.map(lambda rows: tuple(_taken(arrays, rows)))
 
 
 def fit(

@@ -17,7 +17,7 @@ from artattack import cli
 from artattack.errors import ArtattackError
 from artattack.evaluation import efficiency
 from artattack.evaluation.efficiency import measure_efficiency, measured_by_default, network_costs
-from artattack.evaluation.runtimes import Task, Timing, time_alone
+from artattack.evaluation.runtimes import Runtime, Task, Timing, time_alone
 from artattack.models.model import Model, parse_preprocessing
 from artattack.models.published import PUBLISHED
 from artattack.models.registry import load_registered, model_infos
@@ -121,11 +121,55 @@ def test_a_runtime_is_timed_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert np.isfinite(timing.mib)
 
 
+@pytest.mark.parametrize("runtime", ["keras", "compiled"])
+def test_keras_is_timed_in_a_process_of_its_own(runtime: Runtime) -> None:
+    timing = time_alone(Task("quicknet_tiny", "bundled", runtime, 1, 2))
+    assert 0 < timing.milliseconds < 60_000
+    assert timing.cpu_milliseconds > 0
+    assert 20 < timing.mib < 2000  # the weights alone are 49 MiB
+
+
+def test_what_fails_says_so_and_the_rest_goes_on_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    def convert(model: Model, to: str) -> bytes:
+        if to == "lce":
+            raise ValueError("no such\noperation")
+        return b"x"
+
+    monkeypatch.setattr("artattack.models.export.convert", convert)
+    monkeypatch.setattr(efficiency, "exportable", lambda: ("tflite", "lce"))
+    monkeypatch.setattr(efficiency, "_accuracy", lambda model, images: {})
+    kept: list[list[str]] = []
+    names = ["quicknet (2020)", "quicknet_tiny"]
+    found = measure_efficiency(
+        names,
+        time_task=lambda task: Timing(1.0, 1.0, 1.0),
+        on_row=lambda table: kept.append(table["model"].tolist()),
+    )
+    assert kept == [names[:1], names]
+    tiny = found.set_index("model").loc["quicknet_tiny"]
+    assert tiny["failed"] == "lce, export: no such operation"
+    assert tiny["tflite_ms_one"] == 1.0
+    assert pd.isna(tiny["lce_ms_one"])
+    assert tiny["measured"].count("-") == 2
+    assert "tensorflow" in tiny["versions"]
+    console = Console(width=200, record=True, file=StringIO())
+    print_efficiency(found, console)
+    assert "failed" in console.export_text().splitlines()[2]
+
+    def never(task: Task) -> Timing:
+        raise AssertionError
+
+    again = measure_efficiency(names, time_task=never, known=found, on_row=lambda table: kept.append([]))
+    assert again is found
+    assert len(kept) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        ("models quicknet_tiny --measure --resume", "--resume needs --csv FILE"),
         ("models quicknet_tinny --measure", "unknown model 'quicknet_tinny'"),
-        ("models quicknet_tiny", "names and --csv go with --measure"),
+        ("models quicknet_tiny", "names, --csv and --resume go with --measure"),
         ("models quicknet_tiny --measure --images nowhere", "nowhere"),
     ],
 )

@@ -3,10 +3,11 @@
 import json
 import re
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from html import unescape
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,10 @@ from typer.testing import CliRunner, Result
 import artattack.models
 from artattack import cli
 from artattack.attacks.style_entry import StyleEntry
-from artattack.config import load_benchmark
+from artattack.config import load_benchmark, parse_benchmark
 from artattack.errors import ArtattackError
 from artattack.evaluation.plan import Plan, make_plan
+from artattack.evaluation.run import run_plan
 from artattack.inputs.images import save_png
 from artattack.inputs.styles import style_names
 from artattack.models.network import layer_names
@@ -30,16 +32,21 @@ from artattack.results.records import records_frame
 from artattack.results.run_folder import RunFolder, load_run
 from artattack.studies import (
     Settings,
+    architectures,
     content_layers,
     find_study,
     studies,
     study_benchmark,
     tv,
+    unstrided,
     weights,
     write_study,
 )
-from artattack.studies.layers import layers_in_turn, sums_or_convolutions
+from artattack.studies.content_layers import choose_by_folds, spread_ratio
+from artattack.studies.halving import first_plan, front, going_on, ranks
+from artattack.studies.layers import layer_sets, layers_in_turn, sums_or_convolutions
 from artattack.studies.measures import sum_up
+from artattack.studies.memory import attack_memory
 
 pytestmark = pytest.mark.usefixtures("models_load_once")
 
@@ -50,6 +57,16 @@ IMAGES = ("imagenet_00_243", "imagenet_01_559")
 
 def artattack_says(*arguments: str | Path) -> Result:
     return CliRunner().invoke(cli.app, list(map(str, arguments)), prog_name="artattack")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _networks_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the networks that studies make out of the user's cache, and measure no memory but where it is asked for."""
+    folder = tmp_path_factory.mktemp("networks")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unstrided, "platformdirs", SimpleNamespace(user_cache_path=lambda name: folder))
+        patch.setattr(architectures, "attack_memory", lambda benchmark, backbone: 123.0)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +215,28 @@ def test_content_layers_compare_standard_deviations() -> None:
     spreads = content_layers.spread(table)["flip_rate"]
     assert spreads["net", "content"] == pytest.approx(0.5 / 2**0.5)  # of two numbers: their distance over the root of 2
     assert spreads["net", "style"] == pytest.approx(1 / 2**0.5)
-    assert "is 0.35 against 0.71 in flips" in study.answer(table)
+    # Of the second image alone content layers differ as much as style layers, of the first not at all.
+    assert "is 0.35 against 0.71 in flips (ratio 0.5 [0.0, 1.0])" in study.answer(table)
+
+
+def test_a_layer_is_chosen_by_the_other_images() -> None:
+    # Five images, a fold each. The first alone prefers layer 1, by so much that all folds it has a say in choose that.
+    scores = np.array([[0.0, 9.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
+    chosen, held_out, folds = choose_by_folds(scores)
+    assert (chosen.tolist(), folds) == ([1, 4], 5)
+    assert held_out == 0.0  # what was chosen without an image is the wrong one for it, each time
+    assert choose_by_folds(scores[:1])[2] == 0
+
+
+def test_the_ratio_of_spreads_and_its_interval() -> None:
+    rng = np.random.default_rng(0)
+    content = np.array([0.0, 0.2, 0.4]) + 0.01 * rng.normal(size=(40, 3))
+    style = np.array([0.0, 0.4, 0.8]) + 0.01 * rng.normal(size=(40, 3))
+    ratio, low, high = spread_ratio(content, style)
+    assert low < ratio < high
+    assert (low, high) == pytest.approx((0.5, 0.5), abs=0.02)
+    assert np.isnan(spread_ratio(content[:1], style[:1])[1:]).all()
+    assert np.isnan(spread_ratio(content, np.zeros((40, 3)))[0])
 
 
 def record(attack: str, *, flip: bool, classifier: str = "c", seen: bool = False, **options: Any) -> dict[str, Any]:
@@ -253,7 +291,9 @@ def test_a_study_without_results_says_so(study: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("backbone", ["quicknet_distilled", "quicknet_tiny", "efficientnet_lite0"])
 def test_the_layers_of_studies_are_there(backbone: str) -> None:
     network = artattack.models.load_model(backbone).network
-    for layers in (layers_in_turn(backbone), *sums_or_convolutions(backbone).values()):
+    kinds = sums_or_convolutions(backbone)
+    assert kinds["both"] == (*kinds["sums"], *kinds["convolutions"])
+    for layers in (layers_in_turn(backbone), kinds["sums"], kinds["convolutions"]):
         found = layer_names(network, layers)
         assert len(found) == len(set(found)) == len(layers) >= 4
         order = [layer.name for layer in network.layers]
@@ -274,7 +314,163 @@ def test_plans_are_what_the_questions_need() -> None:
     assert len(layers) == len(set(layers)) == 2 * (7 + 1)
     assert all(entry.content_weight > 0 for entry in entries("content-layers"))
     cases = {(e.pooling, e.parametrization, e.style_layers, e.jitter) for e in entries("pooling", "quicknet_tiny")}
-    assert len(cases) == 2 * 2 * 2 + 2
+    assert len(cases) == 2 * 2 * 3 + 2
+    of_stem = [e for e in entries("pooling", "quicknet_tiny") if e.backbone == ("quicknet_tiny-stem-1",)]
+    assert [(e.pooling, e.parametrization, e.jitter) for e in of_stem] == [("max", "pixel", 0), ("max", "fourier", 0)]
+
+
+def test_a_stem_without_strides_has_the_same_kernels_and_maps_of_sixteen_times_the_area() -> None:
+    model = artattack.models.load_model(unstrided.unstrided("quicknet_tiny"))
+    own = artattack.models.load_model("quicknet_tiny")
+    for one, other in zip(model.network.get_weights(), own.network.get_weights(), strict=True):  # type: ignore[attr-defined]
+        assert (np.sign(one) == np.sign(other)).all() if set(np.unique(one)) <= {-1, 1} else (one == other).all()
+    networks = [m.network for m in (model, own)]  # type: ignore[attr-defined]
+    sides = [network.get_layer(layer_names(network, ("sum:0",))[0]).output_shape[1] for network in networks]
+    assert sides == [64, 16]
+    assert model.style_layers == own.style_layers  # type: ignore[attr-defined]
+
+
+def test_untrained_backbones_count_with_their_steps() -> None:
+    plan = make_plan(study_benchmark(find_study("architectures"), Settings(backbones=("quicknet_tiny",), limit=3)))
+    assert plan.passes == 3 * (1 + 60 + 60)  # of the images as they are, the trained backbone, the untrained one
+
+
+def test_the_front_and_what_is_behind_it() -> None:
+    points = np.array([[1.0, -5.0], [1.0, -9.0], [0.5, -2.0], [0.5, -5.0], [0.5, -2.0]])
+    assert front(points).tolist() == [True, False, True, False, True]  # of two alike neither beats the other
+    assert ranks(points).tolist() == [0, 1, 0, 1, 0]
+
+
+def test_the_better_half_goes_on_and_what_paints_nothing_goes_last() -> None:
+    rows = []
+    for n, (recognised, l2) in enumerate([((1, 1), 9.0), ((0, 0), 1.0), ((1, 0), 5.0), ((0, 0), 0.5)]):
+        rows += [trial(n, image, bool(known), l2) for image, known in enumerate(recognised)]
+    assert weights.better_half(records_frame(rows)) == ["trial-00", "trial-02"]
+    plan = make_plan(study_benchmark(find_study("weights"), Settings(limit=4, trials=4)))
+    assert plan.benchmark.batch_size == 2
+    first, rest = first_plan(plan), going_on(plan, ["trial-00", "trial-02"])
+    told = [(cell.variant.entry.name, cell.number) for cell in rest.cells if cell.variant.entry.name != "clean"]
+    assert [(name, 0) for name in ("trial-00", "trial-01", "trial-02", "trial-03")] == [
+        (cell.variant.entry.name, cell.number) for cell in first.cells if cell.variant.entry.name != "clean"
+    ]
+    assert {cell.key for cell in first.cells} < {cell.key for cell in rest.cells} < {cell.key for cell in plan.cells}
+    assert [name for name, number in told if number == 1] == ["trial-00", "trial-02"]
+
+
+def trial(number: int, image: int, identified: bool, l2: float, flip: bool = True) -> dict[str, Any]:
+    options = {"style_weight": 1.0 + number, "content_weight": 0.1, "tv_weight": 0.1, "learning_rate": 0.02}
+    of_one = record(f"trial-{number:02d}", flip=flip, steps=10 + number, style_layers=["x"], **options)
+    return of_one | {"style_identified": identified, "l2": l2, "image": f"image{image}"}
+
+
+def test_trials_are_compared_on_the_images_they_have_in_common_and_the_front_paints_something() -> None:
+    rows = [trial(0, n, True, 5.0) for n in range(4)] + [trial(1, n, False, 2.0) for n in range(4)]
+    rows += [trial(2, n, n == 0, 4.0) for n in range(2)]  # left after two images
+    table = find_study("weights").measure(records_frame(rows))
+    assert list(table["went_on"]) == [True, True, False]
+    assert list(table["on_front"]) == [True, False, False]  # 1 is nearer, and paints nothing
+    assert list(table["first_style_identified_rate"]) == [1.0, 0.0, 0.5]
+    by_flips = find_study("weights").objectives["flips"]
+    assert list(by_flips.measure(records_frame(rows))["on_front"]) == [True, False, False]
+    assert "and flip most" in by_flips.question
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen"),
+    [
+        ("tv", (0, -1)),
+        ("style-layers", (0, 8)),
+        ("content-layers", (0, 1, 7, 8)),
+        ("pooling", (0, -2)),
+        ("architectures", (0, 1)),
+        ("precision", (0, 1, 2)),
+    ],  # weights: below
+)
+def test_each_study_through_the_engine(name: str, chosen: tuple[int, ...], tmp_path: Path) -> None:
+    study = find_study(name)
+    settings = Settings(backbones=("quicknet_tiny",), limit=1, size=32, steps=1)
+    benchmark = study_benchmark(study, settings).model_dump(mode="json")
+    benchmark["attacks"] = [benchmark["attacks"][n] for n in chosen]
+    records, _ = run_plan(make_plan(parse_benchmark(benchmark)), tmp_path / "run", cache=False)
+    assert records["error"].isna().all()
+    run = load_run(tmp_path / "run")
+    answer = write_study(study, run)
+    table = pd.read_csv(run.path / "study.csv")
+    seen = records[(records["kind"] != "clean") & (records["classifier"] == "efficientnet_lite2")]
+    assert table["l2"].to_numpy() == pytest.approx(seen["l2"].to_numpy())
+    assert table["flips"].tolist() == seen["flip"].astype(int).tolist()
+    assert (table["l2"] > 0).any()  # of one step, the best iterate may be the image itself
+    assert answer.endswith(".")
+    assert "nan" not in answer
+    with Image.open(run.path / "study.png") as figure:
+        assert min(figure.size) > 200
+    if name == "pooling":
+        assert (table["source"] == ["quicknet_tiny", "quicknet_tiny-stem-1"]).all()
+        assert table["grid_4"].to_numpy() == pytest.approx(table["grid"].to_numpy(), rel=1e-4)
+        assert table["grid_8"].notna().all()
+        assert table["grid_16"].isna().all()  # 32 px are two periods
+    if name == "architectures":
+        assert table["mib"].tolist()[0] == 123.0
+        assert pd.isna(table["mib"].tolist()[1])
+
+
+def test_the_memory_of_an_attack_is_of_a_process_of_its_own() -> None:
+    benchmark = study_benchmark(
+        find_study("architectures"), Settings(backbones=("quicknet_tiny",), limit=1, size=32, steps=1)
+    )
+    assert 20 < attack_memory(benchmark, "quicknet_tiny") < 2000  # the weights alone are 49 MiB
+
+
+def test_a_search_narrows_down_within_one_run(tmp_path: Path) -> None:
+    study, path = find_study("weights"), tmp_path / "run"
+    settings = Settings(backbones=("quicknet_tiny",), limit=3, size=32, steps=1, trials=2)
+    plan = make_plan(study_benchmark(study, settings))
+    records, _ = run_plan(first_plan(plan), path, cache=False)
+    assert study.going_on is not None
+    (better,) = study.going_on(records)
+    before = {file.name: file.stat().st_mtime_ns for file in (path / "cells").glob("trial-*")}
+    run_plan(going_on(plan, [better]), path, resume=True, cache=False)
+    after = {file.name: file.stat().st_mtime_ns for file in (path / "cells").glob("trial-*")}
+    assert before.items() <= after.items()  # what was done is not done again
+    assert after.keys() - before.keys() == {f"{better}--stained-glass--quicknet_tiny-0001.json"}
+    answer = write_study(study, load_run(path))
+    table = pd.read_csv(path / "study.csv").set_index("attack")
+    assert table["n"].to_dict() == {name: 3 if name == better else 2 for name in ("trial-00", "trial-01")}
+    assert answer.startswith("Of 2 trials 1 went on to all images")
+
+
+def test_the_command_goes_on_with_the_better_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, bool, dict[str, Any]]] = []
+
+    def done(plan: Plan, path: Path, *, resume: bool, **how: Any) -> Any:
+        asked.append((len(plan.cells), resume, how))
+        rows = [trial(n, image, n == 1, 5.0 - n) for n in range(4) for image in range(2)]
+        return records_frame(rows), None
+
+    monkeypatch.setattr("artattack.evaluation.run.run_plan", done)
+    monkeypatch.setattr(cli, "_tell_results", lambda *_: None)
+    given = ["study", "weights", "--trials", 4, "--limit", 4, "--engine", "ray", "--workers", 3, "--out", tmp_path]
+    told = artattack_says(*given)
+    assert told.exit_code == 0, told.output
+    # two batches of untouched images, and of four trials one each; then a second batch of two of them
+    assert [(cells, resume) for cells, resume, _ in asked] == [(2 + 4, False), (2 + 4 + 2, True)]
+    assert all((how["engine"], how["workers"]) == ("ray", 3) for _, _, how in asked)
+
+
+def test_total_variation_that_is_meant_is_not_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = artattack_says("study", "tv", "--limit", 1, "--dry-run")
+    assert done.exit_code == 0, done.output
+    assert "are meant" in done.stdout
+    assert "tv_weight" not in done.stderr
+
+
+def test_extending_warns_of_too_much_total_variation(tmp_path: Path) -> None:
+    given = {"attacks": [{"attack": "style", "tv_weight": 1e5}], "classifiers": ["efficientnet_lite0"]}
+    config = {"benchmark": parse_benchmark(given).model_dump(mode="json")}
+    RunFolder.create(tmp_path / "run", {"config": config})
+    done = artattack_says("extend", tmp_path / "run", "--classifier", "efficientnet_lite2", "--dry-run")
+    assert done.exit_code == 0, done.output
+    assert "tv_weight: 100000 beside 10" in " ".join(done.stderr.split())
 
 
 def test_precision_counts_what_happens_to_the_network_itself() -> None:
@@ -328,6 +524,9 @@ def test_studies_are_listed_with_their_question_and_time(monkeypatch: pytest.Mon
         ("study tv --backbone quicknet_tinny", "unknown model 'quicknet_tinny'"),
         ("study tv --images nowhere", "nowhere"),
         ("study tv --resume", "--resume needs --out"),
+        ("study tv --trials 4", "--trials: the study tv is no search"),
+        ("study tv --objective l2", "--objective: the study tv has no choice of one"),
+        ("study weights --objective l3", "unknown objective 'l3'"),
     ],
 )
 def test_mistakes_are_one_line(arguments: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -393,18 +592,18 @@ def test_a_study_end_to_end(tmp_path: Path) -> None:
 
 def test_the_front_of_a_search_is_what_no_other_trial_beats() -> None:
     rows = []
-    for number, (identified, l2) in enumerate([(True, 5.0), (True, 9.0), (False, 2.0), (False, 5.0)]):
-        options = {"style_weight": 1.0 + number, "tv_weight": 0.1, "learning_rate": 0.02, "steps": 10 + number}
-        rows.append(record(f"trial-0{number}", flip=True, **options) | {"style_identified": identified, "l2": l2})
+    for number, (identified, l2) in enumerate([((1, 1), 5.0), ((1, 1), 9.0), ((1, 0), 2.0), ((0, 0), 1.0)]):
+        rows += [trial(number, image, bool(known), l2) for image, known in enumerate(identified)]
     table = find_study("weights").measure(records_frame(rows))
-    assert list(table["on_front"]) == [True, False, True, False]  # 1 moves further than 0, 3 further than 2
+    assert list(table["on_front"]) == [True, False, True, False]  # 1 moves further than 0, and 3 paints nothing
     answer = find_study("weights").answer(table)
     assert answer.startswith(
-        "2 of 4 trials are beaten by no other in both recognition and L2: 0 of 1 at L2 2 (trial-02"
+        "Of 4 trials 4 went on to all images, and 2 of those are beaten by no other in both recognition and L2: "
+        "1 of 2 at L2 2, flips 2 of 2 (trial-02"
     )
     shares = weights.importances(table)
-    assert set(shares) == {"style_identified_rate", "l2"}
-    assert sum(shares["l2"].values()) == pytest.approx(1.0)
+    assert set(shares) == {"recognition", "L2"}
+    assert sum(shares["L2"].values()) == pytest.approx(1.0)
 
 
 def test_a_search_leaves_a_benchmark_and_a_journal_to_go_on_with(run_of: Run) -> None:
@@ -418,9 +617,11 @@ def test_a_search_leaves_a_benchmark_and_a_journal_to_go_on_with(run_of: Run) ->
         assert (entry.style_weight, entry.steps) == (row["style_weight"], row["steps"])
     backend = optuna.storages.journal.JournalFileBackend(str(run.path / "search.journal"))
     kept = optuna.load_study(study_name="weights", storage=optuna.storages.JournalStorage(backend))
-    goals = table[["style_identified_rate", "l2"]].to_numpy()
+    goals = table[["first_style_identified_rate", "first_l2"]].to_numpy()
     assert np.array([trial.values for trial in kept.trials]) == pytest.approx(goals)
-    assert {trial.user_attrs["attack"] for trial in kept.best_trials} == {entry.name for entry in front.attacks}
+    assert [trial.user_attrs["attack"] for trial in kept.trials] == list(table["attack"])
+    kept.sampler = optuna.samplers.TPESampler(seed=0)  # which goes on from what it finds there
+    assert kept.ask().suggest_categorical("layers", kept.trials[0].distributions["layers"].choices)
 
 
 def test_trials_spread_over_their_ranges() -> None:
@@ -430,5 +631,8 @@ def test_trials_spread_over_their_ranges() -> None:
     # A Sobol sequence of 16 has one point in each sixteenth of each axis.
     bins = {round(float(np.floor(16 * np.log10(entry.style_weight) / 2))) for entry in trials}
     assert bins == set(range(16))
+    assert {entry.style_layers for entry in trials} == set(layer_sets("quicknet_distilled").values())
+    of_flips = study_benchmark(find_study("weights"), Settings(limit=1, trials=3))
+    assert len(of_flips.attacks) == 3
     assert min(entry.steps for entry in trials) >= 20
     assert max(entry.steps for entry in trials) <= 80

@@ -19,6 +19,7 @@ from artattack import cli
 from artattack.errors import ArtattackError
 from artattack.inputs.images import to_float
 from artattack.models import load_model
+from artattack.models.card import Card
 from artattack.results.statistics import wilson
 from artattack.training.data import read_labelled
 from artattack.training.fitting import Course, batches, fit, whole
@@ -206,6 +207,20 @@ def test_mistakes_are_one_line(
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_size_against_float_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def trained(settings: TrainSettings, out: Path, **_: Any) -> list[Card]:
+        sizes = {"w1a1": 1000, "float": 31_000}
+        return [
+            Card(title=name, preprocessing="tf", facts={"bytes": size, "bytes_as_float32": 31_000})
+            for name, size in sizes.items()
+        ]
+
+    monkeypatch.setattr("artattack.training.train.train", trained)
+    done = artattack_says("train", tmp_path, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count("31.0 times smaller") == 1  # not of the float twin
 
 
 def test_an_interrupted_training_says_how_to_go_on(

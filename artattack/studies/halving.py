@@ -1,0 +1,54 @@
+"""Successive halving within one run: all attacks on its first images, and the better half of them on the rest.
+
+K. Jamieson, A. Talwalkar, "Non-stochastic best arm identification and hyperparameter optimization", AISTATS 2016, with
+images as what is spent. Both parts are plans of the same benchmark, the first a part of the second, and go to one run
+folder: what resumes any run resumes these, in any engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artattack.evaluation.plan import CLEAN, Cell, Plan
+
+
+def first_plan(plan: Plan) -> Plan:
+    """Return the part of a plan that is all attacks on the first batch of images."""
+    return _with(plan, ())
+
+
+def going_on(plan: Plan, names: Collection[str]) -> Plan:
+    """Return a plan in which only some attacks, by their names, see more than the first batch of images."""
+    return _with(plan, names)
+
+
+def _with(plan: Plan, names: Collection[str]) -> Plan:
+    def wanted(cell: Cell) -> bool:
+        return cell.variant == CLEAN or cell.number == 0 or cell.variant.entry.name in names
+
+    return replace(plan, cells=tuple(cell for cell in plan.cells if wanted(cell)))
+
+
+def front(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which points no other beats: at least as high in every column, and higher in one.
+
+    Args:
+        values: (N, K); more is better.
+    """
+    as_good = (values[None] >= values[:, None]).all(-1)
+    better = (values[None] > values[:, None]).any(-1)
+    return np.asarray(~(as_good & better).any(1))
+
+
+def ranks(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return for each point how many fronts have to be taken away before it stands on one (Goldberg, 1989), (N,)."""
+    found, left, rank = np.empty(len(values), np.int64), np.arange(len(values)), 0
+    while len(left):
+        best = front(values[left])
+        found[left[best]] = rank
+        left, rank = left[~best], rank + 1
+    return found

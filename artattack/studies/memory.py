@@ -1,0 +1,57 @@
+"""How much memory a style attack through a backbone takes, each in a process of its own."""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from artattack.config import Benchmark
+
+_STEPS = 2  # after which nothing more is allocated
+
+
+def attack_memory(benchmark: Benchmark, backbone: str) -> float:
+    """Return the most memory that loading a backbone and attacking one image through it adds to a process, in MiB.
+
+    Args:
+        benchmark: says which model that is, and the size of the images.
+        backbone: its name there.
+
+    Raises:
+        Exception: whatever loading or the attack raises there.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        arguments = benchmark.spec(backbone).arguments()
+        return pool.submit(_measure, arguments, benchmark.images.size).result()
+
+
+def _measure(arguments: dict[str, Any], size: int) -> float:
+    from artattack.runtime import load_tensorflow, silence_libraries
+
+    silence_libraries()
+    load_tensorflow()  # in each process, so that no backbone is charged for it
+    import numpy as np
+
+    from artattack.attacks.style import StyleTransferAttack
+    from artattack.models import load_model
+    from artattack.models.estimator import to_estimator
+
+    before = _peak()
+    backbone = to_estimator(load_model(**arguments), input_shape=(size, size, 3))
+    attack = StyleTransferAttack(backbone, styles="stained-glass", steps=_STEPS, verbose=False)
+    attack.generate(np.full((1, size, size, 3), 0.5, np.float32))
+    return (_peak() - before) / 2**20
+
+
+def _peak() -> int:
+    """Return the most memory that this process has had at once, in bytes."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # which, other than getrusage, says nothing of the process that this one was started from
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return 1024 * int(line.split()[1])
+    import psutil
+
+    memory = psutil.Process().memory_info()
+    return int(getattr(memory, "peak_wset", memory.rss))

@@ -1,0 +1,75 @@
+"""A backbone whose stem takes no strides: the same kernels, at every pixel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from artattack.files import write_file
+
+_FILE = "{}-stem-1-{}.keras"
+
+
+def unstrided(backbone: str) -> Path:
+    """Return the file of a binarized backbone whose stem steps by one pixel; it is made where it is not there.
+
+    The stem is what lies before the first binarized convolution: in QuickNet two convolutions that step by two pixels
+    each. Its kernels stay as they are, and so does what comes after, on maps of sixteen times the area. The file lies
+    in the user's cache folder, with a card beside it that says how it is opened.
+
+    Args:
+        backbone: a model of the registry.
+
+    Raises:
+        ArtattackError: no such model, or the disk does not take the file.
+    """
+    from artattack.models.card import Card, card_path
+    from artattack.models.registry import load_registered, model_info
+    from artattack.runtime import load_tensorflow
+    from artattack.training.networks import save_network
+
+    info = model_info(backbone)
+    load_tensorflow()
+    model = load_registered(backbone)
+    name = _FILE.format(backbone, model.weights_sha256[:12])
+    path = platformdirs.user_cache_path("artattack") / "networks" / name
+    if path.is_file() and card_path(path).is_file():
+        return path
+    card = Card(
+        title=f"{backbone} without strides in its stem",
+        preprocessing=info.preprocessing,
+        label_space=model.label_space,
+        style_layers=info.style_layers,
+        content_layers=info.content_layers,
+        distilled_from=info.distilled_from,
+    )
+    write_file(card_path(path), card.model_dump_json().encode())
+    save_network(without_strides(model.network), path)
+    return path
+
+
+def without_strides(network: Any) -> Any:
+    """Return a copy of a network whose convolutions before the first binarized one step by one pixel.
+
+    Raises:
+        ArtattackError: the network cannot be rebuilt so.
+    """
+    from artattack.models.network import is_binary_convolution, is_convolution, keras_of, rebuild
+
+    layers = keras_of(network).layers
+    stem = []
+    for layer in network.layers:
+        if is_binary_convolution(layer):
+            break
+        stem.append(layer.name)
+
+    def replace(layer: Any) -> Any:
+        if layer.name in stem and is_convolution(layer):
+            return type(layer).from_config({**layer.get_config(), "strides": (1, 1)})
+        if type(layer).__name__ == "AveragePooling2D" and tuple(layer.input.shape[1:3]) == tuple(layer.pool_size):
+            return layers.GlobalAveragePooling2D(keepdims=True, name=layer.name)  # over all of a larger map, too
+        return None
+
+    return rebuild(network, replace=replace)
