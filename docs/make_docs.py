@@ -6,6 +6,8 @@ artattack run --out results/default                          README.md
 artattack run docs/comparison.yaml --out results/compared    docs/comparison.md
 artattack run docs/comparison-distilled.yaml --out results/painted  the same
 artattack run docs/recipe.yaml --out results/recipe          docs/style.md
+artattack run docs/recipe-free.yaml --out results/free       the same
+artattack run docs/backbones.yaml --out results/backbones    the same
 artattack run docs/options.yaml --out results/options        the same
 artattack study tv --steps 40 --out results/study-tv         docs/lessons/tv.md, and each study so
 
@@ -167,9 +169,9 @@ def flips_at_budgets(curves: pd.DataFrame) -> str:
     return markdown(["attack or control", *titles], lines)
 
 
-def recipe_table(run: RunFolder) -> str:
+def recipe_table(records: pd.DataFrame) -> str:
     """Return what became of each attack and control over all styles, without a budget and at each, as Markdown."""
-    records = run.records[run.records["kind"] != "clean"]
+    records = records[records["kind"] != "clean"]
     classifiers = list(dict.fromkeys(records["classifier"]))
     titles = ["recognised", *(f"flips, {short(name)}" for name in classifiers)]
     lines = []
@@ -188,7 +190,7 @@ def recipe_table(run: RunFolder) -> str:
 
 
 def recipe_differences(run: RunFolder) -> str:
-    """Return how far the default attack is ahead of two others at each budget, in points, as Markdown.
+    """Return how far the default attack is ahead of the blend at each budget, in points, as Markdown.
 
     Each image's rate over all styles counts once: intervals are bootstrapped over images.
     """
@@ -197,16 +199,15 @@ def recipe_differences(run: RunFolder) -> str:
     what = [("recognised", "style_identified", judge), *((short(name), "flip", name) for name in (CLASSIFIER, *UNSEEN))]
     lines = []
     for budget, rows in records.groupby("budget"):
-        for other in ("blend", "shrunk"):
-            cells = []
-            for _, column, classifier in what:
-                mine = rows[rows["classifier"] == classifier]
-                rates = mine.assign(value=mine[column].astype(float)).groupby(["attack", "image"])["value"].mean()
-                ahead = (rates["style"] - rates[other]).to_numpy()
-                low, high = bootstrap((ahead,), np.mean, random_state=0).confidence_interval
-                cells.append(f"{100 * ahead.mean():+.0f} [{100 * low:.0f}, {100 * high:.0f}]")
-            lines.append([f"to {other}, L2 {budget:g}", *cells])
-    return markdown(["points ahead", "recognised", *(f"flips, {name}" for name, _, _ in what[1:])], lines)
+        cells = []
+        for _, column, classifier in what:
+            mine = rows[rows["classifier"] == classifier]
+            rates = mine.assign(value=mine[column].astype(float)).groupby(["attack", "image"])["value"].mean()
+            ahead = (rates["style"] - rates["blend"]).to_numpy()
+            low, high = bootstrap((ahead,), np.mean, random_state=0).confidence_interval
+            cells.append(f"{100 * ahead.mean():+.0f} [{100 * low:.0f}, {100 * high:.0f}]")
+        lines.append([f"L2 {budget:g}", *cells])
+    return markdown(["points ahead of the blend", "recognised", *(f"flips, {name}" for name, _, _ in what[1:])], lines)
 
 
 def counted_rate(part: pd.Series) -> str:
@@ -395,8 +396,19 @@ def distilled_table(run: RunFolder) -> None:
 
 
 def six_styles_table(run: RunFolder) -> None:
-    """Write the table of docs/style.md on six styles."""
-    insert(HERE / "style.md", f"{recipe_table(run)}\n\n{recipe_differences(run)}", "table of six styles")
+    """Write the table of docs/style.md on six styles, inside balls."""
+    inside = run.records[run.records["budget"].notna()]
+    insert(HERE / "style.md", f"{recipe_table(inside)}\n\n{recipe_differences(run)}", "table of six styles")
+
+
+def free_table(run: RunFolder) -> None:
+    """Write the table of docs/style.md on what is painted without a budget."""
+    insert(HERE / "style.md", recipe_table(run.records), "table without a budget")
+
+
+def backbones_table(run: RunFolder) -> None:
+    """Write the table of docs/style.md on backbones."""
+    insert(HERE / "style.md", recipe_table(run.records), "table of backbones")
 
 
 def surrogate_table(run: RunFolder) -> None:
@@ -465,6 +477,8 @@ PAGES = {  # by the benchmark's name
     "comparison": comparison_page,
     "comparison-distilled": distilled_table,
     "recipe": six_styles_table,
+    "recipe-free": free_table,
+    "backbones": backbones_table,
     "surrogate": surrogate_table,
     "options": style_page,
 }
