@@ -62,7 +62,7 @@ UNSEEN = ("efficientnet_lite1", "efficientnet_lite2")  # by any attack of docs/c
 MIDDLE = 10  # of its budgets, L2
 VARIANT = ["attack", "style", "source"]
 DISTANCES = {"l2": "L2", "delta_e": "ΔE", "ssim": "SSIM"}
-README_PICTURE = ("imagenet_13_471", "stained-glass")  # image and style
+README_PICTURE = ("imagenet_15_99", "stained-glass")  # image and style
 MANY_COLOURS = 20_000  # which no drawing has, and every photo
 INK, PAPER = (30, 30, 30), (255, 255, 255)
 
