@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from math import prod, sqrt
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from art.estimators import BaseEstimator, LossGradientsMixin
 from artattack.attacks.failing import ImagesFailedError
 from artattack.attacks.options import MomentumOptions, parse_options_of
 from artattack.attacks.projection import project
-from artattack.attacks.restyled import restyled
+from artattack.attacks.restyled import RestyledNetwork, restyled
 from artattack.attacks.transforms import each_transformed, seed_of_view
 from artattack.errors import ArtattackError
 from artattack.models.estimator import ArtEstimator
@@ -74,7 +75,12 @@ class MomentumAttack(EvasionAttack):  # type: ignore[misc]
             raise ArtattackError(f"seed: a whole number from 0 on, not {self.seed!r}")
         if not isinstance(self.batch_size, int) or self.batch_size < 1:
             raise ArtattackError(f"batch_size: a whole number above 0, not {self.batch_size!r}")
-        _ = self.options
+        if "styless" in (self.options.transforms or ()):
+            _ = self._restyled  # or it says why not
+
+    @cached_property
+    def _restyled(self) -> tuple[RestyledNetwork, ...]:
+        return restyled([self.estimator.artattack_model], ("styless",))
 
     def generate(
         self, x: np.ndarray, y: np.ndarray | None = None, *, seeds: Sequence[int] | None = None, **kwargs: Any
@@ -111,7 +117,8 @@ class MomentumAttack(EvasionAttack):  # type: ignore[misc]
         drawn = np.array([seed % 2**31 for seed in ([self.seed] * len(x) if seeds is None else seeds)], np.int32)
         program = options.model_copy(update={"eps": 1.0, "eps_step": None})  # one for balls of all radii
         if program not in self._climbs:
-            self._climbs[program] = _Climb(self.estimator, program)
+            networks = self._restyled if "styless" in (options.transforms or ()) else ()
+            self._climbs[program] = _Climb(self.estimator, program, networks)
         climb = self._climbs[program]
         batches = (slice(i, i + self.batch_size) for i in range(0, len(x), self.batch_size))
         made: np.ndarray = np.concatenate(
@@ -142,13 +149,16 @@ class _Climb:
     Args:
         estimator: the source.
         options: of the attack; `eps` and `eps_step` are not read.
+        networks: the source, restyled, if that is among the transforms.
     """
 
-    def __init__(self, estimator: ArtEstimator, options: MomentumOptions) -> None:
+    def __init__(
+        self, estimator: ArtEstimator, options: MomentumOptions, networks: tuple[RestyledNetwork, ...] = ()
+    ) -> None:
         self._estimator = estimator
         self._options = options
         self._smooth = tf.constant(_gaussian(options.kernel)) if options.kernel else None
-        self._restyled = restyled([estimator.artattack_model], options.transforms or ())
+        self._restyled = networks
         images = tf.TensorSpec((None, *estimator.input_shape), tf.float32)
         labels = tf.TensorSpec((None, estimator.nb_classes), tf.float32)
         seeds, size = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.float32)

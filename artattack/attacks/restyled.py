@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import tensorflow as tf
@@ -19,7 +20,8 @@ _NONE = 1e-6  # added to variances, so that a channel without any divides nothin
 class RestyledNetwork:
     """A network whose early features have other means and standard deviations (StyLess, Liang & Xiao, CVPR 2023).
 
-    Where the first of the model's layers for style ends, each channel is normalised over the positions of an image
+    Where the first of the model's layers for style ends, or at the last layer before it through which all connections
+    pass, each channel is normalised over the positions of an image
     (instance normalization) and gets a mean and a standard deviation that are 4/5 the image's own and 1/5 those of one
     of the bundled styles, each then multiplied by a draw from a normal distribution around 1, kept within [0, 2].
 
@@ -30,23 +32,14 @@ class RestyledNetwork:
         model: the network, with the layers that it is read at for style.
 
     Raises:
-        ArtattackError: it is no TensorFlow network, has no such layers, or its graph does not pass through one point
-            there.
+        ArtattackError: it is no TensorFlow network, has no such layers, or no layer that all connections pass through.
     """
 
     def __init__(self, model: Any) -> None:
         if not isinstance(model, Model) or not model.style_layers:
             raise ArtattackError(f"transform styless: '{model.name}' is no TensorFlow network with layers for style")
-        (name,) = layer_names(model.network, model.style_layers[:1])
-        middle, keras = model.network.get_layer(name).output, keras_of(model.network)
         self._model = model
-        self._early = keras.Model(model.network.input, middle)
-        try:
-            self._late = keras.Model(middle, model.network.output)
-        except ValueError as error:
-            raise ArtattackError(
-                f"transform styless: '{model.name}' has connections that lead past its layer '{name}'"
-            ) from error
+        self._early, self._late = _cut(model)
         self._styles = [tf.constant(value.numpy()) for value in _moments(self._features(_bundled_styles(model)))]
 
     def logits(self, x: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
@@ -83,13 +76,25 @@ class RestyledNetwork:
         return factors, which
 
 
-def restyled(models: Sequence[Any], transforms: Sequence[str]) -> list[RestyledNetwork]:
-    """Return networks restyled if that is among some transforms, else an empty list.
+def restyled(models: Sequence[Any], transforms: Sequence[str]) -> tuple[RestyledNetwork, ...]:
+    """Return networks restyled if that is among some transforms, else none.
 
     Raises:
         ArtattackError: as `RestyledNetwork`.
     """
-    return [RestyledNetwork(model) for model in models] if "styless" in transforms else []
+    return tuple(RestyledNetwork(model) for model in models) if "styless" in transforms else ()
+
+
+def _cut(model: Model) -> tuple[Any, Any]:
+    """Return a network in two halves, cut where all connections pass, at the first layer for style or before it."""
+    network, keras = model.network, keras_of(model.network)
+    names = [layer.name for layer in network.layers]
+    (last,) = layer_names(network, model.style_layers[:1])
+    for name in reversed(names[1 : names.index(last) + 1]):
+        middle = network.get_layer(name).output
+        with suppress(ValueError):  # what comes after it needs what came before it
+            return keras.Model(network.input, middle), keras.Model(middle, network.output)
+    raise ArtattackError(f"transform styless: '{model.name}' has connections past each layer up to its '{last}'")
 
 
 def _moments(features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

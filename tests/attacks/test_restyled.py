@@ -13,6 +13,7 @@ from artattack.attacks.options import StyleOptions
 from artattack.attacks.restyled import RestyledNetwork, restyled
 from artattack.errors import ArtattackError
 from artattack.inputs.styles import load_styles, style_names
+from artattack.models import load_model
 from artattack.models.estimator import to_estimator
 from artattack.models.model import Model, Preprocessing
 
@@ -70,6 +71,17 @@ def test_the_outputs_that_count() -> None:
     np.testing.assert_allclose(found, by_hand(model, X, SEEDS)[:, [2, 0]], rtol=2e-3, atol=1e-4)
 
 
+def test_a_network_is_cut_before_a_residual_branch() -> None:
+    """Its layers for style lie within branches: the cut is where the first branch begins."""
+    model = load_model("quicknet_tiny")
+    assert "sum:0" not in model.style_layers
+    found = RestyledNetwork(model)
+    x = tf.constant(RNG.random((1, *model.input_size, 3)), tf.float32)
+    whole = found._late(found._early(model.preprocessing(x)))
+    np.testing.assert_allclose(whole, model.network(model.preprocessing(x)), rtol=1e-5, atol=1e-5)
+    assert np.isfinite(found.logits(x, tf.constant([[1, 2]]))).all()
+
+
 def test_an_image_does_not_depend_on_its_neighbours() -> None:
     subject = RestyledNetwork(network())
     every = subject.logits(tf.constant(X), tf.constant(SEEDS)).numpy()
@@ -99,7 +111,7 @@ def test_networks_that_cannot_be_restyled(what: str) -> None:
         model = type("Function", (), {"name": "toy"})()
     with pytest.raises(ArtattackError, match="styless: 'toy'"):
         restyled([model], ["di", "styless"])
-    assert restyled([model], ["di"]) == []
+    assert restyled([model], ["di"]) == ()
 
 
 def test_guides_see_it_in_their_views() -> None:
