@@ -25,6 +25,7 @@ from artattack.results.exports import (
 )
 from artattack.results.records import records_frame
 from artattack.results.run_folder import RunFolder, load_run
+from artattack.version import __version__
 
 PGD = {"attack": "pgd", "kind": "baseline", "source": "lite0", "parameters": json.dumps({"eps": 8 / 255})}
 STYLE = {"attack": "style", "kind": "style", "style": "waves", "source": "bnn", "parameters": '{"steps": 60}'}
@@ -103,7 +104,7 @@ def test_accuracies_counted_by_hand(tmp_path: Path) -> None:
         "n_examples": 7,  # of nine one is unlabelled and one of another class
         "clean_acc": "71.43",  # 5 of 7
         "note": NOTE,
-        "artattack": "0.1.0",
+        "artattack": __version__,
         "config_hash": run.info["config_hash"],
     }
     assert threat == {

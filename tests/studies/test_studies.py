@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 
 import artattack.models
 from artattack import cli
+from artattack.attacks.options import StyleOptions
 from artattack.attacks.style_entry import StyleEntry
 from artattack.config import load_benchmark, parse_benchmark
 from artattack.errors import ArtattackError
@@ -332,7 +333,8 @@ def test_a_stem_without_strides_has_the_same_kernels_and_maps_of_sixteen_times_t
 
 def test_untrained_backbones_count_with_their_steps() -> None:
     plan = make_plan(study_benchmark(find_study("architectures"), Settings(backbones=("quicknet_tiny",), limit=3)))
-    assert plan.passes == 3 * (1 + 60 + 60)  # of the images as they are, the trained backbone, the untrained one
+    steps = StyleOptions().steps
+    assert plan.passes == 3 * (1 + steps + steps)  # of the images as they are, the trained backbone, the untrained one
 
 
 def test_the_front_and_what_is_behind_it() -> None:
