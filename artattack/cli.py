@@ -721,7 +721,9 @@ def status(folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of 
     progress = read_progress(run)
     print_progress(progress, console)
     if progress.state == "stopped":
-        _say(f"To go on: the `artattack run` that started it, with --resume --out {without_secret(folder)}")
+        place = without_secret(folder)
+        started = f"the `artattack run` that started it, with --resume --out {place}"
+        _say(f"To go on: {f'artattack extend {place}' if 'extended' in run.info else started}")
     if progress.state != "finished" or progress.failed or progress.unreadable:
         raise typer.Exit(1)
 

@@ -21,7 +21,9 @@ import artattack.models
 from artattack import cli
 from artattack.attacks.art_attacks import baseline_infos
 from artattack.attacks.options import StyleOptions
+from artattack.config import parse_benchmark
 from artattack.evaluation.cells import CellWorker
+from artattack.evaluation.plan import make_plan
 from artattack.inputs.image_sets import open_image_set
 from artattack.inputs.styles import style_names
 from artattack.models import model_infos
@@ -216,6 +218,11 @@ def test_mistakes_on_the_command_line_are_one_line(
     assert words in one_line(done)
     assert done.stdout == ""
     assert photo.read_bytes() == before
+
+
+def test_other_words_for_how_often_count_as_well() -> None:
+    asked = {"attack": "signopt", "source": "quicknet_tiny", "query_limit": 10**9}
+    assert make_plan(parse_benchmark({"images": {"limit": 2}, "attacks": [asked]})).passes > 2e9
 
 
 def test_a_run_of_years_is_asked_about(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,19 @@ from artattack.models.classifier import Gives
 from artattack.validation import Names, parse_number
 
 # ART's parameters that say how often something is done.
-_REPEATS = ("max_iter", "max_eval", "init_eval", "num_random_init", "binary_search_steps", "num_trial", "nb_restarts")
+_REPEATS = (
+    "max_iter",
+    "max_eval",
+    "init_eval",
+    "num_random_init",
+    "binary_search_steps",
+    "num_trial",
+    "nb_restarts",
+    "nb_parallel",
+    "query_limit",
+    "num_translations",
+    "num_rotations",
+)
 
 
 class BaselineEntry(Entry):

@@ -108,7 +108,10 @@ def test_an_extension_that_was_interrupted_goes_on(
         patch.setattr(RunFolder, "write_cell", write_one)
         assert CliRunner().invoke(app, ["extend", str(copy), "-c", "twin"]).exit_code == 130
     assert load_run(copy).info["status"] == "running"
-    extend(copy, "-c", "twin")
+    told = CliRunner().invoke(app, ["status", str(copy)])
+    assert told.exit_code == 1
+    assert f"To go on: artattack extend {copy}" in told.stdout.replace("\n", "") + told.stderr.replace("\n", "")
+    extend(copy)
     found = load_run(copy).records.drop(columns=["seconds", "flip_float"])
     wanted = large[large["budget"].isna() & (large["attack"] != "blur")].drop(columns=["seconds", "flip_float"])
     pd.testing.assert_frame_equal(found, wanted.reset_index(drop=True), check_exact=True)
