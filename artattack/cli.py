@@ -311,6 +311,8 @@ def extend(
         list[str] | None, typer.Option(help="Bring attacks and controls to these, too: l2=5,10 or ssim.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its size, do nothing.")] = False,
+    engine: EngineName = "local",
+    workers: Workers = None,
     no_cache: NoCache = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Start without asking, however long it may take.")] = False,
 ) -> None:
@@ -332,8 +334,9 @@ def extend(
     _ask_if_long(plan, yes)
     from artattack.evaluation.run import run_plan
 
+    how: dict[str, Any] = {"engine": engine, "workers": workers, "cache": not no_cache}
     with show_progress() as on_progress:
-        records, summary = run_plan(plan, path, extend=True, cache=not no_cache, on_progress=on_progress, on_doubt=warn)
+        records, summary = run_plan(plan, path, extend=True, on_progress=on_progress, on_doubt=warn, **how)
     _tell_results(plan, path, records, summary)
 
 

@@ -117,6 +117,23 @@ def test_an_extension_that_was_interrupted_goes_on(
     pd.testing.assert_frame_equal(found, wanted.reset_index(drop=True), check_exact=True)
 
 
+def test_an_extension_asks_the_engine_that_is_named(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    class Engine:
+        def __init__(self, workers: int | None) -> None:
+            asked.append(workers)
+
+        def __call__(self, work: Any) -> None:
+            asked.extend(cell.key for cell in work.plan.cells if cell.key not in work.done)
+
+    monkeypatch.setattr("artattack.evaluation.ray_engine.RayEngine", Engine)
+    CliRunner().invoke(app, ["extend", str(copy), "--budgets", "l2=2", "--engine", "ray", "--workers", "3"])
+    assert asked[0] == 3
+    assert len(asked) == 5
+    assert all("--at--l2-2" in key for key in asked[1:])
+
+
 def test_an_option_younger_than_the_run_changes_nothing(copy: Path) -> None:
     info = json.loads((copy / "run.json").read_text(encoding="utf-8"))
     del info["sha256"]  # else the change would be taken for damage
