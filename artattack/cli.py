@@ -725,8 +725,10 @@ def status(folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of 
     print_progress(progress, console)
     if progress.state == "stopped":
         place = without_secret(folder)
-        started = f"the `artattack run` that started it, with --resume --out {place}"
-        _say(f"To go on: {f'artattack extend {place}' if 'extended' in run.info else started}")
+        again = f"the `artattack run` that started it, with --resume --out {place}"
+        if "extended" in run.info:
+            again = f"artattack extend {place}"
+        _say(f"To go on: {again}")
     if progress.state != "finished" or progress.failed or progress.unreadable:
         raise typer.Exit(1)
 

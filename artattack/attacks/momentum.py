@@ -75,8 +75,11 @@ class MomentumAttack(EvasionAttack):  # type: ignore[misc]
             raise ArtattackError(f"seed: a whole number from 0 on, not {self.seed!r}")
         if not isinstance(self.batch_size, int) or self.batch_size < 1:
             raise ArtattackError(f"batch_size: a whole number above 0, not {self.batch_size!r}")
-        if "styless" in (self.options.transforms or ()):
-            _ = self._restyled  # or it says why not
+        self._networks(self.options)  # or it says why not
+
+    def _networks(self, options: MomentumOptions) -> tuple[RestyledNetwork, ...]:
+        """Return the source, restyled, if that is among the transforms; it is made once."""
+        return self._restyled if "styless" in (options.transforms or ()) else ()
 
     @cached_property
     def _restyled(self) -> tuple[RestyledNetwork, ...]:
@@ -117,8 +120,7 @@ class MomentumAttack(EvasionAttack):  # type: ignore[misc]
         drawn = np.array([seed % 2**31 for seed in ([self.seed] * len(x) if seeds is None else seeds)], np.int32)
         program = options.model_copy(update={"eps": 1.0, "eps_step": None})  # one for balls of all radii
         if program not in self._climbs:
-            networks = self._restyled if "styless" in (options.transforms or ()) else ()
-            self._climbs[program] = _Climb(self.estimator, program, networks)
+            self._climbs[program] = _Climb(self.estimator, program, self._networks(program))
         climb = self._climbs[program]
         batches = (slice(i, i + self.batch_size) for i in range(0, len(x), self.batch_size))
         made: np.ndarray = np.concatenate(

@@ -103,6 +103,9 @@ def geometric_mean(values: Sequence[tf.Tensor], weights: Sequence[float]) -> tf.
     return tf.exp(arithmetic_mean(logarithms, weights)) - _NEAR
 
 
+MEANS: dict[str, Mean] = {"arithmetic": arithmetic_mean, "geometric": geometric_mean}
+
+
 class FeatureDistance:
     """How far images have moved as a network sees them: |f(y) - f(x)| / |f(x)|, mean over layers.
 
@@ -195,7 +198,7 @@ class Objective:
         self._features = freeze((*style, *content)) if style or content else _no_features
         self._content_features = freeze(content) if content else _no_features
         self._style_count = len(style)
-        self._mean = {"arithmetic": arithmetic_mean, "geometric": geometric_mean}[options.style_mean]
+        self._mean = MEANS[options.style_mean]
         self._style_distance = tf.function(
             lambda x, styles, mask: self._style(self._features(x), styles, mask, arithmetic_mean), reduce_retracing=True
         )

@@ -21,9 +21,9 @@ class RestyledNetwork:
     """A network whose early features have other means and standard deviations (StyLess, Liang & Xiao, CVPR 2023).
 
     Where the first of the model's layers for style ends, or at the last layer before it through which all connections
-    pass, each channel is normalised over the positions of an image
-    (instance normalization) and gets a mean and a standard deviation that are 4/5 the image's own and 1/5 those of one
-    of the bundled styles, each then multiplied by a draw from a normal distribution around 1, kept within [0, 2].
+    pass, each channel is normalised over the positions of an image (instance normalization) and gets a mean and a
+    standard deviation that are 4/5 the image's own and 1/5 those of one of the bundled styles, each then multiplied by
+    a draw from a normal distribution around 1, kept within [0, 2].
 
     The paper takes the statistics of the untouched image, and passes over draws with which its class is lost; here they
     are those of the image as it stands, constants for the gradient, and each draw counts.
