@@ -297,6 +297,7 @@ def _tell_results(
         "artattack extend results/mine --classifier efficientnet_lite2",
         "artattack extend results/mine --budgets l2=5,10",
         "artattack extend results/mine with-more-attacks.yaml",
+        "artattack extend results/of-an-earlier-version",
     )
 )
 def extend(
@@ -307,6 +308,10 @@ def extend(
     classifier: Annotated[
         list[str] | None, typer.Option("-c", "--classifier", help="One more to score; repeat for more.")
     ] = None,
+    style_judge: Annotated[
+        list[str] | None,
+        typer.Option("--style-judge", help="One more, for images of attacks that have read all the others."),
+    ] = None,
     budgets: Annotated[
         list[str] | None, typer.Option(help="Bring attacks and controls to these, too: l2=5,10 or ssim.")
     ] = None,
@@ -316,7 +321,9 @@ def extend(
     no_cache: NoCache = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Start without asking, however long it may take.")] = False,
 ) -> None:
-    """Add classifiers, budgets, attacks or controls to a run: only what is new is computed.
+    """Add classifiers, style judges, budgets, attacks or controls to a run: only what is new is computed.
+
+    Columns that are younger than the run are measured on its files.
 
     Exit codes: as of `artattack run`.
     """
@@ -326,7 +333,8 @@ def extend(
     benchmark = load_benchmark(file) if file else None
     asked = _budgets(budgets or [])
     path = to_path(folder)
-    plan = make_plan(extended(path, benchmark, classifiers=classifier or [], budgets=asked))
+    more = extended(path, benchmark, classifiers=classifier or [], style_judges=style_judge or [], budgets=asked)
+    plan = make_plan(more)
     _warn_of(plan)
     if dry_run:
         print_plan(plan, console)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -25,13 +25,13 @@ from artattack.evaluation.made_before import Made, MadeBefore
 from artattack.evaluation.perturbing import Perturber
 from artattack.evaluation.plan import CLEAN, Cell, Plan
 from artattack.evaluation.scoring import score_batch
-from artattack.evaluation.style_judging import StyleJudges
+from artattack.evaluation.style_judging import NO_JUDGE, StyleJudges
 from artattack.files import append_text, readable, write_file
 from artattack.inputs.image_sets import Sample
 from artattack.inputs.images import as_measured, read_image, saving, to_float, to_uint8
 from artattack.inputs.labels import class_name
 from artattack.inputs.styles import style_class, style_names
-from artattack.results.columns import RECORDS, Outcome
+from artattack.results.columns import MEASURED_COLUMNS, OUTCOME_COLUMNS
 from artattack.results.records import CONTROL
 from artattack.results.run_folder import RunFolder
 
@@ -40,7 +40,7 @@ _OF_A_CLASSIFIER = {  # columns that are not the same in all records of an image
     "classifier_weights",
     "classifier_seen",
     "flip_float",
-    *(column.name for column in RECORDS if isinstance(column, Outcome)),
+    *OUTCOME_COLUMNS,
 }
 
 Clean = dict[str, np.ndarray | str]  # by classifier: logits (N, K) of a batch, or why there are none
@@ -121,37 +121,49 @@ class CellWorker:
             self._log(cell, error)
             return self.failed(cell, in_one_line(error))
 
-    def with_all_classifiers(self, cell: Cell, rows: list[Row]) -> list[Row]:
-        """Return the records of a cell that is done with those of classifiers that were not asked then.
+    def completed(self, cell: Cell, rows: list[Row]) -> list[Row]:
+        """Return the records of a cell that is done with what it was not asked for then.
 
-        They see the files. What they would have made of an attack's images before rounding to 8 bits, `flip_float`, is
-        not known: those images were not kept.
+        That is: records of further classifiers, columns that are younger than the run, and what a style judge says of
+        images that had none. All see the files. What a further classifier would have made of an attack's images before
+        rounding to 8 bits, `flip_float`, is not known: those images were not kept.
 
         Args:
             cell: without failures.
-            rows: its records.
+            rows: its records; the same list is returned where nothing is missing.
         """
-        asked = {row["classifier"] for row in rows}
-        new = [name for name in self._benchmark.classifiers if name not in asked]
         samples = self._readable(cell)
-        if not new or not samples:
+        asked = {row["classifier"] for row in rows}
+        further = [name for name in self._benchmark.classifiers if name not in asked]
+        younger = MEASURED_COLUMNS - rows[0].keys() if rows else frozenset()
+        judge = bool(rows) and rows[0].get("style_judge") == NO_JUDGE and self._judges.independent_of(cell.variant)
+        if not samples or not (further or younger or judge):
             return rows
         x = to_float(np.stack([read_image(original(self._folder, sample)) for sample in samples]))
-        clean = self._clean_logits(cell, x)
         files = to_float(np.stack([read_image(self._folder.path / cell.variant.file(s.id)) for s in samples]))
-        is_control = cell.variant.kind in (CLEAN.kind, CONTROL)
-        views = {name: self._views(name, clean[name], cell, samples, Perturbed(files, files)) for name in new}
-        every: list[Row] = []
+        measured: dict[str, Any] = self._judges.columns(cell.variant, x, files) if judge else {}
+        if younger - OUTCOME_COLUMNS:
+            every = self._distances(x, files)
+            measured |= {name: every[name] for name in younger - OUTCOME_COLUMNS}
+        again = asked if younger & OUTCOME_COLUMNS else ()
+        clean = self._clean_logits(cell, x)
+        views = {
+            name: self._views(name, clean[name], cell, samples, Perturbed(files, files)) for name in (*again, *further)
+        }
+        unknown = {} if cell.variant.kind in (CLEAN.kind, CONTROL) else {"flip_float": None}
+        complete: list[Row] = []
         for i, sample in enumerate(samples):
-            mine = [row for row in rows if row["image"] == sample.id]
+            told = {name: values[i] for name, values in measured.items()}
+            mine = [row | told for row in rows if row["image"] == sample.id]
+            if again:
+                mine = [row | _only(views[row["classifier"]][i], younger) for row in mine]
             common = {key: value for key, value in mine[0].items() if key not in _OF_A_CLASSIFIER}
-            unknown = {} if is_control else {"flip_float": None}
-            every += mine
-            every += [
+            complete += mine
+            complete += [
                 common | self._classifier_columns(name) | self._seen(cell, name) | views[name][i] | unknown
-                for name in new
+                for name in further
             ]
-        return every
+        return complete
 
     def failed(self, cell: Cell, why: str) -> list[Row]:
         """Return the records of a cell that failed."""
@@ -194,8 +206,7 @@ class CellWorker:
                     else:
                         save(path, image)
         columns: dict[str, Any] = {
-            **distance_columns(as_measured(x), as_measured(files)),
-            "feature_distance": self._feature_distance(x, files),
+            **self._distances(x, files),
             **self._perturber.columns(cell.variant, x, files),
             **self._judges.columns(cell.variant, x, files),
             **_held_to(x, perturbed),
@@ -221,6 +232,13 @@ class CellWorker:
                 for name in self._benchmark.classifiers
             ]
         return every
+
+    def _distances(self, x: np.ndarray, files: np.ndarray) -> dict[str, Any]:
+        """Return the columns that say how far files are from their originals."""
+        return {
+            **distance_columns(as_measured(x), as_measured(files)),
+            "feature_distance": self._feature_distance(x, files),
+        }
 
     def _clean_logits(self, cell: Cell, x: np.ndarray) -> Clean:
         """Return what classifiers make of the originals: asked once, then kept beside the records of the cells."""
@@ -300,6 +318,11 @@ class CellWorker:
 
     def _classifier_columns(self, name: str) -> Row:
         return {"classifier": name, "classifier_weights": self._models[name].weights}
+
+
+def _only(view: Row, names: Collection[str]) -> Row:
+    """Return those columns of what a classifier makes of an image, and why there are none where it failed."""
+    return {name: value for name, value in view.items() if name in names or (name == "error" and value)}
 
 
 def original(folder: RunFolder, sample: Sample) -> Path:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
 from artattack.config import Benchmark, parse_benchmark
 from artattack.errors import ArtattackError
 from artattack.inputs.styles import style_names
+from artattack.results.columns import MEASURED_COLUMNS
 from artattack.results.plain_data import differences
-from artattack.results.run_folder import load_run
+from artattack.results.run_folder import RunFolder, load_run
 
-_MAY_GROW = ("name", "attacks", "budgets", "classifiers", "models")
+_MAY_GROW = ("name", "attacks", "budgets", "classifiers", "models", "style_judges")
 _SHOWN = 3
 
 
@@ -21,6 +23,7 @@ def extended(
     benchmark: Benchmark | None = None,
     *,
     classifiers: Sequence[str] = (),
+    style_judges: Sequence[str] = (),
     budgets: Mapping[str, Any] | None = None,
 ) -> Benchmark:
     """Return the benchmark of a run with more in it.
@@ -29,17 +32,20 @@ def extended(
         path: the run folder.
         benchmark: all that the run is to hold in the end; by default what it holds.
         classifiers: further ones to score.
+        style_judges: further ones, for images of attacks that have read all those there are.
         budgets: further ones to bring attacks and controls to, by distance; None stands for a distance's default ones.
 
     Raises:
         ArtattackError: there is no run, it is finished and nothing is added, or what is done would have come out
             otherwise.
     """
-    info = load_run(path).info
+    run = load_run(path)
+    info = run.info
     # Read anew: an option that is younger than the run stands there with the default that the run went by.
     old = parse_benchmark(info["config"]["benchmark"], where=str(path)).model_dump(mode="json")
     new = benchmark.model_dump(mode="json") if benchmark else dict(old)
-    new["classifiers"] = list(dict.fromkeys([*new["classifiers"], *classifiers]))
+    for key, further in (("classifiers", classifiers), ("style_judges", style_judges)):
+        new[key] = list(dict.fromkeys([*new[key], *further]))
     asked = parse_benchmark({"budgets": dict(budgets or {})}).budgets
     new["budgets"] = {
         name: sorted({*new["budgets"].get(name, ()), *asked.get(name, ())})
@@ -54,7 +60,8 @@ def extended(
             "put it back as it was, or start another run"
         )
     now = grown.model_dump(mode="json")
-    if info["status"] == "finished" and all(old[key] == now[key] for key in _MAY_GROW if key != "name"):
+    same = all(old[key] == now[key] for key in _MAY_GROW if key != "name")
+    if same and info["status"] == "finished" and not _younger_columns(run):
         raise ArtattackError(f"{path}: nothing is added: name a classifier, a budget, or a file with more attacks")
     return grown
 
@@ -64,8 +71,9 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     for key in old:
         if key not in _MAY_GROW:
             yield from differences(old[key], new[key], key)
-    if new["classifiers"][: len(old["classifiers"])] != old["classifiers"]:
-        yield f"classifiers were {', '.join(old['classifiers'])}, which have to stand first"
+    for key in ("classifiers", "style_judges"):
+        if new[key][: len(old[key])] != old[key]:
+            yield f"{key} were {', '.join(old[key])}, which have to stand first"
     for entry in old["attacks"]:
         if entry not in new["attacks"]:
             yield f"attack '{entry['name']}' is another or gone"
@@ -79,6 +87,14 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     for style in _styles(new):
         if style not in known:
             yield f"style '{style}' would stand among those that each image is compared with"
+
+
+def _younger_columns(run: RunFolder) -> AbstractSet[str]:
+    """Return the columns that a run was measured without, because they did not exist then."""
+    for key, rows in run.cells():
+        if rows and key != "images":  # which holds those that could not be read
+            return MEASURED_COLUMNS - rows[0].keys()
+    return set()
 
 
 def _styles(benchmark: Mapping[str, Any]) -> list[str]:

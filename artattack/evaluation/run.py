@@ -184,7 +184,7 @@ def _in_folder(
         if _images_done(folder, cell) == {sample.id for sample in cell.samples} - unreadable.keys()
     }
     if resume or extend:
-        _ask_new_classifiers(plan, folder, worker, done)
+        _complete(plan, folder, worker, done)
     do_cells(Work(plan, folder, hashes, worker, done, lambda what, done: tell(what, done, total), cache))
     tell("done", total, total)
     return folder.finish(["images", *(cell.key for cell in plan.cells)], parquet=benchmark.parquet)
@@ -196,11 +196,11 @@ def _images_done(folder: RunFolder, cell: Cell) -> set[str]:
     return set() if any(row.get("error") for row in rows) else {row["image"] for row in rows}
 
 
-def _ask_new_classifiers(plan: Plan, folder: RunFolder, worker: CellWorker, done: set[str]) -> None:
-    """Add the records of classifiers that have joined a run to the cells that are done."""
+def _complete(plan: Plan, folder: RunFolder, worker: CellWorker, done: set[str]) -> None:
+    """Add to the cells that are done what has joined the run since: classifiers, columns, style judges."""
     for cell in plan.cells:
         rows = folder.cell(cell.key) if cell.key in done else None
-        if rows is not None and (every := worker.with_all_classifiers(cell, rows)) is not rows:
+        if rows is not None and (every := worker.completed(cell, rows)) is not rows:
             folder.write_cell(cell.key, every)
 
 

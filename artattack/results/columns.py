@@ -76,6 +76,8 @@ def _distances() -> Iterator[Column]:
         yield Column(measure.name, "float64", measure.unit, measure.meaning, averaged=True)
 
 
+DISTANCE_NAMES = frozenset(column.name for column in _distances())  # what an image and its original alone tell
+
 RECORDS: tuple[Column, ...] = (
     Column("image", "string", "", "the image's id, unique in its image set", needed=True),
     Column("image_sha256", "string", "", "SHA-256 of the image file, hexadecimal"),
@@ -801,6 +803,9 @@ def dtypes(columns: Iterable[Column]) -> dict[str, str]:
 
 
 RECORD_COLUMNS = dtypes(RECORDS)
+OUTCOME_COLUMNS = frozenset(column.name for column in RECORDS if isinstance(column, Outcome))
+# What follows from an image, its original and a classifier, so that it can be measured at any later time.
+MEASURED_COLUMNS = OUTCOME_COLUMNS | {column.name for column in _distances()} | {"feature_distance"}
 SUMMARY_COLUMNS = dtypes(SUMMARY)
 CONTROL_COLUMNS = dtypes(CONTROLS)
 PAIR_COLUMNS = dtypes(PAIRS)

@@ -17,6 +17,7 @@ from artattack.errors import ArtattackError
 from artattack.evaluation.cells import CellWorker
 from artattack.evaluation.extending import extended
 from artattack.evaluation.run import run_benchmark
+from artattack.results.plain_data import seal, unseal
 from artattack.results.run_folder import RunFolder, load_run
 
 pytestmark = pytest.mark.usefixtures("models_load_once")
@@ -177,3 +178,37 @@ def test_another_file_of_a_model_or_image_is_refused(copy: Path) -> None:
     found = CliRunner().invoke(app, ["extend", str(copy), "-c", "twin"])
     assert found.exit_code == 2
     assert "cannot be extended: images:" in found.stderr
+
+
+def test_columns_younger_than_the_run_are_measured_on_its_files(small: RunFolder, copy: Path) -> None:
+    for file in (copy / "cells").glob("*.json"):  # as if they had come with a later version
+        cell = unseal(file.read_bytes())
+        for row in cell["rows"]:
+            del row["ssim"], row["feature_distance"], row["kl_divergence"]
+        file.write_bytes(seal({key: cell[key] for key in ("key", "files", "rows")}))
+    extend(copy)
+    found = load_run(copy).records
+    assert found["kl_divergence"].notna().all()
+    pd.testing.assert_frame_equal(found, small.records)
+    with pytest.raises(ArtattackError, match="nothing is added"):
+        extended(copy)
+
+
+def test_a_further_style_judge_is_asked_only_of_images_without_one(tmp_path: Path) -> None:
+    read = {"attack": "style", "style": "waves", "backbone": "quicknet_tiny", "steps": 1, "jitter": 0}
+    benchmark = SMALL | {
+        "attacks": [read, read | {"name": "other", "backbone": "quicknet_distilled"}],
+        "style_judges": ["quicknet_tiny"],
+    }
+    run_benchmark(benchmark, out=tmp_path / "run")
+    before = load_run(tmp_path / "run").records
+    unjudged = before["attack"] == "style"
+    assert before.loc[unjudged, "style_identified"].isna().all()
+    extend(tmp_path / "run", "--style-judge", "efficientnet_lite0")
+    found = load_run(tmp_path / "run").records
+    judges = ["quicknet_tiny", "efficientnet_lite0"]
+    wanted = run_benchmark(benchmark | {"style_judges": judges}, out=tmp_path / "at-once")
+    assert set(wanted.loc[unjudged, "style_judge"]) == {"efficientnet_lite0"}
+    same = ["seconds", "from_cache"]
+    pd.testing.assert_frame_equal(found.drop(columns=same), wanted.drop(columns=same), check_exact=True)
+    pd.testing.assert_frame_equal(found[~unjudged], before[~unjudged], check_exact=True)
