@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -63,7 +64,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
         with uploading(path) as file:
             yield file
         return
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".artattack-{uuid.uuid4().hex}.tmp")  # of no other writer of the same file
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
@@ -76,6 +77,17 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete, in a folder and below it, the beginnings of files whose writers were stopped in the middle.
+
+    Only where no other process writes. Behind a URL, none are left.
+    """
+    if isinstance(folder, Path):
+        for path in folder.rglob(".artattack-*.tmp"):
+            with suppress(OSError):
+                path.unlink()
 
 
 def sha256_file(path: Path) -> str:

@@ -81,7 +81,8 @@ def silence_libraries() -> None:
 def describe_machine() -> dict[str, Any]:
     """Return what of a machine may show in the last digits of results: processor, cores, threads, GPUs.
 
-    `repeatable` says in words when two runs give identical records.
+    `repeatable` says in words when two runs give identical records: networks add in another order when they see another
+    number of images at once.
     """
     import tensorflow as tf
 
@@ -95,7 +96,7 @@ def describe_machine() -> dict[str, Any]:
         "gpus": [str(gpu.get("device_name", "GPU")) for gpu in gpus],
         "repeatable": "not to the last digit: sums on a GPU come in any order"
         if gpus
-        else "on processors with the same features and with as many threads",
+        else "on processors with the same features, with as many threads, in batches of the same size",
     }
 
 

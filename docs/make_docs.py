@@ -4,6 +4,7 @@ Each folder named is a run, or holds runs; what a run is called in its benchmark
 
 artattack run --out results/default                          README.md
 artattack run docs/comparison.yaml --out results/compared    docs/comparison.md
+artattack run docs/comparison-ssim.yaml --out results/similar  the same
 artattack run docs/comparison-distilled.yaml --out results/painted  the same
 artattack run docs/recipe.yaml --out results/recipe          docs/style.md
 artattack run docs/recipe-free.yaml --out results/free       the same
@@ -395,6 +396,18 @@ def distilled_table(run: RunFolder) -> None:
     insert(HERE / "comparison.md", flips_at_budgets(run.curves), "table of the default backbone")
 
 
+def similar_table(run: RunFolder) -> None:
+    """Write the table of docs/comparison.md on attacks and controls that leave an image as similar (SSIM)."""
+    images = run.curves[run.curves["classifier"] == UNSEEN[0]].fillna(dict.fromkeys(VARIANT, ""))
+    lines = {named(key): rows.iloc[0] for key, rows in images.groupby(VARIANT, sort=False)}
+    kept = [
+        [name, f"{row['mean_l2']:.1f}", f"{row['mean_gmsd']:.2f}", rate(row.to_dict(), "style_identified_rate")]
+        for name, row in lines.items()
+    ]
+    further = markdown(["attack or control", "L2", "GMSD", "style recognised"], kept)
+    insert(HERE / "comparison.md", f"{flips_at_budgets(run.curves)}\n\n{further}", "table at an equal SSIM")
+
+
 def six_styles_table(run: RunFolder) -> None:
     """Write the table of docs/style.md on six styles, inside balls."""
     inside = run.records[run.records["budget"].notna()]
@@ -475,6 +488,7 @@ PICTURES: dict[str, Callable[[Path], Any]] = {  # by the file's name
 PAGES = {  # by the benchmark's name
     "default": readme_page,
     "comparison": comparison_page,
+    "comparison-ssim": similar_table,
     "comparison-distilled": distilled_table,
     "recipe": six_styles_table,
     "recipe-free": free_table,

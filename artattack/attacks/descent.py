@@ -38,11 +38,11 @@ class Numbers(NamedTuple):
     def of(cls, options: StyleOptions) -> Numbers:
         """Return those of some options."""
         radius = options.budget[1] if options.budget else 1.0
-        values = (*(getattr(options, name) for name in _WEIGHTS), radius)
+        values = (options.rate, *(getattr(options, name) for name in _WEIGHTS), radius)
         return cls(*(tf.constant(value, tf.float32) for value in values))
 
 
-_WEIGHTS = ("learning_rate", "style_weight", "content_weight", "tv_weight", "guide_weight")
+_WEIGHTS = ("style_weight", "content_weight", "tv_weight", "guide_weight")
 _SWITCHES = ("style_weight", "content_weight", "tv_weight")  # what has a weight of 0 is not even computed
 
 
@@ -51,7 +51,7 @@ def compiled_options(options: StyleOptions) -> StyleOptions:
 
     The others have fixed values: `Numbers`, the number of steps, and what is read before the descent or after.
     """
-    fixed: dict[str, Any] = {"steps": 1, "init": "content", "match": None, "style_mask": None}
+    fixed: dict[str, Any] = {"steps": 1, "learning_rate": 1.0, "init": "content", "match": None, "style_mask": None}
     fixed |= dict.fromkeys(_WEIGHTS, 1.0) | {name: float(getattr(options, name) > 0) for name in _SWITCHES}
     fixed |= {"mask": options.mask and Path(), "budget": options.budget and (options.budget[0], 1.0)}
     return options.model_copy(update=fixed)

@@ -49,7 +49,9 @@ class StyleOptions(Section):
     """Options of the style attack, with their defaults."""
 
     steps: PositiveInt = Field(40, description="optimiser steps")
-    learning_rate: PositiveFloat = Field(0.02, description="size of a step, in image units")
+    learning_rate: PositiveFloat | None = Field(
+        None, description="size of a step, in image units; default: 0.02 within a budget, 0.03 without"
+    )
     optimizer: Literal["adam", "lbfgs"] = Field("adam", description="adam, or SciPy's L-BFGS-B, one image at a time")
     init: Literal["style", "content", "noise"] | Path = Field(
         "style",
@@ -104,6 +106,13 @@ class StyleOptions(Section):
         if self.transforms and not self.views:
             raise ValueError("transforms: says what views are, but `views` is 0")
         return self
+
+    @property
+    def rate(self) -> float:
+        """The size of a step: `learning_rate`, or what suits the budget."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 0.02 if self.budget else 0.03  # without a ball, there is further to go
 
     @property
     def decay(self) -> float:

@@ -18,7 +18,7 @@ from artattack.cache import Cache
 from artattack.errors import ArtattackError
 from artattack.evaluation.plan import Cell, Plan
 from artattack.evaluation.work import Work
-from artattack.runtime import THREADS
+from artattack.runtime import THREADS, describe_machine
 
 TRIES = 3  # of a cell whose worker dies, before its records say so
 _PATIENCE = 1.0  # seconds between two looks at what is under way
@@ -87,8 +87,9 @@ class _Worker:
         self._worker = CellWorker(plan, load_models(plan, lambda name: None), self._folder, hashes, cache)
         self._cells = {cell.key: cell for cell in plan.cells}
 
-    def is_ready(self) -> None:
-        """Return once the models are loaded."""
+    def describe_machine(self) -> dict[str, Any]:
+        """Return, once the models are loaded, what of this worker's machine may show in results."""
+        return describe_machine()
 
     def do(self, key: str) -> None:
         """Do a cell, and keep its records."""
@@ -132,7 +133,7 @@ def _hand_out(ray: Any, crew: _Crew, work: Work) -> None:
 
     def hire() -> None:
         worker = crew.hire()
-        busy[worker.is_ready.remote()] = worker, None
+        busy[worker.describe_machine.remote()] = worker, None
 
     def employ(worker: Any) -> None:
         cell = _next(waiting, settled, last.get(worker))
@@ -151,7 +152,7 @@ def _hand_out(ray: Any, crew: _Crew, work: Work) -> None:
         for finished in ray.wait(list(busy), timeout=_PATIENCE)[0]:
             worker, cell = busy.pop(finished)
             try:
-                ray.get(finished)
+                told = ray.get(finished)
             except ray.exceptions.RayTaskError as error:  # it can do no other cell either: a full disk, say
                 raise ArtattackError(f"engine ray: a worker cannot go on: {error.cause}") from error
             except ray.exceptions.RayError as error:  # it died, or its node did
@@ -169,7 +170,9 @@ def _hand_out(ray: Any, crew: _Crew, work: Work) -> None:
                         settled.add(cell.key)
                 hire()
                 continue
-            if cell is not None:
+            if cell is None:
+                work.folder.note_worker(told)
+            else:
                 settled.add(cell.key)
             employ(worker)
         for worker in [idle.pop() for _ in range(len(idle))]:  # what they waited for may be done

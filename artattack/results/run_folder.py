@@ -27,7 +27,7 @@ from typing import Any, NamedTuple, Self
 import pandas as pd
 
 from artattack.errors import ArtattackError, DiskError
-from artattack.files import sha256_file, to_path, write_file
+from artattack.files import remove_leftovers, sha256_file, to_path, write_file
 from artattack.remote import in_one_line, is_of_server
 from artattack.results.against_controls import judge_against_controls
 from artattack.results.columns import CHECKS, RECORD_COLUMNS
@@ -113,7 +113,9 @@ class RunFolder:
         folder = cls(path)
         new = from_json(to_json(run).encode())
         start = folder._extended if extend else folder._resumed if resume else folder._started
-        folder._write_info(start(new))
+        told = start(new)
+        remove_leftovers(path)
+        folder._write_info(told)
         for part in (folder._cells, folder.images):
             part.mkdir(exist_ok=True)
         return folder
@@ -243,6 +245,13 @@ class RunFolder:
         files = {name: sha256_file(self.path / name) for name in names if (self.path / name).is_file()}
         write_file(self._cells / f"{key}.json", seal({"key": key, "files": files, "rows": list(rows)}))
 
+    def note_worker(self, machine: Mapping[str, Any]) -> None:
+        """Keep in run.json, under "workers", the machine of a worker of this run, if none of its kind stands there."""
+        info = self.info
+        known = info.get("workers", [])
+        if (plain := from_json(to_json(machine).encode())) not in known:
+            self._write_info({**info, "workers": [*known, plain]})
+
     def finish(self, keys: Iterable[str], *, parquet: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Write the tables from the cells, and close the run.
 
@@ -370,6 +379,7 @@ class RunFolder:
                 raise ArtattackError(f"{self.path}: cannot be extended: {key}: {changed[0]} is not what it was then")
         before = {"at": _now()} | {key: old[key] for key in ("config_hash", "versions") if key in old}
         history = {"started": old["started"], "extended": [*old.get("extended", []), before]}
+        history |= {"workers": old["workers"]} if "workers" in old else {}
         return {"status": "running", "config_hash": config_hash(new["config"])} | new | history
 
     def _write_info(self, info: Mapping[str, Any]) -> None:

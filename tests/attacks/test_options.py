@@ -113,14 +113,21 @@ def test_budget_is_kept(
     assert (distance(images, out) > 0.3 * radius).all()
 
 
-def test_the_spectrum_falls_as_suits_the_budget() -> None:
-    for given, decay in (
-        ({}, 1.5),
-        ({"budget": "none"}, 1.0),
-        ({"spectrum_decay": 0.5}, 0.5),
-        ({"spectrum_decay": 0}, 0),
+def test_spectrum_and_steps_are_as_suits_the_budget() -> None:
+    for given, decay, rate in (
+        ({}, 1.5, 0.02),
+        ({"budget": "none"}, 1.0, 0.03),
+        ({"spectrum_decay": 0.5, "learning_rate": 0.1}, 0.5, 0.1),
+        ({"spectrum_decay": 0, "budget": "none", "learning_rate": 0.02}, 0, 0.02),
     ):
         assert StyleOptions(**given).decay == decay
+        assert StyleOptions(**given).rate == rate
+
+
+def test_a_first_step_is_as_long_as_suits_the_budget(images: np.ndarray, paint: Paint) -> None:
+    for budget, rate in (("none", 0.03), ("linf=0.5", 0.02)):
+        out = paint(steps=1, budget=budget, learning_rate=None, jitter=0, init="content")
+        assert np.abs(out - images).max() == pytest.approx(rate, rel=1e-2)
 
 
 def test_starts_from_the_style_as_far_as_the_budget_goes(images: np.ndarray, stripes: np.ndarray, paint: Paint) -> None:
@@ -155,11 +162,11 @@ def test_nothing_changes_outside_the_mask(images: np.ndarray, half_mask: Path, p
 
 
 def test_grey_in_a_mask_lets_half_the_change_through(images: np.ndarray, paint: Paint, tmp_path: Path) -> None:
-    # The first step of Adam is as long everywhere, 0.02; then half of it passes.
+    # The first step of Adam is as long everywhere, 0.03; then half of it passes.
     Image.new("L", (SIZE, SIZE), 128).save(tmp_path / "grey.png")
     for steps in (1, 4):
         out = paint(mask=tmp_path / "grey.png", steps=steps, **STYLE_ONLY)
-        assert np.abs(out - images).max() == pytest.approx(steps * 0.02 * 128 / 255, rel=0.05)
+        assert np.abs(out - images).max() == pytest.approx(steps * 0.03 * 128 / 255, rel=0.05)
 
 
 def test_style_outside_the_style_mask_does_not_matter(

@@ -187,6 +187,24 @@ def test_every_kind_in_a_run(kind: str, tmp_path: Path, original: pd.DataFrame, 
         )
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_kinds_of_classifiers_on_ray(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    ray = pytest.importorskip("ray")
+    specs = {kind: of_kind(kind, tmp_path, request)[0] for kind in ("torchscript", "onnx", "http")}
+    attacks = [BY_GRADIENTS[0] | {"source": "torchscript"}, SQUARE | {"source": ["onnx", "http"]}]
+    asked = benchmark({}, attacks) | {"models": specs, "classifiers": list(specs)}
+    here = run_benchmark(asked, out=tmp_path / "here", cache=False)
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        there = run_benchmark(asked, out=tmp_path / "there", engine="ray", workers=1, cache=False)
+    finally:
+        ray.shutdown()
+    assert there["error"].isna().all()
+    assert set(there["classifier"]) == set(specs)
+    # Another number of threads than here: the last digits may differ.
+    pd.testing.assert_frame_equal(there.drop(columns="seconds"), here.drop(columns="seconds"), rtol=1e-4, atol=1e-5)
+
+
 FEATURES = "'mine' has no layers that can be read"
 PREDICTS = "'mine' only predicts, and gradients are needed here: attack it by queries"
 USES: dict[str, tuple[dict[str, Any], str]] = {

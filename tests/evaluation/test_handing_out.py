@@ -52,13 +52,13 @@ class Ray:
     ) -> tuple[list[Callable[[], None]], list[Any]]:
         return [under_way[-1]], list(under_way[:-1])
 
-    def get(self, finished: Callable[[], None]) -> None:
-        finished()
+    def get(self, finished: Callable[[], Any]) -> Any:
+        return finished()
 
 
 @dataclass(eq=False)
 class Worker:
-    is_ready: Any
+    describe_machine: Any
     do: Any
 
 
@@ -83,10 +83,14 @@ class Crew:
 
             return finish
 
-        def is_ready() -> Callable[[], None]:
-            return lambda: self._does("ready")
+        def describe_machine() -> Callable[[], Any]:
+            def finish() -> dict[str, Any]:
+                self._does("ready")
+                return {"processor": f"number {(self.hired + 1) // 2}", "threads": {}}
 
-        return Worker(SimpleNamespace(remote=is_ready), SimpleNamespace(remote=do))
+            return finish
+
+        return Worker(SimpleNamespace(remote=describe_machine), SimpleNamespace(remote=do))
 
 
 class Writer:
@@ -111,6 +115,7 @@ def test_each_cell_is_done_once_after_those_it_needs(tmp_path: Path) -> None:
     assert sorted(crew.order) == sorted(NEEDS)
     assert folder.done() == set(NEEDS)
     assert crew.hired == 2
+    assert folder.info["workers"] == [{"processor": "number 1", "threads": {}}]  # two alike
 
 
 def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:

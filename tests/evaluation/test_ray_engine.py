@@ -1,6 +1,10 @@
 """The same run on a real cluster of several nodes, one of which dies in the middle."""
 
+import json
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,8 +12,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from artattack.evaluation import ray_engine
 from artattack.evaluation.run import run_benchmark
 from artattack.results.run_folder import load_run
+from artattack.runtime import THREADS
 
 ray = pytest.importorskip("ray")
 from ray.cluster_utils import Cluster  # noqa: E402
@@ -26,6 +32,7 @@ BENCHMARK: dict[str, Any] = {
         {"attack": "blur", "like": "fgsm"},
     ],
 }
+BUT = ["seconds", "from_cache"]  # a worker may die when its images are made, but not written
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +68,7 @@ def test_a_node_that_dies_costs_nothing_and_nothing_is_made_twice(
     out = tmp_path / "there"
     records = run_benchmark(BENCHMARK, out=out, engine="ray", workers=2, on_progress=tell)
     assert next(left, None) is None  # the node did die
-    but = ["seconds", "from_cache"]  # a worker may die when its images are made, but not written
-    pd.testing.assert_frame_equal(records.drop(columns=but), here.drop(columns=but), check_exact=True)
+    pd.testing.assert_frame_equal(records.drop(columns=BUT), here.drop(columns=BUT), check_exact=True)
     assert load_run(out).info["status"] == "finished"
     assert {path.stem for path in (out / "cells").glob("*.json")} == {
         "images",
@@ -71,4 +77,51 @@ def test_a_node_that_dies_costs_nothing_and_nothing_is_made_twice(
 
     again = run_benchmark(BENCHMARK, out=tmp_path / "again", engine="ray", workers=1)
     assert again.loc[again["kind"] != "clean", "from_cache"].all()
-    pd.testing.assert_frame_equal(again.drop(columns=but), here.drop(columns=but), check_exact=True)
+    pd.testing.assert_frame_equal(again.drop(columns=BUT), here.drop(columns=BUT), check_exact=True)
+    one = dict.fromkeys(THREADS, "1")  # as each node has a core
+    assert [machine["threads"] | one for machine in load_run(out).info["workers"]] == [one]
+
+
+class Deadly(ray_engine._Worker):
+    """A worker that one cell kills."""
+
+    def do(self, key: str) -> None:
+        if key == "fgsm--quicknet_tiny-0001":
+            os._exit(1)
+        super().do(key)
+
+
+def test_a_cell_that_kills_its_workers_is_recorded_and_done_when_it_no_longer_does(
+    cluster: Cluster, here: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import this file
+    with monkeypatch.context() as patch:
+        patch.setattr(ray_engine, "_Worker", Deadly)
+        records = run_benchmark(BENCHMARK, out=out, engine="ray", workers=1, cache=False)
+    ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+    failed = records[records["error"].notna()]
+    assert failed["error"].str.startswith("3 workers died of it: ").sum() == 1
+    image = here["image"].drop_duplicates().iloc[1]
+    assert set(failed["image"]) == {image}
+    sound = records[records["image"] != image].reset_index(drop=True)
+    wanted = here[here["image"] != image].reset_index(drop=True)
+    pd.testing.assert_frame_equal(sound.drop(columns=BUT), wanted.drop(columns=BUT), check_exact=True)
+    again = run_benchmark(BENCHMARK, out=out, engine="ray", workers=1, cache=False, resume=True)
+    pd.testing.assert_frame_equal(again.drop(columns=BUT), here.drop(columns=BUT), check_exact=True)
+
+
+def test_a_run_whose_own_process_is_killed_goes_on(cluster: Cluster, here: pd.DataFrame, tmp_path: Path) -> None:
+    out, file = tmp_path / "run", tmp_path / "benchmark.json"
+    file.write_text(json.dumps(BENCHMARK | {"name": "default"}))
+    command = [sys.executable, "-m", "artattack", "run", file, "--out", out, "--engine", "ray", "--workers", "1"]
+    surroundings = os.environ | {"RAY_ADDRESS": cluster.address}
+    with subprocess.Popen([*command, "--no-cache"], env=surroundings, stderr=subprocess.DEVNULL) as process:
+        while len(list(out.glob("cells/*.json"))) < 4:  # that of the images, and three of twelve
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.kill()
+    assert load_run(out).info["status"] == "running"
+    records = run_benchmark(BENCHMARK, out=out, engine="ray", workers=1, cache=False, resume=True)
+    pd.testing.assert_frame_equal(records.drop(columns=BUT), here.drop(columns=BUT), check_exact=True)
+    assert not list(out.rglob("*.tmp"))

@@ -243,7 +243,8 @@ def test_run_json_says_what_was_run_with_what(benchmark: Benchmark, run: RunFold
     machine = info["machine"]
     assert machine["cores"] >= 1
     assert machine["processor"]
-    assert machine["gpus"] or machine["repeatable"] == "on processors with the same features and with as many threads"
+    repeatable = "on processors with the same features, with as many threads, in batches of the same size"
+    assert machine["gpus"] or machine["repeatable"] == repeatable
     assert {"artattack", "python", "tensorflow", "larq", "adversarial-robustness-toolbox"} <= info["versions"].keys()
 
 
