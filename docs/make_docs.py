@@ -179,7 +179,8 @@ def recipe_table(records: pd.DataFrame) -> str:
     for (budget, attack), rows in records.groupby([records["budget"].fillna(np.inf), "attack"], sort=False):
         images = rows[rows["classifier"] == classifiers[0]]
         parts = [images["style_identified"], *(rows.loc[rows["classifier"] == name, "flip"] for name in classifiers)]
-        lines.append((budget, [
+        place = budget if np.isfinite(budget) else round(images["l2"].mean())
+        lines.append((place, [
             f"{attack}, L2 {images['l2'].mean():.0f}",
             *(counted_rate(part) for part in parts),
             f"{images['ssim'].mean():.2f}",
