@@ -1,8 +1,9 @@
 """Faults: real runs are killed, filled, unplugged and corrupted at random points, resumed, and compared.
 
-A run is begun, a fault strikes it, it is resumed, another strikes, and so on; in the end it is resumed in peace. Its
-tables and images must then be those of a run that nothing has struck, byte for byte but for the columns that tell
-seconds. What strikes, and where, follows from `--seed`:
+A run is begun, a fault strikes it, it is resumed, another strikes, and so on; in the end it is resumed in peace. Every
+other run was finished with one attack before, and is extended. Tables and images must then be those of a run that had all
+from the start and that nothing has struck, byte for byte but for the columns that tell seconds and what came from the
+cache, which all runs share. What strikes, and where, follows from `--seed`:
 
 - kill: SIGKILL, at one of the moments when a file of the run folder is opened, renamed or removed, or after some time
 - full: from such a moment on the disk takes nothing more; or it takes no file longer than some bytes (a real limit of
@@ -12,6 +13,7 @@ seconds. What strikes, and where, follows from `--seed`:
 - image: from such a moment on a photo of the image set is not there
 - corrupt: while the run lies still, a file in its folder is cut short, has a bit flipped, is emptied, filled with zeros
   or deleted
+- cache: meanwhile the same happens to a file in the cache
 
 Between two faults the run must either have ended in one line that says what is wrong, or have gone on. Run as
 `python benchmarks/faults.py`; the exit code is 1 where anything was lost.
@@ -30,11 +32,12 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -42,7 +45,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-KINDS = ("kill", "kill later", "full", "full files", "read-only", "gone", "image", "corrupt")
+KINDS = ("kill", "kill later", "full", "full files", "read-only", "gone", "image", "corrupt", "cache")
 DAMAGE = ("cut", "flip", "empty", "zeros", "delete")
 TABLES = ("records", "summary", "controls", "pairs", "areas")
 MODEL = "quicknet_tiny"
@@ -122,26 +125,52 @@ _watch: _Watch | None = None
 
 
 def attempt(images: Path, folder: Path, fault: Fault | None) -> tuple[str, bool, int]:
-    """Run the benchmark, or resume it, while a fault strikes.
+    """Run the benchmark, resume it, or extend a run of fewer attacks to it, while a fault strikes.
 
     Returns:
         What the user was told, or "" if the run is finished; whether the fault has struck; and file events.
     """
     global _watch
-    from artattack import ArtattackError, run_benchmark
+    from artattack import ArtattackError
 
     _watch = _watch or _Watch()
     benchmark = BENCHMARK | {"images": {"set": str(images), "size": 32}}
     told = ""
     with _watch.over(folder, fault), _limit_files(fault), _kill_later(fault):
         try:
-            run_benchmark(benchmark, out=folder, resume=(folder / "run.json").exists(), cache=False)
+            _how_to_go_on(folder, benchmark)()
         except ArtattackError as error:
             told = str(error)
         except Exception:  # no user should see it
             told = traceback.format_exc()
     struck = _watch.struck or (fault is not None and fault.kind == "full files" and bool(told))
     return told, struck, _watch.events
+
+
+def _how_to_go_on(folder: Path, benchmark: dict[str, Any]) -> Callable[[], Any]:
+    """Return what starts, resumes or extends a run, whichever is right."""
+    from artattack import load_run, run_benchmark
+    from artattack.config import parse_benchmark
+    from artattack.evaluation.extending import extended
+    from artattack.evaluation.plan import make_plan
+    from artattack.evaluation.run import run_plan
+
+    if not (folder / "run.json").exists():
+        return partial(run_benchmark, benchmark, out=folder)
+    attacks = load_run(folder).info["config"]["benchmark"]["attacks"]
+    if len(attacks) == len(benchmark["attacks"]):
+        return partial(run_benchmark, benchmark, out=folder, resume=True)
+    asked = parse_benchmark(benchmark)
+    return lambda: run_plan(make_plan(extended(folder, asked)), folder, extend=True)
+
+
+def small(images: Path, folder: Path) -> None:
+    """Finish a run with the first attack alone."""
+    from artattack import run_benchmark
+
+    run_benchmark(
+        BENCHMARK | {"images": {"set": str(images), "size": 32}, "attacks": BENCHMARK["attacks"][:1]}, out=folder
+    )
 
 
 @contextmanager
@@ -207,7 +236,7 @@ def compare(folder: Path, reference: Path) -> list[str]:
     run, right = load_run(folder), load_run(reference)
     wrong = []
     for name in TABLES:
-        seconds = [column for column in getattr(right, name).columns if "seconds" in column]
+        seconds = [column for column in getattr(right, name).columns if "seconds" in column or column == "from_cache"]
         left, expected = (getattr(each, name).drop(columns=seconds) for each in (run, right))
         if len(left) != len(expected):
             wrong.append(f"{name}: {len(left)} rows, not the {len(expected)} of the uninterrupted run")
@@ -269,12 +298,19 @@ class Worker:
 
     def __call__(self, images: Path, folder: Path, fault: Fault | None) -> tuple[str, bool, int]:
         """As `attempt`; a process that is killed has told nothing."""
-        self._pool = self._pool or ProcessPoolExecutor(1, mp_context=self._context, initializer=keep_models)
         try:
-            return self._pool.submit(attempt, images, folder, fault).result()
+            return self._processes().submit(attempt, images, folder, fault).result()
         except BrokenProcessPool:
             self.close()
             return "", True, 0
+
+    def make_small(self, images: Path, folder: Path) -> None:
+        """As `small`."""
+        self._processes().submit(small, images, folder).result()
+
+    def _processes(self) -> ProcessPoolExecutor:
+        self._pool = self._pool or ProcessPoolExecutor(1, mp_context=self._context, initializer=keep_models)
+        return self._pool
 
     def close(self) -> None:
         """End the process."""
@@ -308,7 +344,14 @@ def keep_models() -> None:
 
 
 def trial(
-    run: Attempt, images: Path, folder: Path, reference: Path, events: int, kinds: list[str], rng: np.random.Generator
+    run: Attempt,
+    images: Path,
+    folder: Path,
+    reference: Path,
+    events: int,
+    kinds: Iterable[str],
+    rng: np.random.Generator,
+    cache: Path | None = None,
 ) -> tuple[Counter[str], list[str]]:
     """Let faults strike a run one after the other, then resume it in peace and compare.
 
@@ -318,8 +361,9 @@ def trial(
     struck: Counter[str] = Counter()
     wrong, history = [], []
     for kind in kinds:
-        if kind == "corrupt":
-            done = corrupt(folder, rng) if (folder / "run.json").exists() else ""
+        if kind in ("corrupt", "cache"):
+            at = folder if kind == "corrupt" else cache
+            done = corrupt(at, rng) if at and at.exists() and (kind == "cache" or (at / "run.json").exists()) else ""
             struck[kind] += bool(done)
             history.append(done)
             continue
@@ -356,16 +400,20 @@ def main() -> int:
     trials = 0
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        images, reference, folder = place / "photos", place / "reference", place / "run"
+        images, reference, folder, cache = (place / word for word in ("photos", "reference", "run", "cache"))
+        os.environ["ARTATTACK_CACHE"] = str(cache)  # for the processes that attempt runs
         make_images(images, arguments.images)
         told, _, events = worker(images, reference, None)
         if told:
             raise SystemExit(f"the uninterrupted run: {told}")
+        worker.make_small(images, place / "small")
         try:
             while struck.total() < wanted:
                 trials += 1
+                if trials % 2 == 0:
+                    shutil.copytree(place / "small", folder)
                 kinds = [str(kind) for kind in rng.choice(KINDS, int(rng.integers(2, 5)))]
-                hit, wrong = trial(worker, images, folder, reference, events, kinds, rng)
+                hit, wrong = trial(worker, images, folder, reference, events, kinds, rng, cache)
                 struck += hit
                 lost += wrong
                 shutil.rmtree(folder, ignore_errors=True)

@@ -51,6 +51,32 @@ def test_faults_lose_nothing(faults: ModuleType, place: tuple[Path, int], tmp_pa
     assert struck.total() >= len(every) - 2  # one may come to nothing where little is left to do
 
 
+def test_faults_in_an_extension_lose_nothing(
+    faults: ModuleType, place: tuple[Path, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, events = place
+    monkeypatch.setenv("ARTATTACK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("ARTATTACK_CACHE_SIZE", "10MB")
+    faults.small(folder / "photos", tmp_path / "run")
+    assert set(load_run(tmp_path / "run").records["attack"]) == {"clean", "fgsm"}
+    every = ["cache", "full", "read-only", "cache", "corrupt"]
+    rng = np.random.default_rng(2)
+    struck, wrong = faults.trial(
+        faults.attempt,
+        folder / "photos",
+        tmp_path / "run",
+        folder / "reference",
+        events,
+        every,
+        rng,
+        tmp_path / "cache",
+    )
+    assert wrong == []
+    assert struck["cache"] == 2
+    assert struck.total() >= len(every) - 1
+    assert len(load_run(tmp_path / "run").info["extended"]) == 1
+
+
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "zeros", "delete"])
 def test_any_file_of_a_finished_run_may_be_damaged(
     faults: ModuleType, place: tuple[Path, int], damage: str, tmp_path: Path
