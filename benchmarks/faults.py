@@ -1,9 +1,9 @@
 """Faults: real runs are killed, filled, unplugged and corrupted at random points, resumed, and compared.
 
 A run is begun, a fault strikes it, it is resumed, another strikes, and so on; in the end it is resumed in peace. Every
-other run was finished with one attack before, and is extended. Tables and images must then be those of a run that had
-all from the start and that nothing has struck, byte for byte but for the columns that tell seconds and what came from the
-cache, which all runs share. What strikes, and where, follows from `--seed`:
+other run was finished with one attack before, and is extended. Tables and images must then be those of a run that
+had all from the start and that nothing has struck, byte for byte but for the columns that tell seconds and what
+came from the cache, which all runs share. What strikes, and where, follows from `--seed`:
 
 - kill: SIGKILL, at one of the moments when a file of the run folder is opened, renamed or removed, or after some time
 - full: from such a moment on the disk takes nothing more; or it takes no file longer than some bytes (a real limit of
