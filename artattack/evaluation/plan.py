@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import psutil
+
 from artattack.attacks.entries import CleanEntry, Variant
 from artattack.config import Benchmark
 from artattack.errors import ArtattackError
@@ -15,6 +17,8 @@ from artattack.models.kinds import check_fit, gives
 from artattack.models.registry import check_model, model_infos, parse_label_space
 
 _MOST = 1e30  # passes told of one attack: whole numbers may be too large for any sum
+_BYTES = 1.2e9  # of a process that holds some models
+_BYTES_A_PIXEL = 1000  # of a batch under attack, as measured: 750 through QuickNet, 1100 through EfficientNet-Lite0
 _PASSES = 20  # of an image of 224 px through QuickNet in a second, as benchmarks/README.md has it
 
 
@@ -79,8 +83,19 @@ class Plan:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """What the attacks are asked for and hardly meant to do, a line each."""
-        return tuple(doubt for entry in self.benchmark.attacks for doubt in entry.doubts())
+        """What is asked for and hardly meant, a line each."""
+        of_attacks = (doubt for entry in self.benchmark.attacks for doubt in entry.doubts())
+        return (*of_attacks, *self._doubt_of_memory())
+
+    def _doubt_of_memory(self) -> Iterator[str]:
+        """Yield a line where a batch may not fit into memory."""
+        at_once, size = max((len(cell.samples) for cell in self.cells), default=0), self.benchmark.images.size
+        wanted, there = _BYTES + at_once * size**2 * _BYTES_A_PIXEL, psutil.virtual_memory().total
+        if self.benchmark.attacks and wanted > there:
+            yield (
+                f"batch_size: {at_once} images of {size} px at once may take {wanted / 1e9:.0f} GB of memory, and this "
+                f"machine has {there / 1e9:.0f}: give a smaller one"
+            )
 
 
 def make_plan(benchmark: Benchmark, given: Mapping[str, Classifier] | None = None) -> Plan:

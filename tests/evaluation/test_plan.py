@@ -4,6 +4,7 @@ import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -247,3 +248,13 @@ def test_a_model_of_ones_own_goes_by_its_name() -> None:
     assert titles(plan(FGSM | {"source": "mine"}, models=models, classifiers="mine")) == ["clean", "fgsm/mine"]
     with pytest.raises(ArtattackError, match="unknown model 'vg16'; did you mean 'vgg16'"):
         plan(FGSM, models={"mine": {"model": "vg16"}}, classifiers="mine")
+
+
+@pytest.mark.parametrize(("gigabytes", "batch_size", "doubted"), [(2, 20, True), (2, 10, False), (3, 20, False)])
+def test_a_batch_that_may_not_fit_into_memory_is_doubted(
+    gigabytes: int, batch_size: int, doubted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=gigabytes * 1e9))
+    told = f"batch_size: 20 images of 224 px at once may take 2 GB of memory, and this machine has {gigabytes}"
+    doubts = plan(FGSM, batch_size=batch_size).doubts  # 1.2 GB, and 20 x 224 x 224 kB = 1.0 GB or half of it
+    assert [told in doubt for doubt in doubts] == [True] * doubted
