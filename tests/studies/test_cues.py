@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from artattack import cli
 from artattack.evaluation.plan import make_plan
+from artattack.evaluation.run import run_plan
 from artattack.inputs.entry_classes import ENTRY_CLASSES
 from artattack.inputs.images import save_png
 from artattack.report import write_report
@@ -139,6 +141,30 @@ def test_textures_are_photos_of_other_classes_of_the_set() -> None:
     assert len(styles) == 4
     assert {style.removeprefix("samples:") for style in styles} <= {sample.id for sample in plan.samples}
     assert {variant.entry.name for variant in plan.variants[1:]} == {"in-the-ball", "without-bounds"}
+
+
+def test_cue_conflicts_through_the_engine(tmp_path: Path) -> None:
+    """At the size at which photos are recognised: of two photos, each in its own texture and in the other's."""
+    study = find_study("cue-conflict")
+    benchmark = study_benchmark(study, Settings(backbones=("quicknet_tiny",), limit=2, steps=1))
+    records, _ = run_plan(make_plan(benchmark), tmp_path / "run", cache=False)
+    assert records["error"].isna().all()
+    run = load_run(tmp_path / "run")
+    answer = write_study(study, run)
+    table = pd.read_csv(run.path / "study.csv").set_index(["attack", "classifier"])
+    lite = records[(records["classifier"] == "efficientnet_lite2") & (records["style_class"] != records["true_class"])]
+    for attack in ("in-the-ball", "without-bounds"):
+        painted = lite[lite["attack"] == attack]
+        assert len(painted) == 2  # the network knows both photos
+        row = table.loc[(attack, "efficientnet_lite2")]
+        assert row["n"] == 2
+        assert row["shape"] == (painted["top1_class_after"] == painted["true_class"]).sum()
+        assert row["shape"] + row["texture"] + row["neither"] == 2
+        likelier = painted["true_confidence_after"] > painted["style_class_confidence_after"]
+        assert row["prefers_shape"] == likelier.sum()
+    assert answer in (run.path / "study.md").read_text()
+    with Image.open(run.path / "study.png") as figure:
+        assert min(figure.size) > 200
 
 
 def test_untouched_images_alone_make_a_run(tmp_path: Path) -> None:
