@@ -264,7 +264,16 @@ def _info(plan: Plan, loaded: LoadedModels, hashes: dict[str, str]) -> dict[str,
             "models": models,
         },
         "image_set": {"name": plan.image_set.name, "note": plan.image_set.note},
-        "cells": {"variants": [variant.key for variant in plan.variants], "batches": plan.batches},
+        "cells": _cells_told(plan),
         "versions": versions(),
         "machine": describe_machine(),
     }
+
+
+def _cells_told(plan: Plan) -> dict[str, Any]:
+    """Return what run.json says of cells: each variant has one for each batch, but for what a search leaves out."""
+    keys = {cell.key for cell in plan.cells}
+    every = (Cell(variant, number, ()).key for variant in plan.variants for number in range(plan.batches))
+    left_out = [key for key in every if key not in keys]
+    told = {"variants": [variant.key for variant in plan.variants], "batches": plan.batches}
+    return told | ({"left_out": left_out} if left_out else {})

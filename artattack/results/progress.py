@@ -70,7 +70,9 @@ def read_progress(folder: RunFolder) -> RunProgress:
 
 
 def _keys(plan: Mapping[str, Any]) -> list[str]:
-    return [f"{variant}-{number:04d}" for variant in plan["variants"] for number in range(plan["batches"])]
+    every = (f"{variant}-{number:04d}" for variant in plan["variants"] for number in range(plan["batches"]))
+    left_out = set(plan.get("left_out", ()))
+    return [key for key in every if key not in left_out]
 
 
 def _seconds(left: Sequence[str], finished: Mapping[str, float]) -> float | None:

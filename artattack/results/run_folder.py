@@ -367,7 +367,8 @@ class RunFolder:
             )
         changed = {name: value for name, value in new.items() if old.get(name) != value}
         resumed = [*old.get("resumed", []), {"at": _now(), **changed}]
-        return {**old, "status": "running", "resumed": resumed}
+        cells = {"cells": new["cells"]} if "cells" in new else {}  # a search goes on with some of its attacks
+        return {**old, **cells, "status": "running", "resumed": resumed}
 
     def _extended(self, new: dict[str, Any]) -> dict[str, Any]:
         """Return what run.json says of a run that is gone on with by another config."""

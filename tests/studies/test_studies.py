@@ -29,6 +29,7 @@ from artattack.inputs.images import save_png
 from artattack.inputs.styles import style_names
 from artattack.models.network import layer_names
 from artattack.report import write_report
+from artattack.results.progress import read_progress
 from artattack.results.records import records_frame
 from artattack.results.run_folder import RunFolder, load_run
 from artattack.studies import (
@@ -435,6 +436,8 @@ def test_a_search_narrows_down_within_one_run(tmp_path: Path) -> None:
     after = {file.name: file.stat().st_mtime_ns for file in (path / "cells").glob("trial-*")}
     assert before.items() <= after.items()  # what was done is not done again
     assert after.keys() - before.keys() == {f"{better}--stained-glass--quicknet_tiny-0001.json"}
+    progress = read_progress(load_run(path))
+    assert (progress.cells, progress.done, progress.next) == (2 + 2 + 1, 2 + 2 + 1, "")  # untouched, first, further
     answer = write_study(study, load_run(path))
     table = pd.read_csv(path / "study.csv").set_index("attack")
     assert table["n"].to_dict() == {name: 3 if name == better else 2 for name in ("trial-00", "trial-01")}
