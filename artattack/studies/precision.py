@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from artattack.report.tables import rates
-from artattack.results.records import at_own_distance, perturbed_of
+from artattack.results.records import at_own_distance, perturbed_of, untouched_of
 from artattack.results.run_folder import RunFolder
 from artattack.results.statistics import wilson
 from artattack.studies.drawing import draw_dots
@@ -23,8 +23,10 @@ from artattack.studies.measures import (
     option_of,
     sum_up,
 )
-from artattack.studies.study import Settings, Study
+from artattack.studies.quantized import is_quantized, quantized
+from artattack.studies.study import BNN, FLOAT, Settings, Study
 
+_BITS = ("w8a8", "w4a4", "w2a2", "w1a1", "w4a8", "w2a8", "w1a8", "w8a4", "w8a2", "w8a1")  # both, weights, activations
 _RADIUS = 10  # of the l2 ball of attacks that are meant to carry over
 _SAID = {"style": "style", "mi-fgsm": "momentum attack", "noise": "noise"}
 
@@ -37,20 +39,31 @@ def _attacks(settings: Settings) -> list[dict[str, Any]]:
     return attacks
 
 
+def _models(settings: Settings) -> dict[str, Any]:
+    """Return the networks at few bits that are asked for; others are the registry's or the user's."""
+    return {name: {"model": str(quantized(name))} for name in settings.backbones if is_quantized(name)}
+
+
 def _measure(records: pd.DataFrame) -> pd.DataFrame:
-    """Add how often an attack flips the network that it is on; noise is on the network whose attack it is as far as."""
+    """Add how often a network is right, and how often an attack on it flips it.
+
+    Noise is on the network whose attack it is as far as.
+    """
     copied = records["matched_to"].str.removeprefix("mi-fgsm/")
     records = records.assign(source=records["source"].fillna(copied))
     table = sum_up(records)
     table.insert(2, "network", table["source"].map(lambda source: PurePath(str(source)).stem).astype("string"))
     own = perturbed_of(at_own_distance(records))
-    own = own[(own["classifier"] == own["source"]).fillna(False) & own["flip"].notna()]
-    counts = own.groupby(["attack", "source"], sort=False)["flip"].agg(own_flips="sum", own_n="count").reset_index()
-    table = table.merge(counts, "left", ["attack", "source"])
-    table[["own_flips", "own_n"]] = table[["own_flips", "own_n"]].fillna(0).astype(int)
-    low, high = wilson(table["own_flips"], table["own_n"])
-    rate = table["own_flips"] / table["own_n"].where(table["own_n"] > 0)
-    return table.assign(own_flip_rate=rate, own_flip_rate_low=low, own_flip_rate_high=high)
+    own = own[(own["classifier"] == own["source"]).fillna(False)]
+    flips = own.groupby(["attack", "source"], sort=False)["flip"].agg(own_flips="sum", own_n="count").reset_index()
+    labelled = untouched_of(records).rename(columns={"classifier": "source"})
+    right = labelled.groupby("source")["correct_before"].agg(right="sum", right_n="count").reset_index()
+    table = table.merge(flips, "left", ["attack", "source"]).merge(right, "left", "source")
+    for part, whole, rate in (("own_flips", "own_n", "own_flip_rate"), ("right", "right_n", "right_rate")):
+        table[[part, whole]] = table[[part, whole]].fillna(0).astype(int)
+        table[f"{rate}_low"], table[f"{rate}_high"] = wilson(table[part], table[whole])
+        table[rate] = table[part] / table[whole].where(table[whole] > 0)
+    return table
 
 
 def _answer(table: pd.DataFrame) -> str:
@@ -58,6 +71,8 @@ def _answer(table: pd.DataFrame) -> str:
     for rows in by_backbone(table).values():
         found = {row["attack"]: row for row in rows}
         told = []
+        if rows[0]["right_n"]:
+            told.append(f"right on {counted(rows[0], 'right', 'right_n')}")
         if style := found.get("style"):
             told.append(f"style recognised in {counted(style, 'styles_identified', 'styles_judged')}")
         if attack := found.get("mi-fgsm"):
@@ -72,11 +87,13 @@ def _answer(table: pd.DataFrame) -> str:
 def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame) -> None:
     """Draw a line for each network and what was done to it under one another; only style is recognised or not."""
     panels = {
+        "right_rate": "right, untouched",
         "style_identified_rate": "style recognised",
         "flip_rate": "flips of another",
         "own_flip_rate": "own flips",
     }
-    said = table.assign(done=table["attack"].map(_SAID))
+    once = table["right_rate"].where(table["attack"] == "style")
+    said = table.assign(done=table["attack"].map(_SAID), right_rate=once)
     draw_dots(drawing, table["network"].tolist(), said, panels, series="done")
 
 
@@ -84,15 +101,16 @@ STUDY = Study(
     name="precision",
     question="What do few bits of weights and activations do to style transfer, to robustness and to transfer?",
     lesson="It took binarization as it was.",
-    minutes=8,
-    backbones=(),
+    minutes=15,
+    backbones=(FLOAT, *(f"{FLOAT}-{bits}" for bits in _BITS), BNN),
     limit=8,
     attacks=_attacks,
     measure=_measure,
     answer=_answer,
     fields=(
-        option_of("network", "network", "by its file: artattack train calls it after its bits, w1a1 or float"),
+        option_of("network", "network", "with its bits of weights and activations; or the name of its file"),
         option_of("attack", "attack", "on the network: style, momentum within an L2 of 10, or noise as far away"),
+        rates("right", "of untouched images, what the network itself classifies", "right_rate", "right", "right_n"),
         IDENTIFIED,
         FLIPS,
         rates("own flips", "top-1 class of the network itself changed", "own_flip_rate", "own_flips", "own_n"),
@@ -101,7 +119,8 @@ STUDY = Study(
         L2,
     ),
     draw=_draw,
-    caption="Style recognised, flips of a network that was not read, and own flips. Bars are 95 % intervals.",
+    caption="What a network is right on, style recognised, flips of a network that was not read, and own flips. "
+    "Bars are 95 % intervals.",
     scores_backbones=True,
-    trained_by="artattack train IMAGES --precision w1a1 --precision w2a2 --precision float -o nets",
+    models=_models,
 )

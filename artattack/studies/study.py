@@ -10,7 +10,6 @@ from pydantic import Field, PositiveInt
 
 from artattack.attacks.options import StyleOptions
 from artattack.config import Benchmark, ImageSettings, parse_benchmark
-from artattack.errors import ArtattackError
 from artattack.validation import Section
 
 if TYPE_CHECKING:
@@ -63,7 +62,6 @@ class Study:
         leave: writes further files into the run, from its table.
         needs: a package of the extra `search`, if any.
         scores_backbones: whether backbones are scored, too, as classifiers.
-        trained_by: the command that makes backbones where the study has none of its own.
         models: settings with backbones -> models of its own, as a benchmark file has them, by name.
         look: adds to the table of a run what only its pictures or its networks tell.
         meant: says of a plan that looks like a mistake that it is none.
@@ -91,7 +89,6 @@ class Study:
     leave: Callable[[RunFolder, pd.DataFrame], None] | None = None
     needs: str = ""
     scores_backbones: bool = False
-    trained_by: str = ""
     models: Callable[[Settings], dict[str, Any]] = field(default=lambda settings: {})
     look: Callable[[RunFolder, pd.DataFrame], pd.DataFrame] | None = None
     meant: str = ""
@@ -108,11 +105,6 @@ def study_benchmark(study: Study, settings: Settings) -> Benchmark:
         ArtattackError: something in it is wrong, for example no such backbone.
     """
     backbones = settings.backbones or study.backbones
-    if not backbones:
-        raise ArtattackError(
-            f"the study {study.name} has no backbones of its own: train some, {study.trained_by}, and name each "
-            "by --backbone nets/w1a1.keras"
-        )
     own = {"style": study.styles, "steps": settings.steps}
     images = study.images | ({"set": settings.images} if settings.images else {})
     chosen = {"backbones": backbones, "images": images["set"], "limit": settings.limit or study.limit}

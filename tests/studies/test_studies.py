@@ -25,8 +25,10 @@ from artattack.config import load_benchmark, parse_benchmark
 from artattack.errors import ArtattackError
 from artattack.evaluation.plan import Plan, make_plan
 from artattack.evaluation.run import run_plan
-from artattack.inputs.images import save_png
+from artattack.inputs.image_sets import open_image_set, read_sample, spread
+from artattack.inputs.images import save_png, to_float
 from artattack.inputs.styles import style_names
+from artattack.models import load_model
 from artattack.models.network import layer_names
 from artattack.report import write_report
 from artattack.results.progress import read_progress
@@ -37,6 +39,7 @@ from artattack.studies import (
     architectures,
     content_layers,
     find_study,
+    quantized,
     studies,
     study_benchmark,
     tv,
@@ -66,7 +69,8 @@ def _networks_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     """Keep the networks that studies make out of the user's cache, and measure no memory but where it is asked for."""
     folder = tmp_path_factory.mktemp("networks")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(unstrided, "platformdirs", SimpleNamespace(user_cache_path=lambda name: folder))
+        for module in (unstrided, quantized):
+            patch.setattr(module, "platformdirs", SimpleNamespace(user_cache_path=lambda name: folder))
         patch.setattr(architectures, "attack_memory", lambda benchmark, backbone: 123.0)
         yield
 
@@ -506,11 +510,23 @@ def test_precision_counts_what_happens_to_the_network_itself() -> None:
     )
 
 
-def test_precision_scores_its_networks_and_asks_for_some() -> None:
-    plan = make_plan(study_benchmark(find_study("precision"), Settings(backbones=("quicknet_tiny",), limit=1)))
-    assert plan.benchmark.classifiers == ("efficientnet_lite2", "efficientnet_lite0", "quicknet_tiny")
-    with pytest.raises(ArtattackError, match="has no backbones of its own: train some, artattack train"):
-        study_benchmark(find_study("precision"), Settings())
+def test_precision_scores_its_networks_and_makes_those_of_few_bits() -> None:
+    few = "efficientnet_lite0-w4a4"
+    settings = Settings(backbones=("quicknet_tiny", few), limit=1)
+    plan = make_plan(study_benchmark(find_study("precision"), settings))
+    assert plan.benchmark.classifiers == ("efficientnet_lite2", "efficientnet_lite0", "quicknet_tiny", few)
+    file = Path(plan.benchmark.models[few].model)
+    made = file.stat().st_mtime_ns
+    assert Path(study_benchmark(find_study("precision"), settings).models[few].model) == file
+    assert file.stat().st_mtime_ns == made  # once
+    model = load_model(str(file))
+    assert model.style_layers == load_model("efficientnet_lite0").style_layers
+    samples = spread(open_image_set("samples").samples, 4)
+    x = to_float(np.stack([read_sample(sample, 224, 0.875) for sample in samples]))
+    whole = load_model("efficientnet_lite0").predict(x).argmax(1)
+    assert (model.predict(x).argmax(1) == whole).sum() >= 3  # by chance, one in a thousand
+    assert all(name in ("efficientnet_lite0", "quicknet_distilled") or quantized.is_quantized(name)
+               for name in find_study("precision").backbones)  # fmt: skip
 
 
 def test_studies_are_listed_with_their_question_and_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,211 @@
+"""A trained float network at few bits: rounded after its training, without any further one.
+
+Kernels are rounded for each channel of their outputs, at the scale of least squared error: one bit is sign times mean
+size (Rastegari et al., XNOR-Net, ECCV 2016, equation 6), more are whole multiples, as many above zero as below.
+Activations are larq's DoReFa (Zhou et al., 2016), on a range of least squared error. As that paper does, the first and
+the last layer keep float kernels. What rounding does to the mean and the spread of each channel is taken back in the
+batch normalization behind it (Nagel et al., Data-Free Quantization, ICCV 2019, section 4.2, with images for what they
+derive). Layers are taken in order, each on what those before it give.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+from artattack.errors import ArtattackError
+from artattack.files import write_file
+from artattack.training.networks import FLOAT, Precision, parse_precision
+
+Array = NDArray[np.float32]
+
+_RECIPE = 1  # of the rounding: files of another are made anew
+_IMAGES = 8  # of the bundled samples, on which ranges and means are taken
+_SCALES = np.linspace(0.15, 1.0, 35, dtype=np.float32)  # tried, as shares of the largest value
+_MOST = 200_000  # activations that a range is chosen by
+
+
+def is_quantized(name: str) -> bool:
+    """Return whether a name is that of a network at few bits: `efficientnet_lite0-w4a8`."""
+    return _parts(name) is not None
+
+
+def _parts(name: str) -> tuple[str, Precision] | None:
+    from artattack.models.registry import model_infos
+
+    whole, _, bits = name.rpartition("-")
+    if whole not in {info.name for info in model_infos()}:
+        return None
+    try:
+        return whole, parse_precision(bits)
+    except ArtattackError:
+        return None
+
+
+def quantized(name: str) -> Path:
+    """Return the file of a registry's network at few bits; it is made where it is not there.
+
+    The file lies in the user's cache folder, with a card beside it that says how it is opened.
+
+    Args:
+        name: the network and its bits, such as `efficientnet_lite0-w4a8`; it is made of convolutions, batch
+            normalizations, ReLUs, sums, poolings and dense layers.
+
+    Raises:
+        ArtattackError: no such network, or the disk does not take the file.
+    """
+    from artattack.inputs.image_sets import open_image_set, read_sample, spread
+    from artattack.inputs.images import to_float
+    from artattack.models.card import Card, card_path
+    from artattack.models.model import resize
+    from artattack.models.registry import load_registered, model_info
+    from artattack.runtime import load_tensorflow
+    from artattack.training.networks import save_network
+
+    parts = _parts(name)
+    if parts is None:
+        raise ArtattackError(f"network '{name}': write a model of the registry and bits, efficientnet_lite0-w4a8")
+    whole, precision = parts
+    info = model_info(whole)
+    load_tensorflow()
+    model = load_registered(whole)
+    path = (
+        platformdirs.user_cache_path("artattack") / "networks" / f"{name}-{_RECIPE}-{model.weights_sha256[:12]}.keras"
+    )
+    if path.is_file() and card_path(path).is_file():
+        return path
+    samples = spread(open_image_set("samples").samples, _IMAGES)
+    images = to_float(np.stack([read_sample(sample, 224, 0.875) for sample in samples]))
+    network = at_precision(model.network, precision, model.preprocessing(resize(images, model.input_size)))
+    card = Card(
+        title=f"{whole} with {precision.weights} bits a weight and {precision.activations} an activation, rounded",
+        preprocessing=info.preprocessing,
+        label_space=model.label_space,
+        style_layers=info.style_layers,
+        content_layers=info.content_layers,
+        distilled_from=whole,
+    )
+    write_file(card_path(path), card.model_dump_json().encode())
+    save_network(network, path)
+    return path
+
+
+def at_precision(network: Any, precision: Precision, images: Any) -> Any:
+    """Return a copy of a network at few bits.
+
+    Args:
+        network: a functional Keras network in which each ReLU follows a batch normalization and feeds one layer.
+        precision: bits of weights and activations; `FLOAT` leaves either as it is.
+        images: preprocessed ones (N, H, W, 3) float32, on which ranges and means are taken.
+    """
+    import larq as lq
+
+    from artattack.models.network import rebuild
+
+    def replace(layer: Any) -> Any:
+        if type(layer).__name__ != "ReLU" or precision.activations == FLOAT:
+            return None
+        return lq.quantizers.DoReFa(k_bit=precision.activations, mode="activations", name=layer.name)
+
+    copy = rebuild(network, replace=replace)
+    parents = {layer.name: _parents(layer) for layer in network.layers}
+    kernels = [layer.name for layer in network.layers if _has_kernel(layer)]
+    open_ends = Counter(parent for names in parents.values() for parent in names)
+    float_values, values = ({network.layers[0].name: images} for _ in range(2))
+    ranges: dict[str, float] = {}  # by which what comes out of an activation is too small
+    for layer in network.layers[1:]:
+        here, before = copy.get_layer(layer.name), parents[layer.name]
+        given, float_given = ([kept[name] for name in before] for kept in (values, float_values))
+        if _has_kernel(layer):
+            kernel, *rest = layer.get_weights()
+            kernel = kernel * ranges.get(_source(before[0], parents), 1.0)
+            if layer.name not in (kernels[0], kernels[-1]):
+                kernel = round_kernel(kernel, precision.weights, 2 if "Depthwise" in type(layer).__name__ else -1)
+            here.set_weights([kernel, *rest])
+        if type(layer).__name__ == "BatchNormalization":
+            here.set_weights(_corrected(layer, given[0].numpy(), float_given[0].numpy()))
+        if type(here).__name__ == "DoReFa":
+            ranges[layer.name] = range_ = best_range(layer(given[0]).numpy(), precision.activations)
+            normalization = copy.get_layer(before[0])
+            scale, offset, *rest = normalization.get_weights()
+            normalization.set_weights([scale / range_, offset / range_, *rest])
+            given = [given[0] / range_]
+        values[layer.name], float_values[layer.name] = (
+            each(given_to if len(given_to) > 1 else given_to[0])
+            for each, given_to in ((here, given), (layer, float_given))
+        )
+        open_ends.subtract(before)
+        for name in before:
+            if not open_ends[name]:
+                values.pop(name), float_values.pop(name)
+    return copy
+
+
+def round_kernel(kernel: Array, bits: int, axis: int = -1) -> Array:
+    """Return a kernel in which each channel of one axis has at most 2^bits values.
+
+    Args:
+        kernel: any shape, float32.
+        bits: 1 for sign times mean size; 2 to 8 for whole multiples of a step, 2^(bits-1) - 1 on either side of zero;
+            `FLOAT` for the kernel itself.
+        axis: of the channels.
+    """
+    if bits == FLOAT:
+        return kernel
+    channels = np.moveaxis(kernel, axis, 0).reshape(kernel.shape[axis], -1)
+    if bits == 1:
+        rounded = np.where(channels < 0, -1, 1) * np.abs(channels).mean(1, keepdims=True)
+    else:
+        steps = 2 ** (bits - 1) - 1
+        largest = np.maximum(np.abs(channels).max(1, keepdims=True), np.finfo(np.float32).tiny)
+        rounded, least = np.zeros_like(channels), np.full((len(channels), 1), np.inf)
+        for share in _SCALES:
+            step = share * largest / steps
+            tried = step * np.clip(np.round(channels / step), -steps, steps)
+            error = np.square(tried - channels).sum(1, keepdims=True)
+            rounded, least = np.where(error < least, tried, rounded), np.minimum(error, least)
+    shape = np.moveaxis(kernel, axis, 0).shape
+    return np.moveaxis(rounded.reshape(shape), 0, axis).astype(np.float32)
+
+
+def best_range(values: Array, bits: int) -> float:
+    """Return the range from 0 on which values, not negative, lose least by being rounded to 2^bits levels."""
+    flat = values.reshape(-1)
+    flat = flat[:: max(1, flat.size // _MOST)]
+    largest, levels = max(float(flat.max()), float(np.finfo(np.float32).tiny)), 2**bits - 1
+    errors = [
+        np.square(np.round(np.minimum(flat / (share * largest), 1) * levels) * (share * largest / levels) - flat).mean()
+        for share in _SCALES
+    ]
+    return float(_SCALES[int(np.argmin(errors))]) * largest
+
+
+def _corrected(layer: Any, values: Array, float_values: Array) -> list[Array]:
+    """Return the weights of a batch normalization that gives rounded values the mean and spread of float ones."""
+    scale, offset, mean, variance = layer.get_weights()
+    (centre, spread), (float_centre, float_spread) = (
+        (each.mean((0, 1, 2)), each.std((0, 1, 2))) for each in (values, float_values)
+    )
+    still = (spread == 0) | (float_spread == 0)  # a channel that says nothing
+    ratio = np.where(still, 1, spread / np.where(still, 1, float_spread))
+    return [scale / ratio, offset, centre - ratio * (float_centre - mean), variance]
+
+
+def _parents(layer: Any) -> list[str]:
+    """Return the names of the layers whose outputs a layer takes; of a network in use once."""
+    inputs = layer.input if isinstance(layer.input, list) else [layer.input]
+    return [each._keras_history[0].name for each in inputs]
+
+
+def _source(name: str, parents: dict[str, list[str]]) -> str:
+    """Return the activation behind a pooling, or the layer itself."""
+    return parents[name][0] if "pool" in name else name
+
+
+def _has_kernel(layer: Any) -> bool:
+    return any(word in type(layer).__name__ for word in ("Conv2D", "Dense"))
