@@ -56,8 +56,8 @@ def _measure(records: pd.DataFrame) -> pd.DataFrame:
     own = perturbed_of(at_own_distance(records))
     own = own[(own["classifier"] == own["source"]).fillna(False)]
     flips = own.groupby(["attack", "source"], sort=False)["flip"].agg(own_flips="sum", own_n="count").reset_index()
-    labelled = untouched_of(records).rename(columns={"classifier": "source"})
-    right = labelled.groupby("source")["correct_before"].agg(right="sum", right_n="count").reset_index()
+    untouched = untouched_of(records).groupby("classifier")["correct_before"]
+    right = untouched.agg(right="sum", right_n="count").rename_axis("source").reset_index()
     table = table.merge(flips, "left", ["attack", "source"]).merge(right, "left", "source")
     for part, whole, rate in (("own_flips", "own_n", "own_flip_rate"), ("right", "right_n", "right_rate")):
         table[[part, whole]] = table[[part, whole]].fillna(0).astype(int)

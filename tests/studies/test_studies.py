@@ -496,17 +496,21 @@ def test_precision_counts_what_happens_to_the_network_itself() -> None:
                 | ({} if name == "style" else {"style": None, "style_identified": None})
                 for n, flip in enumerate(outcomes)
             ]
+    right = {"kind": "clean", "attack": "clean", "style": None, "style_identified": None, "correct_before": True}
+    of_network = record("clean", flip=False, classifier="nets/w1a1.keras")
+    clean = [of_network | right | {"image": f"image{n}"} for n in range(2)]
+    clean[0]["correct_before"] = False
     study = find_study("precision")
-    table = study.measure(records_frame(rows))
-    found = table[["network", "attack", "flips", "own_flips", "own_n", "own_flip_rate"]].to_numpy().tolist()
-    assert found == [
-        ["w1a1", "style", 1, 0, 2, 0.0],
-        ["w1a1", "mi-fgsm", 2, 1, 2, 0.5],
-        ["w1a1", "noise", 1, 2, 2, 1.0],
+    table = study.measure(records_frame([*clean, *rows]))
+    found = table[["network", "attack", "flips", "own_flips", "own_n", "own_flip_rate", "right", "right_n"]]
+    assert found.to_numpy().tolist() == [
+        ["w1a1", "style", 1, 0, 2, 0.0, 1, 2],
+        ["w1a1", "mi-fgsm", 2, 1, 2, 0.5, 1, 2],
+        ["w1a1", "noise", 1, 2, 2, 1.0, 1, 2],
     ]
     assert study.answer(table) == (
-        "w1a1: style recognised in 2 of 2, momentum attacks flip another network in 2 of 2, and itself in 1 of 2, "
-        "noise 1 of 2 and 2 of 2."
+        "w1a1: right on 1 of 2, style recognised in 2 of 2, momentum attacks flip another network in 2 of 2, "
+        "and itself in 1 of 2, noise 1 of 2 and 2 of 2."
     )
 
 
