@@ -24,9 +24,10 @@ from artattack.studies.measures import (
     sum_up,
 )
 from artattack.studies.quantized import is_quantized, quantized
-from artattack.studies.study import BNN, FLOAT, Settings, Study
+from artattack.studies.study import FLOAT, Settings, Study
 
 _BITS = ("w8a8", "w4a4", "w2a2", "w1a1", "w4a8", "w2a8", "w1a8", "w8a4", "w8a2", "w8a1")  # both, weights, activations
+_TRAINED = "quicknet_tiny"  # with one bit: another architecture, beside what is rounded afterwards
 _RADIUS = 10  # of the l2 ball of attacks that are meant to carry over
 _SAID = {"style": "style", "mi-fgsm": "momentum attack", "noise": "noise"}
 
@@ -102,7 +103,7 @@ STUDY = Study(
     question="What do few bits of weights and activations do to style transfer, to robustness and to transfer?",
     lesson="It took binarization as it was.",
     minutes=15,
-    backbones=(FLOAT, *(f"{FLOAT}-{bits}" for bits in _BITS), BNN),
+    backbones=(FLOAT, *(f"{FLOAT}-{bits}" for bits in _BITS), _TRAINED),
     limit=8,
     attacks=_attacks,
     measure=_measure,
