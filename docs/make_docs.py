@@ -5,6 +5,7 @@ Each folder named is a run, or holds runs; what a run is called in its benchmark
 artattack run --out results/default                          README.md
 artattack run docs/comparison.yaml --out results/compared    docs/comparison.md
 artattack run docs/comparison-ssim.yaml --out results/similar  the same
+artattack run docs/comparison-recipe.yaml --out results/recent  the same
 artattack run docs/comparison-distilled.yaml --out results/painted  the same
 artattack run docs/recipe.yaml --out results/recipe          docs/style.md
 artattack run docs/recipe-free.yaml --out results/free       the same
@@ -398,15 +399,32 @@ def distilled_table(run: RunFolder) -> None:
 
 
 def similar_table(run: RunFolder) -> None:
-    """Write the table of docs/comparison.md on attacks and controls that leave an image as similar (SSIM)."""
-    images = run.curves[run.curves["classifier"] == UNSEEN[0]].fillna(dict.fromkeys(VARIANT, ""))
-    lines = {named(key): rows.iloc[0] for key, rows in images.groupby(VARIANT, sort=False)}
-    kept = [
-        [name, f"{row['mean_l2']:.1f}", f"{row['mean_gmsd']:.2f}", rate(row.to_dict(), "style_identified_rate")]
-        for name, row in lines.items()
+    """Write the tables of docs/comparison.md on attacks and controls that leave an image as similar (SSIM)."""
+    text = f"{flips_at_budgets(run.curves)}\n\n{kept_at_budgets(run.curves)}"
+    insert(HERE / "comparison.md", text, "table at an equal SSIM")
+
+
+def default_recipe_table(run: RunFolder) -> None:
+    """Write the tables of docs/comparison.md on the default recipe through the small BNN, and its verdicts."""
+    verdicts = run.controls[run.controls["budget"].notna()].to_dict("records")
+    lines = [[row["variant"], short(row["classifier"]), verdict(pd.Series(row))] for row in verdicts]
+    judged = markdown(["attack", "flips of", "against controls"], lines)
+    text = f"{flips_at_budgets(run.curves)}\n\n{kept_at_budgets(run.curves)}\n\n{judged}"
+    insert(HERE / "comparison.md", text, "table of the default recipe")
+
+
+def kept_at_budgets(curves: pd.DataFrame) -> str:
+    """Return what is left of images at each budget, and how often their style is recognised, as Markdown."""
+    images = curves[curves["classifier"] == UNSEEN[0]].fillna(dict.fromkeys(VARIANT, ""))
+    lines = [
+        [
+            named([row[name] for name in VARIANT]),
+            *(f"{row[f'mean_{name}']:{form}}" for name, form in (("l2", ".1f"), ("ssim", ".2f"), ("gmsd", ".2f"))),
+            rate(row, "style_identified_rate"),
+        ]
+        for row in images.sort_values("budget", kind="stable").to_dict("records")
     ]
-    further = markdown(["attack or control", "L2", "GMSD", "style recognised"], kept)
-    insert(HERE / "comparison.md", f"{flips_at_budgets(run.curves)}\n\n{further}", "table at an equal SSIM")
+    return markdown(["attack or control", "L2", "SSIM", "GMSD", "style recognised"], lines)
 
 
 def six_styles_table(run: RunFolder) -> None:
@@ -490,6 +508,7 @@ PAGES = {  # by the benchmark's name
     "default": readme_page,
     "comparison": comparison_page,
     "comparison-ssim": similar_table,
+    "comparison-recipe": default_recipe_table,
     "comparison-distilled": distilled_table,
     "recipe": six_styles_table,
     "recipe-free": free_table,
