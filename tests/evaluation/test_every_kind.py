@@ -194,7 +194,7 @@ def test_kinds_of_classifiers_on_ray(tmp_path: Path, request: pytest.FixtureRequ
     attacks = [BY_GRADIENTS[0] | {"source": "torchscript"}, SQUARE | {"source": ["onnx", "http"]}]
     asked = benchmark({}, attacks) | {"models": specs, "classifiers": list(specs)}
     here = run_benchmark(asked, out=tmp_path / "here", cache=False)
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
     try:
         there = run_benchmark(asked, out=tmp_path / "there", engine="ray", workers=1, cache=False)
     finally:
