@@ -132,12 +132,12 @@ class CellWorker:
             cell: without failures.
             rows: its records; the same list is returned where nothing is missing.
         """
-        samples = self._readable(cell)
         asked = {row["classifier"] for row in rows}
         further = [name for name in self._benchmark.classifiers if name not in asked]
         younger = MEASURED_COLUMNS - rows[0].keys() if rows else frozenset()
         judge = bool(rows) and rows[0].get("style_judge") == NO_JUDGE and self._judges.independent_of(cell.variant)
-        if not samples or not (further or younger or judge):
+        samples = self._readable(cell) if further or younger or judge else []
+        if not samples:
             return rows
         x = to_float(np.stack([read_image(original(self._folder, sample)) for sample in samples]))
         files = to_float(np.stack([read_image(self._folder.path / cell.variant.file(s.id)) for s in samples]))

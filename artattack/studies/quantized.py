@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
 from artattack.errors import ArtattackError
-from artattack.files import write_file
+from artattack.studies.derived import derived
 from artattack.training.networks import FLOAT, Precision, parse_precision
 
 Array = NDArray[np.float32]
@@ -59,40 +58,22 @@ def quantized(name: str) -> Path:
     Raises:
         ArtattackError: no such network, or the disk does not take the file.
     """
-    from artattack.inputs.image_sets import open_image_set, read_sample, spread
-    from artattack.inputs.images import to_float
-    from artattack.models.card import Card, card_path
-    from artattack.models.model import resize
-    from artattack.models.registry import load_registered, model_info
-    from artattack.runtime import load_tensorflow
-    from artattack.training.networks import save_network
-
     parts = _parts(name)
     if parts is None:
         raise ArtattackError(f"network '{name}': write a model of the registry and bits, efficientnet_lite0-w4a8")
     whole, precision = parts
-    info = model_info(whole)
-    load_tensorflow()
-    model = load_registered(whole)
-    path = (
-        platformdirs.user_cache_path("artattack") / "networks" / f"{name}-{_RECIPE}-{model.weights_sha256[:12]}.keras"
-    )
-    if path.is_file() and card_path(path).is_file():
-        return path
-    samples = spread(open_image_set("samples").samples, _IMAGES)
-    images = to_float(np.stack([read_sample(sample, 224, 0.875) for sample in samples]))
-    network = at_precision(model.network, precision, model.preprocessing(resize(images, model.input_size)))
-    card = Card(
-        title=f"{whole} with {precision.weights} bits a weight and {precision.activations} an activation, rounded",
-        preprocessing=info.preprocessing,
-        label_space=model.label_space,
-        style_layers=info.style_layers,
-        content_layers=info.content_layers,
-        distilled_from=whole,
-    )
-    write_file(card_path(path), card.model_dump_json().encode())
-    save_network(network, path)
-    return path
+    title = f"{whole} with {precision.weights} bits a weight and {precision.activations} an activation, rounded"
+
+    def rounded(model: Any) -> Any:
+        from artattack.inputs.image_sets import open_image_set, read_sample, spread
+        from artattack.inputs.images import to_float
+        from artattack.models.model import resize
+
+        samples = spread(open_image_set("samples").samples, _IMAGES)
+        images = to_float(np.stack([read_sample(sample, 224, 0.875) for sample in samples]))
+        return at_precision(model.network, precision, model.preprocessing(resize(images, model.input_size)))
+
+    return derived(whole, f"{name}-{_RECIPE}-{{}}.keras", title, rounded, distilled_from=whole)
 
 
 def at_precision(network: Any, precision: Precision, images: Any) -> Any:
@@ -157,7 +138,8 @@ def round_kernel(kernel: Array, bits: int, axis: int = -1) -> Array:
     """
     if bits == FLOAT:
         return kernel
-    channels = np.moveaxis(kernel, axis, 0).reshape(kernel.shape[axis], -1)
+    moved = np.moveaxis(kernel, axis, 0)
+    channels = moved.reshape(len(moved), -1)
     if bits == 1:
         rounded = np.where(channels < 0, -1, 1) * np.abs(channels).mean(1, keepdims=True)
     else:
@@ -169,8 +151,7 @@ def round_kernel(kernel: Array, bits: int, axis: int = -1) -> Array:
             tried = step * np.clip(np.round(channels / step), -steps, steps)
             error = np.square(tried - channels).sum(1, keepdims=True)
             rounded, least = np.where(error < least, tried, rounded), np.minimum(error, least)
-    shape = np.moveaxis(kernel, axis, 0).shape
-    return np.moveaxis(rounded.reshape(shape), 0, axis).astype(np.float32)
+    return np.moveaxis(rounded.reshape(moved.shape), 0, axis).astype(np.float32)
 
 
 def best_range(values: Array, bits: int) -> float:

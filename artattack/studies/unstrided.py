@@ -5,11 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
-from artattack.files import write_file
-
-_FILE = "{}-stem-1-{}.keras"
+from artattack.studies.derived import derived
 
 
 def unstrided(backbone: str) -> Path:
@@ -25,29 +21,12 @@ def unstrided(backbone: str) -> Path:
     Raises:
         ArtattackError: no such model, or the disk does not take the file.
     """
-    from artattack.models.card import Card, card_path
-    from artattack.models.registry import load_registered, model_info
-    from artattack.runtime import load_tensorflow
-    from artattack.training.networks import save_network
-
-    info = model_info(backbone)
-    load_tensorflow()
-    model = load_registered(backbone)
-    name = _FILE.format(backbone, model.weights_sha256[:12])
-    path = platformdirs.user_cache_path("artattack") / "networks" / name
-    if path.is_file() and card_path(path).is_file():
-        return path
-    card = Card(
-        title=f"{backbone} without strides in its stem",
-        preprocessing=info.preprocessing,
-        label_space=model.label_space,
-        style_layers=info.style_layers,
-        content_layers=info.content_layers,
-        distilled_from=info.distilled_from,
+    return derived(
+        backbone,
+        f"{backbone}-stem-1-{{}}.keras",
+        f"{backbone} without strides in its stem",
+        lambda model: without_strides(model.network),
     )
-    write_file(card_path(path), card.model_dump_json().encode())
-    save_network(without_strides(model.network), path)
-    return path
 
 
 def without_strides(network: Any) -> Any:

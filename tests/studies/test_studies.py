@@ -38,6 +38,7 @@ from artattack.studies import (
     Settings,
     architectures,
     content_layers,
+    derived,
     find_study,
     quantized,
     studies,
@@ -69,8 +70,7 @@ def _networks_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     """Keep the networks that studies make out of the user's cache, and measure no memory but where it is asked for."""
     folder = tmp_path_factory.mktemp("networks")
     with pytest.MonkeyPatch.context() as patch:
-        for module in (unstrided, quantized):
-            patch.setattr(module, "platformdirs", SimpleNamespace(user_cache_path=lambda name: folder))
+        patch.setattr(derived, "platformdirs", SimpleNamespace(user_cache_path=lambda name: folder))
         patch.setattr(architectures, "attack_memory", lambda benchmark, backbone: 123.0)
         yield
 

@@ -1,0 +1,51 @@
+"""Networks that studies make of a registry's, kept in the user's cache folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from artattack.files import write_file
+
+
+def derived(backbone: str, name: str, title: str, make: Callable[[Any], Any], distilled_from: str = "") -> Path:
+    """Return the file of a network made of another one; it is made where it is not there.
+
+    The file lies in the user's cache folder, with a card beside it that says how it is opened.
+
+    Args:
+        backbone: a model of the registry.
+        name: of the file, with `{}` where the beginning of the hash of the backbone's weights goes.
+        title: what the network is, for the card.
+        make: the backbone, a `Model`, -> the new network.
+        distilled_from: the model whose features it has, by default that of the backbone, if any.
+
+    Raises:
+        ArtattackError: no such model, or the disk does not take the file.
+    """
+    from artattack.models.card import Card, card_path
+    from artattack.models.registry import load_registered, model_info
+    from artattack.runtime import load_tensorflow
+    from artattack.training.networks import save_network
+
+    info = model_info(backbone)
+    load_tensorflow()
+    model = load_registered(backbone)
+    path = platformdirs.user_cache_path("artattack") / "networks" / name.format(model.weights_sha256[:12])
+    if path.is_file() and card_path(path).is_file():
+        return path
+    card = Card(
+        title=title,
+        preprocessing=info.preprocessing,
+        label_space=model.label_space,
+        style_layers=info.style_layers,
+        content_layers=info.content_layers,
+        distilled_from=distilled_from or info.distilled_from,
+    )
+    network = make(model)
+    write_file(card_path(path), card.model_dump_json().encode())
+    save_network(network, path)
+    return path
