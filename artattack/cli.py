@@ -17,12 +17,7 @@ from artattack.attacks.options import StyleOptions, parse_options
 from artattack.attacks.registry import own_attacks
 from artattack.attacks.style_entry import StyleEntry
 from artattack.checks import defaults as check_defaults
-from artattack.config import Benchmark, ModelSpec, load_benchmark, parse_benchmark
-from artattack.errors import ArtattackError, unknown
-from artattack.files import names_folder, to_path
-from artattack.remote import without_secret
-from artattack.runtime import silence_libraries
-from artattack.terminal import (
+from artattack.commands.printing import (
     complain,
     in_bytes,
     in_time,
@@ -40,7 +35,12 @@ from artattack.terminal import (
     show_progress,
     warn,
 )
-from artattack.training.commands import distil, train
+from artattack.commands.training import distil, train
+from artattack.config import Benchmark, ModelSpec, load_benchmark, parse_benchmark
+from artattack.errors import ArtattackError, unknown
+from artattack.files import names_folder, to_path
+from artattack.remote import without_secret
+from artattack.runtime import silence_libraries
 from artattack.version import __version__
 
 if TYPE_CHECKING:
@@ -435,7 +435,7 @@ def attack(
 
     Beside the painted photo, NAME-before-after.png shows both with the labels and confidences below each.
     """
-    from artattack.evaluation.photo import attack_photo
+    from artattack.photo.attack import attack_photo
 
     if size != "original" and not (size.isdigit() and int(size) >= _LEAST_SIZE):
         raise ArtattackError(f"--size: a number of pixels from {_LEAST_SIZE} on, or original, not '{size}'")
@@ -646,10 +646,10 @@ def agree(
 
     Exit codes: 0 they do; 1 they do not; 2 bad input; 130 interrupted.
     """
-    from artattack.checks import compare_models
     from artattack.inputs.image_sets import load_images
     from artattack.models import load_model
     from artattack.models.registry import check_model, model_infos
+    from artattack.networks.agreement import compare_models
     from artattack.runtime import load_tensorflow
 
     of_files = {"preprocessing": preprocessing, "label_space": label_space, "input_size": input_size}
@@ -809,8 +809,8 @@ def _measure_models(
 ) -> None:
     if resume and table is None:
         raise ArtattackError("--resume needs --csv FILE, the table to go on with")
-    from artattack.evaluation.efficiency import measure_efficiency, measured_by_default
     from artattack.files import write_file
+    from artattack.networks.efficiency import measure_efficiency, measured_by_default
     from artattack.results.columns import EFFICIENCY
     from artattack.results.tables import read_table, to_csv
 
@@ -884,8 +884,8 @@ def atlas(
     ] = _DEFAULT.seed,
 ) -> None:
     """Draw what each channel of a layer responds to, with those side by side that see alike."""
-    from artattack.evaluation.atlas import make_atlas
     from artattack.inputs.images import save_png
+    from artattack.networks.atlas import make_atlas
 
     with show_progress() as on_progress:
         drawn = make_atlas(

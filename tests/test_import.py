@@ -29,7 +29,7 @@ def test_the_package_loads_nothing_heavy() -> None:
 
 
 def test_what_prints_loads_nothing_heavy() -> None:
-    assert not loaded_by("import artattack.terminal") & {*HEAVY, "pandas", "scipy"}
+    assert not loaded_by("import artattack.commands.printing") & {*HEAVY, "pandas", "scipy"}
 
 
 def test_the_checks_load_only_what_is_used() -> None:

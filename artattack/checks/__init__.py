@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
-    from artattack.checks.agreement import compare_models as compare_models
     from artattack.checks.run import all_sound as all_sound
     from artattack.checks.run import run_checks as run_checks
     from artattack.checks.run import write_checks as write_checks
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "agreement": ["compare_models"],
         "run": ["all_sound", "run_checks", "write_checks"],
         "targets": ["targets_by_name", "targets_of_run"],
     },

@@ -9,6 +9,7 @@ import pandas as pd
 
 from artattack.config import parse_benchmark
 from artattack.models.registry import model_infos
+from artattack.networks.memory import attack_memory
 from artattack.report.tables import number, words
 from artattack.results.run_folder import RunFolder
 from artattack.studies.drawing import draw_dots
@@ -25,7 +26,6 @@ from artattack.studies.measures import (
     option_of,
     sum_up,
 )
-from artattack.studies.memory import attack_memory
 from artattack.studies.study import Settings, Study
 
 # Whatever has learnt something and is there: bundled, in a wheel, or downloaded before.

@@ -61,7 +61,7 @@ def test_so_does_the_attack_on_one_photo(
         raise cli.ArtattackError("painting was reached")
 
     Image.new("RGB", (40, 40)).save(tmp_path / "photo.png")
-    monkeypatch.setattr("artattack.evaluation.photo.attack_photo", paint)
+    monkeypatch.setattr("artattack.photo.attack.attack_photo", paint)
     arguments = ["attack", tmp_path / "photo.png", "-s", "waves", "-o", tmp_path / "o.png", "--tv-weight", weight]
     assert artattack_says(*arguments).stderr == warning + "artattack: painting was reached\n"
 

@@ -13,11 +13,11 @@ from scipy.stats import binomtest
 from typer.testing import CliRunner, Result
 
 from artattack import cli
+from artattack.commands.printing import print_side_by_side
 from artattack.errors import ArtattackError
 from artattack.results.between_runs import SideBySide, changes_in_words, compare_runs
 from artattack.results.columns import SIDE_COLUMNS
 from artattack.results.run_folder import RunFolder, load_run
-from artattack.terminal import print_side_by_side
 
 LITE = {"weights": "imagenet", "sha256": hashlib.sha256(b"lite").hexdigest(), "binary": False, "classes": 1000}
 

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 import artattack
 from artattack.cli import app
+from artattack.commands.printing import print_summary
 from artattack.errors import ArtattackError, DiskError
 from artattack.files import sha256_file
 from artattack.inputs.images import save_png
@@ -30,7 +31,6 @@ from artattack.results.records import read_records, records_frame
 from artattack.results.run_folder import RunFolder, load_run, versions
 from artattack.results.statistics import bootstrap_mean
 from artattack.results.summary import read_summary, summarise
-from artattack.terminal import print_summary
 
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "string": st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)

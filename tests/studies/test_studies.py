@@ -30,6 +30,7 @@ from artattack.inputs.images import save_png, to_float
 from artattack.inputs.styles import style_names
 from artattack.models import load_model
 from artattack.models.network import layer_names
+from artattack.networks.memory import attack_memory
 from artattack.report import write_report
 from artattack.results.progress import read_progress
 from artattack.results.records import records_frame
@@ -52,7 +53,6 @@ from artattack.studies.content_layers import choose_by_folds, spread_ratio
 from artattack.studies.halving import first_plan, front, going_on, ranks
 from artattack.studies.layers import layer_sets, layers_in_turn, sums_or_convolutions
 from artattack.studies.measures import sum_up
-from artattack.studies.memory import attack_memory
 
 pytestmark = pytest.mark.usefixtures("models_load_once")
 

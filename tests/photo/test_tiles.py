@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artattack.errors import ArtattackError
-from artattack.evaluation.tiles import paint_tiles
+from artattack.photo.tiles import paint_tiles
 
 
 @settings(max_examples=30, deadline=None)

@@ -14,15 +14,15 @@ from typer.testing import CliRunner
 
 import artattack
 from artattack import cli
+from artattack.commands.printing import print_efficiency
 from artattack.errors import ArtattackError
 from artattack.evaluation import efficiency
-from artattack.evaluation.efficiency import measure_efficiency, measured_by_default, network_costs
-from artattack.evaluation.runtimes import Runtime, Task, Timing, time_alone
 from artattack.models.model import Model, parse_preprocessing
-from artattack.models.published import PUBLISHED
 from artattack.models.registry import load_registered, model_infos
+from artattack.networks.efficiency import measure_efficiency, measured_by_default, network_costs
+from artattack.networks.published import PUBLISHED
+from artattack.networks.runtimes import Runtime, Task, Timing, time_alone
 from artattack.results.columns import EFFICIENCY, dtypes
-from artattack.terminal import print_efficiency
 
 
 def test_costs_counted_by_hand() -> None:

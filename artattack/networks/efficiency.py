@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from artattack.errors import unknown
-from artattack.evaluation.runtimes import RUNTIMES, Runtime, Task, Timing, time_alone
 from artattack.inputs.image_sets import Images, load_images
-from artattack.models.published import PUBLISHED
 from artattack.models.registry import load_registered, model_infos
+from artattack.networks.published import PUBLISHED
+from artattack.networks.runtimes import RUNTIMES, Runtime, Task, Timing, time_alone
 from artattack.results.columns import EFFICIENCY
 from artattack.results.statistics import wilson
 from artattack.results.tables import make_table

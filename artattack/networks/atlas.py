@@ -60,7 +60,7 @@ def make_atlas(
 
     info = model_info(backbone)
     load_tensorflow()
-    from artattack.attacks.channels import ChannelObjective, visualise_channels
+    from artattack.networks.channels import ChannelObjective, visualise_channels
 
     layer = layer or info.style_layers[-1]
     objective = ChannelObjective(load_registered(backbone), layer)

@@ -5,11 +5,11 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from artattack.attacks.channels import ChannelObjective, visualise_channels
 from artattack.attacks.objective import Targets
 from artattack.errors import ArtattackError
-from artattack.evaluation.atlas import arrange
 from artattack.models.model import Model, parse_preprocessing
+from artattack.networks.atlas import arrange
+from artattack.networks.channels import ChannelObjective, visualise_channels
 
 
 @pytest.fixture(scope="module")

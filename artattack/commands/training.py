@@ -11,8 +11,8 @@ import typer
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
 
+from artattack.commands.printing import complain, say, show_progress
 from artattack.errors import ArtattackError
-from artattack.terminal import complain, say, show_progress
 from artattack.training.distil import DistilSettings
 from artattack.training.train import TrainSettings
 from artattack.validation import explain

@@ -10,10 +10,10 @@ import tensorflow as tf
 import tf_keras
 from typer.testing import CliRunner
 
-from artattack.checks import compare_models
 from artattack.cli import app
 from artattack.errors import ArtattackError
 from artattack.models import load_model
+from artattack.networks.agreement import compare_models
 
 SIZE = 32
 X = np.random.default_rng(0).uniform(size=(4, 8, 8, 3)).astype(np.float32)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from artattack.cache import Cache
-    from artattack.checks.agreement import Agreement
     from artattack.evaluation.plan import Plan
-    from artattack.evaluation.side_by_side import View
+    from artattack.networks.agreement import Agreement
+    from artattack.photo.side_by_side import View
     from artattack.results.between_runs import Side, SideBySide
     from artattack.results.progress import RunProgress
 
@@ -195,7 +195,7 @@ def print_efficiency(found: pd.DataFrame, console: Console) -> None:
         found: as `measure_efficiency` returns it.
         console: where to.
     """
-    from artattack.evaluation.runtimes import RUNTIMES
+    from artattack.networks.runtimes import RUNTIMES
 
     rows = found.astype(object).where(found.notna(), None).to_dict("records")
     sizes, worth, times = [], [], []

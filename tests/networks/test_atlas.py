@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from artattack.errors import ArtattackError
-from artattack.evaluation.atlas import make_atlas
+from artattack.networks.atlas import make_atlas
 
 
 def test_an_atlas_of_four_channels() -> None:

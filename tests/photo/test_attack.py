@@ -8,8 +8,8 @@ from PIL import Image, ImageColor, ImageDraw
 from typer.testing import CliRunner
 
 from artattack.cli import app
-from artattack.evaluation.side_by_side import View, draw_side_by_side
 from artattack.inputs.images import read_image, save_png
+from artattack.photo.side_by_side import View, draw_side_by_side
 from artattack.runtime import load_tensorflow
 
 pytestmark = pytest.mark.usefixtures("models_load_once")

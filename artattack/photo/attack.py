@@ -13,12 +13,12 @@ import numpy as np
 from artattack.attacks.options import StyleOptions
 from artattack.config import ImageSettings
 from artattack.errors import ArtattackError
-from artattack.evaluation.side_by_side import View, draw_side_by_side
-from artattack.evaluation.tiles import paint_tiles
 from artattack.inputs.images import fit, read_image, save_png, to_float, to_uint8
 from artattack.inputs.styles import load_styles
 from artattack.models.kinds import check_fit, gives
 from artattack.models.registry import check_model
+from artattack.photo.side_by_side import View, draw_side_by_side
+from artattack.photo.tiles import paint_tiles
 from artattack.results.scores import TOP, top_k
 from artattack.runtime import load_tensorflow
 
