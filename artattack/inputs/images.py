@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import stat
+import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
 
 from artattack.errors import ArtattackError
@@ -22,6 +23,8 @@ from artattack.remote import takes_turns
 
 _KNOWN_SCALE = frozenset({"PNG", "PPM", "JPEG2000", "TIFF"})  # whose integers of more than 8 bits have a known white
 _WRITERS = 8  # threads that save images
+_WIDE = ("RGB", "RGBA", "CMYK")  # modes of whose channels Pillow keeps 8 bits
+_ORIENTATION = 0x0112  # EXIF's
 _UNSIGNED = 1  # TIFF's SampleFormat of unsigned integers, which is what a file without that tag has
 
 
@@ -29,7 +32,7 @@ def read_image(path: Path) -> np.ndarray:
     """Read any image file as sRGB, upright, uint8 (H, W, 3).
 
     Orientation (EXIF) and colour profiles are applied; transparent parts lie on white; 16-bit values are
-    scaled to 8 bits, and floats are shares of white; of an animation, the first frame is read.
+    scaled to 8 bits and rounded, and floats are shares of white; of an animation, the first frame is read.
 
     Raises:
         ArtattackError: the file is missing, is no image, is cut short, is too large to be meant, or has values
@@ -41,8 +44,9 @@ def read_image(path: Path) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(readable(path), formats=_formats()) as image:
+                other = _other_bytes(image)
                 image.load()
-                return np.asarray(_rgb(image))
+                return np.asarray(_rgb(_rounded(image, path, other) if other else image))
     except UnidentifiedImageError:
         raise ArtattackError(f"{path}: not an image of a known format") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -74,6 +78,64 @@ def _formats() -> list[str]:
     """Return the formats Pillow reads, but the one for which it starts another program."""
     Image.init()
     return [name for name in Image.OPEN if name != "EPS"]
+
+
+def _other_bytes(image: Image.Image) -> list[ImageFile._Tile]:
+    """Return the parts of an image with 16 bits a colour channel so that Pillow reads the bytes that it leaves out.
+
+    Pillow keeps the first byte of two, which cuts values instead of rounding them. Empty for other images.
+
+    Raises:
+        ValueError: the bytes lie as Pillow reads them wrongly.
+    """
+    tiles = getattr(image, "tile", [])
+    modes = [str(tile.args if isinstance(tile.args, str) else tile.args[0]) for tile in tiles if tile.args]
+    if image.mode not in _WIDE or len(modes) < len(tiles):
+        return []
+    if getattr(image, "tag_v2", {}).get(BITSPERSAMPLE, (8,))[0] == 16 and {*modes} & {"R", "G", "B", "A"}:
+        raise ValueError("its 16-bit channels lie one after the other; save them interleaved")
+    others = [_OTHER_BYTE.get(mode, "") for mode in modes]
+    if not all(others):
+        return []
+    return [
+        tile._replace(args=other if isinstance(tile.args, str) else (other, *tile.args[1:]))
+        for tile, other in zip(tiles, others, strict=True)
+    ]
+
+
+_LOW_OF_NATIVE = "B" if sys.byteorder == "little" else "L"
+_OTHER_BYTE = {
+    **{
+        f"{mode};16{order}": f"{mode};16{other}"
+        for mode in _WIDE
+        for order, other in ("BL", "LB", f"N{_LOW_OF_NATIVE}")
+    },
+    "LA;16B": "RGBA",  # two channels of two bytes as four of one
+}
+
+
+def _rounded(image: Image.Image, path: Path, other: list[ImageFile._Tile]) -> Image.Image:
+    """Return an image with 16 bits a colour channel, of which Pillow has read one byte, rounded to 8 bits."""
+    _scale(image)  # refuses integers with a sign
+    grey = str(other[0].args) == "RGBA"
+    with Image.open(readable(path), formats=[str(image.format)]) as again:
+        again.tile = other
+        low = np.asarray(again, np.uint32)
+    if grey:  # low is: grey's first byte and second, alpha's first and second
+        first, second = low[..., [0, 0, 0, 2]], low[..., [1, 1, 1, 3]]
+    else:
+        first, second = np.asarray(image, np.uint32), low
+    values = 256 * first + second
+    transparent = image.info.get("transparency")
+    channels = [*np.moveaxis((values + 128) // 257, -1, 0)]  # 65535 / 255 is 257
+    mode = image.mode
+    if mode == "RGB" and isinstance(transparent, tuple):
+        channels.append(np.where((values == transparent).all(-1), 0, 255))
+        mode = "RGBA"
+    rounded = Image.merge(mode, [Image.fromarray(np.asarray(channel, np.uint8)) for channel in channels])
+    rounded.info = {key: value for key, value in image.info.items() if key != "transparency"}
+    rounded.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
+    return rounded
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -110,12 +172,15 @@ def _scale(image: Image.Image) -> tuple[int, bool]:
 
 
 def _eight_bit(image: Image.Image, greatest: int, inverted: bool) -> Image.Image:
-    """Scale greyscale of more than 8 bits, from 0 to its greatest value."""
+    """Scale greyscale of more than 8 bits, from 0 to its greatest value; the value that is transparent is white."""
     values = np.asarray(image, np.float64)
     if not ((values >= 0) & (values <= greatest)).all():
         raise ValueError(f"it has values outside 0..{greatest}; save it with 8 or 16 bits a channel")
-    shares = values / greatest
-    return Image.fromarray(to_uint8(1 - shares if inverted else shares)).convert("RGB")
+    shares = 1 - values / greatest if inverted else values / greatest
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        shares[values == transparent] = 1
+    return Image.fromarray(to_uint8(shares)).convert("RGB")
 
 
 def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

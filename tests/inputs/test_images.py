@@ -94,6 +94,57 @@ def test_sixteen_bit_rgb(tmp_path: Path):
     np.testing.assert_array_equal(read_image(tmp_path / "deep.png"), [[[0, 10, 255], [128, 200, 255]]])
 
 
+# Steps of 257: 128 lies just below half a step and 129 just above; 32768 is 127.5 steps and a little, 65407 254.5.
+DEEP = {0: 0, 128: 0, 129: 1, 255: 1, 32767: 127, 32768: 128, 65406: 254, 65407: 255, 65535: 255}
+
+
+@pytest.mark.parametrize(("colour", "channels"), [(2, [0, 1, 2]), (6, [0, 1, 2]), (4, [0, 0, 0])])
+def test_sixteen_bit_colour_is_rounded_not_cut(tmp_path: Path, colour: int, channels: list[int]):
+    samples = {2: 3, 6: 4, 4: 2}[colour]
+    values = np.array([np.roll(list(DEEP), -k) for k in range(samples)], ">u2").T.copy()
+    if colour != 2:
+        values[:, -1] = 65535  # opaque
+    (tmp_path / "deep.png").write_bytes(png(len(DEEP), 1, 16, colour, b"\0" + values.tobytes()))
+    expected = np.array([[DEEP[int(value)] for value in pixel] for pixel in values])[:, channels]
+    np.testing.assert_array_equal(read_image(tmp_path / "deep.png")[0], expected)
+
+
+def test_sixteen_bit_alpha_is_rounded_too(tmp_path: Path):
+    values = np.array([[0, 0, 0, 0], [0, 0, 0, 257 * 51], [0, 0, 0, 65407]], ">u2")  # 1/5 black on white: 204
+    (tmp_path / "deep.png").write_bytes(png(3, 1, 16, 6, b"\0" + values.tobytes()))
+    np.testing.assert_array_equal(read_image(tmp_path / "deep.png")[0, :, 0], [255, 204, 0])
+
+
+@pytest.mark.parametrize(("colour", "pixel", "beside"), [(0, [515], [514]), (2, [515, 0, 7], [515, 0, 8])])
+def test_a_transparent_sixteen_bit_value_lies_on_white(
+    tmp_path: Path, colour: int, pixel: list[int], beside: list[int]
+):
+    values = np.array([pixel, beside], ">u2")  # all but equal: both are 2 in 8 bits, and one is transparent
+    file = png(2, 1, 16, colour, b"\0" + values.tobytes())
+    transparent = b"tRNS" + np.array(pixel, ">u2").tobytes()
+    chunk = struct.pack(">I", len(transparent) - 4) + transparent + struct.pack(">I", zlib.crc32(transparent))
+    start = file.index(b"IDAT") - 4
+    (tmp_path / "deep.png").write_bytes(file[:start] + chunk + file[start:])
+    left, right = read_image(tmp_path / "deep.png")[0]
+    assert tuple(left) == WHITE
+    assert tuple(right) == ((2, 2, 2) if colour == 0 else (2, 0, 0))
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_deflate"])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_sixteen_bit_colour_tiff_is_rounded_and_upright(tmp_path: Path, order: str, compression: str | None):
+    values = np.array([[[129, 0, 65535], [255, 32768, 65406]]], f"{order}u2")
+    rows = values.tobytes() if compression is None else zlib.compress(values.tobytes())
+    kind = {None: 1, "tiff_deflate": 8}[compression]
+    tags = {256: 2, 257: 1, 259: kind, 262: 2, 273: 14, 274: 2, 277: 3, 278: 1, 279: len(rows)}  # 274: mirrored
+    entries = [struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in tags.items()]
+    entries.insert(2, struct.pack(f"{order}HHII", 258, 3, 3, 8))  # three numbers of bits, at byte 8
+    directory = struct.pack(f"{order}H", len(entries)) + b"".join(entries) + b"\0\0\0\0"
+    start = struct.pack(f"{order}2sHI", b"II" if order == "<" else b"MM", 42, 14 + len(rows))
+    (tmp_path / "deep.tiff").write_bytes(start + struct.pack(f"{order}HHH", 16, 16, 16) + rows + directory)
+    np.testing.assert_array_equal(read_image(tmp_path / "deep.tiff"), [[[1, 128, 254], [1, 0, 255]]])
+
+
 def test_floats_are_shares_of_white(tmp_path: Path):
     Image.fromarray(np.array([[0, 0.5, 1]], np.float32)).save(tmp_path / "float.tiff")
     np.testing.assert_array_equal(read_image(tmp_path / "float.tiff")[0, :, 1], [0, 128, 255])
