@@ -16,20 +16,32 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 if TYPE_CHECKING:
     from artattack.attacks.style import StyleTransferAttack as StyleTransferAttack
+    from artattack.checks import run_checks as run_checks
     from artattack.errors import ArtattackError as ArtattackError
+    from artattack.evaluation.extending import extend_run as extend_run
     from artattack.evaluation.run import run_benchmark as run_benchmark
     from artattack.inputs.image_sets import load_images as load_images
     from artattack.models import load_model as load_model
+    from artattack.networks.efficiency import measure_models as measure_models
+    from artattack.photo.attack import attack_photo as attack_photo
+    from artattack.results.between_runs import compare_runs as compare_runs
     from artattack.results.run_folder import load_run as load_run
+    from artattack.studies import run_study as run_study
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "attacks.style": ["StyleTransferAttack"],
+        "checks": ["run_checks"],
         "errors": ["ArtattackError"],
+        "evaluation.extending": ["extend_run"],
         "evaluation.run": ["run_benchmark"],
         "inputs.image_sets": ["load_images"],
         "models": ["load_model"],
+        "networks.efficiency": ["measure_models"],
+        "photo.attack": ["attack_photo"],
+        "results.between_runs": ["compare_runs"],
         "results.run_folder": ["load_run"],
+        "studies": ["run_study"],
     },
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -239,6 +240,28 @@ def parse_benchmark(data: dict[str, Any], *, where: str = "benchmark", base: Pat
     except ValidationError as error:
         raise ArtattackError(f"{where}: {explain(error, _place)}") from error
     return _resolved(benchmark, base)
+
+
+def replaced(
+    benchmark: Benchmark,
+    *,
+    seed: int | None = None,
+    limit: int | None = None,
+    budgets: Mapping[str, Any] | None = None,
+) -> Benchmark:
+    """Return a benchmark with another seed, another largest number of images or other budgets, where they are given.
+
+    Raises:
+        ArtattackError: one of them is not valid.
+    """
+    given = benchmark.model_dump(mode="json")
+    if seed is not None:
+        given["seed"] = seed
+    if limit is not None:
+        given["images"]["limit"] = limit
+    if budgets:
+        given["budgets"] = dict(budgets)
+    return benchmark if (seed, limit, budgets or None) == (None,) * 3 else parse_benchmark(given, where="command line")
 
 
 _TAGS = {entry.__name__: entry for entry in ENTRIES}

@@ -9,6 +9,7 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from artattack.checks.run import all_sound as all_sound
+    from artattack.checks.run import check_models as check_models
     from artattack.checks.run import run_checks as run_checks
     from artattack.checks.run import write_checks as write_checks
     from artattack.checks.targets import targets_by_name as targets_by_name
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "run": ["all_sound", "run_checks", "write_checks"],
+        "run": ["all_sound", "check_models", "run_checks", "write_checks"],
         "targets": ["targets_by_name", "targets_of_run"],
     },
 )

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from artattack.checks.defaults import EPS, FEWEST, STEPS
+from artattack.checks.defaults import EPS, FEWEST, LIMIT, STEPS
 from artattack.errors import ArtattackError
-from artattack.files import write_file
+from artattack.files import to_path, write_file
 from artattack.inputs.images import quantize
 from artattack.models.kinds import check_fit
 from artattack.results.columns import CHECKS as COLUMNS
@@ -23,10 +23,61 @@ if TYPE_CHECKING:
 
 BROKEN = "error: "  # what the figures of a check that raised begin with
 
-Progress = Callable[[str, int, int], None]  # what is under way, checks done, checks in all
+Progress = Callable[[str, int, int], None]  # the check under way, checks done, checks in all
 
 
 def run_checks(
+    subjects: str | Path | Sequence[str],
+    *,
+    limit: int = LIMIT,
+    eps: float | str = EPS,
+    steps: int = STEPS,
+    seed: int = 0,
+    out: Path | None = None,
+    on_progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Check the classifiers of a finished run on its images, or models by name on the bundled ones.
+
+    Args:
+        subjects: the run folder or its URL; or the names of models, as a list.
+        limit: at most so many images, evenly spread.
+        eps, steps, seed, on_progress: as in `check_models`.
+        out: CSV to write; `checks.csv` in a run's folder is shown by its report.
+
+    Returns:
+        The table that `check_models` returns.
+
+    Raises:
+        ArtattackError: there is no such run or model, or as in `check_models`.
+    """
+    from artattack.checks.targets import targets_by_name, targets_of_run
+
+    radius(eps)  # before any model is loaded
+    if on_progress:
+        on_progress("loading", 0, 1)
+    if isinstance(subjects, str | Path):
+        targets = targets_of_run(to_path(subjects), limit)
+    else:
+        targets = targets_by_name(subjects, limit, seed)
+    checks = check_models(targets.models, targets.x, eps=eps, steps=steps, seed=seed, on_progress=on_progress)
+    if out:
+        write_checks(checks, out)
+    return checks
+
+
+def radius(eps: float | str) -> float:
+    """Return the radius of the linf ball, a number or one written such as `8/255`.
+
+    Raises:
+        ArtattackError: it is not above 0 and up to 1.
+    """
+    found = parse_number(eps) if isinstance(eps, str) else eps
+    if not 0 < found <= 1:
+        raise ArtattackError(f"eps: a radius above 0 and up to 1, such as 8/255, not '{eps}'")
+    return found
+
+
+def check_models(
     models: Mapping[str, Model] | Sequence[Model],
     x: np.ndarray,
     *,
@@ -60,16 +111,13 @@ def run_checks(
     x = np.asarray(x, np.float32)
     if x.ndim != 4 or x.shape[-1] != 3 or len(x) < FEWEST:
         raise ArtattackError(f"checks take {FEWEST} or more images of shape (N, H, W, 3), not {x.shape}")
-    radius = parse_number(eps) if isinstance(eps, str) else eps
-    if not 0 < radius <= 1:
-        raise ArtattackError(f"eps {eps}: a radius above 0 and up to 1, such as 8/255")
     if steps < 1:
         raise ArtattackError(f"steps {steps}: 1 or more")
     named = models if isinstance(models, Mapping) else {model.name: model for model in models}
     for name, model in named.items():
         check_fit(name, model.gives, "features")
     x = quantize(x)
-    subjects = {name: Subject(name, model, x, eps=radius, steps=steps, seed=seed) for name, model in named.items()}
+    subjects = {name: Subject(name, model, x, eps=radius(eps), steps=steps, seed=seed) for name, model in named.items()}
     for name, subject in subjects.items():
         subject.others = {other: found for other, found in subjects.items() if other != name}
 

@@ -265,7 +265,7 @@ def warn(message: str) -> None:
 
 @contextmanager
 def show_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a progress bar while it lasts; what it gives takes what is under way, units done and units in all."""
+    """Give a callback that shows a progress bar, from its first call on: the work under way, units done, units in all."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -274,13 +274,17 @@ def show_progress() -> Iterator[Callable[[str, int, int], None]]:
         TimeElapsedColumn(),
     )
     screen = Console(stderr=True)
-    with Progress(*columns, console=screen, expand=True, transient=True, disable=not screen.is_terminal) as progress:
-        task = progress.add_task("starting", total=None)
+    progress = Progress(*columns, console=screen, expand=True, transient=True, disable=not screen.is_terminal)
+    task = progress.add_task("starting", total=None)
 
-        def on_progress(what: str, done: int, total: int) -> None:
-            progress.update(task, description=escape(what), completed=done, total=total)
+    def on_progress(what: str, done: int, total: int) -> None:
+        progress.start()  # again and again does no harm
+        progress.update(task, description=escape(what), completed=done, total=total)
 
+    try:
         yield on_progress
+    finally:
+        progress.stop()
 
 
 def lay_out(columns: Sequence[str], rows: Sequence[Sequence[str]], *, prose: int = 1) -> Table:

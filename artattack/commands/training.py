@@ -11,6 +11,7 @@ import typer
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
 
+from artattack.commands.options import examples
 from artattack.commands.printing import complain, say, show_progress
 from artattack.errors import ArtattackError
 from artattack.training.distil import DistilSettings
@@ -46,6 +47,12 @@ def _of(fields: Any, name: str) -> Any:
     return typer.Option(_flag(name), help=_in_help(fields, name))
 
 
+@examples(
+    "artattack train photos/ -o nets",
+    "artattack train cifar-10-batches-py.tar.gz --dry-run -o nets",
+    "artattack train photos/ --precision w1a1 --precision w4a4 --precision float -o nets",
+    "artattack attack cat.jpg -s waves --backbone nets/w1a1.keras -o painted.png",
+)
 def train(
     data: Annotated[str, typer.Argument(help=_in_help(_TRAIN, "data"))],
     out: Out = Path("trained"),
@@ -86,6 +93,10 @@ def train(
     _carry_out(work, out, same)
 
 
+@examples(
+    "artattack distil efficientnet_lite0 --images photos/ -o student",
+    "artattack distil onnx:mine.onnx --preprocessing tf --images photos/ --logits-only -o surrogate",
+)
 def distil(
     teacher: Annotated[str, typer.Argument(help="The classifier to imitate: a name of `artattack models` or a file.")],
     images: Annotated[str, _of(_DISTIL, "images")],

@@ -2,20 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from artattack.config import Benchmark, parse_benchmark
 from artattack.errors import ArtattackError
+from artattack.evaluation.plan import Plan, make_plan
+from artattack.evaluation.run import Engine, Progress, opened_benchmark, run_plan
+from artattack.files import to_path
 from artattack.inputs.styles import style_names
 from artattack.results.columns import MEASURED_COLUMNS
 from artattack.results.plain_data import differences
 from artattack.results.run_folder import RunFolder, load_run
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _MAY_GROW = ("name", "attacks", "budgets", "classifiers", "models", "style_judges")
 _SHOWN = 3
+
+
+def extend_run(
+    run: str | Path,
+    benchmark: Benchmark | dict[str, Any] | str | Path | None = None,
+    *,
+    classifiers: Sequence[str] = (),
+    style_judges: Sequence[str] = (),
+    budgets: Mapping[str, Any] | None = None,
+    engine: Engine = "local",
+    workers: int | None = None,
+    cache: bool = True,
+    on_progress: Progress | None = None,
+    on_plan: Callable[[Plan], None] | None = None,
+    on_doubt: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
+    """Add classifiers, style judges, budgets, attacks or controls to a run: only the new cells are computed.
+
+    Columns that are younger than the run are measured on its files.
+
+    Args:
+        run: the run folder, or its URL.
+        benchmark: all that the run is to hold in the end, as `run_benchmark` takes it; by default what it holds.
+        classifiers: further ones to score.
+        style_judges: further ones, for images of attacks that have read all those there are.
+        budgets: further ones to bring attacks and controls to, by distance; None stands for a distance's default ones.
+        engine, workers, cache, on_progress, on_plan, on_doubt: as in `run_benchmark`.
+
+    Returns:
+        The records of the whole run.
+
+    Raises:
+        ArtattackError: there is no run, it is finished and nothing is added, or results that are there would have come
+            out otherwise.
+    """
+    path = to_path(run)
+    given = None if benchmark is None else opened_benchmark(benchmark)
+    more = extended(path, given, classifiers=classifiers, style_judges=style_judges, budgets=budgets)
+    plan = make_plan(more)
+    doubt = on_doubt or partial(warnings.warn, stacklevel=3)
+    for found in plan.doubts:
+        doubt(found)
+    if on_plan:
+        on_plan(plan)
+    how: dict[str, Any] = {"engine": engine, "workers": workers, "cache": cache, "on_progress": on_progress}
+    return run_plan(plan, path, extend=True, on_doubt=doubt, **how)[0]
 
 
 def extended(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from artattack.cache import Cache, open_cache
-from artattack.config import Benchmark, load_benchmark, parse_benchmark
+from artattack.config import Benchmark, load_benchmark, parse_benchmark, replaced
 from artattack.errors import ArtattackError, unknown
 from artattack.evaluation.plan import CLEAN, Cell, Plan, make_plan
 from artattack.evaluation.reading_ahead import reading_ahead
@@ -40,11 +41,16 @@ def run_benchmark(
     *,
     out: str | Path | None = None,
     models: Mapping[str, Classifier] | None = None,
+    seed: int | None = None,
+    limit: int | None = None,
+    budgets: Mapping[str, Any] | None = None,
     resume: bool = False,
     engine: Engine = "local",
     workers: int | None = None,
     cache: bool = True,
     on_progress: Progress | None = None,
+    on_plan: Callable[[Plan], None] | None = None,
+    on_doubt: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """Run a benchmark and return its records, a row for each image x attack x classifier.
 
@@ -52,13 +58,17 @@ def run_benchmark(
         benchmark: a benchmark file, its contents as a dict, or None for the default benchmark.
         out: the run folder, or its URL; by default `results/NAME-DATE-TIME`.
         models: models made by `artattack.load_model`, of functions say, by names that the benchmark uses.
+        seed, limit, budgets: replace the benchmark's seed, its largest number of images and its budgets (distance ->
+            how far, or None for the distance's default ones).
         resume: whether to go on with a run that stopped, in `out`, instead of starting a new one.
         engine: `local`, this process, or `ray`: the cluster this process is part of, one that runs on this machine, or
             a new one on its cores. Records are the same.
         workers: of a cluster; by default one for each GPU or, without any, for each two cores.
         cache: whether adversarial images that an earlier run has made are taken from the cache, and new ones kept there
             (docs/large-runs.md). Records are the same; `from_cache` says which.
-        on_progress: called with what is under way, the cells done and the cells in all.
+        on_progress: called with the work under way, the cells done and the cells in all.
+        on_plan: called with the plan before any work; an exception that it raises stops the run.
+        on_doubt: called with each doubt about the benchmark or a model; by default a doubt is a warning.
 
     Returns:
         The records, with the columns that results/README.md describes.
@@ -68,24 +78,36 @@ def run_benchmark(
             nothing: its records say why.
 
     Warns:
-        UserWarning: what an attack is asked for is hardly meant, for example far too much total variation; or a
-            model may not be what it was taken for.
+        UserWarning: without `on_doubt`, each doubt: an option is far out of its usual range, or a model may not be
+            the one it was taken for.
+    """
+    chosen = replaced(opened_benchmark(benchmark), seed=seed, limit=limit, budgets=budgets)
+    plan = make_plan(chosen, models)
+    doubt = on_doubt or partial(warnings.warn, stacklevel=3)
+    for found in plan.doubts:
+        doubt(found)
+    if on_plan:
+        on_plan(plan)
+    how: dict[str, Any] = {"engine": engine, "workers": workers, "cache": cache, "on_progress": on_progress}
+    return run_plan(plan, run_path(chosen.name, out), resume=resume, on_doubt=doubt, **how)[0]
+
+
+def opened_benchmark(benchmark: Benchmark | dict[str, Any] | str | Path | None) -> Benchmark:
+    """Return a benchmark given as itself, as a dict, as a file's name, or as None for the default one.
+
+    Raises:
+        ArtattackError: it is not valid, or the file cannot be read.
     """
     if isinstance(benchmark, dict):
-        benchmark = parse_benchmark(benchmark)
-    elif not isinstance(benchmark, Benchmark):
-        benchmark = load_benchmark(None if benchmark is None else Path(benchmark))
-    plan = make_plan(benchmark, models)
-    for doubt in plan.doubts:
-        warnings.warn(doubt, stacklevel=2)
-    path = run_path(benchmark, out)
-    how: dict[str, Any] = {"engine": engine, "workers": workers, "cache": cache, "on_progress": on_progress}
-    return run_plan(plan, path, resume=resume, **how)[0]
+        return parse_benchmark(benchmark)
+    if isinstance(benchmark, Benchmark):
+        return benchmark
+    return load_benchmark(None if benchmark is None else Path(benchmark))
 
 
-def run_path(benchmark: Benchmark, out: str | Path | None) -> Path:
-    """Return the folder a run goes to; raises ArtattackError as `artattack.files.to_path` does."""
-    return to_path(out) if out else Path("results") / f"{benchmark.name}-{datetime.now():%Y%m%d-%H%M%S}"
+def run_path(name: str, out: str | Path | None) -> Path:
+    """Return the folder that the run of a benchmark of some name goes to; errors as of `artattack.files.to_path`."""
+    return to_path(out) if out else Path("results") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
 def run_plan(

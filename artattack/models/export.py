@@ -13,7 +13,7 @@ from artattack.inputs.labels import imagenet_classes
 from artattack.models.model import Model
 from artattack.models.network import keras_of, reason
 from artattack.models.notes import packed
-from artattack.runtime import quietly
+from artattack.runtime import load_tensorflow, quietly
 
 Format = Literal["tflite", "lce"]
 
@@ -42,6 +42,27 @@ def export_model(model: Model, to: str, path: Path) -> int:
     content += packed(labels, model.preprocessing, len(content))
     write_file(path, content)
     return len(content)
+
+
+def export_registered(name: str, to: str, path: Path, weights: str | None = None) -> int:
+    """Load a network by its registry name and write it to a file.
+
+    Args:
+        name: of the registry.
+        to, path: as in `export_model`.
+        weights: `imagenet`, `bundled`, `random` or a path; by default the network's own.
+
+    Returns:
+        The file's size in bytes.
+
+    Raises:
+        ArtattackError: no such network or weights, or as in `export_model`.
+    """
+    from artattack.models.registry import load_registered, model_info
+
+    model_info(name)  # before TensorFlow, which takes its time
+    load_tensorflow()
+    return export_model(load_registered(name, weights), to, path)
 
 
 def convert(model: Model, to: str) -> bytes:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from artattack.checks.defaults import TOLERANCE
+from artattack.checks.defaults import LIMIT, TOLERANCE
+from artattack.config import Benchmark, ModelSpec, load_benchmark
 from artattack.errors import ArtattackError
+from artattack.inputs.image_sets import load_images
 from artattack.models.classifier import Classifier
 from artattack.models.model import PREPROCESSING, Preprocessing
+from artattack.models.registry import check_model, model_infos
+from artattack.runtime import load_tensorflow
 
 Array = NDArray[Any]
+_DEFAULT = Benchmark()
 
 
 class Agreement(NamedTuple):
@@ -44,6 +50,49 @@ class Agreement(NamedTuple):
     def agree(self) -> bool:
         """Whether all classes are the same, and values but for rounding."""
         return self.same == self.images and self.largest <= self.tolerance
+
+
+def check_agreement(
+    copy: str,
+    original: str,
+    *,
+    benchmark: Path | None = None,
+    preprocessing: str | None = None,
+    label_space: str | None = None,
+    input_size: int | None = None,
+    images: str = _DEFAULT.images.set,
+    limit: int = LIMIT,
+    tolerance: float = TOLERANCE,
+) -> Agreement:
+    """Load a model's file and its original, and ask both about the same images.
+
+    Args:
+        copy: the file that was made, say `onnx:PATH`.
+        original: the model it was made from.
+        benchmark: a benchmark file in whose `models` both may be named.
+        preprocessing, label_space, input_size: of files that no benchmark file describes, as `load_model` takes them.
+        images: image set.
+        limit: at most so many images.
+        tolerance: as in `compare_models`.
+
+    Raises:
+        ArtattackError: a model or the image set is not usable, or as in `compare_models`.
+    """
+    from artattack.models import load_model
+
+    of_files = {"preprocessing": preprocessing, "label_space": label_space, "input_size": input_size}
+    known = load_benchmark(benchmark).models if benchmark else {}
+    registered = {info.name for info in model_infos()}
+    specs = [
+        known.get(name) or ModelSpec(model=name, **({} if name in registered else of_files))
+        for name in (copy, original)
+    ]
+    for spec in specs:
+        check_model(spec.model)
+    load_tensorflow()
+    ours, theirs = (load_model(**spec.arguments()) for spec in specs)
+    loaded = load_images(images, size=theirs.input_size, limit=limit)
+    return compare_models(ours, theirs, loaded.x, loaded.ids, tolerance=tolerance)
 
 
 def compare_models(

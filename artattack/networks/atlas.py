@@ -6,12 +6,13 @@ After Carter et al., "Activation Atlas", Distill 2019; here a picture is a chann
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from artattack.errors import ArtattackError
-from artattack.inputs.images import to_uint8
+from artattack.inputs.images import save_png, to_uint8
 from artattack.runtime import load_tensorflow
 
 _GAP = 2  # px between pictures
@@ -40,6 +41,7 @@ def make_atlas(
     size: int = 96,
     steps: int = 60,
     seed: int = 0,
+    out: Path | None = None,
     on_progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Atlas:
     """Draw what channels of a layer respond to, and arrange them by how alike the layer sees the drawings.
@@ -51,6 +53,7 @@ def make_atlas(
         size: side of each picture, in pixels.
         steps: of the optimiser.
         seed: every random choice follows from it.
+        out: PNG to write.
         on_progress: called with what is under way, steps done and steps in all.
 
     Raises:
@@ -83,6 +86,8 @@ def make_atlas(
         if place >= 0:
             top, left = row * (size + _GAP), column * (size + _GAP)
             picture[top : top + size, left : left + size] = to_uint8(images[place])
+    if out:
+        save_png(out, picture)
     return Atlas(picture, layer, np.where(grid >= 0, np.array(chosen)[grid], -1))
 
 

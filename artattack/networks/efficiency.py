@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from artattack.errors import unknown
+from artattack.errors import ArtattackError, unknown
+from artattack.files import write_file
 from artattack.inputs.image_sets import Images, load_images
 from artattack.models.registry import load_registered, model_infos
 from artattack.networks.published import PUBLISHED
 from artattack.networks.runtimes import RUNTIMES, Runtime, Task, Timing, time_alone
 from artattack.results.columns import EFFICIENCY
 from artattack.results.statistics import wilson
-from artattack.results.tables import make_table
+from artattack.results.tables import make_table, read_table, to_csv
 from artattack.runtime import installed_versions, load_tensorflow, processor
 
 if TYPE_CHECKING:
@@ -43,15 +44,15 @@ def measured_by_default() -> tuple[str, ...]:
     return (*(info.name for info in model_infos() if info.available), *_ALWAYS)
 
 
-def measure_efficiency(
-    names: Sequence[str],
+def measure_models(
+    names: Sequence[str] | None = None,
     *,
     images: str | Path = "samples",
     limit: int | None = None,
     repeats: int = REPEATS,
     time_task: Callable[[Task], Timing] = time_alone,
-    known: pd.DataFrame | None = None,
-    on_row: Callable[[pd.DataFrame], None] = lambda table: None,
+    out: Path | None = None,
+    resume: bool = False,
     on_progress: OnProgress = lambda what, done, total: None,
 ) -> pd.DataFrame:
     """Measure networks, and set beside each what was published of it.
@@ -61,13 +62,14 @@ def measure_efficiency(
     its cells empty and says why in the column `failed`.
 
     Args:
-        names: of the registry, or of a release of which only what was published is known.
+        names: of the registry, or of a release of which only published figures are known; by default
+            `measured_by_default`.
         images: image set on which accuracy is measured.
         limit: at most so many of them.
         repeats: runs of each network in each runtime; the median counts.
         time_task: what times one of them.
-        known: such a table of networks that were measured before, which is gone on with.
-        on_row: called with the table so far whenever a network is done.
+        out: CSV to write, a row whenever a network is done.
+        resume: whether networks that stand in `out` already are left as they are.
         on_progress: called with what is under way, steps done and steps in all.
 
     Returns:
@@ -77,14 +79,17 @@ def measure_efficiency(
         ArtattackError: no such network or image set.
     """
     infos = {info.name: info for info in model_infos()}
+    names = measured_by_default() if names is None else names
     for name in names:
         if name not in infos and name not in PUBLISHED:
             raise unknown("model", name, [*infos, *(row for row in PUBLISHED if row not in infos)])
+    if resume and out is None:
+        raise ArtattackError("resume: name the table to go on with, out")
     names = tuple(dict.fromkeys(names))
     loaded = load_images(images, size=_SIZE, limit=limit)
     load_tensorflow()
     each = 1 + len(_runtimes()) * len(_THREADS)  # steps of a network
-    table = make_table([], EFFICIENCY) if known is None else known
+    table = read_table(out, EFFICIENCY) if resume and out and out.exists() else make_table([], EFFICIENCY)
     for place, name in enumerate(names):
         if name in set(table["model"]):
             continue
@@ -110,7 +115,8 @@ def measure_efficiency(
                 "failed": "; ".join(failures),
             }
         table = pd.concat([table, make_table([row], EFFICIENCY)], ignore_index=True)
-        on_row(table)
+        if out:
+            write_file(out, to_csv(table))
     return table
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from artattack.attacks.options import StyleOptions
-from artattack.config import ImageSettings
+from artattack.attacks.style_entry import StyleEntry
+from artattack.config import Benchmark, ImageSettings
 from artattack.errors import ArtattackError
 from artattack.inputs.images import fit, read_image, save_png, to_float, to_uint8
 from artattack.inputs.styles import load_styles
@@ -24,6 +25,11 @@ from artattack.runtime import load_tensorflow
 
 if TYPE_CHECKING:
     from artattack.models.classifier import Classifier
+
+
+_DEFAULT = Benchmark()
+_BACKBONE = StyleEntry(attack="style").backbone[0]
+_OPTIONS = StyleOptions()
 
 
 class Painted(NamedTuple):
@@ -43,14 +49,14 @@ def attack_photo(
     out: Path,
     *,
     style: str,
-    backbone: str,
-    guides: Sequence[str],
-    classifiers: Sequence[str],
-    size: int | None,
-    tile: int | None,
-    images: ImageSettings,
-    seed: int,
-    options: StyleOptions,
+    backbone: str = _BACKBONE,
+    guides: Sequence[str] = (),
+    classifiers: Sequence[str] = _DEFAULT.classifiers,
+    size: int | None = _DEFAULT.images.size,
+    tile: int | None = None,
+    images: ImageSettings = _DEFAULT.images,
+    seed: int = _DEFAULT.seed,
+    options: StyleOptions = _OPTIONS,
 ) -> Painted:
     """Paint one photo, write it as PNG, and say what each classifier sees in the file written.
 
@@ -60,9 +66,9 @@ def attack_photo(
         photo: any image file.
         out: the PNG to write.
         style: a style's name or an image file; `a+b` blends two.
-        backbone: model whose features say what style is.
-        guides: models led astray while style is transferred.
-        classifiers: models asked what they see.
+        backbone: model in whose features style is measured.
+        guides: classifiers that the painting is to fool as well.
+        classifiers: models whose answers are shown.
         size: side of the square cut from the photo, or None to keep the photo's own shape and resolution.
         tile: side of the tiles that the photo is painted in, or None to paint it whole.
         images: how classifiers are shown a photo kept at its own resolution, as a benchmark would cut it.

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -13,7 +14,7 @@ import pandas as pd
 from artattack.results.columns import SIDES
 from artattack.results.plain_data import differences, short_hash
 from artattack.results.records import CLEAN, variant_labels
-from artattack.results.run_folder import RunFolder
+from artattack.results.run_folder import RunFolder, load_run
 from artattack.results.statistics import Interval, holm, mcnemar, newcombe
 from artattack.results.tables import make_table
 
@@ -54,7 +55,9 @@ class SideBySide(NamedTuple):
     confidence: float
 
 
-def compare_runs(reference: RunFolder, *runs: RunFolder, confidence: float = 0.95) -> SideBySide:
+def compare_runs(
+    reference: RunFolder | str | Path, *runs: RunFolder | str | Path, confidence: float = 0.95
+) -> SideBySide:
     """Set runs beside a reference: the rates of every attack and control, at every budget, that two of them share.
 
     Images are the same where their files have the same SHA-256. Where at least half the images of the smaller run
@@ -65,8 +68,8 @@ def compare_runs(reference: RunFolder, *runs: RunFolder, confidence: float = 0.9
     untouched images, once for each classifier. The p values of all rows are adjusted together (Holm).
 
     Args:
-        reference: a finished run.
-        runs: others, each compared with it.
+        reference: a finished run, or its folder or URL.
+        runs: others, likewise, each compared with it.
         confidence: of the intervals; an adjusted p value below 1 - confidence is a change beyond chance.
 
     Returns:
@@ -77,10 +80,11 @@ def compare_runs(reference: RunFolder, *runs: RunFolder, confidence: float = 0.9
     Raises:
         ArtattackError: a run is not finished or its tables cannot be read.
     """
+    reference = load_run(reference)
     old = _Outcomes(reference)
     rows: list[dict[str, Any]] = []
     sides = []
-    for run in dict.fromkeys(runs):
+    for run in dict.fromkeys(map(load_run, runs)):
         new = _Outcomes(run)
         shared = len(old.images.keys() & new.images.keys())
         paired = shared >= _PAIRED_SHARE * min(len(old.images), len(new.images)) > 0

@@ -21,7 +21,7 @@ from artattack.errors import ArtattackError, unknown
 from artattack.files import write_file
 from artattack.results.columns import TEXTATTACK, dtypes
 from artattack.results.records import attacks_of, perturbed_of, untouched_of, variant_labels
-from artattack.results.run_folder import RunFolder
+from artattack.results.run_folder import RunFolder, load_run
 from artattack.results.tables import quote_formulas
 from artattack.version import __version__
 
@@ -45,11 +45,11 @@ class Threat(NamedTuple):
     eps: str | None
 
 
-def export(run: RunFolder, name: str, path: Path) -> list[Path]:
+def export(run: RunFolder | str | Path, name: str, path: Path) -> list[Path]:
     """Write a run in another project's format.
 
     Args:
-        run: a finished run.
+        run: a finished run, or its folder or URL.
         name: one of `FORMATS`.
         path: the file to write; for robustbench the folder, with a file for each classifier. What is there is
             written over.
@@ -63,7 +63,7 @@ def export(run: RunFolder, name: str, path: Path) -> list[Path]:
     """
     if name not in FORMATS:
         raise unknown("format", name, FORMATS)
-    contents = FORMATS[name](run)
+    contents = FORMATS[name](load_run(run))
     written = []
     for file, content in contents.items():
         written.append(path / file if file else path)

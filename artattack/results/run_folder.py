@@ -450,13 +450,15 @@ def _release(version: str) -> tuple[int, ...]:
     return tuple(map(int, found.groups())) if found else ()
 
 
-def load_run(path: str | Path) -> RunFolder:
+def load_run(path: RunFolder | str | Path) -> RunFolder:
     """Open a run folder, by its path or its URL, to read: `.records` and `.summary` as frames, `.info` from run.json.
+
+    A run that is open already is returned as it is.
 
     Raises:
         ArtattackError: as `RunFolder.open`.
     """
-    return RunFolder.open(path)
+    return path if isinstance(path, RunFolder) else RunFolder.open(path)
 
 
 def _count_rows(path: Path) -> int:

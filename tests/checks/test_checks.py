@@ -23,7 +23,7 @@ from typer.testing import CliRunner, Result
 import artattack
 from artattack import cli
 from artattack.attacks.baselines import make_baseline
-from artattack.checks import all_sound, defaults, run_checks, sanity, subject, targets_of_run
+from artattack.checks import all_sound, check_models, defaults, sanity, subject, targets_of_run
 from artattack.checks.run import BROKEN
 from artattack.checks.sanity import CHECKS, NotApplicableError, Outcome
 from artattack.checks.subject import Subject
@@ -130,7 +130,7 @@ def test_plain_models_pass_every_check() -> None:
     # step; nothing in the ball can beat it. With |w x| < 1, sign() passes that very gradient on.
     x, w = images_at_margins()
     small = (w / (2 * np.abs(x.reshape(N, -1) @ w).max() + 2 * np.abs(w).sum())).astype(np.float32)
-    checks = run_checks([linear_model(w), binary_model(small, 0.0)], x, eps=4 * STEP)
+    checks = check_models([linear_model(w), binary_model(small, 0.0)], x, eps=4 * STEP)
     assert list(checks.columns) == list(CHECK_COLUMNS)
     status = checks.set_index(["classifier", "check"])["status"]
     assert status.pop(("float", "surrogate")) == "not run"
@@ -323,7 +323,7 @@ def test_checks_that_do_not_apply_say_why() -> None:
 
 def test_check_that_breaks_down_leaves_the_others_alone() -> None:
     # Without any gradient ART's PGD cannot work at all.
-    checks = run_checks([scored_by(rounded_to_16_levels)], X, eps=EPS).set_index("check")
+    checks = check_models([scored_by(rounded_to_16_levels)], X, eps=EPS).set_index("check")
     assert checks["status"]["native"] == "pass"
     assert checks["status"]["gradients"] == "fail"
     assert checks["status"]["iterative"] == "not run"
@@ -364,7 +364,7 @@ def test_few_images_are_no_proof_and_the_interval_says_so() -> None:
 )
 def test_input_that_makes_no_sense_is_refused(x: np.ndarray, options: dict[str, Any], what: str) -> None:
     with pytest.raises(ArtattackError, match=what):
-        run_checks([scored_by(brighter)], x, **options)
+        check_models([scored_by(brighter)], x, **options)
 
 
 def artattack_says(*arguments: str | Path) -> Result:
@@ -424,7 +424,7 @@ def test_command_fails_with_1_and_says_what_a_failed_check_means(
 
 
 def test_python_and_the_command_line_have_the_same_defaults() -> None:
-    ours, theirs = (inspect.signature(function).parameters for function in (run_checks, cli.check))
+    ours, theirs = (inspect.signature(function).parameters for function in (check_models, cli.check))
     for name, default in {"eps": defaults.EPS, "steps": defaults.STEPS, "seed": 0}.items():
         assert ours[name].default == theirs[name].default == default
     assert inspect.signature(targets_of_run).parameters["limit"].default == theirs["limit"].default == defaults.LIMIT

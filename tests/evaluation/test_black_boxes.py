@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras
 import yaml
 
-from artattack.checks import run_checks, targets_by_name, targets_of_run
+from artattack.checks import check_models, targets_by_name, targets_of_run
 from artattack.config import load_benchmark, parse_benchmark
 from artattack.errors import ArtattackError
 from artattack.evaluation.plan import make_plan
@@ -200,7 +200,7 @@ def test_checks_leave_out_what_has_no_layers(run: RunFolder, tmp_path: Path) -> 
     assert list(targets_of_run(run.path).models) == ["quicknet_tiny"]
     model = load_model(Brightness(), input_size=SIZE)
     with pytest.raises(ArtattackError, match="'Brightness' has no layers that can be read"):
-        run_checks([model], np.zeros((5, SIZE, SIZE, 3)))  # type: ignore[list-item]
+        check_models([model], np.zeros((5, SIZE, SIZE, 3)))  # type: ignore[list-item]
     only = BENCHMARK | {"classifiers": ["mine"], "attacks": [{"attack": "noise"}, BENCHMARK["attacks"][1]]}
     run_benchmark(only, out=tmp_path / "run", models={"mine": model})
     with pytest.raises(ArtattackError, match="none of the run's classifiers has any that can be read"):

@@ -19,7 +19,7 @@ from artattack.errors import ArtattackError
 from artattack.evaluation import efficiency
 from artattack.models.model import Model, parse_preprocessing
 from artattack.models.registry import load_registered, model_infos
-from artattack.networks.efficiency import measure_efficiency, measured_by_default, network_costs
+from artattack.networks.efficiency import measure_models, measured_by_default, network_costs
 from artattack.networks.published import PUBLISHED
 from artattack.networks.runtimes import Runtime, Task, Timing, time_alone
 from artattack.results.columns import EFFICIENCY, dtypes
@@ -72,7 +72,7 @@ def found() -> pd.DataFrame:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("artattack.models.export.convert", lambda model, to: b"x" * 2**19)
         patch.setattr(efficiency, "exportable", lambda: ("tflite",))
-        return measure_efficiency(["quicknet (2020)", "quicknet_tiny"], repeats=1, time_task=time_task)
+        return measure_models(["quicknet (2020)", "quicknet_tiny"], repeats=1, time_task=time_task)
 
 
 def test_a_table_of_what_was_measured_and_what_was_published(found: pd.DataFrame) -> None:
@@ -140,7 +140,7 @@ def test_what_fails_says_so_and_the_rest_goes_on_row_by_row(monkeypatch: pytest.
     monkeypatch.setattr(efficiency, "_accuracy", lambda model, images: {})
     kept: list[list[str]] = []
     names = ["quicknet (2020)", "quicknet_tiny"]
-    found = measure_efficiency(
+    found = measure_models(
         names,
         time_task=lambda task: Timing(1.0, 1.0, 1.0),
         on_row=lambda table: kept.append(table["model"].tolist()),
@@ -159,7 +159,7 @@ def test_what_fails_says_so_and_the_rest_goes_on_row_by_row(monkeypatch: pytest.
     def never(task: Task) -> Timing:
         raise AssertionError
 
-    again = measure_efficiency(names, time_task=never, known=found, on_row=lambda table: kept.append([]))
+    again = measure_models(names, time_task=never, known=found, on_row=lambda table: kept.append([]))
     assert again is found
     assert len(kept) == 2
 
@@ -182,4 +182,4 @@ def test_mistakes_are_one_line(arguments: str, words: str) -> None:
 
 def test_no_such_release() -> None:
     with pytest.raises(ArtattackError, match="unknown model 'quicknet \\(2021\\)'"):
-        measure_efficiency(["quicknet (2021)"])
+        measure_models(["quicknet (2021)"])

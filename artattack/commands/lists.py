@@ -1,0 +1,87 @@
+"""The commands that list what there is: `attacks`, `styles`, `datasets` and `cache`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from artattack.attacks.registry import own_attacks
+from artattack.commands.options import examples
+from artattack.commands.printing import in_bytes, lay_out, print_cache, say
+
+console = Console()
+
+
+@examples("artattack attacks | grep decisions")
+def attacks() -> None:
+    """List the attacks and controls a benchmark file can name."""
+    from artattack.attacks.art_attacks import baseline_infos
+
+    rows = [[name, entry.kind, entry.reads] for name, entry in own_attacks().items()]
+    rows += [
+        [b.name, b.art_class, b.reads + "*" * b.minimum_norm + (f", package {b.package}" if b.package else "")]
+        for b in baseline_infos()
+    ]
+    console.print(lay_out(["name", "class", "reads"], rows))
+    say(console, "")
+    say(console, "*  seeks the smallest change that flips, where others stay within eps")
+    say(console, "Attacks of ART take ART's parameters by ART's names.")
+    say(console, "The options of style: artattack attack --help")
+
+
+@examples("artattack styles")
+def styles() -> None:
+    """List the styles that come with the package."""
+    from artattack.inputs.styles import style_names
+
+    for name in style_names():
+        say(console, name)
+    say(console, "")
+    say(console, "Any image file works too; a+b blends two styles.")
+
+
+def datasets(context: typer.Context) -> None:
+    """List image sets, or fetch one with `artattack datasets fetch NAME`."""
+    if context.invoked_subcommand is None:
+        from artattack.inputs.image_sets import image_set_infos
+
+        rows = [[i.name, "yes" if i.available else "no", i.description, i.needs] for i in image_set_infos()]
+        console.print(lay_out(["name", "here", "what", "needs"], rows, prose=2))
+        say(console, "")
+        say(console, "Any folder of images or CSV manifest works too.")
+
+
+@examples(
+    "artattack datasets fetch imagenet-sample",
+    "artattack datasets fetch imagenet-sample --from ~/imagenet-sample-images",
+    "artattack datasets fetch cue-conflict --from texture-vs-shape/stimuli/style-transfer-preprocessed-512",
+)
+def fetch_images(
+    name: Annotated[str, typer.Argument(help="Image set to fetch: imagenet-sample or cue-conflict.")],
+    source: Annotated[Path | None, typer.Option("--from", help="Take the files from a local copy.")] = None,
+) -> None:
+    """Download an image set, with checksums; run again to resume."""
+    from artattack.inputs.image_sets import fetch_image_set
+
+    say(console, fetch_image_set(name, source))
+
+
+def cache(context: typer.Context) -> None:
+    """Show how much the cache holds, and where; or clear it with `artattack cache clear`."""
+    if context.invoked_subcommand is None:
+        from artattack.cache import cache_settings
+
+        print_cache(cache_settings(), console)
+
+
+@examples("artattack cache clear")
+def clear_cache() -> None:
+    """Let go of all that is kept. Run folders stay as they are."""
+    from artattack.cache import cache_settings
+
+    cache = cache_settings()
+    was = cache.clear()
+    say(console, f"Cleared: {was.entries} batches of images, {in_bytes(was.size)}, from {cache.folder}")

@@ -1,0 +1,176 @@
+"""The commands about networks: `models`, `export-model`, `agree` and `atlas`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from artattack.checks import defaults as check_defaults
+from artattack.commands.options import DEFAULT, LEAST_SIZE, Seed, examples
+from artattack.commands.printing import lay_out, print_agreement, print_efficiency, say, show_progress
+from artattack.errors import ArtattackError
+
+console = Console()
+
+
+@examples(
+    "artattack models | grep binary",
+    "artattack models --measure",
+    "artattack models quicknet vgg19 --measure --csv efficiency.csv",
+)
+def models(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Which to measure. Default: those whose weights are here, quicknet and vgg19."),
+    ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure size, accuracy, latency and memory; minutes for each.")
+    ] = False,
+    table: Annotated[Path | None, typer.Option("--csv", help="CSV to write, a row for each network.")] = None,
+    images: Annotated[str, typer.Option(help="Image set for accuracy: a name, a folder or a CSV manifest.")] = (
+        DEFAULT.images.set
+    ),
+    limit: Annotated[int | None, typer.Option(help="At most so many images.", min=1)] = None,
+    repeats: Annotated[int, typer.Option(help="Runs of each network in each runtime; the median counts.", min=1)] = 20,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with --csv: networks that stand in it are not measured again.")
+    ] = False,
+) -> None:
+    """List the models by name, each of which can be backbone or classifier; or measure what they cost and are worth."""
+    if measure:
+        from artattack.networks.efficiency import measure_models
+
+        if resume and table is None:
+            raise ArtattackError("--resume needs --csv FILE, the table to go on with")
+        with show_progress() as on_progress:
+            found = measure_models(
+                names or None,
+                images=images,
+                limit=limit,
+                repeats=repeats,
+                out=table,
+                resume=resume,
+                on_progress=on_progress,
+            )
+        print_efficiency(found, console)
+        if table:
+            say(console, f"Written: {table}")
+        return
+    if names or table or resume:
+        raise ArtattackError("names, --csv and --resume go with --measure")
+    from artattack.models import model_infos
+
+    rows = [
+        [m.name, "binary" if m.binary else "float", str(m.input_size[0]), m.default_weights, m.needs]
+        for m in model_infos()
+    ]
+    console.print(lay_out(["name", "kind", "px", "weights", "needs"], rows))
+    say(console, "")
+    say(console, "In a benchmark file's `models`, each takes weights: random or a path as well;")
+    say(console, "so does a network of one's own: a .keras, .h5 or SavedModel file.")
+    say(console, "As classifiers, sources and guides: torch:PATH, timm:NAME.")
+    say(console, "As classifiers alone, attacked by queries:")
+    say(console, "onnx:PATH, tflite:PATH, lce:PATH, http(s)://ADDRESS.")
+
+
+@examples(
+    "artattack export-model efficientnet_lite0 --to tflite lite0.tflite",
+    "artattack export-model quicknet_tiny --to lce tiny.tflite",
+)
+def export_model(
+    name: Annotated[str, typer.Argument(help="A model of `artattack models`.")],
+    file: Annotated[Path, typer.Argument(help="File to write.")],
+    to: Annotated[str, typer.Option("--to", help="tflite, or lce: Larq Compute Engine, binary weights packed.")],
+    weights: Annotated[
+        str | None, typer.Option(help="imagenet, bundled, random, or a path. Default: the model's own.")
+    ] = None,
+) -> None:
+    """Write a network to a file for TensorFlow Lite or Larq Compute Engine, and print its size."""
+    from artattack.models.export import export_registered
+
+    size = export_registered(name, to, file, weights)
+    say(console, f"Written: {file}, {size / 2**20:.2f} MiB ({size} bytes)")
+    say(console, f"In a benchmark file: {{model: '{to}:{file}'}}")
+
+
+@examples(
+    "artattack agree mine.onnx mine.keras --preprocessing tf",
+    "artattack agree phone server --benchmark mine.yaml --tolerance 0.5",
+)
+def agree(
+    copy: Annotated[str, typer.Argument(metavar="FILE", help="A model's file, say a converted one, onnx:PATH.")],
+    original: Annotated[str, typer.Argument(metavar="ORIGINAL", help="The model that it was made from.")],
+    benchmark: Annotated[
+        Path | None, typer.Option(help="Benchmark file in whose `models` both may be named. Default: none.")
+    ] = None,
+    preprocessing: Annotated[
+        str | None, typer.Option(help="What files expect of images: imagenet, caffe, tf, unit, byte or lite.")
+    ] = None,
+    label_space: Annotated[str | None, typer.Option(help="Classes of files: imagenet, or a text file.")] = None,
+    input_size: Annotated[int | None, typer.Option(help="Side of images, for files that fix none.", min=1)] = None,
+    images: Annotated[str, typer.Option(help="Image set: a name, a folder or a CSV manifest.")] = DEFAULT.images.set,
+    limit: Annotated[int, typer.Option(help="At most so many images.", min=1)] = check_defaults.LIMIT,
+    tolerance: Annotated[
+        float, typer.Option(help="Largest difference of logits that is taken for rounding.", min=0)
+    ] = check_defaults.TOLERANCE,
+) -> None:
+    """Ask a model's file and its original about the same images: do they see the same?
+
+    Exit codes: 0 they do; 1 they do not; 2 bad input; 130 interrupted.
+    """
+    from artattack.networks.agreement import check_agreement
+
+    found = check_agreement(
+        copy,
+        original,
+        benchmark=benchmark,
+        preprocessing=preprocessing,
+        label_space=label_space,
+        input_size=input_size,
+        images=images,
+        limit=limit,
+        tolerance=tolerance,
+    )
+    print_agreement(found, copy, original, console)
+    if not found.agree:
+        raise typer.Exit(1)
+
+
+@examples(
+    "artattack atlas quicknet_distilled -o atlas.png",
+    "artattack atlas efficientnet_lite0 --layer block3a_expand_relu6 --channels 36 -o atlas.png",
+)
+def atlas(
+    backbone: Annotated[str, typer.Argument(help="A model of `artattack models`.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="PNG to write.")],
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            help="A name, or binary:K, conv:K, sum:K, activation:K. Default: the last that style is measured in."
+        ),
+    ] = None,
+    channels: Annotated[int, typer.Option(help="At most so many, evenly spread over the layer.", min=4)] = 64,
+    size: Annotated[int, typer.Option(help="Side of each picture, in pixels.", min=LEAST_SIZE)] = 96,
+    steps: Annotated[int, typer.Option(help="Optimiser steps.", min=1)] = 60,
+    seed: Seed = DEFAULT.seed,
+) -> None:
+    """Draw what each channel of a layer responds to, with those side by side that see alike."""
+    from artattack.networks.atlas import make_atlas
+
+    with show_progress() as on_progress:
+        drawn = make_atlas(
+            backbone,
+            layer=layer,
+            channels=channels,
+            size=size,
+            steps=steps,
+            seed=seed,
+            out=out,
+            on_progress=on_progress,
+        )
+    say(console, f"Written: {out}; {int((drawn.channels >= 0).sum())} channels of {drawn.layer}, row by row:")
+    for row in drawn.channels:
+        say(console, "  ".join(f"{channel:4d}" if channel >= 0 else "    " for channel in row))

@@ -1,0 +1,99 @@
+"""Options that several commands share, the options of the style attack, and examples for `--help`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+import typer
+
+from artattack.attacks.options import StyleOptions
+from artattack.config import Benchmark
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from artattack.evaluation.run import Engine
+
+DEFAULT = Benchmark()
+LEAST_SIZE = 32  # px
+_LARGEST_SEED = 2**32 - 1
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its size, do nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Start without asking, however long it may take.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run in --out.")]
+Seed = Annotated[int, typer.Option(help="Every random choice follows from it.", min=0, max=_LARGEST_SEED)]
+SeedOrNone = Annotated[int | None, typer.Option(help="Replace the file's seed.", min=0, max=_LARGEST_SEED)]
+Limit = Annotated[int | None, typer.Option(help="At most so many images.", min=1)]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run, or its URL.")]
+NoCache = Annotated[
+    bool, typer.Option("--no-cache", help="Make all images anew, and keep none for other runs (artattack cache).")
+]
+EngineName = Annotated[
+    Literal["local", "ray"], typer.Option("--engine", help="Where: in this process, or on a Ray cluster.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", help="Workers of the cluster. Default: one a GPU, or for each two cores.", min=1),
+]
+
+_Command = TypeVar("_Command", bound=Callable[..., None])
+
+
+def examples(*lines: str) -> Callable[[_Command], _Command]:
+    """Give a command the lines that its `--help` shows as examples."""
+
+    def with_examples(command: _Command) -> _Command:
+        vars(command)["examples"] = lines
+        return command
+
+    return with_examples
+
+
+def engine_options(engine: Engine, workers: int | None) -> list[str]:
+    """Return the words that ask for an engine other than the default."""
+    return [f"--engine={engine}"] * (engine != "local") + [f"--workers={workers}"] * (workers is not None)
+
+
+def read_budgets(texts: Sequence[str]) -> dict[str, list[str] | None]:
+    """Read `l2=5,10` and `ssim`: distance -> its budgets, or None for the distance's default ones."""
+    pairs = [text.partition("=") for text in texts]
+    return {name: numbers.split(",") if equals else None for name, equals, numbers in pairs}
+
+
+def with_style_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each field of `StyleOptions`, with its type, default and description."""
+    signature = inspect.signature(command, eval_str=True)
+    kept = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    added = [_option(name, field) for name, field in StyleOptions.model_fields.items()]
+    vars(command)["__signature__"] = signature.replace(parameters=[*kept, *added])
+    return command
+
+
+def _option(name: str, field: FieldInfo) -> inspect.Parameter:
+    kind, description = _plain(field.annotation), field.description or ""
+    choices = get_args(kind) if get_origin(kind) is Literal else ()
+    option = typer.Option(
+        f"--{name.replace('_', '-')}",  # without a --no- form beside it
+        help=f"{description} ({', '.join(choices)})" if choices else description,
+        metavar="<word>" if choices else None,  # the words themselves would take half the screen
+        rich_help_panel="Style",
+    )
+    default = field.default
+    if isinstance(default, tuple):  # a distance and how far
+        default = f"{default[0]}={default[1]:g}"
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+
+
+def _plain(annotation: Any) -> Any:
+    """Return what the command line reads for a field: words for a tuple, one word for what is no plain type."""
+    kinds = [kind for kind in get_args(annotation) if kind is not type(None)] or [annotation]
+    first = get_args(kinds[0])[0] if get_origin(kinds[0]) is Annotated else kinds[0]
+    if get_origin(annotation) is Literal:
+        return annotation
+    if first in (int, float, bool, Path):
+        return first if len(kinds) == 1 and type(None) not in get_args(annotation) else first | None
+    several = get_origin(first) is tuple and get_args(first)[-1] is Ellipsis
+    return list[str] | None if several else str | None

@@ -1,0 +1,74 @@
+"""The command `attack`: one photo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from artattack.attacks.options import parse_options
+from artattack.attacks.style_entry import StyleEntry
+from artattack.commands.options import DEFAULT, LEAST_SIZE, Seed, examples, with_style_options
+from artattack.commands.printing import print_view, say, warn
+from artattack.errors import ArtattackError
+
+DEFAULT_BACKBONE = StyleEntry(attack="style").backbone[0]
+
+console = Console()
+
+
+@examples(
+    "artattack attack turtle.jpg --style waves -o turtle-waves.png",
+    "artattack attack turtle.jpg -s marble --guide efficientnet_lite0 -o fooled.png",
+    "artattack attack poster.jpg -s woodcut --size original --tile 512 -o large.png",
+)
+@with_style_options
+def attack(
+    photo: Annotated[Path, typer.Argument(help="The image to paint.")],
+    style: Annotated[str, typer.Option("--style", "-s", help="A style's name or an image file; a+b blends two.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="PNG to write.")],
+    backbone: Annotated[str, typer.Option(help="Model whose features say what style is.")] = DEFAULT_BACKBONE,
+    classifier: Annotated[
+        list[str] | None,
+        typer.Option("-c", "--classifier", help="Model to ask; repeat for more. Default: both built in."),
+    ] = None,
+    guide: Annotated[
+        list[str] | None, typer.Option("--guide", help="Classifier to lead astray meanwhile; repeat for more.")
+    ] = None,
+    size: Annotated[
+        str, typer.Option(help="Side in pixels of the square cut from the photo, or `original` to keep all of it.")
+    ] = str(DEFAULT.images.size),
+    tile: Annotated[
+        int | None, typer.Option(help="Paint in tiles of so many pixels a side, for photos too large at once.", min=32)
+    ] = None,
+    seed: Seed = DEFAULT.seed,
+    **options: Any,
+) -> None:
+    """Paint one photo in a style, and print what each classifier sees before and after.
+
+    Beside the painted photo, NAME-before-after.png shows both with the labels and confidences below each.
+    """
+    from artattack.photo.attack import attack_photo
+
+    if size != "original" and not (size.isdigit() and int(size) >= LEAST_SIZE):
+        raise ArtattackError(f"--size: a number of pixels from {LEAST_SIZE} on, or original, not '{size}'")
+    chosen = parse_options({key: value for key, value in options.items() if value not in (None, [])})
+    if doubt := chosen.doubt():
+        warn(doubt)
+    painted = attack_photo(
+        photo,
+        out,
+        style=style,
+        backbone=backbone,
+        guides=guide or (),
+        classifiers=classifier or DEFAULT.classifiers,
+        size=None if size == "original" else int(size),
+        tile=tile,
+        seed=seed,
+        options=chosen,
+    )
+    for view in painted.views:
+        print_view(view, console)
+    say(console, f"Written: {out} and {painted.side_by_side}")

@@ -1,0 +1,101 @@
+"""Run a study: its benchmark, by halves where it is a search, and then its table, figure and answer."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from artattack.errors import ArtattackError, unknown
+from artattack.evaluation.plan import Plan, make_plan
+from artattack.evaluation.run import Engine, Progress, run_path, run_plan
+from artattack.results.run_folder import RunFolder, load_run
+from artattack.studies.halving import first_plan, going_on
+from artattack.studies.registry import find_study
+from artattack.studies.study import Settings, Study, study_benchmark
+from artattack.studies.writing import check_packages, write_study
+
+_NONE = Settings()
+
+
+def run_study(
+    name: str,
+    *,
+    backbones: Sequence[str] = (),
+    images: str = "",
+    limit: int | None = None,
+    size: int = _NONE.size,
+    steps: int = _NONE.steps,
+    seed: int = _NONE.seed,
+    trials: int | None = None,
+    objective: str | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    engine: Engine = "local",
+    workers: int | None = None,
+    cache: bool = True,
+    on_progress: Progress | None = None,
+    on_plan: Callable[[Plan], None] | None = None,
+    on_doubt: Callable[[str], None] | None = None,
+) -> RunFolder:
+    """Ask one question of the 2020 study again, and write its table, figure and answer into the run.
+
+    Args:
+        name: of a study, as `artattack study` lists them.
+        backbones: models whose features say what style is; with none, the study's own.
+        images: image set: a name, a folder or a CSV manifest; empty for the study's own.
+        limit: at most so many images; by default the study's number.
+        size: side of the images, in pixels.
+        steps: optimiser steps of each attack.
+        seed: every random choice follows from it.
+        trials: settings that a search tries; by default the study's number.
+        objective: the goal of a search beside recognition, where the study has a choice of one.
+        out: the run folder, or its URL; by default `results/study-NAME-DATE-TIME`.
+        resume, engine, workers, cache, on_progress, on_plan, on_doubt: as in `run_benchmark`.
+
+    Returns:
+        The finished run; its `study` holds question, table and answer.
+
+    Raises:
+        ArtattackError: no such study, backbone or image set, an option that the study does not have, or a package
+            that it needs is not installed.
+    """
+    study = with_objective(find_study(name), objective)
+    if trials is not None and not study.trials:
+        raise ArtattackError(f"trials: the study {name} is not a search")
+    check_packages(study)
+    settings = Settings(
+        backbones=tuple(backbones), images=images, limit=limit, size=size, steps=steps, seed=seed, trials=trials
+    )
+    plan = make_plan(study_benchmark(study, settings))
+    doubt = on_doubt or partial(warnings.warn, stacklevel=3)
+    for found in () if study.meant else plan.doubts:
+        doubt(found)
+    if on_plan:
+        on_plan(plan)
+    path = run_path(plan.benchmark.name, out)
+    how: dict[str, Any] = {"engine": engine, "workers": workers, "cache": cache, "on_progress": on_progress}
+    if study.going_on is None:
+        run_plan(plan, path, resume=resume, on_doubt=doubt, **how)
+    else:
+        records, _ = run_plan(first_plan(plan), path, resume=resume, on_doubt=doubt, **how)
+        run_plan(going_on(plan, study.going_on(records)), path, resume=True, on_doubt=doubt, **how)
+    write_study(study, load_run(path))
+    return load_run(path)
+
+
+def with_objective(study: Study, objective: str | None) -> Study:
+    """Return a study, or the one with another objective.
+
+    Raises:
+        ArtattackError: it has no such objective.
+    """
+    if objective is None:
+        return study
+    if not study.objectives:
+        raise ArtattackError(f"objective: the study {study.name} has no choice of one")
+    if objective not in study.objectives:
+        raise unknown("objective", objective, study.objectives)
+    return study.objectives[objective]
