@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from artattack.commands import lists, models, photo, results, running, training
 from artattack.commands.printing import complain, say
@@ -51,12 +51,23 @@ class _Commands(TyperGroup):
             raise typer.Exit(130) from error
 
 
+class _Command(TyperCommand):
+    """A command whose `--help` shows no type beside a flag, which takes no value."""
+
+    def get_params(self, ctx: Any) -> Any:
+        params = super().get_params(ctx)
+        for param in params:
+            if isinstance(param, TyperOption) and param.is_flag:
+                param.metavar = ""
+        return params
+
+
 def _in_help(examples: Sequence[str]) -> str:
     return "\n\n".join(["Examples:", *(f"  [bold]{line}[/]" for line in examples)])
 
 
 def _add(to: typer.Typer, name: str, command: Callable[..., None], panel: str | None = None) -> None:
-    to.command(name, epilog=_in_help(vars(command)["examples"]), rich_help_panel=panel)(command)
+    to.command(name, cls=_Command, epilog=_in_help(vars(command)["examples"]), rich_help_panel=panel)(command)
 
 
 app = typer.Typer(

@@ -22,6 +22,7 @@ from artattack import cli
 from artattack.attacks.art_attacks import baseline_infos
 from artattack.attacks.options import StyleOptions
 from artattack.config import parse_benchmark
+from artattack.errors import ArtattackError
 from artattack.evaluation.cells import CellWorker
 from artattack.evaluation.plan import make_plan
 from artattack.inputs.image_sets import open_image_set
@@ -232,9 +233,14 @@ def test_a_run_of_years_is_asked_about(file: Path, tmp_path: Path, monkeypatch: 
     assert "passes       2e+09 of an image through a network, about 3.17 years" in plan.stdout  # 2e9 / 20 s
     told = "2e+09 passes of an image through a network, about 3.17 years"
     assert f"{told}: start it with --yes" in one_line(artattack_says("run", file, "-o", tmp_path / "out"))
-    begun: list[Any] = []
-    monkeypatch.setattr(cli, "_carry_out", lambda *given, **more: begun.append(given))
-    monkeypatch.setattr(cli, "_can_be_asked", lambda: True)
+    begun: list[Path] = []
+
+    def begin(plan: Any, path: Path, **_: Any) -> Any:
+        begun.append(path)
+        raise ArtattackError("begun")
+
+    monkeypatch.setattr("artattack.evaluation.run.run_plan", begin)
+    monkeypatch.setattr("artattack.commands.running.can_be_asked", lambda: True)
     refused = CliRunner().invoke(cli.app, ["run", str(file), "-o", str(tmp_path / "out")], input="n\n")
     assert refused.exit_code == 2
     assert told in refused.stderr
@@ -242,7 +248,7 @@ def test_a_run_of_years_is_asked_about(file: Path, tmp_path: Path, monkeypatch: 
     assert not begun
     for arguments, answer in ((["--yes"], ""), ([], "y\n")):
         done = CliRunner().invoke(cli.app, ["run", str(file), *arguments], input=answer)
-        assert done.exit_code == 0
+        assert done.stderr.endswith("artattack: begun\n")
     assert len(begun) == 2
     assert not (tmp_path / "out").exists()
 
@@ -293,7 +299,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(
     assert done.stderr.count("artattack: ") == 1
     again = shlex.split(done.stderr[done.stderr.index("to go on: ") :].removeprefix("to go on: "))
     assert again == ["artattack", "run", str(file), "--seed=2", "--resume", "--out", str(out)]
-    monkeypatch.setattr(cli, "console", Console(width=120))
+    monkeypatch.setattr("artattack.commands.running.console", Console(width=120))
     done = artattack_says(*again[1:])
     assert done.exit_code == 0
     assert "fgsm/quicknet_tiny" in done.stdout

@@ -265,7 +265,7 @@ def warn(message: str) -> None:
 
 @contextmanager
 def show_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Give a callback that shows a progress bar, from its first call on: the work under way, units done, units in all."""
+    """Give a callback that shows a progress bar: the work under way, units done, units in all."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),

@@ -278,13 +278,13 @@ def _ask_if_long(plan: Plan, yes: bool) -> None:
     if yes or plan.seconds <= _LONG:
         return
     told = f"{plan.passes:.3g} passes of an image through a network, about {in_time(plan.seconds)}"
-    if not _can_be_asked():
+    if not can_be_asked():
         raise ArtattackError(f"{told}: start it with --yes, or look at it with --dry-run")
     if not typer.confirm(f"{told}. Start?", err=True):
         raise ArtattackError("not started")
 
 
-def _can_be_asked() -> bool:
+def can_be_asked() -> bool:
     return sys.stdin.isatty()
 
 

@@ -63,7 +63,7 @@ def extend_run(
     given = None if benchmark is None else opened_benchmark(benchmark)
     more = extended(path, given, classifiers=classifiers, style_judges=style_judges, budgets=budgets)
     plan = make_plan(more)
-    doubt = on_doubt or partial(warnings.warn, stacklevel=3)
+    doubt = on_doubt or partial(warnings.warn, stacklevel=2)
     for found in plan.doubts:
         doubt(found)
     if on_plan:

@@ -83,7 +83,7 @@ def run_benchmark(
     """
     chosen = replaced(opened_benchmark(benchmark), seed=seed, limit=limit, budgets=budgets)
     plan = make_plan(chosen, models)
-    doubt = on_doubt or partial(warnings.warn, stacklevel=3)
+    doubt = on_doubt or partial(warnings.warn, stacklevel=2)
     for found in plan.doubts:
         doubt(found)
     if on_plan:

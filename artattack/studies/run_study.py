@@ -70,7 +70,7 @@ def run_study(
         backbones=tuple(backbones), images=images, limit=limit, size=size, steps=steps, seed=seed, trials=trials
     )
     plan = make_plan(study_benchmark(study, settings))
-    doubt = on_doubt or partial(warnings.warn, stacklevel=3)
+    doubt = on_doubt or partial(warnings.warn, stacklevel=2)
     for found in () if study.meant else plan.doubts:
         doubt(found)
     if on_plan:

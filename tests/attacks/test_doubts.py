@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from artattack import cli
 from artattack.attacks.options import StyleOptions
+from artattack.errors import ArtattackError
 from artattack.evaluation.run import run_benchmark
 
 TOO_MUCH = (
@@ -58,7 +59,7 @@ def test_so_does_the_attack_on_one_photo(
     weight: str, warning: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def paint(*_: Any, **__: Any) -> Any:
-        raise cli.ArtattackError("painting was reached")
+        raise ArtattackError("painting was reached")
 
     Image.new("RGB", (40, 40)).save(tmp_path / "photo.png")
     monkeypatch.setattr("artattack.photo.attack.attack_photo", paint)

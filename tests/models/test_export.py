@@ -87,7 +87,7 @@ def test_what_cannot_be_exported_is_one_line(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_the_command_writes_the_file_and_says_how_to_use_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("artattack.models.registry.load_registered", lambda name, weights: model())
+    monkeypatch.setattr("artattack.models.registry.load_registered", lambda name, weights=None: model())
     path = tmp_path / "tiny.tflite"
     done = CliRunner().invoke(cli.app, ["export-model", "quicknet_tiny", "--to", "tflite", str(path)])
     assert done.exit_code == 0, done.output

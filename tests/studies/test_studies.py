@@ -53,6 +53,7 @@ from artattack.studies.content_layers import choose_by_folds, spread_ratio
 from artattack.studies.halving import first_plan, front, going_on, ranks
 from artattack.studies.layers import layer_sets, layers_in_turn, sums_or_convolutions
 from artattack.studies.measures import sum_up
+from artattack.studies.study import Study
 
 pytestmark = pytest.mark.usefixtures("models_load_once")
 
@@ -456,11 +457,14 @@ def test_the_command_goes_on_with_the_better_half(tmp_path: Path, monkeypatch: p
         rows = [trial(n, image, n == 1, 5.0 - n) for n in range(4) for image in range(2)]
         return records_frame(rows), None
 
-    monkeypatch.setattr("artattack.evaluation.run.run_plan", done)
-    monkeypatch.setattr(cli, "_tell_results", lambda *_: None)
+    def write(study: Study, run: str) -> None:
+        raise ArtattackError(f"{study.name} of {run}")
+
+    monkeypatch.setattr("artattack.studies.run_study.run_plan", done)
+    monkeypatch.setattr("artattack.studies.run_study.load_run", str)
+    monkeypatch.setattr("artattack.studies.run_study.write_study", write)
     given = ["study", "weights", "--trials", 4, "--limit", 4, "--engine", "ray", "--workers", 3, "--out", tmp_path]
-    told = artattack_says(*given)
-    assert told.exit_code == 0, told.output
+    assert artattack_says(*given).stderr.endswith(f"artattack: weights of {tmp_path}\n")
     # two batches of untouched images, and of four trials one each; then a second batch of two of them
     assert [(cells, resume) for cells, resume, _ in asked] == [(2 + 4, False), (2 + 4 + 2, True)]
     assert all((how["engine"], how["workers"]) == ("ray", 3) for _, _, how in asked)
@@ -549,8 +553,8 @@ def test_studies_are_listed_with_their_question_and_time(monkeypatch: pytest.Mon
         ("study tv --backbone quicknet_tinny", "unknown model 'quicknet_tinny'"),
         ("study tv --images nowhere", "nowhere"),
         ("study tv --resume", "--resume needs --out"),
-        ("study tv --trials 4", "--trials: the study tv is no search"),
-        ("study tv --objective l2", "--objective: the study tv has no choice of one"),
+        ("study tv --trials 4", "trials: the study tv is not a search"),
+        ("study tv --objective l2", "objective: the study tv has no choice of one"),
         ("study weights --objective l3", "unknown objective 'l3'"),
     ],
 )
@@ -586,7 +590,7 @@ def test_an_interrupted_study_says_how_to_go_on(tmp_path: Path, monkeypatch: pyt
         RunFolder.create(path, {"config": {}})
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("artattack.evaluation.run.run_plan", interrupted)
+    monkeypatch.setattr("artattack.studies.run_study.run_plan", interrupted)
     out = tmp_path / "out"
     given = ["study", "tv", "--backbone=quicknet_tiny", "--limit=3", "--steps=7", "--seed=2"]
     done = artattack_says(*given, "--out", out)
