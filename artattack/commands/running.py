@@ -285,6 +285,7 @@ def _ask_if_long(plan: Plan, yes: bool) -> None:
 
 
 def can_be_asked() -> bool:
+    """Return whether a person at a terminal can answer a question."""
     return sys.stdin.isatty()
 
 

@@ -19,8 +19,6 @@ from artattack.files import sha256_file, to_path
 from artattack.inputs.image_sets import Sample, read_sample
 from artattack.inputs.images import saving
 from artattack.remote import is_private, takes_turns
-from artattack.results.exports import check_parquet
-from artattack.results.run_folder import RunFolder, versions
 from artattack.runtime import describe_machine
 
 if TYPE_CHECKING:
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from artattack.evaluation.cells import CellWorker
     from artattack.evaluation.loading import LoadedModels
     from artattack.models.classifier import Classifier
+    from artattack.results.run_folder import RunFolder
 
 Progress = Callable[[str, int, int], None]  # what is under way, units done, units in all
 Engine = Literal["local", "ray"]
@@ -127,6 +126,8 @@ def run_plan(
     With `extend`, the plan is of a benchmark that `extended` has returned for the run in the folder.
     """
     from artattack.evaluation.loading import load_models
+    from artattack.results.exports import check_parquet
+    from artattack.results.run_folder import RunFolder
 
     tell = on_progress or (lambda what, done, total: None)
     do_cells = _engine(engine, workers, plan, path)
@@ -185,6 +186,7 @@ def _in_folder(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Do what is left of a run in its folder, which no other process works in."""
     from artattack.evaluation.cells import CellWorker, original
+    from artattack.results.run_folder import RunFolder
 
     benchmark, total = plan.benchmark, len(plan.cells)
     folder = RunFolder(path)
@@ -266,6 +268,8 @@ def _copy_original(
 
 def _info(plan: Plan, loaded: LoadedModels, hashes: dict[str, str]) -> dict[str, Any]:
     """Return what run.json says; under `config` all that decides the results, so that only the same is resumed."""
+    from artattack.results.run_folder import versions
+
     models = {
         name: {
             "weights": model.weights,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from artattack.cache import Cache
 from artattack.evaluation.plan import Plan
-from artattack.results.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from artattack.evaluation.cells import CellWorker
+    from artattack.results.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
