@@ -16,9 +16,9 @@ import artattack
 from artattack import cli
 from artattack.commands.printing import print_efficiency
 from artattack.errors import ArtattackError
-from artattack.evaluation import efficiency
 from artattack.models.model import Model, parse_preprocessing
 from artattack.models.registry import load_registered, model_infos
+from artattack.networks import efficiency
 from artattack.networks.efficiency import measure_models, measured_by_default, network_costs
 from artattack.networks.published import PUBLISHED
 from artattack.networks.runtimes import Runtime, Task, Timing, time_alone
