@@ -108,7 +108,7 @@ _OTHER_BYTE = {
     **{
         f"{mode};16{order}": f"{mode};16{other}"
         for mode in _WIDE
-        for order, other in ("BL", "LB", f"N{_LOW_OF_NATIVE}")
+        for order, other in (("B", "L"), ("L", "B"), ("N", _LOW_OF_NATIVE))
     },
     "LA;16B": "RGBA",  # two channels of two bytes as four of one
 }
