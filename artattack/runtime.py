@@ -9,7 +9,7 @@ import platform
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
@@ -18,6 +18,25 @@ from typing import Any
 from artattack.errors import ArtattackError
 
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")  # by which libraries go
+PACKAGES = (  # whose versions may change a result: run.json records them, and they are part of the cache key
+    "tensorflow",
+    "tf-keras",
+    "keras",
+    "larq",
+    "larq-zoo",
+    "adversarial-robustness-toolbox",
+    "foolbox",
+    "numpy",
+    "scipy",
+    "pandas",
+    "pillow",
+    "scikit-image",
+    "torch",
+    "timm",
+    "onnxruntime",
+    "larq-compute-engine",
+    "ray",
+)
 _VECTOR = ("sse4", "avx", "fma", "amx", "asimd", "sve", "bf16")  # instructions that numbers may go through
 
 
@@ -115,10 +134,10 @@ def usable_cores() -> int | None:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def installed_versions(packages: Iterable[str]) -> dict[str, str]:
-    """Return the versions of those packages that are installed."""
+def installed_versions() -> dict[str, str]:
+    """Return the versions of those `PACKAGES` that are installed."""
     found = {}
-    for package in packages:
+    for package in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     return found

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from artattack.runtime import write_art_settings
+from artattack.models.kinds import KINDS
+from artattack.runtime import PACKAGES, write_art_settings
 
 
 @pytest.fixture
@@ -46,3 +47,10 @@ def test_a_home_that_takes_no_folder_is_left_to_art(home: Path) -> None:
     (home / ".art").write_text("a file where the folder should be")
     write_art_settings()
     assert (home / ".art").read_text() == "a file where the folder should be"
+
+
+def test_every_package_that_a_kind_of_model_needs_is_among_those_whose_versions_count() -> None:
+    needed = {kind.package.replace("_", "-") for kind in KINDS if kind.package}
+    assert needed == {"onnxruntime", "larq-compute-engine", "torch", "timm"}
+    assert needed <= {*PACKAGES}
+    assert len(PACKAGES) == len({*PACKAGES})

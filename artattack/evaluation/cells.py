@@ -31,17 +31,9 @@ from artattack.inputs.image_sets import Sample
 from artattack.inputs.images import as_measured, read_image, saving, to_float, to_uint8
 from artattack.inputs.labels import class_name
 from artattack.inputs.styles import style_class, style_names
-from artattack.results.columns import MEASURED_COLUMNS, OUTCOME_COLUMNS
+from artattack.results.columns import CLASSIFIER_COLUMNS, MEASURED_COLUMNS, OUTCOME_COLUMNS
 from artattack.results.records import CONTROL
 from artattack.results.run_folder import RunFolder
-
-_OF_A_CLASSIFIER = {  # columns that are not the same in all records of an image
-    "classifier",
-    "classifier_weights",
-    "classifier_seen",
-    "flip_float",
-    *OUTCOME_COLUMNS,
-}
 
 Clean = dict[str, np.ndarray | str]  # by classifier: logits (N, K) of a batch, or why there are none
 Row = dict[str, Any]
@@ -157,7 +149,7 @@ class CellWorker:
             mine = [row | told for row in rows if row["image"] == sample.id]
             if again:
                 mine = [row | _only(views[row["classifier"]][i], younger) for row in mine]
-            common = {key: value for key, value in mine[0].items() if key not in _OF_A_CLASSIFIER}
+            common = {key: value for key, value in mine[0].items() if key not in CLASSIFIER_COLUMNS}
             complete += mine
             complete += [
                 common | self._classifier_columns(name) | self._seen(cell, name) | views[name][i] | unknown

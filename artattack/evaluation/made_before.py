@@ -36,20 +36,6 @@ _FORMAT = 1  # of the entries; another number finds none of the old ones
 _OPAQUE = ("python", "http")  # weights of models known by a few answers alone, which may change behind our back
 _NO_MATTER = ("name", "doubt")  # what is said of a model, and does not make its answers
 _CODE = ("attacks", "evaluation", "inputs", "models", "distances.py", "runtime.py", "tracing.py")  # that decides images
-_PACKAGES = (
-    "tensorflow",
-    "tf-keras",
-    "larq",
-    "larq-zoo",
-    "adversarial-robustness-toolbox",
-    "numpy",
-    "scipy",
-    "pillow",
-    "scikit-image",
-    "onnxruntime",
-    "torch",
-    "timm",
-)
 _ARITHMETIC = (  # variables of the environment that change how sums are done
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -213,7 +199,7 @@ def _code() -> str:
 @lru_cache(1)
 def _versions() -> Mapping[str, str]:
     """Return the versions of Python and of what computes."""
-    return {"python": platform.python_version(), **installed_versions(_PACKAGES)}
+    return {"python": platform.python_version(), **installed_versions()}
 
 
 def _machine() -> dict[str, Any]:

@@ -22,9 +22,10 @@ from artattack.models.registry import load_registered, model_infos
 from artattack.networks.published import PUBLISHED
 from artattack.networks.runtimes import RUNTIMES, Runtime, Task, Timing, time_alone
 from artattack.results.columns import EFFICIENCY
+from artattack.results.run_folder import versions
 from artattack.results.statistics import wilson
 from artattack.results.tables import make_table, read_table, to_csv
-from artattack.runtime import installed_versions, load_tensorflow, processor
+from artattack.runtime import load_tensorflow, processor
 
 if TYPE_CHECKING:
     from artattack.models.model import Model
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 REPEATS = 20
 _SIZE = 224  # px, at which images are cut, as a benchmark's are
 _LETTERS = 300  # of the reason of a failure
-_PACKAGES = ("artattack", "tensorflow", "tf-keras", "larq", "larq-compute-engine", "numpy")
 _THREADS = {"one": 1, "all": None}
 _ALWAYS = ("quicknet (2020)", "quicknet", "vgg19")  # what the 2020 study compares
 
@@ -111,7 +111,7 @@ def measure_models(
                 "images": Path(images).name if weights != "random" else None,
                 "machine": machine(),
                 "measured": f"{datetime.now():%Y-%m-%d}",
-                "versions": ", ".join(f"{key} {value}" for key, value in installed_versions(_PACKAGES).items()),
+                "versions": ", ".join(f"{key} {value}" for key, value in versions().items()),
                 "failed": "; ".join(failures),
             }
         table = pd.concat([table, make_table([row], EFFICIENCY)], ignore_index=True)

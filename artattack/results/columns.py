@@ -29,6 +29,8 @@ class Column:
         meaning: what it says.
         needed: whether a file without it is not this table, rather than one written before the column existed.
         averaged: in the records, whether the summary has its mean.
+        of: in the records, what its value belongs to: the perturbed `image`, so that all classifiers' records of it have
+            the same, or the `classifier` that looks at it.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Column:
     meaning: str
     needed: bool = False
     averaged: bool = False
+    of: Literal["image", "classifier"] = "image"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,7 @@ class Outcome(Column):
 
     compute: Callable[[Scores], Any]
     where: Callable[[Scores], Any] | None = None
+    of: Literal["image", "classifier"] = "classifier"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,13 +142,14 @@ RECORDS: tuple[Column, ...] = (
         "missing where there is none",
     ),
     Column("eps", "float64", "that distance's", "how far, at most"),
-    Column("classifier", "string", "", "the model scored", needed=True),
-    Column("classifier_weights", "string", "", "its weights, as in `source_weights`"),
+    Column("classifier", "string", "", "the model scored", needed=True, of="classifier"),
+    Column("classifier_weights", "string", "", "its weights, as in `source_weights`", of="classifier"),
     Column(
         "classifier_seen",
         "boolean",
         "",
         "did the attack read this classifier, as backbone, guide or source; missing for untouched images",
+        of="classifier",
     ),
     Outcome(
         "classes",
@@ -263,6 +268,7 @@ RECORDS: tuple[Column, ...] = (
         "boolean",
         "",
         "does the image as the attack made it, before it was rounded to 8 bits, change the most likely class",
+        of="classifier",
     ),
     Outcome(
         "success",
@@ -378,7 +384,7 @@ RECORDS: tuple[Column, ...] = (
         "was the image made before, as a rule by another run, and taken from the cache; `seconds` is then what that "
         "took. Missing for untouched images",
     ),
-    Column("error", "string", "", "why there is no result: then the results are missing", needed=True),
+    Column("error", "string", "", "why there is no result: then the results are missing", needed=True, of="classifier"),
 )
 
 
@@ -803,6 +809,7 @@ def dtypes(columns: Iterable[Column]) -> dict[str, str]:
 
 
 RECORD_COLUMNS = dtypes(RECORDS)
+CLASSIFIER_COLUMNS = frozenset(column.name for column in RECORDS if column.of == "classifier")
 OUTCOME_COLUMNS = frozenset(column.name for column in RECORDS if isinstance(column, Outcome))
 # What follows from an image, its original and a classifier, so that it can be measured at any later time.
 MEASURED_COLUMNS = OUTCOME_COLUMNS | {column.name for column in _distances()} | {"feature_distance"}

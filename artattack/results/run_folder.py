@@ -41,20 +41,6 @@ from artattack.results.tables import read_table, write_csv
 from artattack.runtime import installed_versions
 from artattack.version import __version__
 
-_PACKAGES = (
-    "tensorflow",
-    "tf-keras",
-    "larq",
-    "larq-zoo",
-    "adversarial-robustness-toolbox",
-    "numpy",
-    "scipy",
-    "pandas",
-    "pillow",
-    "scikit-image",
-    "foolbox",
-    "ray",
-)
 _COPY = ".run.json"  # what a run is must outlive damage to one file
 _CELLS = 100  # whose records are plain rows at a time, when the tables are made
 _SHOWN = 3  # differences named in an error message
@@ -473,7 +459,7 @@ def _count_rows(path: Path) -> int:
 def versions() -> dict[str, str]:
     """Return the versions that may bear on a result: artattack, Python, the platform, installed packages."""
     found = {"artattack": __version__, "python": platform.python_version(), "platform": platform.platform()}
-    return found | installed_versions(_PACKAGES)
+    return found | installed_versions()
 
 
 def _now() -> str:

@@ -5,12 +5,22 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from artattack.distances import DISTANCES, default_budgets, distance_columns
 from artattack.errors import ArtattackError
 from artattack.evaluation.scoring import score_batch
-from artattack.results.columns import RECORD_COLUMNS, RECORDS, SUMMARY, SUMMARY_COLUMNS, TABLES, Column, Outcome
+from artattack.results.columns import (
+    CLASSIFIER_COLUMNS,
+    RECORD_COLUMNS,
+    RECORDS,
+    SUMMARY,
+    SUMMARY_COLUMNS,
+    TABLES,
+    Column,
+    Outcome,
+)
 from artattack.results.glossary import Entry, entries, main, with_tables
 
 README = Path(__file__).resolve().parents[2] / "results" / "README.md"
@@ -120,7 +130,7 @@ distances.DISTANCES["l3"] = distances.Distance("l3", l3, "image units", "the cub
 
 from artattack.attacks.controls import ControlEntry
 from artattack.config import parse_benchmark
-from artattack.results.columns import RECORD_COLUMNS, SUMMARY_COLUMNS, TABLES
+from artattack.results.columns import CLASSIFIER_COLUMNS, RECORD_COLUMNS, SUMMARY_COLUMNS, TABLES
 from artattack.results.glossary import entries
 from artattack.results.records import records_frame
 from artattack.results.summary import summarise
@@ -138,3 +148,16 @@ assert any("l3" in entry.names for entry in entries(TABLES["records.csv"]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["reference/records.csv", "comparison-recipe/records.csv.xz"])
+def test_columns_that_differ_between_classifiers_of_one_image_say_so(name: str) -> None:
+    path = Path(__file__).parents[2] / "results" / name
+    if not path.exists():
+        pytest.skip("the runs of the documentation are part of the checkout")
+    records = pd.read_csv(path, dtype="string", keep_default_na=False)
+    images = records.groupby(["kind", "attack", "style", "source", "matched_to", "budget_distance", "budget", "image"])
+    values = images.nunique()
+    different = {str(name) for name in values.columns if (values[name] > 1).any()}
+    assert {"classifier", "flip", "top1_class_after"} <= different
+    assert different <= CLASSIFIER_COLUMNS
