@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from artattack.distances import DISTANCES
-from artattack.report.tables import attacks_then_controls, labelled, read_by_attack, untrained
+from artattack.report.tables import attacks_then_controls
 from artattack.results.records import (
     CONTROL,
     RANDOM,
@@ -17,7 +17,10 @@ from artattack.results.records import (
     attack_labels,
     controls_of,
     kind_in_words,
+    labelled,
     perturbed_of,
+    read_by_attack,
+    untrained,
 )
 from artattack.results.run_folder import RunFolder
 
@@ -97,7 +100,7 @@ def flip_rates(run: RunFolder) -> Iterator[Dots]:
     white_box = {*zip(seen["label"], seen["classifier"], strict=True)}
     apart = pd.Series([case in white_box for case in zip(rows["of"], rows["classifier"], strict=True)], rows.index)
     classifiers = list(rows["classifier"].drop_duplicates())
-    loud = untrained(run)
+    loud = untrained(run.summary)
     if not apart.all():
         title = "Flip rate of each attack on classifiers it has not seen, and of the controls at its distance"
         yield _dots("flip-rates", title, rows[~apart], classifiers, loud)
@@ -123,7 +126,7 @@ def _dots(id: str, title: str, rows: pd.DataFrame, classifiers: Iterable[str], l
 
 def curves(run: RunFolder) -> Iterator[Curves]:
     """Yield what budgets give: a figure for each distance, classifier and measure."""
-    loud = untrained(run)
+    loud = untrained(run.summary)
     named = attack_labels(run.curves).map(lambda label: marked(str(label), loud))
     named += read_by_attack(run.curves).fillna(False).map({True: " (white box)", False: ""})
     table = perturbed_of(run.curves.assign(label=named))

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from artattack.report.tables import Cell, Row, clean_error, labelled, rate, untrained
-from artattack.results.records import at_own_distance, attacks_of, kind_in_words, perturbed_of
+from artattack.report.tables import Cell, Row, clean_error, rate
+from artattack.results.records import at_own_distance, attacks_of, kind_in_words, labelled, perturbed_of, untrained
 from artattack.results.run_folder import RunFolder
 
 Strongest = dict[str, tuple[str, Cell] | None]  # of each kind, in words: what flips most, and its flip rate
@@ -37,7 +37,7 @@ def key_figures(run: RunFolder) -> list[KeyFigures]:
     """Return the key figures of each classifier, every attack at its own distance."""
     summary = labelled(at_own_distance(run.summary))
     summary = summary[summary["classifier"].notna()]
-    marked = untrained(run)
+    marked = untrained(run.summary)
     kinds = perturbed_of(summary)["kind"].unique()
     attack_kinds = attacks_of(summary)["kind"].unique()
     found = []

@@ -13,8 +13,8 @@ from typing import Any
 from artattack.errors import ArtattackError
 from artattack.files import writing
 from artattack.report.figures import COLOURS, GREY, Curves, Dots, Panel, curves, flip_rates, marked
-from artattack.report.tables import untrained
 from artattack.report.transfer import OWN, Matrix, matrices
+from artattack.results.records import untrained
 from artattack.results.run_folder import RunFolder
 
 _STYLE = {
@@ -37,7 +37,7 @@ def save_figures(run: RunFolder, folder: Path) -> list[Path]:
     check_matplotlib()
     drawn: dict[str, Callable[[Any], None]] = {}
     drawn |= {rates.id: partial(_dots, rates) for rates in flip_rates(run)}
-    loud = untrained(run)
+    loud = untrained(run.summary)
     for matrix in matrices(run):
         if matrix.place == OWN:
             name = f"{'white-box' if matrix.white_box else 'transfer'}-{matrix.rate.replace(' ', '-')}"

@@ -19,7 +19,7 @@ from artattack.report.gallery import gallery
 from artattack.report.striking import striking_flips
 from artattack.results.columns import TABLES
 from artattack.results.glossary import Entry, entries
-from artattack.results.records import at_own_distance, kind_in_words, perturbed_of
+from artattack.results.records import at_own_distance, kind_in_words, labelled, perturbed_of, untrained
 from artattack.results.run_folder import RunFolder
 
 _HASHES = 1000  # images whose hashes are listed
@@ -140,7 +140,7 @@ def _policy_hash(script: str) -> str:
 
 def _attacks(run: RunFolder) -> str:
     """Say how many attacks of each kind the run has at their own distance: `2 style attacks and 1 control`."""
-    rows = perturbed_of(tables.labelled(at_own_distance(run.summary))).drop_duplicates("label")
+    rows = perturbed_of(labelled(at_own_distance(run.summary))).drop_duplicates("label")
     counts = rows["kind"].value_counts(sort=False)
     parts = [f"{count} {kind_in_words(str(kind))}{'s' * (count != 1)}" for kind, count in counts.items()]
     return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part) or "no attack"
@@ -155,7 +155,7 @@ def _shown(figure: Dots | Curves) -> ShownFigure:
 
 
 def _tables(run: RunFolder) -> list[ShownTable]:
-    marked = tables.untrained(run)
+    marked = untrained(run.summary)
 
     def table(
         id: str,
@@ -173,7 +173,7 @@ def _tables(run: RunFolder) -> list[ShownTable]:
             "summary",
             "All attacks and controls",
             "Rates with their 95 % Wilson intervals in percent, and what they count; summary.csv has more columns.",
-            tables.labelled(run.summary),
+            labelled(run.summary),
             tables.SUMMARY_FIELDS,
         ),
         table(
@@ -181,7 +181,7 @@ def _tables(run: RunFolder) -> list[ShownTable]:
             "Curves summed up",
             "Area under each curve over its width, which is the mean over distances from 0 to the largest budget, with "
             "95 % bootstrap intervals.",
-            tables.labelled(run.areas),
+            labelled(run.areas),
             tables.AREA_FIELDS,
         ),
         table(
@@ -204,12 +204,12 @@ def _verdicts(run: RunFolder, verdicts: pd.DataFrame) -> ShownTable | None:
         "The deciding control is the one whose p value decides the verdict. Paired by image: Newcombe's interval of "
         "the difference, exact McNemar tests, Holm's correction for the number of attacks."
     )
-    filled = tables.fill(verdicts, tables.CONTROL_FIELDS, tables.untrained(run))
+    filled = tables.fill(verdicts, tables.CONTROL_FIELDS, untrained(run.summary))
     return ShownTable("controls", "Attacks against the controls at the same distance", caption, *filled)
 
 
 def _checks(run: RunFolder) -> ShownTable | None:
     if run.checks is None:
         return None
-    filled = tables.fill(run.checks, tables.CHECK_FIELDS, tables.untrained(run))
+    filled = tables.fill(run.checks, tables.CHECK_FIELDS, untrained(run.summary))
     return ShownTable("check-results", "Sanity checks", "docs/checks.md says what each is about.", *filled)

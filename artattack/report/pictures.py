@@ -13,7 +13,7 @@ from PIL import Image
 
 from artattack.errors import ArtattackError
 from artattack.inputs.images import read_image
-from artattack.report.tables import read_by_attack
+from artattack.results.records import read_by_attack
 from artattack.results.run_folder import RunFolder
 
 

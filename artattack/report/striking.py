@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from artattack.report.pictures import SeenBy, data_uri, distances, read_pair, text, views
-from artattack.report.tables import read_by_attack
-from artattack.results.records import at_own_distance, attack_labels, attacks_of
+from artattack.results.records import at_own_distance, attack_labels, attacks_of, read_by_attack
 from artattack.results.run_folder import RunFolder
 
 LIMIT = 3  # pictures: a row of the page

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from artattack.results.records import RANDOM, attack_labels, attacks_of, variant_labels
-from artattack.results.run_folder import RunFolder
+from artattack.results.records import RANDOM
 
 Row = Mapping[Any, Any]
 _LAST = float("inf")  # where a missing number is sorted
@@ -228,38 +227,6 @@ def fill(table: pd.DataFrame, fields: Collection[Field], untrained: Collection[s
         field: cells for field, cells in columns.items() if not field.only_if_any or any(cell.text for cell in cells)
     }
     return Filled([*said], [list(row) for row in zip(*said.values(), strict=True)])
-
-
-def untrained(run: RunFolder) -> set[str]:
-    """Return the classifiers, and the attacks by all their names, that networks with random weights stand behind.
-
-    The control `random-backbone` is not among them: it is untrained on purpose.
-    """
-    summary = run.summary
-    attacks = attacks_of(summary)
-    attacks = attacks[attacks["source_weights"] == "random"]
-    classifiers = summary.loc[summary["classifier_weights"] == "random", "classifier"]
-    return {*classifiers, *variant_labels(attacks), *attack_labels(attacks)}
-
-
-def labelled(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a summary, or areas, with the name of each row's attack in the column `label`, and `seen` or `unseen`."""
-    labels = variant_labels if "matched_to" in table else attack_labels
-    named = table.assign(label=labels(table))
-    if "classifier_seen" in table:
-        named["seen"] = read_by_attack(table).map({True: "seen", False: "unseen"}).astype("string")
-    return named
-
-
-def read_by_attack(table: pd.DataFrame) -> pd.Series[Any]:
-    """Say of each row of records or of a summary whether its attack read the classifier: white box, if so.
-
-    Runs of earlier versions only tell an attack's source; there it is whether that is the classifier.
-
-    Returns:
-        Of dtype boolean; missing for what has no source, such as untouched images.
-    """
-    return table["classifier_seen"].fillna(table["source"] == table["classifier"])
 
 
 def attacks_then_controls(rows: pd.DataFrame) -> pd.DataFrame:

@@ -8,28 +8,15 @@ from collections.abc import Callable
 import pandas as pd
 
 from artattack.errors import unknown
-from artattack.report.tables import (
-    SUMMARY_FIELDS,
-    Cell,
-    Field,
-    Row,
-    clean_error,
-    fill,
-    labelled,
-    means,
-    number,
-    rates,
-    untrained,
-    words,
-)
-from artattack.results.records import at_own_distance
+from artattack.report.tables import SUMMARY_FIELDS, Cell, Field, Row, clean_error, fill, means, number, rates, words
+from artattack.results.records import at_own_distance, labelled, untrained
 from artattack.results.run_folder import RunFolder
 from artattack.results.tables import to_csv
 
 
 def summary_table(run: RunFolder) -> pd.DataFrame:
     """Return the summary as people read it: text, with the columns of the report's first table."""
-    filled = fill(labelled(run.summary), SUMMARY_FIELDS, untrained(run))
+    filled = fill(labelled(run.summary), SUMMARY_FIELDS, untrained(run.summary))
     texts = [[cell.whole for cell in row] for row in filled.rows]
     return pd.DataFrame(texts, columns=[field.name for field in filled.columns])
 
@@ -67,7 +54,7 @@ _LONG = 40  # rows that fit on a page
 
 def latex(run: RunFolder) -> str:
     """Return the attacks and controls at their own distance as a LaTeX table with booktabs rules, for a paper."""
-    filled = fill(labelled(at_own_distance(run.summary)), _PAPER, untrained(run))
+    filled = fill(labelled(at_own_distance(run.summary)), _PAPER, untrained(run.summary))
     # What a rate counts stands in columns of its own.
     texts = [[cell._replace(note="").whole for cell in row] for row in filled.rows]
     table = pd.DataFrame(texts, columns=[field.name for field in filled.columns])

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from artattack.report.tables import EMPTY, Cell, labelled, rate
-from artattack.results.records import attacks_of
+from artattack.report.tables import EMPTY, Cell, rate
+from artattack.results.records import attacks_of, labelled
 from artattack.results.run_folder import RunFolder
 
 

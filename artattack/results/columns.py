@@ -29,8 +29,8 @@ class Column:
         meaning: what it says.
         needed: whether a file without it is not this table, rather than one written before the column existed.
         averaged: in the records, whether the summary has its mean.
-        of: in the records, what its value belongs to: the perturbed `image`, so that all classifiers' records of it have
-            the same, or the `classifier` that looks at it.
+        of: in the records, what its value belongs to: the perturbed `image`, so that the records of all classifiers
+            have the same, or the `classifier` that looks at it.
     """
 
     name: str

@@ -20,7 +20,7 @@ from artattack.attacks.art_attacks import baseline_info
 from artattack.errors import ArtattackError, unknown
 from artattack.files import write_file
 from artattack.results.columns import TEXTATTACK, dtypes
-from artattack.results.records import attacks_of, perturbed_of, untouched_of, variant_labels
+from artattack.results.records import attacks_of, perturbed_of, read_by_attack, untouched_of, variant_labels
 from artattack.results.run_folder import RunFolder, load_run
 from artattack.results.tables import quote_formulas
 from artattack.version import __version__
@@ -199,7 +199,7 @@ def _threat_models(
         attacks.setdefault(threat, []).append(
             {
                 "attack": variant,
-                "white_box": not pd.isna(first["source"]) and first["source"] == first["classifier"],
+                "white_box": bool(read_by_attack(rows).fillna(False).iloc[0]),
                 "n_examples": len(right),
                 "robust_acc": _per_cent(right),
             }

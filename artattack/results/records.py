@@ -76,3 +76,36 @@ def attacks_of(table: pd.DataFrame) -> pd.DataFrame:
 def at_own_distance(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows that stand at no budget."""
     return table[table["budget"].isna()]
+
+
+def read_by_attack(table: pd.DataFrame) -> pd.Series[Any]:
+    """Say of each row of records or of a summary whether its attack read the classifier: the white-box rule.
+
+    An attack reads its source, its backbone and its guides, and with them every classifier of equal weights, whatever
+    its name (column `classifier_seen`). Runs of earlier versions record only the source; there the classifier counts as
+    read where it has the source's name.
+
+    Returns:
+        Of dtype boolean; missing for rows without a source, such as untouched images.
+    """
+    return table["classifier_seen"].fillna(table["source"] == table["classifier"])
+
+
+def labelled(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a summary, or areas, with the name of each row's attack in the column `label`, and `seen` or `unseen`."""
+    labels = variant_labels if "matched_to" in table else attack_labels
+    named = table.assign(label=labels(table))
+    if "classifier_seen" in table:
+        named["seen"] = read_by_attack(table).map({True: "seen", False: "unseen"}).astype("string")
+    return named
+
+
+def untrained(summary: pd.DataFrame) -> set[str]:
+    """Return the classifiers, and the attacks by all their names, that networks with random weights stand behind.
+
+    The control `random-backbone` is not among them: it is untrained on purpose.
+    """
+    attacks = attacks_of(summary)
+    attacks = attacks[attacks["source_weights"] == "random"]
+    classifiers = summary.loc[summary["classifier_weights"] == "random", "classifier"]
+    return {*classifiers, *variant_labels(attacks), *attack_labels(attacks)}

@@ -6,7 +6,7 @@ The plan, the run and the report are those of any benchmark. A new one is a modu
 """
 
 from artattack.studies.registry import find_study, studies
-from artattack.studies.run_study import run_study
+from artattack.studies.running import run_study
 from artattack.studies.study import Settings, Study, study_benchmark
 from artattack.studies.writing import write_study
 

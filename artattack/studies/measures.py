@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from artattack.report.tables import Field, number, rates, words
-from artattack.results.records import at_own_distance, perturbed_of
+from artattack.results.records import at_own_distance, perturbed_of, read_by_attack
 from artattack.results.summary import summarise
 
 _COUNTED = [  # of the summary, by the same names
@@ -82,7 +82,7 @@ def sum_up(records: pd.DataFrame, options: Sequence[str] = (), *, by_style: bool
     attacked = perturbed_of(at_own_distance(records))
     blank = {name: pd.Series(pd.NA, attacked.index, "string") for name in ("style", "matched_to")[by_style:]}
     pooled = summarise(attacked.assign(**blank))
-    read = pooled["classifier_seen"].fillna(False) | (pooled["classifier"] == pooled["source"]).fillna(False)
+    read = read_by_attack(pooled).fillna(False)
     pooled = pooled[(pooled["n"] > 0) & ~read].drop_duplicates(_CASE if by_style else _CASE[:2])
     table = pooled[[*_COUNTED, *_AVERAGED]].rename(columns=_AVERAGED)
     for place, option in enumerate(options):

@@ -7,9 +7,10 @@ from importlib.util import find_spec
 from artattack.errors import ArtattackError
 from artattack.files import write_file
 from artattack.report.matplotlib_figures import check_matplotlib, save_drawing
-from artattack.report.tables import fill, untrained
+from artattack.report.tables import fill
 from artattack.report.text_tables import in_markdown
 from artattack.results.plain_data import to_json
+from artattack.results.records import untrained
 from artattack.results.run_folder import RunFolder
 from artattack.results.tables import to_csv
 from artattack.studies.study import Study
@@ -36,7 +37,7 @@ def write_study(study: Study, run: RunFolder) -> str:
     if study.look and len(table):
         table = study.look(run, table)
     answer = study.answer(table) if len(table) else _NOTHING
-    filled = fill(table, study.fields, untrained(run))
+    filled = fill(table, study.fields, untrained(run.summary))
     headings = [field.name for field in filled.columns]
     rows = [[cell.whole for cell in row] for row in filled.rows]
     write_file(run.path / "study.csv", to_csv(table))

@@ -77,6 +77,15 @@ def threats(path: Path, records: list[dict[str, Any]], attacks: list[dict[str, A
     return {(threat["threat_model"], threat["eps"]): threat for threat in info["threat_models"]}
 
 
+def test_an_attack_guided_by_the_classifier_is_a_white_box(tmp_path: Path) -> None:
+    guided = {"kind": "style", "attack": "guided", "style": "waves", "source": "bnn", "eps_norm": "l2", "eps": 10.0}
+    records = clean("rr") + rows("xr", classifier_seen=True, **guided)
+    ((_, threat),) = threats(tmp_path / "run", records).items()
+    assert threat["attacks"] == [
+        {"attack": "guided/waves/bnn", "white_box": True, "n_examples": 2, "robust_acc": "50.00"}
+    ]
+
+
 def clean(letters: str, **values: Any) -> list[dict[str, Any]]:
     return rows(letters, kind="clean", attack="clean", **values)
 

@@ -460,9 +460,9 @@ def test_the_command_goes_on_with_the_better_half(tmp_path: Path, monkeypatch: p
     def write(study: Study, run: str) -> None:
         raise ArtattackError(f"{study.name} of {run}")
 
-    monkeypatch.setattr("artattack.studies.run_study.run_plan", done)
-    monkeypatch.setattr("artattack.studies.run_study.load_run", str)
-    monkeypatch.setattr("artattack.studies.run_study.write_study", write)
+    monkeypatch.setattr("artattack.studies.running.run_plan", done)
+    monkeypatch.setattr("artattack.studies.running.load_run", str)
+    monkeypatch.setattr("artattack.studies.running.write_study", write)
     given = ["study", "weights", "--trials", 4, "--limit", 4, "--engine", "ray", "--workers", 3, "--out", tmp_path]
     assert artattack_says(*given).stderr.endswith(f"artattack: weights of {tmp_path}\n")
     # two batches of untouched images, and of four trials one each; then a second batch of two of them
@@ -590,7 +590,7 @@ def test_an_interrupted_study_says_how_to_go_on(tmp_path: Path, monkeypatch: pyt
         RunFolder.create(path, {"config": {}})
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("artattack.studies.run_study.run_plan", interrupted)
+    monkeypatch.setattr("artattack.studies.running.run_plan", interrupted)
     out = tmp_path / "out"
     given = ["study", "tv", "--backbone=quicknet_tiny", "--limit=3", "--steps=7", "--seed=2"]
     done = artattack_says(*given, "--out", out)
