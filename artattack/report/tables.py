@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from artattack.results.records import RANDOM
+from artattack.results.records import RANDOM, labelled
 
 Row = Mapping[Any, Any]
 _LAST = float("inf")  # where a missing number is sorted
