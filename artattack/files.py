@@ -16,15 +16,35 @@ from artattack.remote import open_url, read, uploading
 
 
 def to_path(word: str | Path) -> Path:
-    """Return the path that a user means: of this machine, or behind any URL that fsspec knows.
+    """Return the path that a user means: of this machine, absolute, or behind any URL that fsspec knows.
 
     What a URL becomes is no `pathlib.Path`, but answers as one does (`artattack.remote`).
 
     Raises:
-        ArtattackError: as `open_url`.
+        ArtattackError: as `open_url` and `absolute`.
     """
     behind_url = "://" in word if isinstance(word, str) else not isinstance(word, os.PathLike)
-    return open_url(word) if behind_url else Path(word)
+    return open_url(word) if behind_url else absolute(Path(word))
+
+
+def absolute(path: Path) -> Path:
+    """Return a path that leads to the same place wherever the process moves; one behind a URL stays as it is.
+
+    Raises:
+        ArtattackError: the path is relative, and the folder that it starts from is gone.
+    """
+    try:
+        return path.absolute() if isinstance(path, Path) else path
+    except FileNotFoundError as error:
+        raise ArtattackError(f"{path}: the working directory is gone: give an absolute path") from error
+
+
+def shown(path: Path) -> str:
+    """Return a path as it may be printed: relative to the working directory where it lies below that."""
+    if isinstance(path, Path):
+        with suppress(ValueError, OSError):
+            return str(path.relative_to(Path.cwd()))
+    return str(path)
 
 
 def names_folder(word: str) -> bool:

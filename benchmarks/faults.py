@@ -15,6 +15,8 @@ came from the cache, which all runs share. What strikes, and where, follows from
   or deleted
 - cache: meanwhile the same happens to a file in the cache
 
+The run's folder is given as a relative path, and originals are read late, while attacks are at work.
+
 Between two faults the run must either have ended in one line that says what is wrong, or have gone on. Run as
 `python benchmarks/faults.py`; the exit code is 1 where anything was lost.
 """
@@ -35,7 +37,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -65,6 +67,7 @@ BENCHMARK: dict[str, Any] = {
 _ERRORS = {"full": errno.ENOSPC, "read-only": errno.EROFS, "gone": errno.EIO}
 _CHANGES = ("os.rename", "os.remove", "os.mkdir")
 _WATCHED = ("open", "os.listdir", "os.scandir", *_CHANGES)
+_LATE = 0.05  # seconds that reading the originals of a cell takes longer
 _PEACE = 3  # times that a run is resumed in peace before it is given up
 
 
@@ -136,9 +139,9 @@ def attempt(images: Path, folder: Path, fault: Fault | None) -> tuple[str, bool,
     _watch = _watch or _Watch()
     benchmark = BENCHMARK | {"images": {"set": str(images), "size": 32}}
     told = ""
-    with _watch.over(folder, fault), _limit_files(fault), _kill_later(fault):
+    with _watch.over(folder, fault), _limit_files(fault), _kill_later(fault), _read_late(), chdir(folder.parent):
         try:
-            _how_to_go_on(folder, benchmark)()
+            _how_to_go_on(Path(folder.name), benchmark)()
         except ArtattackError as error:
             told = str(error)
         except Exception:  # no user should see it
@@ -171,6 +174,24 @@ def small(images: Path, folder: Path) -> None:
     run_benchmark(
         BENCHMARK | {"images": {"set": str(images), "size": 32}, "attacks": BENCHMARK["attacks"][:1]}, out=folder
     )
+
+
+@contextmanager
+def _read_late() -> Iterator[None]:
+    """Let the thread that reads ahead look for originals once an attack is likely to be at work."""
+    from artattack.evaluation.cells import CellWorker
+
+    read = CellWorker.read
+
+    def late(worker: CellWorker, cell: Any) -> Any:
+        time.sleep(_LATE)
+        return read(worker, cell)
+
+    CellWorker.read = late  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        CellWorker.read = read  # type: ignore[method-assign]
 
 
 @contextmanager

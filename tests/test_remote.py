@@ -57,7 +57,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_words_that_are_paths_stay_paths(tmp_path: Path) -> None:
-    assert to_path("results/mine") == to_path(Path("results/mine")) == Path("results/mine")
+    assert to_path("results/mine") == to_path(Path("results/mine")) == Path.cwd() / "results" / "mine"
     assert to_path(f"file://{tmp_path}/mine") == tmp_path / "mine"
     assert isinstance(to_path(f"file://{tmp_path}/mine"), Path)
     url = to_path("memory://runs/mine")

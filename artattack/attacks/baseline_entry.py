@@ -116,7 +116,7 @@ class BaselineEntry(Entry):
         targets = other_classes(seen, attack.estimator.nb_classes, batch.seeds) if attack.targeted else None
         made, failed = settled(
             batch.x,
-            lambda: attack.generate(batch.x, targets, seeds=batch.seeds),
+            lambda: attack.generate(batch.x, targets, seeds=batch.seeds, seen=seen),
             batch.variant.source,
             logits,
         )

@@ -6,8 +6,8 @@ import inspect
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import chdir, contextmanager, nullcontext
-from tempfile import TemporaryDirectory
+from contextlib import contextmanager, nullcontext
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -43,8 +43,9 @@ def make_baseline(
             nearest to doing so by its logits; where it reads decisions alone, the original.
 
     Returns:
-        An `art.attacks.EvasionAttack` whose `generate(x, y=None, seeds=None)` takes images (N, H, W, 3) in [0, 1],
-        labels, one-hot (N, K) or indices (N,) of the source's outputs, and a seed for each image; it returns images
+        An `art.attacks.EvasionAttack` whose `generate(x, y=None, seeds=None, seen=None)` takes images (N, H, W, 3) in
+        [0, 1], labels, one-hot (N, K) or indices (N,) of the source's outputs, a seed for each image, and the classes
+        (N,) that the source sees in the images, if the caller has asked it: each counts as a query. It returns images
         alike, float32. Without labels an untargeted attack leads away from what the source sees. Where its `targeted`
         is True it aims at `y` and cannot do without. It raises ArtattackError for labels it cannot use, and
         ImagesFailedError, which carries what became of the rest, where it fails on some images of those that it takes
@@ -159,7 +160,6 @@ class _Generate:
         self._targeted = attack.targeted
         self.queries: NDArray[Any] | None = None
         self.max_queries = max_queries
-        self._folder = TemporaryDirectory(prefix="artattack-")  # GeoDA writes, and reads, where one works
 
     def __call__(
         self,
@@ -167,6 +167,7 @@ class _Generate:
         y: NDArray[Any] | None = None,
         *,
         seeds: Sequence[int] | None = None,
+        seen: NDArray[Any] | None = None,
         **kwargs: Any,
     ) -> NDArray[Any]:
         x = np.asarray(x, np.float32)
@@ -185,9 +186,10 @@ class _Generate:
         cause: Exception | None = None
         for part in parts:
             given = None if labels is None else labels[part]
+            known = None if seen is None else seen[part]
             questions = _Questions(self._attack.estimator.predict, finite=part.stop - part.start == 1)
             try:
-                with self._asking(questions, x[part], given):
+                with self._asking(questions, x[part], given, known):
                     adversarial.append(self._one_call(x[part], given, chosen[part.start], kwargs))
             except _EnoughError:
                 adversarial.append(questions.best[np.newaxis])
@@ -204,12 +206,21 @@ class _Generate:
         return made
 
     @contextmanager
-    def _asking(self, questions: _Questions, x: NDArray[Any], labels: NDArray[Any] | None) -> Iterator[None]:
-        """Count the images that the estimator is asked about meanwhile, up to the limit."""
+    def _asking(
+        self, questions: _Questions, x: NDArray[Any], labels: NDArray[Any] | None, seen: NDArray[Any] | None
+    ) -> Iterator[None]:
+        """Count the images that the estimator is asked about meanwhile, and was asked about for `seen`; keep the limit.
+
+        Where nobody knows what the source sees, the limit needs to: it asks, which counts.
+        """
         estimator = self._attack.estimator
+        questions.images += 0 if seen is None else len(x)
         if self.max_queries is not None:
-            outputs = estimator.predict(x) if labels is None else labels
-            questions.limit(self.max_queries, x[0], int(outputs[0].argmax()), self._targeted, self.info.reads)
+            if labels is not None:
+                label = int(labels[0].argmax())
+            else:
+                label = int(questions(x)[0].argmax() if seen is None else seen[0])
+            questions.limit(self.max_queries, x[0], label, self._targeted, self.info.reads)
         estimator.predict = questions
         try:
             yield
@@ -227,7 +238,7 @@ class _Generate:
         self._attack.targeted = self._targeted  # some of ART's classes change it
         for found in self.info.remembers:
             setattr(self._attack, found, None)
-        with nullcontext() if seed is None else seeded(seed), chdir(self._folder.name):
+        with nullcontext() if seed is None else seeded(seed):
             return np.asarray(self._generate(x, labels, **kwargs), np.float32)
 
     def _one_hot(self, y: NDArray[Any]) -> NDArray[Any]:
@@ -300,7 +311,33 @@ def _art_class(info: BaselineInfo) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # ART says that PyTorch is absent
         from art.attacks import evasion
+    if info.name == "geoda":
+        from art.attacks.evasion import geometric_decision_based_attack as module
+
+        _keep_files_in_memory(module)
     return getattr(evasion, info.art_class)
+
+
+def _keep_files_in_memory(module: ModuleType) -> None:
+    """Give ART's GeoDA memory in the place of the working directory, to which it writes a file that it reads later.
+
+    The working directory is the whole process's: to move there and back for the attack would lead other threads astray.
+    The file's name tells all that its content depends on: the number of frequencies and the size of images.
+    """
+    if not isinstance(module.np, _FilesInMemory):
+        module.np = _FilesInMemory()  # type: ignore[attr-defined]
+        module.os = SimpleNamespace(path=SimpleNamespace(exists=module.np.files.__contains__))  # type: ignore[attr-defined]
+
+
+class _FilesInMemory:
+    """NumPy, but for the files that it saves and loads."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, NDArray[Any]] = {}
+        self.save, self.load = self.files.__setitem__, self.files.__getitem__
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
 
 
 def _readable(info: BaselineInfo, estimator: Any) -> Any:

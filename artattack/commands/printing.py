@@ -31,6 +31,7 @@ _NAME_WIDTH = 30  # of a class in a list of guesses, so that the lists of all cl
 _STATUSES = {"pass": "passed", "fail": "failed", "not run": "not run"}
 _HOUR, _DAY = 3600, 24 * 3600  # seconds
 _UNTRAINED = "(random weights)"
+_CELLS = 3  # that are amiss, named in what a run's status is
 _FEWEST = 4  # columns of a summary, however narrow the terminal
 
 
@@ -328,10 +329,16 @@ def print_progress(progress: RunProgress, console: Console) -> None:
         say(console, f"images  {progress.unreadable} could not be read", "red")
     for reason, count in sorted(progress.failed.items(), key=lambda item: -item[1]):
         say(console, f"failed  {count} x {reason}", "red")
+    for key, words in list(progress.amiss.items())[:_CELLS]:
+        say(console, f"amiss   {key} {words}", "red")
+    if len(progress.amiss) > _CELLS:
+        say(console, f"amiss   {len(progress.amiss) - _CELLS} more cells", "red")
     if progress.next:
         say(console, f"next    {progress.next}")
     if progress.seconds_left is not None and progress.state != "finished":
         say(console, f"left    about {in_time(progress.seconds_left)}, at the pace so far")
+    elif progress.overdue:
+        say(console, "left    unknown: the cell under way takes longer than any before")
 
 
 def print_cache(cache: Cache, console: Console) -> None:

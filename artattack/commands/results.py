@@ -13,8 +13,7 @@ from artattack.checks.defaults import CHECKS_FILE
 from artattack.commands.options import DEFAULT, RunArgument, Seed, examples
 from artattack.commands.printing import print_checks, print_progress, print_side_by_side, say, show_progress
 from artattack.errors import ArtattackError
-from artattack.files import names_folder, to_path, write_file
-from artattack.remote import without_secret
+from artattack.files import names_folder, shown, to_path, write_file
 
 console = Console()
 
@@ -31,12 +30,8 @@ def status(folder: RunArgument) -> None:
     run = load_run(folder)
     progress = read_progress(run)
     print_progress(progress, console)
-    if progress.state == "stopped":
-        place = without_secret(folder)
-        again = f"the `artattack run` that started it, with --resume --out {place}"
-        if "extended" in run.info:
-            again = f"artattack extend {place}"
-        say(console, f"To go on: {again}")
+    if progress.state in ("stopped", "incomplete"):
+        say(console, f"To go on: {run.to_go_on}")
     if progress.state != "finished" or progress.failed or progress.unreadable:
         raise typer.Exit(1)
 
@@ -65,7 +60,7 @@ def report(
     if figures is not None:
         say(console, f"Written: {len(save_figures(opened, figures))} files in {figures}")
     elif form == "html":
-        say(console, f"Written: {write_report(opened, out)}")
+        say(console, f"Written: {shown(write_report(opened, out))}")
     elif out is None:
         typer.echo(write_tables(opened, form), nl=False)
     else:
@@ -135,12 +130,12 @@ def check(
         )
     print_checks(checks, console)
     if path:
-        say(console, f"Written: {path}")
+        say(console, f"Written: {shown(path)}")
     if of_run and out is None:
         from artattack.report import write_report
         from artattack.results.run_folder import load_run
 
-        say(console, f"Report: {write_report(load_run(what[0]))}")
+        say(console, f"Report: {shown(write_report(load_run(what[0])))}")
     if not all_sound(checks):
         raise typer.Exit(1)
 

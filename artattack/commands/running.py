@@ -41,7 +41,7 @@ from artattack.commands.printing import (
     warn,
 )
 from artattack.errors import ArtattackError
-from artattack.files import to_path
+from artattack.files import shown, to_path
 from artattack.remote import without_secret
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def run(
     same += [f"--{name}={value}" for name, value in (("seed", seed), ("limit", limit)) if value is not None]
     same += [f"--budgets={text}" for text in budgets or []]
     same += engine_options(engine, workers) + ["--no-cache"] * no_cache
-    with _resumable(path, [*same, "--resume", "--out", without_secret(out or str(path))]), show_progress() as progress:
+    with _resumable(path, [*same, "--resume", "--out", without_secret(out or shown(path))]), show_progress() as progress:
         run_benchmark(
             benchmark,
             out=path,
@@ -225,7 +225,7 @@ def study(
             say(console, meant)
         _gate(dry_run, yes)(plan)
 
-    with _resumable(path, [*same, "--resume", "--out", without_secret(out or str(path))]), show_progress() as progress:
+    with _resumable(path, [*same, "--resume", "--out", without_secret(out or shown(path))]), show_progress() as progress:
         done = run_study(
             name,
             backbones=backbone or (),
@@ -316,8 +316,8 @@ def _tell_results(path: Path, answer: str = "") -> None:
     if reused := perturbed.loc[perturbed["from_cache"], "file"].nunique():
         of = perturbed["file"].nunique()
         say(console, f"Taken from the cache: {reused} of {of} perturbed images (artattack cache)")
-    say(console, f"Run folder: {path}  (records.csv, summary.csv, run.json, images/)")
-    say(console, f"Report: {write_report(run)}")
+    say(console, f"Run folder: {shown(path)}  (records.csv, summary.csv, run.json, images/)")
+    say(console, f"Report: {shown(write_report(run))}")
     errors = records["error"].dropna()
     if len(errors):
         log = " and errors.log" if (path / "errors.log").exists() else ""

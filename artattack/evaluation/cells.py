@@ -8,6 +8,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from traceback import format_exception
 from typing import Any, NamedTuple
@@ -83,10 +84,10 @@ class CellWorker:
         """Read the originals of a cell, which another thread may do while this one is at another cell.
 
         Raises:
-            ArtattackError: the copy of an original is damaged: resuming the run makes it anew.
+            ArtattackError: the copy of an original is missing or damaged: resuming the run makes it anew.
         """
         samples = self._readable(cell)
-        return Originals(samples, [read_image(original(self._folder, sample)) for sample in samples])
+        return Originals(samples, [self._original(sample) for sample in samples])
 
     def __call__(self, cell: Cell, originals: Originals | None = None) -> list[Row]:
         """Return the records of a cell; what goes wrong becomes records that say so.
@@ -131,7 +132,7 @@ class CellWorker:
         samples = self._readable(cell) if further or younger or judge else []
         if not samples:
             return rows
-        x = to_float(np.stack([read_image(original(self._folder, sample)) for sample in samples]))
+        x = to_float(np.stack([self._original(sample) for sample in samples]))
         files = to_float(np.stack([read_image(self._folder.path / cell.variant.file(s.id)) for s in samples]))
         measured: dict[str, Any] = self._judges.columns(cell.variant, x, files) if judge else {}
         if younger - OUTCOME_COLUMNS:
@@ -176,7 +177,22 @@ class CellWorker:
         }
 
     def _readable(self, cell: Cell) -> list[Sample]:
-        return [sample for sample in cell.samples if original(self._folder, sample).exists()]
+        """Return the images of a cell, but for those that the run has noted as unreadable."""
+        return [sample for sample in cell.samples if sample.id not in self._unreadable]
+
+    @cached_property
+    def _unreadable(self) -> frozenset[str]:
+        rows = self._folder.cell("images")
+        if rows is None:
+            raise ArtattackError(f"{self._folder.path}: cell 'images' is missing or damaged: resume the run (--resume)")
+        return frozenset(row["image"] for row in rows)
+
+    def _original(self, sample: Sample) -> np.ndarray:
+        """Return the copy of an original, uint8 (H, W, 3)."""
+        try:
+            return read_image(original(self._folder, sample))
+        except ArtattackError as error:
+            raise ArtattackError(f"{error}: the run has copied it there: resume the run (--resume)") from error
 
     def _log(self, cell: Cell, error: Exception) -> None:
         """Keep the traceback, for whoever looks for the cause of a failed cell."""

@@ -17,6 +17,7 @@ from artattack.files import to_path
 from artattack.inputs.styles import style_names
 from artattack.results.columns import MEASURED_COLUMNS
 from artattack.results.plain_data import differences
+from artattack.results.progress import read_progress
 from artattack.results.run_folder import RunFolder, load_run
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def extended(
         )
     now = grown.model_dump(mode="json")
     same = all(old[key] == now[key] for key in _MAY_GROW if key != "name")
-    if same and info["status"] == "finished" and not _younger_columns(run):
+    if same and info["status"] == "finished" and not _younger_columns(run) and not read_progress(run).amiss:
         raise ArtattackError(f"{path}: nothing is added: name a classifier, a budget, or a file with more attacks")
     return grown
 

@@ -108,7 +108,7 @@ class _Crew:
         threads = {name: os.environ.get(name, str(each)) for name in THREADS}
         options = {"num_cpus": each, "num_gpus": 1 if gpus else 0, "runtime_env": {"env_vars": threads}}
         self._hire = ray.remote(_Worker).options(**options).remote
-        self._given = ray.put(work.plan), work.folder.path.resolve(), dict(work.hashes), work.cache
+        self._given = ray.put(work.plan), work.folder.path, dict(work.hashes), work.cache
         self._ray = ray
         self._members: list[Any] = []
 

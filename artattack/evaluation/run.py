@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -15,7 +16,7 @@ from artattack.errors import ArtattackError, unknown
 from artattack.evaluation.plan import CLEAN, Cell, Plan, make_plan
 from artattack.evaluation.reading_ahead import reading_ahead
 from artattack.evaluation.work import Work
-from artattack.files import sha256_file, to_path
+from artattack.files import absolute, sha256_file, to_path
 from artattack.inputs.image_sets import Sample, read_sample
 from artattack.inputs.images import saving
 from artattack.remote import is_private, takes_turns
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]  # what is under way, units done, units in all
 Engine = Literal["local", "ray"]
 DoCells = Callable[[Work], None]
+
+_ONE_AT_A_TIME = threading.Lock()  # attacks seed the process's generators, and set options of its TensorFlow
 
 
 def run_benchmark(
@@ -106,7 +109,7 @@ def opened_benchmark(benchmark: Benchmark | dict[str, Any] | str | Path | None) 
 
 def run_path(name: str, out: str | Path | None) -> Path:
     """Return the folder that the run of a benchmark of some name goes to; errors as of `artattack.files.to_path`."""
-    return to_path(out) if out else Path("results") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    return to_path(out or Path("results") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}")
 
 
 def run_plan(
@@ -123,21 +126,24 @@ def run_plan(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Do the cells of a plan that are not done yet; return records and summary. As `run_benchmark`.
 
-    With `extend`, the plan is of a benchmark that `extended` has returned for the run in the folder.
+    With `extend`, the plan is of a benchmark that `extended` has returned for the run in the folder. Of runs that
+    threads of one process ask for, each waits for the one before.
     """
     from artattack.evaluation.loading import load_models
     from artattack.results.exports import check_parquet
     from artattack.results.run_folder import RunFolder
 
+    path = absolute(path)
     tell = on_progress or (lambda what, done, total: None)
     do_cells = _engine(engine, workers, plan, path)
     kept = open_cache() if cache else None
     if plan.benchmark.parquet:
         check_parquet()
     hashes = _image_hashes(plan)
-    loaded = load_models(plan, lambda name: tell(f"loading {name}", 0, len(plan.cells)), on_doubt)
-    with RunFolder(path).locked():
-        return _in_folder(path, plan, loaded, hashes, do_cells, kept, tell, resume=resume, extend=extend)
+    with _ONE_AT_A_TIME:
+        loaded = load_models(plan, lambda name: tell(f"loading {name}", 0, len(plan.cells)), on_doubt)
+        with RunFolder(path).locked():
+            return _in_folder(path, plan, loaded, hashes, do_cells, kept, tell, resume=resume, extend=extend)
 
 
 def _engine(name: Engine, workers: int | None, plan: Plan, path: Path) -> DoCells:
@@ -297,9 +303,14 @@ def _info(plan: Plan, loaded: LoadedModels, hashes: dict[str, str]) -> dict[str,
 
 
 def _cells_told(plan: Plan) -> dict[str, Any]:
-    """Return what run.json says of cells: each variant has one for each batch, but for what a search leaves out."""
+    """Return what run.json says of cells: each variant has one for each batch, but for what a search leaves out.
+
+    Under `images` are the images of each batch, against which the records are held in the end.
+    """
+    batches = {cell.number: [sample.id for sample in cell.samples] for cell in plan.cells}
     keys = {cell.key for cell in plan.cells}
     every = (Cell(variant, number, ()).key for variant in plan.variants for number in range(plan.batches))
     left_out = [key for key in every if key not in keys]
-    told = {"variants": [variant.key for variant in plan.variants], "batches": plan.batches}
+    told: dict[str, Any] = {"variants": [variant.key for variant in plan.variants], "batches": plan.batches}
+    told["images"] = [batches[number] for number in sorted(batches)]
     return told | ({"left_out": left_out} if left_out else {})

@@ -6,6 +6,7 @@ import errno
 import io
 import stat
 import sys
+import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -41,12 +42,12 @@ def read_image(path: Path) -> np.ndarray:
     path = Path(path) if isinstance(path, str) else path
     _check_file(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(readable(path), formats=_formats()) as image:
-                other = _other_bytes(image)
-                image.load()
-                return np.asarray(_rgb(_rounded(image, path, other) if other else image))
+        with _refusing_bombs(), Image.open(readable(path), formats=_formats()) as image:
+            if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+                raise Image.DecompressionBombError
+            other = _other_bytes(image)
+            image.load()
+            return np.asarray(_rgb(_rounded(image, path, other) if other else image))
     except UnidentifiedImageError:
         raise ArtattackError(f"{path}: not an image of a known format") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -56,6 +57,17 @@ def read_image(path: Path) -> np.ndarray:
             raise ArtattackError(f"{path}: cannot be read: {error.strerror}") from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ArtattackError(f"{path}: cannot be read as an image: {reason}") from error
+
+
+@contextmanager
+def _refusing_bombs() -> Iterator[None]:
+    """Make an error of Pillow's warning of too many pixels, unless a thread reads: filters are the whole process's."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
 
 
 def _check_file(path: Path) -> None:

@@ -370,7 +370,8 @@ RECORDS: tuple[Column, ...] = (
         "Int64",
         "queries",
         "of ART's attacks that read answers alone, logits or decisions: how many images the source was asked about to "
-        "make this one; missing for other attacks, and where images of the attack were moved to a budget",
+        "make this one, questions about the original for its label among them; missing for other attacks, and where "
+        "images of the attack were moved to a budget",
         averaged=True,
     ),
     Column("outside_eps", "boolean", "", "does the 8-bit file lie outside the ball of `eps`; missing without one"),

@@ -16,7 +16,7 @@ from __future__ import annotations
 import csv
 import platform
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,14 +27,15 @@ from typing import Any, NamedTuple, Self
 import pandas as pd
 
 from artattack.errors import ArtattackError, DiskError
-from artattack.files import remove_leftovers, sha256_file, to_path, write_file
-from artattack.remote import in_one_line, is_of_server
+from artattack.files import absolute, remove_leftovers, sha256_file, shown, to_path, write_file
+from artattack.remote import in_one_line, is_of_server, without_secret
 from artattack.results.against_controls import judge_against_controls
 from artattack.results.columns import CHECKS, RECORD_COLUMNS
 from artattack.results.curves import sum_up_curves
 from artattack.results.locking import is_locked, locked
 from artattack.results.pairs import pair_attacks
 from artattack.results.plain_data import config_hash, differences, from_json, seal, short_hash, to_json, unseal
+from artattack.results.planned import amiss, expected_rows, planned_images
 from artattack.results.records import read_records, records_frame
 from artattack.results.summary import read_summary, summarise
 from artattack.results.tables import read_table, write_csv
@@ -74,11 +75,18 @@ class RunFolder:
     """A run on disk. Open one with `load_run`.
 
     Users read `.info` and the frames `.records`, `.summary`, `.curves`, `.controls`, `.pairs`, `.areas` and `.checks`.
-    All but the last raise ArtattackError where the run is not finished, or the table's file is not as the run has left
-    it: cut short, say, while it was copied.
+    All but the last raise ArtattackError where the run is not finished, records are missing, or the table's file is not
+    as the run has left it: cut short, say, while it was copied.
+
+    Args:
+        path: the folder; a relative one is taken from the working directory of this moment.
     """
 
     path: Path
+
+    def __post_init__(self) -> None:
+        """Make the path absolute: threads look for files while others may move the process."""
+        object.__setattr__(self, "path", absolute(self.path))
 
     @classmethod
     def create(cls, path: Path, run: Mapping[str, Any], *, resume: bool = False, extend: bool = False) -> Self:
@@ -100,7 +108,7 @@ class RunFolder:
         new = from_json(to_json(run).encode())
         start = folder._extended if extend else folder._resumed if resume else folder._started
         told = start(new)
-        remove_leftovers(path)
+        remove_leftovers(folder.path)
         folder._write_info(told)
         for part in (folder._cells, folder.images):
             part.mkdir(exist_ok=True)
@@ -138,12 +146,18 @@ class RunFolder:
     @cached_property
     def records(self) -> pd.DataFrame:
         """The records of a finished run, with the columns and dtypes of `artattack.results.columns.RECORDS`."""
-        return read_records(self._as_left("records.csv"))
+        records = read_records(self._as_left("records.csv"))
+        self._check_rows(len(records), records.loc[records["kind"].isna(), "image"])
+        return records
 
     @cached_property
     def summary(self) -> pd.DataFrame:
         """The summary of a finished run, with the columns and dtypes of `artattack.results.columns.SUMMARY`."""
-        return read_summary(self._as_left("summary.csv"))
+        path = self._as_left("summary.csv")
+        left, unreadable = self.info.get("tables", {}).get("records.csv"), self.cell("images")
+        if left and unreadable is not None:
+            self._check_rows(left["rows"], {row["image"] for row in unreadable})
+        return read_summary(path)
 
     @property
     def curves(self) -> pd.DataFrame:
@@ -186,6 +200,14 @@ class RunFolder:
             return StudyResult(**told, figure=figure if figure.exists() else None)
         except (OSError, ValueError, TypeError) as error:
             raise ArtattackError(f"{path}: not what a study leaves: run it again with --resume") from error
+
+    @property
+    def to_go_on(self) -> str:
+        """The command that goes on with the run, for messages."""
+        place = without_secret(shown(self.path))
+        if "extended" in self.info:
+            return f"artattack extend {place}"
+        return f"the `artattack run` that started it, with --resume --out {place}"
 
     def done(self) -> set[str]:
         """Return the keys of the cells that are done; one whose file is cut short, or that failed, is to do again."""
@@ -249,7 +271,7 @@ class RunFolder:
             Records and summary, as `read_records` and `read_summary` would read them back.
 
         Raises:
-            ArtattackError: a cell is not finished.
+            ArtattackError: a cell is not finished, or has not the images that run.json has planned for it.
         """
         records = self._records_of(list(keys))
         summary = summarise(records)
@@ -313,12 +335,17 @@ class RunFolder:
     def _records_of(self, keys: Sequence[str]) -> pd.DataFrame:
         """Return the records of cells; of many, only a few are plain rows at a time."""
         frames = []
+        planned = planned_images(self.info)
+        unreadable = {row["image"] for row in self.cell("images") or ()}
         for start in range(0, len(keys), _CELLS):
             rows: list[dict[str, Any]] = []
             for key in keys[start : start + _CELLS]:
                 cell = self.cell(key)
                 if cell is None:
                     raise ArtattackError(f"{self.path}: cell '{key}' is not finished: resume the run")
+                images = {row["image"] for row in cell}
+                if key in planned and (wrong := amiss(planned[key], unreadable, images)):
+                    raise ArtattackError(f"{self.path}: cell '{key}' {wrong}: resume the run (--resume)")
                 rows += cell
             frames.append(records_frame(rows))
         return pd.concat(frames, ignore_index=True) if frames else records_frame([])
@@ -373,6 +400,13 @@ class RunFolder:
         content = seal(info, indent=2)
         write_file(self.path / "run.json", content)
         write_file(self.path / _COPY, content)
+
+    def _check_rows(self, rows: int, unreadable: Collection[str]) -> None:
+        """Hold the number of records against the plan's; raises ArtattackError where some are missing."""
+        expected = expected_rows(self.info, unreadable)
+        if expected is not None and rows < expected:
+            lost = f"the run lacks {expected - rows} of its {expected} records"
+            raise ArtattackError(f"{self.path}: {lost}: go on with it: {self.to_go_on}")
 
     def _as_left(self, name: str) -> Path:
         """Return the file of a table, after checking that it has the rows and the SHA-256 that run.json has noted.

@@ -114,9 +114,21 @@ def test_queries_are_those_that_the_source_answers(tmp_path: Path) -> None:
     counter.images = 0
     records = run_benchmark(only, out=tmp_path / "run", models={"mine": model})
     counted = records["queries"].sum()
-    # Beside the attack's: 5 originals scored, 5 seen, 5 files and 5 images as made, and some to round to 8 bits.
+    # Beside the attack's: 5 originals scored twice, as they are and as untouched files, 5 files and 5 images as made,
+    # and some to round to 8 bits.
     assert 0 < counted <= counter.images - 20
     assert counter.images - 20 - counted < 5 * 256
+
+
+def test_all_queries_of_an_attack_that_rounds_without_asking_are_counted(tmp_path: Path) -> None:
+    counter = Brightness()
+    model = load_model(counter, input_size=SIZE)
+    square = {"attack": "square", "source": "mine", "eps": 0.1, "max_iter": 3}
+    only = BENCHMARK | {"classifiers": ["mine"], "attacks": [square], "batch_size": 5}
+    counter.images = 0
+    records = run_benchmark(only, out=tmp_path / "run", models={"mine": model})
+    scored = 5 + 5 + 5 + 5  # originals, as they are and as untouched files; files of the attack, its images as made
+    assert records["queries"].sum() == counter.images - scored
 
 
 @pytest.mark.parametrize(

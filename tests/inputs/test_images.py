@@ -2,7 +2,9 @@
 
 import io
 import struct
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -340,6 +342,23 @@ def test_whatever_a_decoder_trips_over_is_one_line(tmp_path: Path, monkeypatch: 
 def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path: Path, side: int):
     (tmp_path / "bomb.png").write_bytes(png(side, side, 1, 0, b"\0" * 100))
     refused(tmp_path / "bomb.png", "too many pixels")
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ArtattackError, match="too many pixels"):
+        pool.submit(read_image, tmp_path / "bomb.png").result()
+
+
+def test_a_thread_that_reads_leaves_the_filters_of_warnings_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """They are the whole process's: two threads that each put them back as they were may leave the other's."""
+    save_png(tmp_path / "a.png", photo(2, 2))
+    filters, same, opening = warnings.filters, [], Image.open
+
+    def looking(*given, **options):
+        same.append(warnings.filters is filters)
+        return opening(*given, **options)
+
+    monkeypatch.setattr(Image, "open", looking)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(read_image, tmp_path / "a.png").result()
+    assert same == [True]
 
 
 def encoded(kind: str) -> bytes:

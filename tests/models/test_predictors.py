@@ -426,9 +426,29 @@ def test_an_attack_cut_short_gives_the_best_it_has_seen(
     unanswered = grey(0.49)  # would be the best of all
     asks = Asks(to_estimator(load_model(Counter(), input_size=SIZE)), [*map(grey, asked), unanswered], targeted)
     generate = _Generate(baseline_info(name), asks, 0, len(asked))
-    made = generate(grey(0.6)[None], np.array([1]) if targeted else None)
+    made = generate(grey(0.6)[None], np.array([1 if targeted else 0]))
     np.testing.assert_array_equal(made, grey(expected)[None])
     assert generate.queries.tolist() == [len(asked)]
+
+
+@pytest.mark.parametrize(("seen", "expected"), [(None, 0.1), ([0], 0.1)])
+def test_the_question_for_the_label_counts_and_is_within_the_limit(seen: list[int] | None, expected: float) -> None:
+    """The limit is 3: one for the label, whoever asks, two for the attack, which would have had 0.4 of the third."""
+    counter = Counter()
+    asks = Asks(to_estimator(load_model(counter, input_size=SIZE)), [grey(0.9), grey(0.1), grey(0.4)], False)
+    generate = _Generate(baseline_info("square"), asks, 0, 3)
+    counter.images = 0
+    made = generate(grey(0.6)[None], seen=None if seen is None else np.array(seen))
+    np.testing.assert_array_equal(made, grey(expected)[None])
+    assert generate.queries.tolist() == [3]
+    assert counter.images == (3 if seen is None else 2)
+
+
+def test_a_question_asked_before_counts_without_a_limit() -> None:
+    asks = Asks(to_estimator(load_model(Counter(), input_size=SIZE)), [grey(0.9), grey(0.1)], False)
+    generate = _Generate(baseline_info("square"), asks, 0, None)
+    generate(np.stack([grey(0.6)] * 2), seen=np.array([0, 0]))
+    assert generate.queries.tolist() == [3, 3]
 
 
 def test_limits_of_queries_that_are_none() -> None:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,39 @@ def test_a_night_between_two_cells_does_not_count(tmp_path: Path) -> None:
         folder.write_cell(f"style-{number:04d}", [ROW])
         os.utime(folder.path / "cells" / f"style-{number:04d}.json", (when, when))
     assert read_progress(folder).seconds_left == 100
+
+
+@pytest.mark.parametrize(("since", "left"), [(99.0, 100 + 2 * 55), (101.0, None)])
+def test_a_cell_longer_than_all_before_has_no_time_left(
+    folder: RunFolder, since: float, left: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The longest cell took 100 s."""
+    folder._write_info(folder.info | {"started": datetime.fromtimestamp(980.0, UTC).isoformat()})
+    monkeypatch.setattr("artattack.results.progress.time.time", lambda: 1110.0 + since)
+    with folder.locked():
+        progress = read_progress(folder)
+        told = CliRunner().invoke(app, ["status", str(folder.path)]).output.splitlines()[-1]
+    assert (progress.state, progress.seconds_left, progress.overdue) == ("running", left, left is None)
+    assert told == (
+        "left    about 4 min, at the pace so far"
+        if left
+        else "left    unknown: the cell under way takes longer than any before"
+    )
+    assert read_progress(folder).seconds_left == 100 + 2 * 55  # nothing is under way in a run that has stopped
+
+
+def test_time_in_which_a_run_lay_still_is_no_cells(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gone on with at 50 000 s: the second style took 20 s, and no cell as long as the 120 s of the one under way."""
+    moments = {"started": 990.0, "resumed": 50000.0}
+    at = {name: datetime.fromtimestamp(moment, UTC).isoformat() for name, moment in moments.items()}
+    folder._write_info(folder.info | {"started": at["started"], "resumed": [{"at": at["resumed"]}]})
+    folder.write_cell("style--waves-0001", [ROW])
+    for key, when in (("images", 50000.5), ("style--waves-0001", 50020.5)):
+        os.utime(folder.path / "cells" / f"{key}.json", (when, when))
+    monkeypatch.setattr("artattack.results.progress.time.time", lambda: 50020.5 + 120)
+    assert read_progress(folder).seconds_left == 2 * (10 + (100 + 20) / 2) / 2  # two of noise, as the others on average
+    with folder.locked():
+        assert read_progress(folder).overdue
 
 
 def test_failures_are_counted_by_reason_and_do_not_count_as_done(folder: RunFolder) -> None:
