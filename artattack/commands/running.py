@@ -94,7 +94,10 @@ def run(
     same += [f"--{name}={value}" for name, value in (("seed", seed), ("limit", limit)) if value is not None]
     same += [f"--budgets={text}" for text in budgets or []]
     same += engine_options(engine, workers) + ["--no-cache"] * no_cache
-    with _resumable(path, [*same, "--resume", "--out", without_secret(out or shown(path))]), show_progress() as progress:
+    with (
+        _resumable(path, [*same, "--resume", "--out", without_secret(out or shown(path))]),
+        show_progress() as progress,
+    ):
         run_benchmark(
             benchmark,
             out=path,
@@ -225,7 +228,10 @@ def study(
             say(console, meant)
         _gate(dry_run, yes)(plan)
 
-    with _resumable(path, [*same, "--resume", "--out", without_secret(out or shown(path))]), show_progress() as progress:
+    with (
+        _resumable(path, [*same, "--resume", "--out", without_secret(out or shown(path))]),
+        show_progress() as progress,
+    ):
         done = run_study(
             name,
             backbones=backbone or (),
