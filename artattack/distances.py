@@ -310,11 +310,14 @@ class Distance(Measure):
         axis: what a figure writes along its axis.
         untouched: its value for two equal images: 0 or, of a similarity, more.
         budgets: those that attacks are brought to where a benchmark names none; empty for a distance that takes none.
+        farthest: from the number of values of an image to the largest distance between two images in [0, 1]; None where
+            that is not known.
     """
 
     axis: str
     untouched: float = 0.0
     budgets: tuple[float, ...] = ()
+    farthest: Callable[[int], float] | None = None
 
     def __call__(self, x: Images, y: Images) -> Floats:
         """Measure two batches of images, (N, H, W, 3) each in [0, 1] -> (N,) float64."""
@@ -332,8 +335,8 @@ BALLS = ("linf", "l2", "psnr")  # whose balls images can be held to at every ste
 DISTANCES: dict[str, Distance] = {
     distance.name: distance
     for distance in (
-        Distance("l0", l0, "values", "how many of the height x width x 3 values differ", "L0, values"),
-        Distance("l1", l1, "image units", "sum of absolute differences", "L1, image units"),
+        Distance("l0", l0, "values", "how many of the height x width x 3 values differ", "L0, values", farthest=float),
+        Distance("l1", l1, "image units", "sum of absolute differences", "L1, image units", farthest=float),
         Distance(
             "l2",
             l2,
@@ -341,6 +344,7 @@ DISTANCES: dict[str, Distance] = {
             "root of the sum of squared differences",
             "L2, image units",
             budgets=(2.5, 5.0, 10.0, 20.0, 40.0),
+            farthest=math.sqrt,
         ),
         Distance(
             "linf",
@@ -349,6 +353,7 @@ DISTANCES: dict[str, Distance] = {
             "largest absolute difference",
             "Linf, image units",
             budgets=(2 / 255, 4 / 255, 8 / 255, 16 / 255, 32 / 255, 64 / 255),
+            farthest=lambda values: 1.0,
         ),
         Distance(
             "psnr",

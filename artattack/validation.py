@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from artattack.distances import DISTANCES, default_budgets
 from artattack.errors import ArtattackError, nearest, unknown
+from artattack.inputs.labels import class_index
 
 _MISTAKES_SHOWN = 3
 _SHORT = reprlib.Repr()  # a value may be as large as a file
@@ -53,11 +54,15 @@ def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def check_distance(distance: tuple[str, float]) -> tuple[str, float]:
+def check_distance(distance: tuple[str, float], size: tuple[int, int] | None = None) -> tuple[str, float]:
     """Return a distance, a name and how far, as it is.
 
+    Args:
+        distance: a name in `artattack.distances.DISTANCES`, and a number in its unit.
+        size: height and width of the images in pixels, where that is known.
+
     Raises:
-        ArtattackError: no such distance, or a number outside its range.
+        ArtattackError: no such distance, a number outside its range, or one that no two images of that size reach.
     """
     name, target = distance
     if name not in DISTANCES:
@@ -68,8 +73,19 @@ def check_distance(distance: tuple[str, float]) -> tuple[str, float]:
     elif not 0 < target < math.inf:
         raise ArtattackError(f"{name}={target:g}: a distance is a finite number above 0")
     elif name == "linf" and target > 1:
-        raise ArtattackError(f"linf={target:g}: values lie in [0, 1], and so does a distance; write one such as 8/255")
+        raise ArtattackError(f"linf={target:g}: values lie in [0, 1], and so does a distance{_of_levels(target)}")
+    farthest = DISTANCES[name].farthest
+    if size and farthest and target > (most := farthest(3 * math.prod(size))):
+        raise ArtattackError(
+            f"{name}={target:g}: two images of {size[0]} x {size[1]} px with values in [0, 1] are at most {most:.4g} "
+            f"apart{_of_levels(target)}"
+        )
     return distance
+
+
+def _of_levels(target: float) -> str:
+    """Return a hint for a distance that was written for values in 0..255."""
+    return f"; did you mean {target:g}/255?"
 
 
 def _distance(value: Any) -> Any:
@@ -88,6 +104,11 @@ def _budgeted(name: str) -> str:
     return name
 
 
+def _class(value: Any) -> int:
+    return class_index(str(value))
+
+
+ImageNetClass = Annotated[int, BeforeValidator(_class)]  # written as its index, its wnid or its name
 Number = Annotated[float, BeforeValidator(lambda value: parse_number(value) if isinstance(value, str) else value)]
 Numbers = Annotated[tuple[Number, ...], BeforeValidator(as_list)]
 Names = Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1), AfterValidator(_each_once)]

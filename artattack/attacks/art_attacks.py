@@ -26,6 +26,9 @@ class BaselineInfo:
             whole or takes one image only, so each image is given to it alone; `whole`: a batch has one perturbation,
             so that an image's result depends on its neighbours.
         norms: of the balls whose radius its `eps` is; empty where it has no `eps`, or one that means something else.
+        distances: further parameters that are distances: from each to the name of the distance or, where the user
+            chooses that, to the parameter that names it. `eps` and `eps_step` of a ball need no entry.
+        shortens: whether its step only ever becomes shorter, so that the first one is as long as the ball is wide.
         always_targeted: whether it aims at classes although ART's class has no parameter `targeted`.
         ignores_labels: whether ART's class, given labels, aims at them although it is untargeted.
         remembers: attributes in which ART's class keeps what it found for the next call.
@@ -41,6 +44,8 @@ class BaselineInfo:
     probabilities: bool = False
     together: Literal["apart", "one by one", "whole"] = "one by one"
     norms: tuple[str, ...] = ()
+    distances: Mapping[str, str] = field(default_factory=dict)
+    shortens: bool = False
     always_targeted: bool = False
     ignores_labels: bool = False
     remembers: tuple[str, ...] = ()
@@ -71,10 +76,10 @@ _BASELINES = (
     BaselineInfo("pgd", "ProjectedGradientDescent", "gradients", together="apart", norms=_ALL),
     BaselineInfo("pgd_numpy", "ProjectedGradientDescentNumpy", "gradients", together="apart", norms=_ALL),
     BaselineInfo("pgd_tensorflow", "ProjectedGradientDescentTensorFlowV2", "gradients", together="apart", norms=_ALL),
-    BaselineInfo("autopgd", "AutoProjectedGradientDescent", "gradients", norms=_ALL),
-    BaselineInfo("autocg", "AutoConjugateGradient", "gradients", norms=_ALL),
-    BaselineInfo("rescaling_autocg", "RescalingAutoConjugateGradient", "gradients", norms=_ALL),
-    BaselineInfo("autoattack", "AutoAttack", "gradients", norms=_ALL, package="multiprocess"),
+    BaselineInfo("autopgd", "AutoProjectedGradientDescent", "gradients", norms=_ALL, shortens=True),
+    BaselineInfo("autocg", "AutoConjugateGradient", "gradients", norms=_ALL, shortens=True),
+    BaselineInfo("rescaling_autocg", "RescalingAutoConjugateGradient", "gradients", norms=_ALL, shortens=True),
+    BaselineInfo("autoattack", "AutoAttack", "gradients", norms=_ALL, shortens=True, package="multiprocess"),
     BaselineInfo("deepfool", "DeepFool", "gradients", minimum_norm=True),
     BaselineInfo("newtonfool", "NewtonFool", "gradients", minimum_norm=True, probabilities=True),
     BaselineInfo("cw_l2", "CarliniL2Method", "gradients", minimum_norm=True),
@@ -82,9 +87,9 @@ _BASELINES = (
     BaselineInfo("cw_l0", "CarliniL0Method", "gradients", minimum_norm=True),
     BaselineInfo("elasticnet", "ElasticNet", "gradients", minimum_norm=True),
     BaselineInfo("brendel_bethge", "BrendelBethgeAttack", "gradients", minimum_norm=True, package="numba"),
-    BaselineInfo("jsma", "SaliencyMapMethod", "gradients", always_targeted=True),
+    BaselineInfo("jsma", "SaliencyMapMethod", "gradients", distances={"theta": "linf"}, always_targeted=True),
     BaselineInfo("shadow", "ShadowAttack", "gradients", ignores_labels=True),
-    BaselineInfo("wasserstein", "Wasserstein", "gradients"),
+    BaselineInfo("wasserstein", "Wasserstein", "gradients", distances={"eps": "ball", "eps_step": "norm"}),
     BaselineInfo(
         "universal", "UniversalPerturbation", "gradients", together="whole", norms=_ALL, parameters=_QUIET_DEEPFOOL
     ),
@@ -98,8 +103,8 @@ _BASELINES = (
         parameters=_TARGETED_FGSM,
     ),
     BaselineInfo("square", "SquareAttack", "logits", norms=("linf", "l2")),
-    BaselineInfo("simba", "SimBA", "logits", probabilities=True),
-    BaselineInfo("vat", "VirtualAdversarialMethod", "logits", probabilities=True),
+    BaselineInfo("simba", "SimBA", "logits", probabilities=True, distances={"epsilon": "linf"}),
+    BaselineInfo("vat", "VirtualAdversarialMethod", "logits", probabilities=True, distances={"eps": "l2"}),
     BaselineInfo("zoo", "ZooAttack", "logits", minimum_norm=True),
     BaselineInfo(
         "spatial",

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import ConfigDict, Field, PositiveInt, field_validator
 
-from artattack.attacks.art_attacks import baseline_info, baseline_infos
+from artattack.attacks.aims import TARGET, check_target, find_aims
+from artattack.attacks.art_attacks import BaselineInfo, baseline_info, baseline_infos
+from artattack.attacks.art_parameters import (
+    ball,
+    can_be_targeted,
+    default_step,
+    distances,
+    read_parameters,
+    with_budget,
+)
 from artattack.attacks.budget import within
-from artattack.attacks.entries import Batch, Entry, Models, Perturbed, Variant
+from artattack.attacks.entries import Ball, Batch, Entry, Models, Perturbed, Variant
 from artattack.attacks.failing import settled
+from artattack.attacks.options import doubt_of_step
 from artattack.attacks.rounding import round_within, walk_to_flip
 from artattack.errors import ArtattackError
 from artattack.models.classifier import Gives
-from artattack.validation import Names, parse_number
+from artattack.validation import ImageNetClass, Names, parse_number
 
 # ART's parameters that say how often something is done.
 _REPEATS = (
@@ -44,6 +54,7 @@ class BaselineEntry(Entry):
     max_queries: PositiveInt | None = Field(
         None, description="images that an attack without gradients may ask a source about, for each that it attacks"
     )
+    target: ImageNetClass | None = Field(None, description=TARGET)
 
     @field_validator("attack")
     @classmethod
@@ -58,14 +69,32 @@ class BaselineEntry(Entry):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """ART's parameters, and the limit of queries if there is one."""
-        limit = {} if self.max_queries is None else {"max_queries": self.max_queries}
-        return self._of_art | limit
+        """ART's parameters, with the step that follows from the ball, the limit of queries and the target."""
+        ours = {"max_queries": self.max_queries, "target": self.target}
+        step = default_step(self._info, self._of_art)
+        steps = {} if step is None else {"eps_step": step}
+        return steps | self._of_art | {key: value for key, value in ours.items() if value is not None}
+
+    @property
+    def _info(self) -> BaselineInfo:
+        return baseline_info(self.attack)
 
     @property
     def _of_art(self) -> dict[str, Any]:
-        """ART's parameters, with numbers such as `8/255` read."""
-        return {key: _number_or_word(key, value) for key, value in (self.__pydantic_extra__ or {}).items()}
+        """ART's parameters as they are given, with numbers such as `8/255` read."""
+        given = {key: _number_or_word(key, value) for key, value in (self.__pydantic_extra__ or {}).items()}
+        aims = self.target is not None and not self._info.always_targeted
+        return ({"targeted": True} if aims else {}) | given
+
+    @property
+    def own_ball(self) -> Ball | None:
+        """The ball that ART's class keeps images in, if it has one."""
+        return ball(self._info, self._of_art)
+
+    @property
+    def aims(self) -> bool:
+        """Whether it is targeted."""
+        return self._info.always_targeted or bool(self._of_art.get("targeted"))
 
     def models(self) -> tuple[str, ...]:
         """Return the sources."""
@@ -77,7 +106,7 @@ class BaselineEntry(Entry):
 
     def needs(self, model: str) -> Gives:
         """Return what the attack reads; decisions follow from logits."""
-        return "gradients" if baseline_info(self.attack).reads == "gradients" else "logits"
+        return "gradients" if self._info.reads == "gradients" else "logits"
 
     def passes(self) -> float:
         """Return the product of all parameters that say how often something is done; one not given counts as 1."""
@@ -86,42 +115,67 @@ class BaselineEntry(Entry):
         return product if self.max_queries is None else min(product, self.max_queries)
 
     def check(self) -> None:
-        """Find numbers that are none, and packages that are missing."""
+        """Find numbers that are none, parameters that ART's class does not have, and packages that are missing."""
         from artattack.attacks.baselines import check_max_queries
 
         check_max_queries(self.attack, self.max_queries)
-        _ = self.parameters
+        given = self._of_art
+        if self.target is not None:
+            if not can_be_targeted(self._info):
+                raise ArtattackError(f"target: attack '{self._info.name}' leads to no chosen class; leave it out")
+            if given.get("targeted", True) is not True:
+                raise ArtattackError("target: says where images are led to, but `targeted` is false")
+        read_parameters(self._info, given, beside=type(self).model_fields)
+
+    def distances(self) -> Iterator[tuple[str, Ball]]:
+        """Yield those among ART's parameters."""
+        yield from distances(self._info, read_parameters(self._info, self._of_art))
+
+    def doubts(self) -> Iterator[str]:
+        """Yield that steps are longer than the ball is wide."""
+        given, step = self.own_ball, self._of_art.get("eps_step")
+        default = default_step(self._info, self._of_art)
+        if given and default is not None and isinstance(step, int | float):
+            # Attacks that shorten their steps begin with twice the radius in their papers.
+            radius = 2 * given[1] if self._info.shortens else given[1]
+            if doubt := doubt_of_step(step, radius):
+                yield f"attack '{self.name}': {doubt}"
 
     def variants(self, attacks: Sequence[Variant]) -> Iterator[Variant]:
         """Yield one for each source."""
         yield from (Variant(self, source=source) for source in self.source)
 
-    def starts_from(self, variant: Variant) -> Variant | None:
-        """Return its own images without a budget, unless the attack can be held to the budget's ball."""
-        return variant.free if variant.budget and not self._can_be_held_to(variant.budget[0]) else None
+    def made_within(self, distance: str) -> bool:
+        """Whether ART's class can be held to a ball of that distance."""
+        return distance in self._info.norms
 
     def make(self, variant: Variant, models: Models) -> Any:
         """Make the attack."""
         from artattack.attacks.baselines import make_baseline
 
         estimator = models.estimator(variant.source)
+        check_target(self.target, estimator)
         return make_baseline(self.attack, estimator, self._of_art, max_queries=self.max_queries)
 
     def perturb_freely(self, attack: Any, batch: Batch) -> Perturbed:
-        """Attack images; the labels are the classes that the source sees in them."""
+        """Attack images; the labels are the classes that the source sees in them or, where it is targeted, the aims."""
         from artattack.attacks.baselines import bounded_by
 
         logits = attack.estimator.predict(batch.x)
         seen = logits.argmax(1)
-        targets = other_classes(seen, attack.estimator.nb_classes, batch.seeds) if attack.targeted else None
+        targets: np.ndarray | None = None
+        unfit: dict[int, str] = {}
+        if attack.targeted:
+            targets, _, unfit = find_aims(batch, attack.estimator, self.target, seen)
         made, failed = settled(
             batch.x,
             lambda: attack.generate(batch.x, targets, seeds=batch.seeds, seen=seen),
             batch.variant.source,
             logits,
+            unfit,
         )
         queries = attack.generate.queries
-        if baseline_info(self.attack).minimum_norm:
+        if self._info.minimum_norm:
 
             def flips(images: np.ndarray) -> np.ndarray:
                 answers = attack.estimator.predict(images)
@@ -133,24 +187,27 @@ class BaselineEntry(Entry):
         held_to = bounded_by(attack)
         return Perturbed(made, round_within(batch.x, made, held_to), held_to, queries, failed)
 
-    def perturb_to_budget(self, attack: Any, batch: Batch, distance: str, budget: float) -> Perturbed:
-        """Attack images within the budget's ball, or take those that the attack has left within it."""
-        from artattack.attacks.baselines import make_baseline, with_budget
+    def perturb_within(self, attack: Any, batch: Batch, ball: Ball) -> Perturbed:
+        """Attack images within a ball."""
+        from artattack.attacks.baselines import make_baseline
 
-        if self._can_be_held_to(distance):
-            parameters = with_budget(self.attack, self._of_art, distance, budget)
-            made = make_baseline(self.attack, attack.estimator, parameters, max_queries=self.max_queries)
-            return self.perturb_freely(made, batch)
-        if not baseline_info(self.attack).minimum_norm:
-            return super().perturb_to_budget(attack, batch, distance, budget)
-        # It is an attack of its own distance, and none at a smaller one.
+        parameters = with_budget(self._info, self._of_art, *ball)
+        made = make_baseline(self.attack, attack.estimator, parameters, max_queries=self.max_queries)
+        return self.perturb_freely(made, batch)
+
+    def perturb_to_budget(self, attack: Any, batch: Batch, budget: Ball) -> Perturbed:
+        """Return images at a budget; of an attack that seeks the smallest change, those it has left within it."""
+        if not self._info.minimum_norm:
+            return super().perturb_to_budget(attack, batch, budget)
+        # It is an attack of its own distance: none at a smaller one, and at a larger one no other.
         found = batch.images_of(batch.variant.free)
-        near = within(batch.x, found, budget, distance)[:, None, None, None]
+        near = within(batch.x, found, budget[1], budget[0])[:, None, None, None]
         files = np.where(near, found, batch.x)
-        return Perturbed(files, files, (distance, budget))
+        return Perturbed(files, files, budget)
 
-    def _can_be_held_to(self, distance: str) -> bool:
-        return distance in baseline_info(self.attack).norms
+    def columns(self, attack: Any, batch: Batch, files: np.ndarray) -> Mapping[str, Sequence[Any]]:
+        """Return the classes that images are led to, where the attack is targeted."""
+        return {"target_class": find_aims(batch, attack.estimator, self.target).classes} if attack.targeted else {}
 
 
 def _number_or_word(key: str, value: Any) -> Any:
@@ -159,9 +216,3 @@ def _number_or_word(key: str, value: Any) -> Any:
     if key != "norm" and isinstance(value, float) and not math.isfinite(value):
         raise ArtattackError(f"{key}: {value} is not a finite number")
     return value
-
-
-def other_classes(seen: np.ndarray, classes: int, seeds: Sequence[int]) -> np.ndarray:
-    """Draw for each image a class (N,) other than the one that is seen, each by its own seed."""
-    draws = np.array([np.random.default_rng(seed).integers(1, classes) for seed in seeds])
-    return np.asarray((seen + draws) % classes)

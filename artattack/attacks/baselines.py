@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artattack.attacks.art_attacks import BaselineInfo, baseline_info
+from artattack.attacks.art_parameters import check_parameters, norm_word
 from artattack.attacks.failing import ImagesFailedError, in_one_line
-from artattack.errors import ArtattackError, unknown
-from artattack.validation import parse_number
+from artattack.errors import ArtattackError
 
-_NORMS = {np.inf: "linf", "inf": "linf", 1: "l1", 2: "l2"}
 _DRAWS = ("num_random_init", "random_eps")  # parameters with which an attack of its own gradients draws at random
 
 
@@ -34,8 +32,9 @@ def make_baseline(
     Args:
         name: short name or ART's class name.
         estimator: what the attack reads: an `ArtEstimator`, or another ART classifier.
-        parameters: of ART's class, by ART's names. Numbers may be written `8/255`. What is not given takes
-            ART's value, except that attacks are untargeted and without progress bars.
+        parameters: of ART's class, by ART's names. Numbers may be written `8/255`. A parameter that is not given has
+            ART's value, except that attacks are untargeted, without progress bars, and take steps that suit the ball
+            (`artattack.attacks.art_parameters.default_step`).
         seed: every random choice of `generate` follows from it, for each image anew, so that neither an image's
             neighbours nor earlier calls matter. Without one, give `generate` seeds, or call it within `seeded`.
         max_queries: of an attack that reads answers alone, how many images it may ask the source about for each that
@@ -52,12 +51,13 @@ def make_baseline(
         one by one.
 
     Raises:
-        ArtattackError: the attack, a parameter or its value is not usable.
+        ArtattackError: the attack, a parameter or its value is not usable, or a distance is one that no image reaches.
     """
     info = baseline_info(name)
     check_max_queries(name, max_queries)
     art_class = _art_class(info)
-    values = _values(info, art_class, parameters)
+    height, width, *_ = shape = estimator.input_shape
+    values = check_parameters(info, parameters, (height, width) if shape[-1] == 3 else None)
     try:
         attack = art_class(_readable(info, estimator), **values)
     except (ValueError, TypeError, AssertionError, LookupError, NotImplementedError) as error:
@@ -86,36 +86,8 @@ def check_max_queries(name: str, max_queries: int | None) -> None:
 
 def bounded_by(attack: Any) -> tuple[str, float] | None:
     """Return the ball, its norm and radius, that an attack of `make_baseline` keeps to, or None."""
-    norm = _NORMS.get(getattr(attack, "norm", np.inf))
+    norm = norm_word(getattr(attack, "norm", np.inf))
     return (norm, float(attack.eps)) if norm is not None and norm in attack.generate.info.norms else None
-
-
-def with_budget(name: str, parameters: Mapping[str, Any], distance: str, budget: float) -> dict[str, Any]:
-    """Return an attack's parameters with the budget as its `eps`.
-
-    The norm follows from the distance. A step size given with an eps keeps its share of it; one that is not given is
-    a quarter of the budget, where ART's own would be larger than a small ball.
-
-    Args:
-        name: short name or ART's class name.
-        parameters: as `make_baseline` takes them.
-        distance: one of the attack's `norms`.
-        budget: the bound, in image units.
-    """
-    valid = {parameter.name for parameter in _known(_art_class(baseline_info(name)))}
-    changed: dict[str, Any] = dict(parameters) | {"eps": budget}
-    if "norm" in valid:
-        changed["norm"] = next(norm for norm, word in _NORMS.items() if word == distance)
-    if "eps_step" in valid:
-        share = 0.25
-        if {"eps", "eps_step"} <= parameters.keys():
-            share = _number(parameters["eps_step"]) / _number(parameters["eps"])
-        changed["eps_step"] = share * budget
-    return changed
-
-
-def _number(value: Any) -> float:
-    return parse_number(value) if isinstance(value, str) else float(value)
 
 
 @contextmanager
@@ -352,45 +324,3 @@ def _readable(info: BaselineInfo, estimator: Any) -> Any:
         temperature=estimator.temperature,
         probabilities=True,
     )
-
-
-def _known(art_class: Any) -> list[inspect.Parameter]:
-    """Return what ART's class takes besides the estimator.
-
-    From its signature, not `attack_params`: that names a few parameters which the class does not take.
-    """
-    _, _, *known = inspect.signature(art_class.__init__).parameters.values()  # without self and the estimator
-    return known
-
-
-def _values(info: BaselineInfo, art_class: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of ART's class: the user's, checked and read, over our own."""
-    # Summary writers write files; worker processes cannot receive a compiled estimator.
-    closed = {"summary_writer", "tensor_board", "parallel_pool_size", *info.fixed}
-    valid = {parameter.name: parameter.default for parameter in _known(art_class) if parameter.name not in closed}
-    values = {name: False for name in ("verbose", "targeted") if name in valid} | dict(info.fixed)
-    if not set(info.parameters) & set(parameters):
-        values |= info.parameters
-    for key, value in parameters.items():
-        if key not in valid:
-            raise unknown(f"parameter of attack '{info.name}'", key, valid)
-        values[key] = _like(valid[key], value, f"{key} of attack '{info.name}'") if key != "norm" else value
-    return values
-
-
-def _like(default: Any, value: Any, what: str) -> Any:
-    """Return a value as the kind of number its default is, because ART's checks tell int from float."""
-    if isinstance(default, bool) or not isinstance(default, int | float) or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        try:
-            value = parse_number(value)
-        except ArtattackError as error:
-            raise ArtattackError(f"{what}: {error}") from None
-    if not isinstance(value, int | float):
-        return value
-    if isinstance(default, float):
-        return float(value)
-    if not float(value).is_integer():
-        raise ArtattackError(f"{what}: {value} is not a whole number")
-    return int(value)

@@ -11,6 +11,7 @@ from artattack.inputs.images import as_measured, to_float, to_uint8
 _HALVINGS = 24  # of an interval of factors: finer than the 8-bit grid can show
 _DOUBLINGS = 16
 _ROUNDING = 1e-9  # of float64 sums; an 8-bit step is four million times as large
+_STANDS = 0.99  # of a distance: an image that has come so far stands at it
 
 
 def match(
@@ -31,7 +32,8 @@ def match(
         moved: the same shape, any values: x + direction.
         target: wanted distance, one for all or (N,), in the distance's own unit.
         distance: a name in `artattack.distances.DISTANCES`.
-        beyond: whether to go past `moved` where it lies nearer than the target.
+        beyond: whether to go past `moved` where it lies nearer than the target. Values stop at 0 and 1, so a line may
+            end before it reaches the target; its image is then as far as the line leads.
 
     Returns:
         (N, H, W, 3) float32: the farthest images found on the lines whose distance does not exceed the target.
@@ -53,9 +55,14 @@ def match(
 
     every = np.arange(len(x))
     low, high = np.zeros(len(x)), np.ones(len(x))
+    nearer = every[ok(high, every)]  # rows whose farthest image tried so far lies within
+    low[nearer] = 1.0
     for _ in range(_DOUBLINGS if beyond else 0):
-        high = np.where(ok(high, every), 2.0 * high, high)
-    low = np.where(ok(high, every), high, low)
+        high[nearer] = 2.0 * low[nearer]
+        nearer = nearer[ok(high, nearer)]
+        low[nearer] = high[nearer]
+        if not len(nearer):
+            break
     rows = np.flatnonzero(low < high)  # elsewhere the whole line lies within: nothing to search
     for _ in range(_HALVINGS if len(rows) else 0):
         middle = (low + high) / 2.0
@@ -63,6 +70,46 @@ def match(
         low[rows[near]] = middle[rows[near]]
         high[rows[~near]] = middle[rows[~near]]
     return to_float(at(low, every))
+
+
+def bring_to(
+    x: np.ndarray, files: np.ndarray, target: float, distance: str, *, made: np.ndarray | None = None
+) -> np.ndarray:
+    """Bring images to a distance, unless they stand at it.
+
+    An image stands at a distance that it does not exceed and of which it has come 99 %; it stays as it is, bit for
+    bit. Any other moves along its line, back or on, as `match` with `beyond` does.
+
+    Args:
+        x: originals (N, H, W, 3) float32 in [0, 1], on the 8-bit grid.
+        files: what an attack has made of them, likewise on the 8-bit grid.
+        target: wanted distance, in the distance's own unit.
+        distance: a name in `artattack.distances.DISTANCES`.
+        made: the same as `files` before rounding, (N, H, W, 3), from which lines get their direction.
+
+    Returns:
+        (N, H, W, 3) float32, on the 8-bit grid.
+    """
+    away = ~_stand(x, files, target, distance)
+    if not away.any():
+        return files
+    brought = files.copy()
+    brought[away] = match(x[away], (files if made is None else made)[away], target, distance, beyond=True)
+    return brought
+
+
+def _stand(x: np.ndarray, files: np.ndarray, target: float, distance: str) -> np.ndarray:
+    """Return which images (N, H, W, 3) stand at a distance, (N,) bool."""
+    if distance == "linf":  # counted in whole 8-bit steps: no image stands between two
+        target = np.floor(255.0 * target + 1e-6) / 255.0
+    untouched = DISTANCES[distance].untouched
+    least = _STANDS * target if untouched == 0 else untouched - _STANDS * (untouched - target)
+    if np.isinf(untouched):  # PSNR, in dB
+        least = target - 20.0 * np.log10(_STANDS)
+    originals, images = as_measured(x), as_measured(files)
+    sign = -1.0 if DISTANCES[distance].is_similarity else 1.0
+    found = sign * DISTANCES[distance](originals, images)
+    return np.asarray((found <= sign * target + _ROUNDING) & (found >= sign * least - _ROUNDING))
 
 
 def within(x: np.ndarray, moved: np.ndarray, target: np.ndarray | float, distance: str) -> np.ndarray:

@@ -16,7 +16,7 @@ from PIL import Image
 from pydantic import Field
 
 from artattack.attacks.budget import match, within
-from artattack.attacks.entries import Batch, Entry, Perturbed, Variant
+from artattack.attacks.entries import Ball, Batch, Entry, Perturbed, Variant
 from artattack.distances import DISTANCES
 from artattack.errors import unknown
 from artattack.inputs.images import as_measured, quantize, to_float, to_uint8
@@ -207,9 +207,10 @@ class ControlEntry(CopyEntry):
         """Move images as far as those whose distance is copied."""
         return self._moved(batch, self.wanted(batch), self.distance)
 
-    def perturb_to_budget(self, attack: Any, batch: Batch, distance: str, budget: float) -> Perturbed:
+    def perturb_to_budget(self, attack: Any, batch: Batch, budget: Ball) -> Perturbed:
         """Move images as far as the budget goes."""
-        return self._moved(batch, np.full(len(batch.x), budget), distance)._replace(held_to=(distance, budget))
+        distance, radius = budget
+        return self._moved(batch, np.full(len(batch.x), radius), distance)._replace(held_to=budget)
 
     def _moved(self, batch: Batch, target: np.ndarray, distance: str) -> Perturbed:
         height, width = batch.x.shape[1:3]

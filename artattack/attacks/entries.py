@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from artattack.attacks.budget import match
+from artattack.attacks.budget import bring_to
 from artattack.models.classifier import Gives
 from artattack.validation import Section
 
@@ -27,6 +28,8 @@ from artattack.validation import Section
 # `--` and `.` that keys are made with.
 _PLAIN = re.compile(r"[a-z0-9_]+([-+][a-z0-9_]+)*")
 _LONGEST = 120  # of a key, in characters: file systems stop at 255 bytes
+
+Ball = tuple[str, float]  # a distance and how far
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,9 @@ class Batch:
         seeds: (N,) one for each image.
         models: of the run.
         images_of: from another variant to its files of the same images, (N, H, W, 3) float32.
+        targets: (N,) the ImageNet class that the image set names as each image's target, or None; () for no names.
+        draws: (N,) seeds of each image that are the same at every budget, so that what is drawn by them is, too; () for
+            `seeds`.
     """
 
     variant: Variant
@@ -149,6 +155,8 @@ class Batch:
     seeds: tuple[int, ...]
     models: Models
     images_of: Callable[[Variant], np.ndarray]
+    targets: tuple[int | None, ...] = ()
+    draws: tuple[int, ...] = ()
 
 
 class Entry(Section):
@@ -174,6 +182,16 @@ class Entry(Section):
     def attacks(cls) -> tuple[str, ...]:
         """Return the words for `attack` that stand for this entry."""
         raise NotImplementedError
+
+    @property
+    def own_ball(self) -> Ball | None:
+        """The ball that images of the attack stay in, a distance and its radius, or None."""
+        return None
+
+    @property
+    def aims(self) -> bool:
+        """Whether images are led to classes, so that the targets which an image set names count."""
+        return False
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -213,11 +231,15 @@ class Entry(Section):
         return 1
 
     def passes_of(self, variant: Variant) -> float:
-        """Return the same of one of its variants."""
-        return self.passes()
+        """Return the same of one of its variants: none where images that are there are moved to a budget."""
+        return 0 if variant.budget and self.starts_from(variant) == variant.free else self.passes()
 
     def check(self) -> None:
         """Find mistyped names without loading TensorFlow; raises ArtattackError."""
+
+    def distances(self) -> Iterator[tuple[str, Ball]]:
+        """Yield the distances that the entry asks for, each with the name of its option."""
+        yield from ()
 
     def doubts(self) -> Iterator[str]:
         """Yield in one line each what is allowed and yet hardly meant."""
@@ -239,8 +261,19 @@ class Entry(Section):
         return replace(variant, budget=budget)
 
     def starts_from(self, variant: Variant) -> Variant | None:
-        """Return the variant whose files one of its variants is made from, if any."""
-        return variant.free if variant.budget else variant.matched
+        """Return the variant whose files one of its variants is made from, if any.
+
+        At a budget, those are the attack's own images, unless it attacks anew within the budget's ball. Where that ball
+        is the attack's own, it does not: the images are there, and one attack in one ball is made once.
+        """
+        if variant.budget is None:
+            return variant.matched
+        anew = self.made_within(variant.budget[0]) and not _same(self.own_ball, variant.budget)
+        return None if anew else variant.free
+
+    def made_within(self, distance: str) -> bool:
+        """Whether images are made anew within the ball of a budget of that distance."""
+        return False
 
     def made_alike(self, variant: Variant) -> tuple[str, ...]:
         """Return what variants have in common that one attack, once made, serves."""
@@ -263,19 +296,33 @@ class Entry(Section):
         """
         if batch.variant.budget is None:
             return self.perturb_freely(attack, batch)
-        return self.perturb_to_budget(attack, batch, *batch.variant.budget)
+        return self.perturb_to_budget(attack, batch, batch.variant.budget)
 
     def perturb_freely(self, attack: Any, batch: Batch) -> Perturbed:
         """Return images at the attack's own distance."""
         raise NotImplementedError
 
-    def perturb_to_budget(self, attack: Any, batch: Batch, distance: str, budget: float) -> Perturbed:
-        """Return images at a budget: by default those at the attack's own distance, moved back along a line."""
-        files = match(batch.x, batch.images_of(batch.variant.free), budget, distance)
-        return Perturbed(files, files, (distance, budget))
+    def perturb_within(self, attack: Any, batch: Batch, ball: Ball) -> Perturbed:
+        """Return images made within a ball; asked for where `made_within` says so."""
+        raise NotImplementedError
 
-    def columns(self, attack: Any, variant: Variant, x: np.ndarray, files: np.ndarray) -> Mapping[str, np.ndarray]:
-        """Return columns of the records, (N,) each, that only this attack can tell."""
+    def perturb_to_budget(self, attack: Any, batch: Batch, budget: Ball) -> Perturbed:
+        """Return images at a budget: the attack's own, or those made within its ball, brought to its edge.
+
+        Images of an attack whose own ball the budget is are its own files, bit for bit, as far as these stand at the
+        edge. The records of both have the same `eps_norm` and `eps`, which are this budget.
+        """
+        distance, radius = budget
+        if self.starts_from(batch.variant):
+            files = bring_to(batch.x, batch.images_of(batch.variant.free), radius, distance)
+            return Perturbed(files, files, budget)
+        within = self.perturb_within(attack, batch, budget)
+        files = bring_to(batch.x, within.files, radius, distance, made=within.made)
+        brought = (files != within.files).any((1, 2, 3))[:, None, None, None]
+        return within._replace(made=np.where(brought, files, within.made), files=files)
+
+    def columns(self, attack: Any, batch: Batch, files: np.ndarray) -> Mapping[str, Sequence[Any]]:
+        """Return columns of the records, (N,) each, that only this attack can tell; `files` are the batch's images."""
         return {}
 
 
@@ -290,6 +337,10 @@ class CleanEntry(Entry):
     def perturb_freely(self, attack: Any, batch: Batch) -> Perturbed:
         """Return the images."""
         return Perturbed(batch.x, batch.x)
+
+
+def _same(ball: Ball | None, other: Ball) -> bool:
+    return ball is not None and ball[0] == other[0] and math.isclose(ball[1], other[1], rel_tol=1e-9)
 
 
 def needed_models(entries: Iterable[Entry]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,11 @@ class ImagesFailedError(ArtattackError):
 
 
 def settled(
-    x: Array, generate: Callable[[], Array], source: str = "", seen: Array | None = None
+    x: Array,
+    generate: Callable[[], Array],
+    source: str = "",
+    seen: Array | None = None,
+    unfit: Mapping[int, str] = MappingProxyType({}),
 ) -> tuple[Array, dict[int, str]]:
     """Let an attack make what it can of a batch.
 
@@ -43,6 +48,7 @@ def settled(
         generate: makes the images.
         source: name of the model that is attacked, if its logits count.
         seen: these, of the originals, (N, K).
+        unfit: from places of images that the attack cannot do anything with to why.
 
     Returns:
         The images (N, H, W, 3) float32, originals where the attack failed, and from these images' places to why.
@@ -50,7 +56,7 @@ def settled(
     Raises:
         Exception: whatever `generate` raises but ImagesFailedError.
     """
-    why = {} if seen is None else not_finite(source, seen)
+    why = dict(unfit) | ({} if seen is None else not_finite(source, seen))
     try:
         made = generate()
     except ImagesFailedError as error:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 from pydantic import Field, model_validator
 
-from artattack.attacks.baseline_entry import other_classes
-from artattack.attacks.entries import Batch, Entry, Models, Perturbed, Variant
+from artattack.attacks.aims import TARGET, check_target, find_aims
+from artattack.attacks.entries import Ball, Batch, Entry, Models, Perturbed, Variant
 from artattack.attacks.failing import settled
-from artattack.attacks.options import MomentumOptions
+from artattack.attacks.options import MomentumOptions, doubt_of_step
 from artattack.attacks.rounding import round_within
 from artattack.models.classifier import Gives
-from artattack.validation import Names
+from artattack.validation import ImageNetClass, Names
 
-_BALLS = ("linf", "l2")
+_BALLS = ("linf", "l2")  # that it is made within
 _NESTEROV = "ni-fgsm"
 
 
@@ -26,6 +27,7 @@ class MomentumEntry(Entry, MomentumOptions):
     reads: ClassVar[str] = "gradients"
 
     source: Names = Field(description="models whose gradients the attack reads")
+    target: ImageNetClass | None = Field(None, description=TARGET)
 
     @classmethod
     def attacks(cls) -> tuple[str, ...]:
@@ -35,6 +37,10 @@ class MomentumEntry(Entry, MomentumOptions):
     @model_validator(mode="before")
     @classmethod
     def _as_the_word_says(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("target") is not None:
+            if values.get("targeted", True) is not True:
+                raise ValueError("target: says where images are led to, but `targeted` is false")
+            values = values | {"targeted": True}
         if not isinstance(values, dict) or values.get("attack") != _NESTEROV:
             return values
         if values.get("nesterov", True) is not True:
@@ -48,8 +54,29 @@ class MomentumEntry(Entry, MomentumOptions):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The options."""
-        return self.options.model_dump(mode="json")
+        """The options, with the step as long as it is, and the target if there is one for all."""
+        target = {} if self.target is None else {"target": self.target}
+        return self.options.model_dump(mode="json") | {"eps_step": self.step} | target
+
+    @property
+    def own_ball(self) -> Ball | None:
+        """The ball of the options."""
+        return self.ball
+
+    @property
+    def aims(self) -> bool:
+        """Whether it is targeted."""
+        return self.targeted
+
+    def distances(self) -> Iterator[tuple[str, Ball]]:
+        """Yield the radius of the ball, and the length of a step."""
+        yield "eps", self.ball
+        yield "eps_step", (self.ball[0], self.step)
+
+    def doubts(self) -> Iterator[str]:
+        """Yield that steps are longer than the ball is wide."""
+        if doubt := doubt_of_step(self.step, self.eps):
+            yield f"attack '{self.name}': {doubt}"
 
     def models(self) -> tuple[str, ...]:
         """Return the sources."""
@@ -71,34 +98,39 @@ class MomentumEntry(Entry, MomentumOptions):
         """Yield one for each source."""
         yield from (Variant(self, source=source) for source in self.source)
 
-    def starts_from(self, variant: Variant) -> Variant | None:
-        """Return its own images without a budget, unless the budget is a ball that the attack keeps to."""
-        return variant.free if variant.budget and variant.budget[0] not in _BALLS else None
+    def made_within(self, distance: str) -> bool:
+        """Whether it is the distance of a ball that the attack keeps to."""
+        return distance in _BALLS
 
     def make(self, variant: Variant, models: Models) -> Any:
         """Make the attack."""
         from artattack.attacks.momentum import MomentumAttack
 
-        return MomentumAttack(models.estimator(variant.source), **self.options.model_dump())
+        estimator = models.estimator(variant.source)
+        check_target(self.target, estimator)
+        return MomentumAttack(estimator, **self.options.model_dump())
 
     def perturb_freely(self, attack: Any, batch: Batch) -> Perturbed:
         """Attack images within the ball that the options say."""
         return self._attacked(attack, batch, self.options)
 
-    def perturb_to_budget(self, attack: Any, batch: Batch, distance: str, budget: float) -> Perturbed:
-        """Attack images within the budget's ball, or move them back along a line where it is none."""
-        if distance not in _BALLS:
-            return super().perturb_to_budget(attack, batch, distance, budget)
-        return self._attacked(attack, batch, self.options.within((distance, budget)))
+    def perturb_within(self, attack: Any, batch: Batch, ball: Ball) -> Perturbed:
+        """Attack images within a ball."""
+        return self._attacked(attack, batch, self.options.within(ball))
+
+    def columns(self, attack: Any, batch: Batch, files: np.ndarray) -> Mapping[str, Sequence[Any]]:
+        """Return the classes that images are led to, where the attack is targeted."""
+        return {"target_class": find_aims(batch, attack.estimator, self.target).classes} if self.targeted else {}
 
     def _attacked(self, attack: Any, batch: Batch, options: MomentumOptions) -> Perturbed:
-        """Attack images; the labels are the classes that the source sees in them, or others where it is targeted."""
+        """Attack images; the labels are the classes that the source sees in them or, where it is targeted, the aims."""
         attack.set_params(**options.model_dump())
         logits = attack.estimator.predict(batch.x)
         labels = logits.argmax(1)
+        unfit: dict[int, str] = {}
         if options.targeted:
-            labels = other_classes(labels, attack.estimator.nb_classes, batch.seeds)
+            labels, _, unfit = find_aims(batch, attack.estimator, self.target, labels)
         made, failed = settled(
-            batch.x, lambda: attack.generate(batch.x, labels, seeds=batch.seeds), batch.variant.source, logits
+            batch.x, lambda: attack.generate(batch.x, labels, seeds=batch.seeds), batch.variant.source, logits, unfit
         )
         return Perturbed(made, round_within(batch.x, made, options.ball), options.ball, failed=failed)

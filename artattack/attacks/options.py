@@ -30,6 +30,24 @@ _MOST_TV = 30.0
 TRANSFORM_NAMES = ("eot", "di", "bsr", "ssm", "si", "styless")
 
 
+_REACH = 2.5  # of a ball's radius: how far all steps together go (Madry et al., ICLR 2018)
+
+
+def step_within(radius: float, steps: float) -> float:
+    """Return how long each step is by default: so that they reach the edge of a ball although they turn on the way."""
+    return min(radius, _REACH * radius / steps)
+
+
+def doubt_of_step(step: float, radius: float) -> str | None:
+    """Return in one line why a step is doubtful within a ball of a radius, or None."""
+    if step <= radius * (1 + 1e-9):
+        return None
+    return (
+        f"eps_step: steps of {step:g} within a ball of {radius:g} leap from edge to edge, and a weak attack makes a "
+        "classifier look robust; left out, it is 2.5 eps / max_iter"
+    )
+
+
 def _known_transforms(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if name not in TRANSFORM_NAMES:
@@ -133,11 +151,19 @@ class StyleOptions(Section):
 
 
 class MomentumOptions(Section):
-    """Options of the momentum attack; all but `eps` have the value of the paper (Dong et al., CVPR 2018)."""
+    """Options of the momentum attack; `eps` has no default, the others have the paper's (Dong et al., CVPR 2018).
+
+    But for `eps_step` in l2: there the paper's eps / max_iter leads less than half as far as the ball is wide, because
+    unlike steps of sign(g), steps along g turn. Steps of 2.5 eps / max_iter reach the edge.
+    """
 
     eps: Number = Field(gt=0, description="radius of the ball images stay in, such as 8/255")
     norm: Norm = Field("inf", description="of that ball: inf or 2")
-    eps_step: Number | None = Field(None, gt=0, description="length of a step, in that norm; default: eps / max_iter")
+    eps_step: Number | None = Field(
+        None,
+        gt=0,
+        description="length of a step, in that norm; default: eps / max_iter, in l2 2.5 times as long, at most eps",
+    )
     max_iter: PositiveInt = Field(10, description="steps")
     decay: NonNegativeFloat = Field(1.0, description="what momentum is multiplied by at each step; 0 is none")
     nesterov: bool = Field(False, description="gradients are taken where momentum leads to (NI-FGSM)")
@@ -170,7 +196,9 @@ class MomentumOptions(Section):
     @property
     def step(self) -> float:
         """The length of a step."""
-        return self.eps / self.max_iter if self.eps_step is None else self.eps_step
+        if self.eps_step is not None:
+            return self.eps_step
+        return self.eps / self.max_iter if self.norm == "inf" else step_within(self.eps, self.max_iter)
 
     def within(self, ball: tuple[str, float]) -> Self:
         """Return the options for another ball, `linf` or `l2` and its radius; a step given keeps its share of it."""

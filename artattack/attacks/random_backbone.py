@@ -9,7 +9,7 @@ import numpy as np
 
 from artattack.attacks.budget import match
 from artattack.attacks.controls import CopyEntry
-from artattack.attacks.entries import Batch, Models, Perturbed, Variant
+from artattack.attacks.entries import Ball, Batch, Models, Perturbed, Variant
 from artattack.attacks.style_entry import StyleEntry
 
 
@@ -34,14 +34,14 @@ class RandomBackboneEntry(CopyEntry):
         yield from (Variant(self, other.style, other.source, other) for other in self.copied(attacks))
 
     def passes_of(self, variant: Variant) -> float:
-        """Return the steps of the style attack."""
-        return _style_entry(variant).passes()
+        """Return the steps of the style attack; none where images that are there are moved to a budget."""
+        return _style_entry(variant).passes_of(variant)
 
     def starts_from(self, variant: Variant) -> Variant | None:
-        """Return the attack whose distance is copied or, at a budget, what the style attack would start from."""
-        if variant.budget and _style_entry(variant).paints_inside(variant.budget[0]):
-            return None
-        return super().starts_from(variant)
+        """Return the attack whose distance is copied or, at a budget, the like of what the style attack starts from."""
+        if variant.budget is None:
+            return variant.matched
+        return variant.free if _style_entry(variant).starts_from(variant) else None
 
     def models_of(self, variant: Variant) -> tuple[str, ...]:
         """Return the guides; the backbone is read without what it has learnt."""
@@ -61,17 +61,16 @@ class RandomBackboneEntry(CopyEntry):
         files = match(batch.x, made.files, target, self.distance, beyond=True)
         return Perturbed(files, files, failed=failed)
 
-    def perturb_to_budget(self, attack: Any, batch: Batch, distance: str, budget: float) -> Perturbed:
+    def perturb_to_budget(self, attack: Any, batch: Batch, budget: Ball) -> Perturbed:
         """Paint images as the style attack does at the budget, and move them as far as it goes."""
-        entry = _style_entry(batch.variant)
         failed: Mapping[int, str] = {}
-        if entry.paints_inside(distance):
-            made = entry.perturb_to_budget(attack, batch, distance, budget)
-            painted, failed = made.files, made.failed
-        else:
+        if self.starts_from(batch.variant):
             painted = batch.images_of(batch.variant.free)
-        files = match(batch.x, painted, budget, distance, beyond=True)
-        return Perturbed(files, files, (distance, budget), failed=failed)
+        else:
+            made = _style_entry(batch.variant).perturb_within(attack, batch, budget)
+            painted, failed = made.files, made.failed
+        files = match(batch.x, painted, budget[1], budget[0], beyond=True)
+        return Perturbed(files, files, budget, failed=failed)
 
 
 def _style_entry(variant: Variant) -> StyleEntry:

@@ -9,16 +9,15 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 
-from artattack.attacks.entries import Batch, Entry, Models, Perturbed, Variant
+from artattack.attacks.entries import Ball, Batch, Entry, Models, Perturbed, Variant
 from artattack.attacks.failing import settled
 from artattack.attacks.options import StyleOptions
 from artattack.attacks.rounding import round_within
 from artattack.distances import BALLS
+from artattack.inputs.labels import class_index
 from artattack.inputs.styles import load_styles, style_names
 from artattack.models.classifier import Gives
 from artattack.validation import Names
-
-Ball = tuple[str, float]
 
 
 class StyleEntry(Entry, StyleOptions):
@@ -33,7 +32,7 @@ class StyleEntry(Entry, StyleOptions):
     at_budgets: Literal["inside", "shrunk"] = Field(
         "inside",
         description="at each of the benchmark's budgets: painted inside its ball, in the place of `budget`, where it "
-        "is one of l2, linf and psnr; or painted as without and moved back along a line",
+        "is one of l2, linf and psnr; or painted as without and moved along a line",
     )
     guide: Names | None = Field(None, description="classifiers led astray while style is transferred, all at once")
 
@@ -91,6 +90,20 @@ class StyleEntry(Entry, StyleOptions):
         paths = {name: resolve(getattr(self, name), *ours) for name in ("init", "mask", "style_mask")}
         return self.model_copy(update={"style": styles} | paths)
 
+    @property
+    def own_ball(self) -> Ball | None:
+        """The ball that images end in."""
+        return self.match or self.budget
+
+    def distances(self) -> Iterator[tuple[str, Ball]]:
+        """Yield the ball, the distance kept at the end and, if it is given, the size of a step."""
+        if self.budget:
+            yield "budget", self.budget
+        if self.match:
+            yield "match", self.match
+        if self.learning_rate is not None:
+            yield "learning_rate", ("linf", self.learning_rate)
+
     def passes(self) -> float:
         """Return the steps."""
         return self.steps
@@ -127,21 +140,15 @@ class StyleEntry(Entry, StyleOptions):
             **self.options.model_dump(),
         )
 
-    def starts_from(self, variant: Variant) -> Variant | None:
-        """Return what is painted freely, where that is moved back along a line."""
-        return variant.free if variant.budget and not self.paints_inside(variant.budget[0]) else None
-
     def perturb_freely(self, attack: Any, batch: Batch) -> Perturbed:
         """Paint images."""
         return self._paint(attack, batch, self.budget, self.match)
 
-    def perturb_to_budget(self, attack: Any, batch: Batch, distance: str, budget: float) -> Perturbed:
-        """Paint images inside the ball of a budget, or move painted ones back along a line."""
-        if self.paints_inside(distance):
-            return self._paint(attack, batch, (distance, budget), None)
-        return super().perturb_to_budget(attack, batch, distance, budget)
+    def perturb_within(self, attack: Any, batch: Batch, ball: Ball) -> Perturbed:
+        """Paint images inside a ball."""
+        return self._paint(attack, batch, ball, None)
 
-    def paints_inside(self, distance: str) -> bool:
+    def made_within(self, distance: str) -> bool:
         """Whether images are painted inside the ball of a budget of that distance."""
         return self.at_budgets == "inside" and distance in BALLS and not self.match
 
@@ -150,10 +157,12 @@ class StyleEntry(Entry, StyleOptions):
         made, failed = settled(batch.x, lambda: attack.generate(batch.x))
         return Perturbed(made, round_within(batch.x, made, match or budget), match or budget, failed=failed)
 
-    def columns(self, attack: Any, variant: Variant, x: np.ndarray, files: np.ndarray) -> Mapping[str, np.ndarray]:
-        """Return how far images were and are from the style, as the backbone sees it."""
-        attack.set_params(styles=variant.style)
+    def columns(self, attack: Any, batch: Batch, files: np.ndarray) -> Mapping[str, Sequence[Any]]:
+        """Return how far images were and are from the style, as the backbone sees it, and where guides are led to."""
+        attack.set_params(styles=batch.variant.style)
+        aim = class_index(self.target) if self.target and self.guide else None
         return {
-            "style_distance_before": attack.style_distance(x),
+            "style_distance_before": attack.style_distance(batch.x),
             "style_distance_after": attack.style_distance(files),
+            **({} if aim is None else {"target_class": [aim] * len(files)}),
         }

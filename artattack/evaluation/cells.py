@@ -140,8 +140,11 @@ class CellWorker:
             measured |= {name: every[name] for name in younger - OUTCOME_COLUMNS}
         again = asked if younger & OUTCOME_COLUMNS else ()
         clean = self._clean_logits(cell, x)
+        led = {row["image"]: row.get("target_class") for row in rows}
+        targets = [led.get(sample.id) for sample in samples]
         views = {
-            name: self._views(name, clean[name], cell, samples, Perturbed(files, files)) for name in (*again, *further)
+            name: self._views(name, clean[name], cell, samples, Perturbed(files, files), targets)
+            for name in (*again, *further)
         }
         unknown = {} if cell.variant.kind in (CLEAN.kind, CONTROL) else {"flip_float": None}
         complete: list[Row] = []
@@ -215,7 +218,7 @@ class CellWorker:
                         save(path, image)
         columns: dict[str, Any] = {
             **self._distances(x, files),
-            **self._perturber.columns(cell.variant, x, files),
+            **self._perturber.columns(cell, (sample.id for sample in samples), x, files),
             **self._judges.columns(cell.variant, x, files),
             **_held_to(x, perturbed),
             **({} if perturbed.queries is None else {"queries": perturbed.queries.tolist()}),
@@ -229,7 +232,11 @@ class CellWorker:
             for i, sample in enumerate(samples)
         ]
         clean = self._clean_logits(cell, x)
-        views = {name: self._views(name, clean[name], cell, samples, perturbed) for name in self._benchmark.classifiers}
+        targets = columns.get("target_class", ())
+        views = {
+            name: self._views(name, clean[name], cell, samples, perturbed, targets)
+            for name in self._benchmark.classifiers
+        }
         every: list[Row] = []
         for i, (sample, start) in enumerate(zip(samples, rows, strict=True)):
             if i in perturbed.failed:
@@ -271,13 +278,23 @@ class CellWorker:
         return logits
 
     def _views(
-        self, name: str, clean: np.ndarray | str, cell: Cell, samples: Sequence[Sample], perturbed: Perturbed
+        self,
+        name: str,
+        clean: np.ndarray | str,
+        cell: Cell,
+        samples: Sequence[Sample],
+        perturbed: Perturbed,
+        targets: Sequence[int | None],
     ) -> list[Row]:
-        """Return what one classifier makes of each image; it fails alone, and so does an image that it fails on."""
+        """Return what one classifier makes of each image; it fails alone, and so does an image that it fails on.
+
+        `targets` are the ImageNet classes that images were led to; () where there are none.
+        """
         if isinstance(clean, str):
             return [{"error": clean} for _ in samples]
         model = self._models[name]
         truth = np.array([-1 if sample.label is None else sample.label for sample in samples])
+        aims = np.array([-1 if aim is None else aim for aim in targets or [None] * len(samples)])
         try:
             logits = model.predict(perturbed.files)
             same = perturbed.made is perturbed.files
@@ -285,7 +302,9 @@ class CellWorker:
             untouched = {i: f"{why} for the untouched image" for i, why in not_finite(name, clean).items()}
             broken = not_finite(name, logits) | untouched
             sound = [i for i in range(len(samples)) if i not in broken]
-            scored = score_batch(clean[sound], logits[sound], truth[sound], model.label_space, _class_of_style(cell))
+            scored = score_batch(
+                clean[sound], logits[sound], truth[sound], model.label_space, _class_of_style(cell), aims[sound]
+            )
         except Exception as error:  # as above
             if not isinstance(error, ArtattackError):
                 self._log(cell, error)
@@ -299,6 +318,7 @@ class CellWorker:
 
     def _attack_columns(self, cell: Cell, sample: Sample) -> Row:
         variant = cell.variant
+        moved = variant.entry.starts_from(variant) == variant.free  # then the seed is that of the images moved
         return {
             "kind": variant.kind,
             "attack": variant.entry.name,
@@ -311,7 +331,7 @@ class CellWorker:
             "matched_to": variant.matched.label if variant.matched and not variant.budget else None,
             "budget_distance": variant.budget[0] if variant.budget else None,
             "budget": variant.budget[1] if variant.budget else None,
-            "seed": variant.seed(self._benchmark.seed, sample.id),
+            "seed": (variant.free if moved else variant).seed(self._benchmark.seed, sample.id),
         }
 
     def _source_weights(self, cell: Cell) -> str | None:

@@ -103,6 +103,7 @@ class MadeBefore:
                 "models": [self._identity(name, model) for name, model in models],
                 "images": [_hash(image) for image in batch.x],
                 "seeds": list(batch.seeds),
+                **({"targets": batch.targets, "draws": batch.draws} if entry.aims else {}),
                 "starts": [_hash(image) for image in batch.images_of(start)] if start else [],
             }
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,9 +72,28 @@ class Perturber:
             x: these, (N, H, W, 3) float32 in [0, 1], on the 8-bit grid.
         """
         variant, ids = cell.variant, tuple(ids)
-
-        read: dict[str, np.ndarray] = {}
         missing: dict[int, str] = {}
+        batch = self._batch(cell, ids, x, missing)
+        key = self._before.key(batch) if self._before else None
+        if self._before and key and not missing and (found := self._before.get(key, x)):
+            return found
+        started = time.perf_counter()
+        perturbed = variant.entry.perturb(self._attack(variant), batch)
+        if missing:
+            perturbed = perturbed._replace(failed={**perturbed.failed, **missing})
+        made = Made(perturbed, (time.perf_counter() - started) / len(ids), from_cache=False)
+        if self._before and key and not perturbed.failed:
+            self._before.put(key, made)
+        return made
+
+    def columns(self, cell: Cell, ids: Iterable[str], x: np.ndarray, files: np.ndarray) -> Mapping[str, Sequence[Any]]:
+        """Return the columns of the records that only the attack of a cell's variant can tell."""
+        batch = self._batch(cell, tuple(ids), x, {})
+        return cell.variant.entry.columns(self._attack(cell.variant), batch, files)
+
+    def _batch(self, cell: Cell, ids: Sequence[str], x: np.ndarray, missing: dict[int, str]) -> Batch:
+        """Return what a cell's variant is given; images of other variants that are not there go to `missing`."""
+        read: dict[str, np.ndarray] = {}
 
         def images_of(other: Variant) -> np.ndarray:
             """Return the files of another variant; the original stands for one that is not there."""
@@ -90,23 +109,11 @@ class Perturber:
                 read[other.key] = images
             return read[other.key]
 
-        seeds = tuple(variant.seed(self._run_seed, id_) for id_ in ids)
-        batch = Batch(variant, x, seeds, self, images_of)
-        key = self._before.key(batch) if self._before else None
-        if self._before and key and not missing and (found := self._before.get(key, x)):
-            return found
-        started = time.perf_counter()
-        perturbed = variant.entry.perturb(self._attack(variant), batch)
-        if missing:
-            perturbed = perturbed._replace(failed={**perturbed.failed, **missing})
-        made = Made(perturbed, (time.perf_counter() - started) / len(ids), from_cache=False)
-        if self._before and key and not perturbed.failed:
-            self._before.put(key, made)
-        return made
-
-    def columns(self, variant: Variant, x: np.ndarray, files: np.ndarray) -> Mapping[str, np.ndarray]:
-        """Return the columns of the records that only the variant's attack can tell."""
-        return variant.entry.columns(self._attack(variant), variant, x, files)
+        named = {sample.id: sample.target for sample in cell.samples}
+        seeds, draws = (
+            tuple(variant.seed(self._run_seed, id_) for id_ in ids) for variant in (cell.variant, cell.variant.free)
+        )
+        return Batch(cell.variant, x, seeds, self, images_of, tuple(named[id_] for id_ in ids), draws)
 
     def estimator(self, name: str) -> Any:
         """Return a model of the run as ART's estimator."""

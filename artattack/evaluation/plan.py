@@ -15,6 +15,7 @@ from artattack.inputs.image_sets import ImageSet, Sample, open_image_set, spread
 from artattack.models.classifier import Classifier, Gives
 from artattack.models.kinds import check_fit, gives
 from artattack.models.registry import check_model, model_infos, parse_label_space
+from artattack.validation import check_distance
 
 _MOST = 1e30  # passes told of one attack: whole numbers may be too large for any sum
 _BYTES = 1.2e9  # of a process that holds some models
@@ -151,6 +152,7 @@ def _check_names(benchmark: Benchmark, given: Mapping[str, Classifier]) -> None:
     if benchmark.styles():
         with _at("style_judges"):
             check(benchmark.style_judges)
+    size = benchmark.images.size, benchmark.images.size
     if benchmark.images.label_space not in (None, "own"):
         with _at("images.label_space"):
             parse_label_space(benchmark.images.label_space)
@@ -158,6 +160,13 @@ def _check_names(benchmark: Benchmark, given: Mapping[str, Classifier]) -> None:
         with _at(f"attacks.{number} ({entry.name})"):
             check(entry.models(), entry.needs)
             entry.check()
+        for option, distance in entry.distances():
+            with _at(f"attacks.{number} ({entry.name}).{option}"):
+                check_distance(distance, size)
+    for name, budgets in benchmark.budgets.items():
+        for budget in budgets:
+            with _at(f"budgets.{name}"):
+                check_distance((name, budget), size)
 
 
 def _check_classifiers(benchmark: Benchmark) -> None:

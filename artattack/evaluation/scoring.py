@@ -20,6 +20,7 @@ def score_batch(
     true_classes: npt.NDArray[np.integer[Any]],
     label_space: LabelSpace | None,
     style_class: int | None = None,
+    target_classes: npt.NDArray[np.integer[Any]] | None = None,
 ) -> list[dict[str, Any]]:
     """Score one classifier on a batch of images, before and after an attack.
 
@@ -29,6 +30,8 @@ def score_batch(
         label_space: the ImageNet indices of the K outputs, or None where the classifier's classes are others:
             then classes are its own output indices and nothing is said about truth.
         style_class: the ImageNet class that the style image shows, if it is known.
+        target_classes: (N,) ImageNet indices that a targeted attack led images to, -1 where it led to none; None for
+            none at all.
 
     Returns:
         For each image the columns of records.csv that are an `Outcome`; None where missing.
@@ -37,7 +40,7 @@ def score_batch(
         ArtattackError: logits are not finite, are of fewer than two classes, or shapes do not fit each other or the
             label space.
     """
-    scores = Scores(clean, adversarial, true_classes, label_space, style_class)
+    scores = Scores(clean, adversarial, true_classes, label_space, style_class, target_classes)
     columns: dict[str, list[Any]] = {}
     for column in _OUTCOMES:
         values = np.asarray(column.compute(scores), dtype=_NUMPY[column.dtype]).tolist()

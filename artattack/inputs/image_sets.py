@@ -57,12 +57,14 @@ class Sample:
         path: where the file lies.
         label: ImageNet class, or None if unlabelled.
         sha256: what the file's hash must be, or None if nobody has said.
+        target: ImageNet class that a targeted attack leads it to, or None if the set names none.
     """
 
     id: str
     path: Path
     label: int | None = None
     sha256: str | None = None
+    target: int | None = None
 
 
 @dataclass(frozen=True)
@@ -252,7 +254,8 @@ def _manifest_sample(row: Mapping[str, str], home: Path) -> Sample:
         raise ArtattackError("no file is named")
     label = _label(row.get("class_index", ""), row.get("wnid", ""), row.get("name", ""))
     image = home / _inside(row["file"])
-    return Sample(_safe(image.stem), image, label, row.get("sha256", "").lower() or None)
+    target = class_index(row["target_class"]) if row.get("target_class") else None
+    return Sample(_safe(image.stem), image, label, row.get("sha256", "").lower() or None, target)
 
 
 def _inside(file: str) -> str:
@@ -271,12 +274,19 @@ def _competition_sample(row: Mapping[str, str], home: Path) -> Sample:
     """Return the image ImageId.png, which lies beside the table or in images/; its classes count from 1."""
     if not row["ImageId"]:
         raise ArtattackError("no ImageId")
-    if not (row["TrueLabel"].isdecimal() and 1 <= int(row["TrueLabel"]) <= len(IMAGENET)):
-        raise ArtattackError(f"TrueLabel '{row['TrueLabel']}' (they are 1 to {len(IMAGENET)}, class + 1)")
+    label = _of_one(row["TrueLabel"], "TrueLabel")
+    target = _of_one(row["TargetClass"], "TargetClass") if row.get("TargetClass") else None
     name = _inside(f"{row['ImageId']}.png")
     places = (home / name, home / "images" / name)
     image = next((path for path in places if path.is_symlink() or path.is_file()), places[0])
-    return Sample(_safe(image.stem), image, int(row["TrueLabel"]) - 1)
+    return Sample(_safe(image.stem), image, label, target=target)
+
+
+def _of_one(number: str, column: str) -> int:
+    """Return the class that a number counted from 1 stands for."""
+    if not (number.isdecimal() and 1 <= int(number) <= len(IMAGENET)):
+        raise ArtattackError(f"{column} '{number}' (they are 1 to {len(IMAGENET)}, class + 1)")
+    return int(number) - 1
 
 
 def _competition_table(folder: Path) -> Path | None:

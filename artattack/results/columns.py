@@ -107,6 +107,12 @@ RECORDS: tuple[Column, ...] = (
         "what the style image shows, where it is an image of a labelled image set (`SET:ID`)",
     ),
     Column(
+        "target_class",
+        "Int64",
+        "class",
+        "targeted attacks, and style attacks with a `target`: the class that the image was led to",
+    ),
+    Column(
         "source",
         "string",
         "",
@@ -245,6 +251,15 @@ RECORDS: tuple[Column, ...] = (
         "confidence in `style_class` on the adversarial image; missing likewise",
         compute=lambda s: s.at(s.after, s.style),
         where=lambda s: s.style_known,
+    ),
+    Outcome(
+        "target_hit",
+        "boolean",
+        "",
+        "is the most likely class after `target_class`, and was another before; missing unless that is among the "
+        "classifier's classes and not the true class",
+        compute=lambda s: (s.top_after == s.target) & (s.top_before != s.target),
+        where=lambda s: s.target_known,
     ),
     Outcome(
         "entry_class_before",
@@ -498,6 +513,19 @@ SUMMARY: tuple[Column, ...] = (
         "of `n`, those whose most likely class became that of the style image",
         lambda g: g.yes("flip_to_style_class"),
     ),
+    _count_of_known(
+        "n_targeted",
+        "target_hit",
+        "of `n`, those led to a class that the classifier knows and that is not the true one",
+        lambda g: g.has("target_hit"),
+    ),
+    _count_of_known(
+        "target_hits",
+        "target_hit",
+        "of `n_targeted`, those whose most likely class became the one they were led to",
+        lambda g: g.yes("target_hit"),
+    ),
+    *_rate("target_hit_rate", "target_hits", "n_targeted"),
     _count_of_known(
         "lost_to_rounding",
         "flip_float",

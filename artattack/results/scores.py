@@ -35,6 +35,8 @@ class Scores:
         true: its output, (N,); 0 where it is not known.
         style: the output of the class that the style image shows, (N,); 0 where `style_known` says it is not one.
         style_known: whether there is such a class, another than the image's own, (N,).
+        target: the output of the class that a targeted attack led the image to, (N,); 0 where `target_known` says no.
+        target_known: whether there is such a class, another than the image's own, (N,).
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Scores:
         true_classes: npt.NDArray[np.integer[Any]],
         label_space: LabelSpace | None,
         style_class: int | None = None,
+        target_classes: npt.NDArray[np.integer[Any]] | None = None,
     ) -> None:
         if not (clean.shape == adversarial.shape and clean.shape[:1] == true_classes.shape):
             raise ArtattackError(
@@ -66,6 +69,10 @@ class Scores:
         style = outputs.get(-1 if style_class is None else style_class, -1)
         self.style: Outputs = np.full(len(found), max(style, 0), np.int64)
         self.style_known: Mask = (true_classes != style_class) & (style >= 0)
+        targets = np.full(len(found), -1) if target_classes is None else target_classes
+        led = np.array([outputs.get(index, -1) for index in targets.tolist()], np.int64)
+        self.target: Outputs = np.maximum(led, 0)
+        self.target_known: Mask = (led >= 0) & (targets != true_classes)
 
     @staticmethod
     def at(values: Floats, outputs: Outputs) -> Floats:
