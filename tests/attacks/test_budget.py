@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio
 
-from artattack.attacks.budget import match, within
+from artattack.attacks.budget import bring_to, match, within
 from artattack.attacks.controls import perturb as control
 from artattack.attacks.projection import check_budget, project
 from artattack.distances import DISTANCES, l2
@@ -75,6 +75,47 @@ def test_near_images_stay_unless_told_to_go_beyond() -> None:
     target = 3 * l2(x, near)
     np.testing.assert_array_equal(match(x, near, target), near)
     np.testing.assert_allclose(l2(x, match(x, near, target, beyond=True)), target, rtol=0.01)
+
+
+def test_images_are_brought_back_or_on_to_a_distance_and_stay_where_they_stand_at_it() -> None:
+    x = np.full((4, 16, 16, 3), 100 / 255, np.float32)
+    levels = np.array([10, 11, 2, 30])  # of 768 values each: an L2 of sqrt(768) * levels / 255
+    files = np.float32((100 + levels) / 255)[:, None, None, None] * np.ones_like(x)
+    target = np.sqrt(768) * 10.05 / 255
+    brought = bring_to(x, files, target, "l2")
+    np.testing.assert_array_equal(brought[0], files[0])  # 99.5 % of the way
+    reached = l2(x, brought)
+    assert (reached <= target + 1e-9).all()
+    np.testing.assert_allclose(reached, np.sqrt(768) * 10 / 255, rtol=1e-6)  # on the grid, the nearest below
+
+
+def test_an_image_that_the_cube_stops_goes_as_far_as_its_line() -> None:
+    x = np.full((2, 16, 16, 3), 250 / 255, np.float32)
+    x[1] = 0
+    files = x.copy()
+    files[0, :4] += 1 / 255  # up to white: 5 levels of 4 x 16 x 3 values at most
+    files[1, :4] += 1 / 255
+    brought = bring_to(x, quantize(files), 10.0, "l2")
+    np.testing.assert_allclose(l2(x, brought), [np.sqrt(192) * 5 / 255, 10.0], rtol=0.01)
+
+
+@pytest.mark.parametrize(("distance", "target"), [("ssim", 0.9), ("ssim", 0.6), ("delta_e", 8.0), ("psnr", 20.0)])
+def test_any_distance_is_reached_from_nearer_and_from_farther(distance: str, target: float) -> None:
+    x, moved = _images(6)
+    near, far = (quantize(x + share * (moved - x)) for share in (0.02, 1.0))
+    for files in (near, far):
+        np.testing.assert_allclose(DISTANCES[distance](x, bring_to(x, files, target, distance)), target, rtol=0.02)
+
+
+def test_linf_counts_whole_levels() -> None:
+    """A radius of 2.5 levels leaves two: an image two levels away stands there."""
+    x = np.full((1, 16, 16, 3), 0.5, np.float32)
+    x = quantize(x)
+    files = x.copy()
+    files[0, 0, 0] += 2 / 255
+    files[0, 1] += 1 / 255
+    files = quantize(files)
+    np.testing.assert_array_equal(bring_to(x, files, 2.5 / 255, "linf"), files)
 
 
 def test_each_image_has_its_own_target() -> None:

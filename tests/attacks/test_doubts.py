@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from artattack import cli
 from artattack.attacks.options import StyleOptions
+from artattack.config import parse_benchmark
 from artattack.errors import ArtattackError
 from artattack.evaluation.run import run_benchmark
 
@@ -31,6 +32,27 @@ def test_total_variation_is_doubtful_above_thirty_times_style_and_content() -> N
     assert StyleOptions(tv_weight=300.1, content_weight=1).doubt() is None
     assert StyleOptions(tv_weight=0.1 * 1e6).doubt() == TOO_MUCH
     assert StyleOptions(style_weight=0, tv_weight=1).doubt() is None  # guides may be all it is for
+
+
+@pytest.mark.parametrize(
+    ("attack", "doubted"),
+    [
+        ({"attack": "pgd", "eps": "8/255", "eps_step": 0.1}, True),
+        ({"attack": "pgd", "eps": "8/255", "eps_step": "8/255"}, False),
+        ({"attack": "pgd", "eps": "8/255"}, False),
+        ({"attack": "bim", "eps_step": 0.4}, True),  # ART's eps is 0.3
+        ({"attack": "autopgd", "eps": 0.1, "eps_step": 0.2}, False),  # as in its paper
+        ({"attack": "autopgd", "eps": 0.1, "eps_step": 0.21}, True),
+        ({"attack": "fgsm", "eps": 0.1, "eps_step": 0.2}, False),  # which takes none
+        ({"attack": "mi-fgsm", "eps": 0.1, "eps_step": 0.2}, True),
+    ],
+    ids=str,
+)
+def test_a_step_longer_than_the_ball_is_doubtful(attack: dict[str, Any], doubted: bool) -> None:
+    (entry,) = parse_benchmark({"attacks": [attack | {"source": "quicknet_tiny"}]}).attacks
+    said = [*entry.doubts()]
+    assert len(said) == doubted
+    assert all(f"attack '{attack['attack']}': eps_step: steps of" in line for line in said)
 
 
 def test_a_run_says_so_once_for_each_attack(tmp_path: Path) -> None:

@@ -167,6 +167,30 @@ def test_each_cell_names_those_that_must_be_done_before() -> None:
         done.add(cell.key)
 
 
+def test_an_attack_s_own_ball_is_not_attacked_in_twice() -> None:
+    """Where a budget is the ball that images are in already, they start from there; in any other ball, anew."""
+    pgd = {"attack": "pgd", "source": "vgg16", "norm": 2, "eps": 10}
+    bim = {"attack": "bim", "source": "vgg16", "eps": "8/255"}
+    mi = {"attack": "mi-fgsm", "source": "vgg16", "eps": 10, "norm": 2}
+    style = {"attack": "style", "style": "waves", "backbone": "vgg16", "budget": "l2=10"}
+    entries = [pgd, bim, mi, style, {"attack": "random-backbone"}]
+    planned = plan(*entries, batch_size=20, budgets={"l2": [5, 10], "linf": [8 / 255]})
+    own = {cell.variant.title for cell in planned.cells if len(cell.needs) == 2 and cell.variant.budget}
+    assert own == {
+        "pgd/vgg16 at l2=10",
+        "bim/vgg16 at l2=5",  # which keeps to linf: moved along a line
+        "bim/vgg16 at l2=10",
+        "bim/vgg16 at linf=0.0313725",
+        "mi-fgsm/vgg16 at l2=10",
+        "style/waves/vgg16 at l2=10",
+        "random-backbone/waves/vgg16 at l2=10",
+    }
+    for cell in planned.cells:
+        if cell.variant.title in own:
+            assert cell.needs[1] == Cell(cell.variant.free, 0, cell.samples).key
+            assert cell.variant.entry.passes_of(cell.variant) == 0
+
+
 def style_file(folder: Path, name: str = "art.png") -> str:
     folder.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (4, 4), "red").save(folder / name, format="PNG")
@@ -234,6 +258,23 @@ def test_keys_are_unique_and_safe_whatever_the_names(names: list[str], styles: l
         ({}, STYLE | {"style": "wavs"}, r"attacks.0 \(style\): unknown style 'wavs'; did you mean 'waves'"),
         ({}, STYLE | {"style": "waves+wavs"}, "unknown style 'wavs'"),
         ({}, STYLE | {"style": "absent.png"}, r"absent.png: no such file"),
+        ({}, FGSM | {"eps": 8}, r"attacks.0 \(fgsm\).eps: linf=8: .*; did you mean 8/255\?"),
+        ({}, FGSM | {"attack": "square", "eps": 8}, r"attacks.0 \(square\).eps: linf=8: "),
+        ({}, FGSM | {"attack": "pgd", "eps": 0.1, "eps_step": 2}, r"\(pgd\).eps_step: linf=2: .*; did you mean 2/255"),
+        ({}, FGSM | {"attack": "mi-fgsm", "eps": 500, "norm": 2}, r"\(mi-fgsm\).eps: l2=500: two images of 224 x 224"),
+        ({"images": {"size": 32}}, FGSM | {"eps": 60, "norm": 2}, "l2=60: two images of 32 x 32 px .* at most 55.43"),
+        ({}, STYLE | {"budget": "l2=400"}, r"attacks.0 \(style\).budget: l2=400: two images of 224 x 224 px"),
+        ({}, STYLE | {"learning_rate": 5}, r"attacks.0 \(style\).learning_rate: linf=5"),
+        ({"budgets": {"l2": [5, 400]}}, FGSM, "budgets.l2: l2=400: two images of 224 x 224 px"),
+        ({}, FGSM | {"targets": 7}, r"unknown parameter of attack 'fgsm' 'targets'; did you mean 'target"),
+        ({}, FGSM | {"target_class": 7}, r"unknown parameter of attack 'fgsm' 'target_class'; did you mean 'target"),
+        ({}, FGSM | {"y": [7]}, "unknown parameter of attack 'fgsm' 'y'"),
+        ({}, FGSM | {"epps": 0.1}, "unknown parameter of attack 'fgsm' 'epps'; did you mean 'eps'"),
+        ({}, FGSM | {"max_iter": 3}, "unknown parameter of attack 'fgsm' 'max_iter'"),
+        ({}, FGSM | {"attack": "deepfool", "target": 7}, "target: attack 'deepfool' leads to no chosen class"),
+        ({}, FGSM | {"target": 7, "targeted": False}, "target: says where images are led to, but `targeted` is false"),
+        ({}, FGSM | {"attack": "mi-fgsm", "eps": 0.1, "target": 7, "targeted": False}, "but `targeted` is false"),
+        ({}, FGSM | {"target": 1000}, r"attacks.0.target: no ImageNet class '1000'"),
         ({}, FGSM | {"eps": "8/25x"}, r"attacks.0 \(fgsm\): '8/25x' is not a number"),
         ({"images": {"set": "smples"}}, FGSM, "'smples'; did you mean 'samples'"),
     ],
