@@ -60,6 +60,7 @@ def test_a_success_worked_out_by_hand() -> None:
         "correct_before": True,
         "flip": True,
         "flip_to_style_class": None,  # there is no style
+            "target_hit": None,  # nor a target
         "style_class_confidence_after": None,
         "entry_class_before": None,  # of a classifier of three classes
         "entry_class_after": None,
@@ -219,3 +220,13 @@ def test_the_class_of_a_style_worked_out_by_hand() -> None:
     assert [row["flip_to_style_class"] for row in rows] == [True, False, None]
     assert rows[0]["style_class_confidence_after"] == pytest.approx(0.6)
     assert rows[2]["style_class_confidence_after"] is None
+
+
+def test_a_target_is_hit_where_it_is_seen_after_and_was_not_before() -> None:
+    """Led to 440: hit, missed, there before, its own class; led to a class that the classifier lacks; led nowhere."""
+    clean = logits([0.1, 0.7, 0.2], [0.1, 0.7, 0.2], [0.1, 0.2, 0.7], [0.7, 0.2, 0.1], [0.7, 0.2, 0.1], [0.7, 0.2, 0.1])
+    after = logits([0.1, 0.3, 0.6], [0.6, 0.3, 0.1], [0.1, 0.2, 0.7], [0.1, 0.2, 0.7], [0.1, 0.2, 0.7], [0.1, 0.2, 0.7])
+    true, led = np.array([281, 281, 281, 440, 281, 281]), np.array([440, 440, 440, 440, 999, -1])
+    rows = score_batch(clean, after, true, SPACE, target_classes=led)
+    assert [row["target_hit"] for row in rows] == [True, False, False, None, None, None]
+    assert [row["target_hit"] for row in score_batch(clean, after, true, SPACE)] == [None] * 6

@@ -356,6 +356,18 @@ def test_the_competitions_table_counts_classes_from_1(tmp_path: Path, images: st
     assert load_images(folder, size=8).errors == {}
 
 
+def test_targets_of_the_competition_and_of_a_manifest(tmp_path: Path):
+    path = competition(tmp_path, {"aa": 306})
+    assert [sample.target for sample in open_image_set(path).samples] == [778]  # 779, counted from 1
+    path.write_text(path.read_text().replace(",779,", ",,"))
+    assert [sample.target for sample in open_image_set(path).samples] == [None]
+    path.write_text(path.read_text().replace(",306,,", ",306,1001,"))
+    refused(path, r"images\.csv, line 2: TargetClass '1001' \(they are 1 to 1000, class \+ 1\)")
+    mine = manifest(tmp_path, "file,target_class\na.png,7\nb.png,n02123045\nc.png,tabby\nd.png,\n")
+    assert [sample.target for sample in open_image_set(mine).samples] == [7, 281, 281, None]
+    refused(manifest(tmp_path, "file,target_class\na.png,1000\n"), "line 2: no ImageNet class '1000'")
+
+
 def test_an_image_of_the_competition_that_is_not_there_is_told(tmp_path: Path):
     path = competition(tmp_path, {"aa": 1, "bb": 2}, "images")
     (tmp_path / "images" / "bb.png").unlink()
