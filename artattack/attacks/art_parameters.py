@@ -140,7 +140,7 @@ def distances(info: BaselineInfo, values: Mapping[str, Any]) -> Iterator[tuple[s
         value = values.get(parameter, valid.get(parameter) if parameter == "eps" else None)
         distance = norm_word(values.get(said_by, valid[said_by])) if said_by in valid else said_by
         if distance and _is_number(value):
-            yield parameter, (distance, abs(value))  # JSMA's theta may darken
+            yield parameter, (distance, abs(value) if parameter == "theta" else value)  # JSMA's may darken
     inner = values.get("attacker_params")
     for parameter in ("eps", "eps_step"):  # of the attack that a universal perturbation is made by
         if isinstance(inner, Mapping) and _is_number(inner.get(parameter)):

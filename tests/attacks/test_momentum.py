@@ -52,7 +52,7 @@ def by_numpy(estimator: ArtEstimator, y: np.ndarray, **options: Any) -> np.ndarr
     given = {"norm": "inf", "max_iter": 10, "decay": 1.0, "nesterov": False, "kernel": 0, "targeted": False}
     given |= {"transforms": None, "views": 1, "eps": EPS} | options
     eps, infinite = given["eps"], given["norm"] == "inf"
-    step = given.get("eps_step") or eps / given["max_iter"]
+    step = given.get("eps_step") or min(eps, (1 if infinite else 2.5) * eps / given["max_iter"])
     out = []
     for x, label, seed in zip(X, y, SEEDS, strict=True):
         now, momentum = x.astype(float), np.zeros(x.shape)

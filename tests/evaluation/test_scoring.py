@@ -60,7 +60,7 @@ def test_a_success_worked_out_by_hand() -> None:
         "correct_before": True,
         "flip": True,
         "flip_to_style_class": None,  # there is no style
-            "target_hit": None,  # nor a target
+        "target_hit": None,  # nor a target
         "style_class_confidence_after": None,
         "entry_class_before": None,  # of a classifier of three classes
         "entry_class_after": None,
