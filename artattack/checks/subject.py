@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artattack.attacks.baselines import make_baseline
+from artattack.attacks.options import step_within
 from artattack.attacks.surrogate import surrogate, with_gradient
 from artattack.errors import ArtattackError
 from artattack.models.estimator import ArtEstimator, to_estimator
@@ -21,7 +22,6 @@ Array = NDArray[Any]
 Flips = NDArray[np.bool_]
 
 _HALVINGS = 7  # of eps, at most
-_REACH = 2.5  # length of PGD's path in radii of the ball, as in the experiments of Madry et al., ICLR 2018
 
 
 class Subject:
@@ -110,7 +110,7 @@ class Subject:
         if key not in self._attacked:
             parameters = {
                 "eps": radius,
-                "eps_step": min(radius, _REACH * radius / count),
+                "eps_step": step_within(radius, count),
                 "max_iter": count,
                 "num_random_init": restarts,
             }
