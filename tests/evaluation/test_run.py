@@ -328,8 +328,8 @@ def test_an_attack_that_raises_becomes_records_that_say_so(tmp_path: Path, monke
 @pytest.mark.parametrize(
     ("attack", "message"),
     [
-        ({"attack": "fgsm", "source": "quicknet_tiny", "epz": 1}, "attack 'fgsm' of 'quicknet_tiny': .*'epz'.*'eps'"),
-        ({"attack": "fgsm", "source": "quicknet_tiny", "eps": -1}, "attack 'fgsm' .*does not accept.*eps"),
+        ({"attack": "fgsm", "source": "quicknet_tiny", "epz": 1}, r"attacks.0 \(fgsm\): .*'epz'.*'eps'"),
+        ({"attack": "fgsm", "source": "quicknet_tiny", "eps": -1}, r"attacks.0 \(fgsm\).eps: linf=-1"),
         (TINY | {"style_layers": "binary:99"}, "attack 'style' of 'quicknet_tiny': .*binary:99"),
         ({"attack": "style", "target": "tench"}, "attack 'style' .*target: .*no guide"),
     ],
