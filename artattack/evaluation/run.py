@@ -286,6 +286,8 @@ def _info(plan: Plan, loaded: LoadedModels, hashes: dict[str, str]) -> dict[str,
         }
         for name, model in loaded.models.items()
     }
+    targets = {sample.id: sample.target for sample in plan.samples if sample.target is not None}
+    aims = any(entry.aims for entry in plan.benchmark.attacks)
     words = sorted({str(word) for entry in plan.benchmark.attacks for word in entry.files()})
     files = {word: path for word in words if (path := Path(word).expanduser()).is_file()}
     return {
@@ -294,6 +296,7 @@ def _info(plan: Plan, loaded: LoadedModels, hashes: dict[str, str]) -> dict[str,
             "images": hashes,
             "files": {word: sha256_file(path) for word, path in files.items()},
             "models": models,
+            **({"targets": targets} if targets and aims else {}),
         },
         "image_set": {"name": plan.image_set.name, "note": plan.image_set.note},
         "cells": _cells_told(plan),

@@ -112,3 +112,12 @@ def test_other_targets_are_another_attack_to_the_cache(tmp_path: Path, space: An
         rows = records[records["attack"] == "mi-fgsm"]
         made.append((rows["from_cache"].tolist(), rows["target_class"].tolist()[0]))
     assert made == [([False] * 2, space[3]), ([False] * 2, space[5]), ([True] * 2, space[3])]
+
+
+def test_a_run_is_not_resumed_towards_other_targets(tmp_path: Path, space: Any) -> None:
+    given: dict[str, Any] = {"classifiers": NAME, "feature_model": NAME, "attacks": [MI | {"max_iter": 1}]}
+    given["images"] = {"set": str(manifest(tmp_path / "set.csv", [str(space[3])])), "size": SIZE}
+    run_benchmark(given, out=tmp_path / "run")
+    manifest(tmp_path / "set.csv", [str(space[5])])
+    with pytest.raises(ArtattackError, match="another config: .*targets"):
+        run_benchmark(given, out=tmp_path / "run", resume=True)
