@@ -119,5 +119,5 @@ def test_a_run_is_not_resumed_towards_other_targets(tmp_path: Path, space: Any) 
     given["images"] = {"set": str(manifest(tmp_path / "set.csv", [str(space[3])])), "size": SIZE}
     run_benchmark(given, out=tmp_path / "run")
     manifest(tmp_path / "set.csv", [str(space[5])])
-    with pytest.raises(ArtattackError, match="another config: .*targets"):
+    with pytest.raises(ArtattackError, match=r"another config: .*targets"):
         run_benchmark(given, out=tmp_path / "run", resume=True)
