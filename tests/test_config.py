@@ -80,7 +80,7 @@ def test_one_word_stands_for_a_list_of_one() -> None:
 def test_parameters_of_art_are_numbers_quotients_or_words(written: Any, meant: Any) -> None:
     entry = parse_benchmark({"attacks": [{"attack": "pgd", "source": "vgg16", "norm": written}]}).attacks[0]
     assert isinstance(entry, BaselineEntry)
-    assert entry.parameters == {"norm": meant}
+    assert entry.parameters["norm"] == meant
 
 
 @pytest.mark.parametrize(("written", "meant"), [("linf=8/255", ("linf", 8 / 255)), (["l2", 5], ("l2", 5.0))])
