@@ -1,8 +1,9 @@
-"""What was made before, kept on disk by the hash of all that decided it, and let go of when there is too much.
+"""A cache of results on disk, by a cache key (the hash of everything that determines a result), with a size limit.
 
-Each entry is a file of its own, named by its key and written all or nothing, so that any number of processes may share
-the folder and be stopped at any moment; a damaged entry counts as none. There is no index that could be wrong or would
-have to be locked, which network disks do badly. Entries hold arrays and words, and nothing that runs when it is read.
+When the cache is too large, it deletes the least recently used entries. Each entry is one file, named by its key and
+written atomically, so any number of processes can share the folder and be killed at any moment. A damaged entry counts
+as missing. There is no index, which could be wrong or would need locks, which network disks handle badly. Entries hold
+arrays and JSON, and no code.
 """
 
 from __future__ import annotations
@@ -27,19 +28,19 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 from artattack.errors import ArtattackError
 
 DEFAULT_SIZE = "5GB"
-_LEAST_FREE = 10**9  # bytes of the disk that are left to others
-_LOOKS = 20  # how often the folder is looked through while as much is written as it may hold
-_KEPT = 0.75  # of what it may hold, once it was too much
-_FORGOTTEN = 3600.0  # seconds after which a file half written is nobody's any more
-_WORDS = "words"  # the array of an entry that holds its words, as JSON
+_LEAST_FREE = 10**9  # bytes of the disk to leave free
+_LOOKS = 20  # the folder is scanned whenever 1/20 of the limit has been written
+_KEPT = 0.75  # share of the limit that remains after eviction
+_FORGOTTEN = 3600.0  # age in seconds at which a temporary file is abandoned
+_WORDS = "words"  # name of the array that holds an entry's JSON
 
 
 class Entry(NamedTuple):
-    """What is kept under one key.
+    """The entry under a cache key.
 
     Attributes:
-        arrays: by name.
-        words: plain data as JSON has it, by name.
+        arrays: arrays by name.
+        words: JSON values by name.
     """
 
     arrays: dict[str, np.ndarray]
@@ -47,12 +48,12 @@ class Entry(NamedTuple):
 
 
 class CacheSize(NamedTuple):
-    """How much a cache holds.
+    """Size of a cache.
 
     Attributes:
-        entries: how many.
-        size: in bytes.
-        oldest: when the entry was used that has not been for longest, in seconds since 1970; None without any.
+        entries: number of entries.
+        size: total size in bytes.
+        oldest: last use of the least recently used entry, in seconds since 1970; None if the cache is empty.
     """
 
     entries: int
@@ -62,22 +63,20 @@ class CacheSize(NamedTuple):
 
 @dataclass
 class Cache:
-    """Entries in a folder, by keys that are hashes.
+    """Entries in a folder, by cache key.
 
     Args:
-        folder: where; it is made when something is kept.
-        limit: how many bytes it may hold. Up to five processes that write at once keep to it; what was not used for
-            longest goes first.
+        folder: folder of the cache; created on the first write.
+        limit: maximum size in bytes, respected by up to five concurrent writers. The least recently used entries are
+            deleted first.
     """
 
     folder: Path
     limit: int
-    _unseen: int | None = field(
-        default=None, init=False, repr=False
-    )  # bytes written since the folder was looked through
+    _unseen: int | None = field(default=None, init=False, repr=False)  # bytes written since the last scan of the folder
 
     def get(self, key: str) -> Entry | None:
-        """Return what is kept under a key, or None where there is nothing or it is damaged."""
+        """Return the entry under a key, or None if it is missing or damaged."""
         path = self._path(key)
         try:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
@@ -88,13 +87,13 @@ class Cache:
         if not isinstance(words, dict):
             return None
         with suppress(OSError):
-            os.utime(path)  # it was used
+            os.utime(path)  # marks the entry as used
         return Entry(arrays, words)
 
     def put(self, key: str, arrays: Mapping[str, np.ndarray], words: Mapping[str, Any]) -> None:
-        """Keep something under a key, where the disk takes it: a cache that cannot be written is no mistake."""
+        """Store an entry under a key; a failed write is no error."""
         content = io.BytesIO()
-        # Words as bytes: NumPy's text drops zeros at its end, and takes four bytes for each letter.
+        # JSON as bytes: NumPy's text type drops trailing zeros, and takes four bytes per letter.
         np.savez(content, **arrays, **{_WORDS: np.array(json.dumps(dict(words)).encode())})
         size = content.tell()
         if size > self.limit * _KEPT:
@@ -107,16 +106,16 @@ class Cache:
             _write(path, content.getbuffer())
             self._unseen = None if self._unseen is None else self._unseen + size
             if self._unseen is None or self._unseen > self.limit / _LOOKS:
-                self._let_go()
+                self._evict()
                 self._unseen = 0
 
     def size(self) -> CacheSize:
-        """Return how much is kept."""
+        """Return the size of the cache."""
         found = [stat for _, stat in self._entries()]
         return CacheSize(len(found), sum(s.st_size for s in found), min((s.st_mtime for s in found), default=None))
 
     def clear(self) -> CacheSize:
-        """Let go of everything, and return how much that was; other files in the folder stay."""
+        """Delete all entries, and return the size before; other files in the folder stay."""
         was = self.size()
         for path, _ in self._entries():
             with suppress(OSError):
@@ -129,11 +128,11 @@ class Cache:
 
     def _entries(self) -> Iterator[tuple[Path, os.stat_result]]:
         for path in self.folder.glob("[0-9a-f][0-9a-f]/*.npz"):
-            with suppress(OSError):  # another process has just let go of it
+            with suppress(OSError):  # another process has just deleted it
                 yield path, path.stat()
 
-    def _let_go(self) -> None:
-        """Remove what was not used for longest, where there is too much, and what was never finished."""
+    def _evict(self) -> None:
+        """Delete abandoned temporary files and, above the limit, the least recently used entries."""
         self._tidy(_FORGOTTEN)
         found = sorted(self._entries(), key=lambda entry: entry[1].st_mtime)
         left = sum(stat.st_size for _, stat in found)
@@ -147,7 +146,7 @@ class Cache:
                 return
 
     def _tidy(self, age: float) -> None:
-        """Remove files half written by processes that were stopped."""
+        """Delete temporary files of killed processes that are at least `age` seconds old."""
         for path in self.folder.glob("[0-9a-f][0-9a-f]/*.tmp"):
             with suppress(OSError):
                 if time.time() - path.stat().st_mtime >= age:
@@ -155,7 +154,7 @@ class Cache:
 
 
 def _write(path: Path, content: memoryview) -> None:
-    """Write a file all or nothing; each process under a name of its own. What a power cut leaves is no archive."""
+    """Write a file atomically, by a temporary name unique to the process; after a power cut it may be damaged."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -168,19 +167,19 @@ def _write(path: Path, content: memoryview) -> None:
 
 
 def open_cache() -> Cache | None:
-    """Return the user's cache, or None where the environment says that it may hold nothing.
+    """Return the user's cache, or None if the environment sets its size to 0.
 
-    `ARTATTACK_CACHE` is its folder, `ARTATTACK_CACHE_SIZE` how much it may hold, such as 500MB or 0.
+    `ARTATTACK_CACHE` sets its folder, `ARTATTACK_CACHE_SIZE` its maximum size, such as 500MB or 0.
 
     Raises:
-        ArtattackError: that is no size.
+        ArtattackError: `ARTATTACK_CACHE_SIZE` is not a size.
     """
     folder, limit = _settings()
     return Cache(folder, limit) if limit else None
 
 
 def cache_settings() -> Cache:
-    """Return the user's cache even where it may hold nothing; errors as of `open_cache`."""
+    """Return the user's cache even if its maximum size is 0; errors as in `open_cache`."""
     return Cache(*_settings())
 
 
@@ -189,7 +188,7 @@ def _settings() -> tuple[Path, int]:
     try:
         limit = int(TypeAdapter(ByteSize).validate_python(written))
     except ValidationError as error:
-        raise ArtattackError(f"ARTATTACK_CACHE_SIZE: a size such as 500MB, 5GB or 0, not '{written}'") from error
+        raise ArtattackError(f"ARTATTACK_CACHE_SIZE: give a size such as 500MB, 5GB or 0, not '{written}'") from error
     given = os.environ.get("ARTATTACK_CACHE")
     folder = Path(given).expanduser() if given else platformdirs.user_cache_path("artattack") / "perturbed"
     return folder.absolute(), max(0, limit)

@@ -1,4 +1,4 @@
-"""Files: where a user's word leads, written all or nothing, and told apart by their hashes."""
+"""Files: paths from user input, atomic writes, and hashes."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from artattack.remote import open_url, read, uploading
 
 
 def to_path(word: str | Path) -> Path:
-    """Return the path that a user means: of this machine, absolute, or behind any URL that fsspec knows.
+    """Return the path for user input: an absolute local path, or a URL that fsspec supports.
 
-    What a URL becomes is no `pathlib.Path`, but answers as one does (`artattack.remote`).
+    A remote path is not a `pathlib.Path` but has the same interface (`artattack.remote`).
 
     Raises:
-        ArtattackError: as `open_url` and `absolute`.
+        ArtattackError: as in `open_url` and `absolute`.
     """
     behind_url = "://" in word if isinstance(word, str) else not isinstance(word, os.PathLike)
     return open_url(word) if behind_url else absolute(Path(word))
 
 
 def absolute(path: Path) -> Path:
-    """Return a path that leads to the same place wherever the process moves; one behind a URL stays as it is.
+    """Return the absolute form of a local path; remote paths stay unchanged.
 
     Raises:
-        ArtattackError: the path is relative, and the folder that it starts from is gone.
+        ArtattackError: the path is relative, and the working directory no longer exists.
     """
     try:
         return path.absolute() if isinstance(path, Path) else path
     except FileNotFoundError as error:
-        raise ArtattackError(f"{path}: the working directory is gone: give an absolute path") from error
+        raise ArtattackError(f"{path}: the working directory no longer exists; give an absolute path") from error
 
 
 def shown(path: Path) -> str:
-    """Return a path as it may be printed: relative to the working directory where it lies below that."""
+    """Return a path as text for messages, relative to the working directory if below it."""
     if isinstance(path, Path):
         with suppress(ValueError, OSError):
             return str(path.relative_to(Path.cwd()))
@@ -48,18 +48,18 @@ def shown(path: Path) -> str:
 
 
 def names_folder(word: str) -> bool:
-    """Return whether a word is a folder that is there, or the URL of one; by http there are only models."""
+    """Return whether a word names an existing folder or a folder's URL; http and https URLs name models."""
     protocol, behind_url, _ = word.partition("://")
     return protocol not in ("http", "https") if behind_url else Path(word).is_dir()
 
 
 def readable(path: Path) -> Path | io.BytesIO:
-    """Return what libraries read: a path of this machine or, of a file behind a URL, its content."""
+    """Return a file as other libraries read it: a local path, or the content of a remote file."""
     return path if isinstance(path, Path) else io.BytesIO(read(path))
 
 
 def append_text(path: Path, text: str) -> None:
-    """Add to the end of a text file. Behind a URL, of what two processes add at once, one may be lost."""
+    """Append to a text file. On a remote file, concurrent appends may lose text."""
     if isinstance(path, Path):
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
@@ -68,10 +68,10 @@ def append_text(path: Path, text: str) -> None:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, whenever this process is stopped, sees the old content or the new.
+    """Write a file atomically: readers see the old or the new content, even if this process is killed.
 
     Raises:
-        DiskError: the disk does not take it.
+        DiskError: the file cannot be written.
     """
     with writing(path) as file:
         file.write(content)
@@ -79,12 +79,12 @@ def write_file(path: Path, content: bytes) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[BinaryIO]:
-    """Give a file to write to piece by piece, with the promise and the errors of `write_file`."""
+    """Yield a file to write to in pieces, with the guarantee and the errors of `write_file`."""
     if not isinstance(path, Path):
         with uploading(path) as file:
             yield file
         return
-    temporary = path.with_name(f".artattack-{uuid.uuid4().hex}.tmp")  # of no other writer of the same file
+    temporary = path.with_name(f".artattack-{uuid.uuid4().hex}.tmp")  # unique to this writer
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
@@ -100,9 +100,9 @@ def writing(path: Path) -> Iterator[BinaryIO]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete, in a folder and below it, the beginnings of files whose writers were stopped in the middle.
+    """Delete the temporary files of killed writers in a folder and its subfolders.
 
-    Only where no other process writes. Behind a URL, none are left.
+    No other process may write there. Remote folders have no temporary files.
     """
     if isinstance(folder, Path):
         for path in folder.rglob(".artattack-*.tmp"):

@@ -1,8 +1,8 @@
-"""Paths behind URLs, for run folders in a bucket or on a server: what fsspec reaches, as universal-pathlib shows it.
+"""Remote paths for run folders in a bucket or on a server: any fsspec file system, through universal-pathlib.
 
-Such a path is no `pathlib.Path`, and has no folders to make, no renaming and no fsync, but answers as one does: most of
-the package need not know. What is written is handed over whole. Object stores take that all or nothing; on other
-servers a writer that is killed may leave half a file, which a run finds out by its SHA-256.
+A remote path is not a `pathlib.Path` and supports neither folders, renaming nor fsync, but it has the same interface,
+so most of the package need not distinguish the two. Files are uploaded whole. Object stores accept an upload
+atomically; on other servers, a killed writer may leave half a file, which a run detects by its SHA-256.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _SECRET = re.compile(r"(?<=://)[^/]*?:(.+)@")  # `user:password@`
 
 
 def open_url(url: Any) -> Path:
-    """Return the path a URL such as `s3://bucket/mine` or `sftp://host/mine` stands for, after one look at it.
+    """Return the path for a URL such as `s3://bucket/mine` or `sftp://host/mine`, after one access to it.
 
     Args:
-        url: a string or, with options that no URL holds, a UPath. A password in it is not in what the path prints.
+        url: a string, or a UPath with options that no URL can hold. The path's text omits a password in the URL.
 
     Raises:
-        ArtattackError: nothing knows the protocol, a package is missing, what lies there cannot be reached, or it has
-            a secret in it that would be printed.
+        ArtattackError: the protocol is unknown, a package is missing, the URL cannot be reached, or printing the path
+            would reveal a secret.
     """
     if find_spec("upath") is None:
         raise ArtattackError("run folders behind URLs need universal-pathlib: pip install 'artattack[remote]'")
@@ -39,7 +39,7 @@ def open_url(url: Any) -> Path:
     shown = without_secret(str(url))
     if isinstance(url, str):
         if "?" in url:
-            raise ArtattackError(f"{url.partition('://')[0]}://: a run folder's URL has no ? in it")
+            raise ArtattackError(f"{url.partition('://')[0]}://: a run folder's URL cannot contain ?")
         kind = _file_system(url.partition("://")[0], shown)
         if issubclass(kind, LocalFileSystem):
             return Path(str(kind._strip_protocol(url)))
@@ -47,11 +47,11 @@ def open_url(url: Any) -> Path:
     try:
         path = _fresh(UPath, url)
         if found and found[1] in str(path):
-            raise ArtattackError(f"{shown}: keep keys out of this URL, which would be printed")
+            raise ArtattackError(f"{shown}: remove the key from this URL, since it would be printed")
         path.exists()
     except ArtattackError:
         raise
-    except Exception as error:  # whatever a server, or what speaks to it, has to say
+    except Exception as error:  # servers and their client libraries may raise anything
         why = in_one_line(error)
         why = why.replace(found[1], "***") if found else why
         raise ArtattackError(f"{shown}: cannot be reached: {why}") from error
@@ -59,12 +59,12 @@ def open_url(url: Any) -> Path:
 
 
 def without_secret(word: str) -> str:
-    """Return a path or URL as it may be printed: without user and password."""
+    """Return a path or URL without user and password, safe to print."""
     return _SECRET.sub("", word)
 
 
 def _file_system(protocol: str, shown: str) -> Any:
-    """Return fsspec's class for a protocol; raises ArtattackError where there is none, or its package is missing."""
+    """Return fsspec's class for a protocol; raise ArtattackError if it is unknown or its package is missing."""
     import fsspec
     from fsspec.registry import known_implementations
 
@@ -72,7 +72,7 @@ def _file_system(protocol: str, shown: str) -> Any:
         return fsspec.get_filesystem_class(protocol)
     except ImportError as error:
         package = known_implementations.get(protocol, {}).get("class", "fsspec").partition(".")[0]
-        install = "" if package == "fsspec" else f": pip install {package}"  # else the message names it
+        install = "" if package == "fsspec" else f": pip install {package}"  # otherwise the message names it
         raise ArtattackError(f"{shown}: {in_one_line(error)}{install}") from error
     except ValueError as error:
         close = nearest(protocol, fsspec.available_protocols())
@@ -80,32 +80,32 @@ def _file_system(protocol: str, shown: str) -> Any:
 
 
 def _fresh(kind: Any, url: Any) -> Any:
-    """Return a path that keeps no listings, where its file system would: other processes write in the folder, too."""
+    """Return a path without a listings cache, since other processes write to the folder, too."""
     try:
         path = kind(url, use_listings_cache=False)
         _ = path.fs
-    except TypeError:  # one that takes no such option, and keeps none
+    except TypeError:  # file systems without a listings cache reject the option
         path = kind(url)
         _ = path.fs
     return path
 
 
 def takes_turns(path: Any) -> bool:
-    """Return whether a path's file system has one connection, which threads must not use at once."""
+    """Return whether a path's file system has a single connection, which threads must not share."""
     return not (isinstance(path, Path) or path.fs.async_impl)
 
 
 def is_private(path: Any) -> bool:
-    """Return whether a path lies in this process' memory, where no other process finds it."""
+    """Return whether a path is in this process' memory, hidden from other processes."""
     return not isinstance(path, Path) and path.protocol == "memory"
 
 
 @contextmanager
 def uploading(path: Any) -> Iterator[BinaryIO]:
-    """Give a file to write to, which becomes the one behind a URL once it is whole.
+    """Yield a local file to write to, and upload it once it is complete.
 
     Raises:
-        DiskError: it is not taken.
+        DiskError: the file cannot be written.
     """
     with TemporaryDirectory() as folder:
         local = Path(folder) / "whole"
@@ -121,11 +121,11 @@ def uploading(path: Any) -> Iterator[BinaryIO]:
 
 
 def create(path: Any, content: bytes) -> None:
-    """Write a file that is not there yet: of several who try at once only one can where the file system sees to that.
+    """Write a file that does not exist yet; if the file system supports it, only one concurrent writer succeeds.
 
     Raises:
-        FileExistsError: it is there.
-        DiskError: it is not taken.
+        FileExistsError: the file exists.
+        DiskError: the file cannot be written.
     """
     with TemporaryDirectory() as folder:
         local = Path(folder) / "whole"
@@ -133,7 +133,7 @@ def create(path: Any, content: bytes) -> None:
         try:
             try:
                 path.fs.put_file(str(local), path.path, mode="create")
-            except TypeError:  # one that cannot be asked to
+            except TypeError:  # the file system has no exclusive creation
                 path.fs.put_file(str(local), path.path)
         except FileExistsError:
             raise
@@ -142,18 +142,18 @@ def create(path: Any, content: bytes) -> None:
 
 
 def read(path: Any) -> bytes:
-    """Return the content of a file, as it is at this moment."""
+    """Return the current content of a file."""
     content: bytes = path.fs.cat_file(path.path)
     return content
 
 
 def is_of_server(error: Exception) -> bool:
-    """Return whether an error came from behind a URL: from fsspec, or from what it uses there."""
+    """Return whether an error passed through fsspec or universal-pathlib."""
     frames = traceback.walk_tb(error.__traceback__)
     return any(str(frame.f_globals.get("__name__")).split(".")[0] in ("fsspec", "upath") for frame, _ in frames)
 
 
 def in_one_line(error: Exception) -> str:
-    """Return what an error says, in one line: the system's word for it if there is one."""
+    """Return an error's message in one line, preferring the system's message."""
     reason = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())
     return reason or type(error).__name__

@@ -1,4 +1,4 @@
-"""Loading TensorFlow once, quietly, the way the product needs it."""
+"""Loading TensorFlow once and quietly, and describing the machine."""
 
 from __future__ import annotations
 
@@ -17,8 +17,12 @@ from typing import Any
 
 from artattack.errors import ArtattackError
 
-THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")  # by which libraries go
-PACKAGES = (  # whose versions may change a result: run.json records them, and they are part of the cache key
+THREADS = (
+    "OMP_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)  # environment variables that limit the threads of libraries
+PACKAGES = (  # packages whose versions may change a result: in run.json and in the cache key
     "tensorflow",
     "tf-keras",
     "keras",
@@ -37,7 +41,15 @@ PACKAGES = (  # whose versions may change a result: run.json records them, and t
     "larq-compute-engine",
     "ray",
 )
-_VECTOR = ("sse4", "avx", "fma", "amx", "asimd", "sve", "bf16")  # instructions that numbers may go through
+_VECTOR = (
+    "sse4",
+    "avx",
+    "fma",
+    "amx",
+    "asimd",
+    "sve",
+    "bf16",
+)  # prefixes of CPU features that may change the last digits of results
 
 
 def load_tensorflow() -> None:
@@ -61,19 +73,18 @@ def load_tensorflow() -> None:
         write_art_settings()
         import art.attacks.evasion  # noqa: F401
     for device in tf.config.list_physical_devices("GPU"):
-        with suppress(RuntimeError):  # TensorFlow is at work already, as its user has set it up
+        with suppress(RuntimeError):  # TensorFlow is initialized already, by its user's settings
             tf.config.experimental.set_memory_growth(device, True)
 
 
 def write_art_settings() -> None:
-    """Write the settings that ART writes when it is first imported by a user, whole or not at all.
+    """Write atomically the settings file that ART writes on its first import.
 
-    ART looks for them, creates them and reads them one after the other: of several processes that import it for the
-    first time at once, one would read what another has half written, and fail. Settings that are there stay, and a
-    disk that does not take them is left to ART.
+    ART itself checks, creates and reads the file without a lock. If several processes import ART for the first time at
+    once, one may read a half-written file and fail. Existing settings stay; write errors are left to ART.
     """
     home = Path.home()
-    folder = (home if os.access(home, os.W_OK) else Path("/tmp")) / ".art"  # where ART looks
+    folder = (home if os.access(home, os.W_OK) else Path("/tmp")) / ".art"  # ART's own choice
     settings = folder / "config.json"
     with suppress(OSError):
         folder.mkdir(exist_ok=True)
@@ -85,9 +96,9 @@ def write_art_settings() -> None:
 
 
 def silence_libraries() -> None:
-    """Keep off the terminal what TensorFlow, Keras, larq and ART warn their developers of.
+    """Hide the developer warnings of TensorFlow, Keras, larq and ART, unless `python -W` asks for warnings.
 
-    Unless Python was asked for warnings (`python -W`). For the command line: a library leaves this to its user.
+    For the command line only: a library leaves warnings to its user.
     """
     if sys.warnoptions:
         return
@@ -98,10 +109,10 @@ def silence_libraries() -> None:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return what of a machine may show in the last digits of results: processor, cores, threads, GPUs.
+    """Return the properties of the machine that may change the last digits of results: processor, threads, GPUs.
 
-    `repeatable` says in words when two runs give identical records: networks add in another order when they see another
-    number of images at once.
+    `repeatable` states in words when two runs give identical records; for example, the batch size changes the order of
+    summation in networks.
     """
     import tensorflow as tf
 
@@ -120,22 +131,22 @@ def describe_machine() -> dict[str, Any]:
 
 
 def processor() -> tuple[str, list[str]]:
-    """Return a processor's name, and all that the system says it can do."""
+    """Return the processor's name and the feature flags that the system reports."""
     try:
         lines = [line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line]
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return platform.processor() or platform.machine(), []
     said = {key.strip(): value.strip() for key, value in reversed(lines)}
     return said.get("model name", platform.machine()), said.get("flags", said.get("Features", "")).split()
 
 
 def usable_cores() -> int | None:
-    """Return how many cores this process may use, None where the system does not tell."""
+    """Return the number of cores this process may use; None if unknown."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def installed_versions() -> dict[str, str]:
-    """Return the versions of those `PACKAGES` that are installed."""
+    """Return the versions of the installed `PACKAGES`."""
     found = {}
     for package in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
@@ -145,7 +156,7 @@ def installed_versions() -> dict[str, str]:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Keep the C++ side's notes, such as on absent GPUs, off the terminal; Python's own errors still come through."""
+    """Hide the C++ libraries' messages, such as about absent GPUs; Python's exceptions still pass."""
     with warnings.catch_warnings(), Path(os.devnull).open("w") as nowhere:
         warnings.simplefilter("ignore")
         terminal = os.dup(2)

@@ -1,4 +1,4 @@
-"""Compiled functions that can be let go of."""
+"""Compiled functions that TensorFlow can free."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tensorflow.python.framework import ops
 
 @contextmanager
 def forgetting_gradients() -> Iterator[None]:
-    """Compile functions within, or build Keras networks, that TensorFlow lets go of when nobody needs them.
+    """Let TensorFlow free the functions and Keras networks built in this context once they are unused.
 
-    For every custom gradient a trace meets, such as that of each `sign` of a binarized network, TensorFlow keeps a
-    function under a new name for as long as the process lives, and with it the whole graph and its constants. These
-    functions are dropped at the end, so gradients must be taken within, too, and not of what was compiled here.
+    For every custom gradient in a trace, such as that of each `sign` of a binarized network, TensorFlow registers a
+    function for the life of the process, which keeps the whole graph and its constants alive. This context removes
+    these functions at its end. So take gradients inside the context; later gradients through its functions fail.
     """
     registered = ops.gradient_registry._registry
     before = set(registered)

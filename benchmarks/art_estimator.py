@@ -1,6 +1,6 @@
 """Speed of FGSM and PGD: ART on this package's estimator, ART on its own TensorFlow classifier, and foolbox.
 
-The same network, images, labels, eps and steps in all three. Run as `python benchmarks/art_estimator.py`.
+All three use the same network, images, labels, eps and steps. Run as `python benchmarks/art_estimator.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ EPS, EPS_STEP, STEPS = 8 / 255, 2 / 255, 20
 
 
 def cases(model: Any, x: np.ndarray, y: np.ndarray) -> dict[str, dict[str, Callable[[], np.ndarray]]]:
-    """Return for each attack the ways to run it, each giving adversarial images (N, H, W, 3)."""
+    """Return, for each attack, the functions that run it and return adversarial images (N, H, W, 3)."""
     import foolbox
     import tensorflow as tf
     from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent

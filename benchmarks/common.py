@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine, fair timings, one table, one JSON file."""
+"""Code shared by the benchmarks: machine description, fair timings, tables and JSON output."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _VERSIONS = ("tensorflow", "larq", "adversarial-robustness-toolbox", "foolbox", 
 
 
 def parser(description: str | None, *, repeats: int = 5, quick: str = "") -> argparse.ArgumentParser:
-    """Return a parser of the options every benchmark has: `--repeats`, `--json`, and `--quick` if it says what for."""
+    """Return a parser with the common options `--repeats`, `--json` and, given its help text, `--quick`."""
     options = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    options.add_argument("--repeats", type=int, default=repeats, help="timed runs of each case; the median counts")
-    options.add_argument("--json", type=Path, metavar="FILE", help="also write machine and rows to this file")
+    options.add_argument("--repeats", type=int, default=repeats, help="timed runs per case; the median counts")
+    options.add_argument("--json", type=Path, metavar="FILE", help="also write the machine and the rows to this file")
     if quick:
-        options.add_argument("--quick", action="store_true", help=f"only see whether it works: {quick}")
+        options.add_argument("--quick", action="store_true", help=f"only check that it works: {quick}")
     return options
 
 
 def start() -> None:
-    """Load TensorFlow as the product does, without its notes to developers. Before anything else that loads it."""
+    """Load TensorFlow as artattack does, without developer warnings; call this before any other import of it."""
     from artattack.runtime import load_tensorflow, silence_libraries
 
     load_tensorflow()
@@ -41,7 +41,7 @@ def start() -> None:
 
 
 def machine() -> dict[str, Any]:
-    """Describe the machine: processor, usable cores, memory, GPUs, and the versions that decide speed."""
+    """Describe the machine: processor, usable cores, memory, GPUs, and the package versions that affect speed."""
     start()
     import tensorflow as tf
 
@@ -57,15 +57,15 @@ def machine() -> dict[str, Any]:
         ],
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        **installed_versions(_VERSIONS),
+        **{package: version for package, version in installed_versions().items() if package in _VERSIONS},
     }
 
 
 def times(cases: Mapping[Key, Callable[[], object]], repeats: int) -> dict[Key, list[float]]:
-    """Return each case's seconds, round by round.
+    """Return the seconds of each case, round by round.
 
-    Each case runs once first, untimed, so that tracing and allocation are paid; then the cases take turns,
-    so that a change in the machine's load meets them all.
+    Each case first runs once untimed, for tracing and allocation. Then the cases take turns, so that a change in the
+    machine's load affects all of them.
     """
     seconds: dict[Key, list[float]] = {name: [] for name in cases}
     for case in cases.values():
@@ -86,12 +86,12 @@ def measure(cases: Mapping[Key, Callable[[], object]], repeats: int) -> dict[Key
 def report(
     title: str, rows: Sequence[Row], json_file: Path | None, more: Mapping[str, Sequence[Row]] | None = None
 ) -> None:
-    """Print rows as a table under the machine's description, and write both as JSON if asked.
+    """Print a description of the machine and the rows as a table, and optionally write both as JSON.
 
     Args:
-        title: of the table.
-        rows: all with the same columns.
-        json_file: where the JSON goes, or None.
+        title: title of the table.
+        rows: rows with the same columns.
+        json_file: JSON file to write, or None.
         more: further tables by title.
     """
     here, more = machine(), more or {}

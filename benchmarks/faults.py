@@ -1,24 +1,24 @@
-"""Faults: real runs are killed, filled, unplugged and corrupted at random points, resumed, and compared.
+"""Fault injection: interrupt and corrupt real runs at random points, resume them, and compare the results.
 
-A run is begun, a fault strikes it, it is resumed, another strikes, and so on; in the end it is resumed in peace. Every
-other run was finished with one attack before, and is extended. Tables and images must then be those of a run that
-had all from the start and that nothing has struck, byte for byte but for the columns that tell seconds and what
-came from the cache, which all runs share. What strikes, and where, follows from `--seed`:
+Each trial starts a run, injects a fault, resumes the run, injects another fault, and so on; finally it resumes the run
+without faults. Every second trial instead extends a finished run with one attack. Tables and images must then equal
+those of an uninterrupted run with all attacks, byte for byte, except for the columns of seconds and `from_cache` (all
+runs share one cache). `--seed` determines the faults and their moments:
 
-- kill: SIGKILL, at one of the moments when a file of the run folder is opened, renamed or removed, or after some time
-- full: from such a moment on the disk takes nothing more; or it takes no file longer than some bytes (a real limit of
-  the system, which leaves files half-written)
-- read-only: from such a moment on the folder cannot be written
-- gone: from such a moment on nothing in the folder can be reached, as when a disk is unplugged
-- image: from such a moment on a photo of the image set is not there
-- corrupt: while the run lies still, a file in its folder is cut short, has a bit flipped, is emptied, filled with zeros
+- kill: SIGKILL when a file in the run folder is opened, renamed or removed, or after some time
+- full: from a file event on, the disk accepts no more data; or no file may exceed some bytes (a real limit of the
+  system, which leaves files half-written)
+- read-only: from a file event on, the folder cannot be written
+- gone: from a file event on, nothing in the folder can be reached, as with an unplugged disk
+- image: from a file event on, a photo of the image set is missing
+- corrupt: between two starts, a file in the run folder is truncated, gets a flipped bit, is emptied, filled with zeros
   or deleted
-- cache: meanwhile the same happens to a file in the cache
+- cache: the same happens to a file in the cache
 
-The run's folder is given as a relative path, and originals are read late, while attacks are at work.
+The run folder is given as a relative path, and originals are read late, during attacks.
 
-Between two faults the run must either have ended in one line that says what is wrong, or have gone on. Run as
-`python benchmarks/faults.py`; the exit code is 1 where anything was lost.
+After each fault the run must either have ended with a one-line message, or have continued. Run as
+`python benchmarks/faults.py`; the exit code is 1 if anything was lost.
 """
 
 from __future__ import annotations
@@ -67,18 +67,18 @@ BENCHMARK: dict[str, Any] = {
 _ERRORS = {"full": errno.ENOSPC, "read-only": errno.EROFS, "gone": errno.EIO}
 _CHANGES = ("os.rename", "os.remove", "os.mkdir")
 _WATCHED = ("open", "os.listdir", "os.scandir", *_CHANGES)
-_LATE = 0.05  # seconds that reading the originals of a cell takes longer
-_PEACE = 3  # times that a run is resumed in peace before it is given up
+_LATE = 0.05  # seconds by which reading the originals of a cell is delayed
+_PEACE = 3  # maximum number of final resumes without faults
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What strikes a run.
+    """A fault to inject.
 
     Attributes:
-        kind: of `KINDS`.
-        moment: the how-many-eth file event it strikes at; of "kill later" milliseconds, of "full files" bytes.
-        image: the photo that is gone, of "image".
+        kind: one of `KINDS`.
+        moment: number of the file event; milliseconds for "kill later", bytes for "full files".
+        image: the photo to remove, for "image".
     """
 
     kind: str
@@ -87,11 +87,11 @@ class Fault:
 
 
 class _Watch:
-    """Counts what happens to files in a run folder, and strikes when its moment has come."""
+    """Counts file events in a run folder, and injects the fault at its moment."""
 
     def __init__(self) -> None:
         self.folder, self.fault, self.events, self.struck = "", None, 0, False
-        sys.addaudithook(self)  # there is no taking it away again
+        sys.addaudithook(self)  # audit hooks cannot be removed
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self.folder or event not in _WATCHED or not str(arguments[0]).startswith(self.folder):
@@ -115,7 +115,7 @@ class _Watch:
 
     @contextmanager
     def over(self, folder: Path, fault: Fault | None) -> Iterator[None]:
-        """Watch a folder; `events` and `struck` tell afterwards what happened."""
+        """Watch a folder; afterwards, `events` and `struck` hold the result."""
         self.fault, self.events, self.struck = fault, 0, False
         self.folder = str(folder)
         try:
@@ -128,10 +128,10 @@ _watch: _Watch | None = None
 
 
 def attempt(images: Path, folder: Path, fault: Fault | None) -> tuple[str, bool, int]:
-    """Run the benchmark, resume it, or extend a run of fewer attacks to it, while a fault strikes.
+    """Start, resume or extend a run of the benchmark under a fault.
 
     Returns:
-        What the user was told, or "" if the run is finished; whether the fault has struck; and file events.
+        The error message, or "" if the run has finished; whether the fault struck; the number of file events.
     """
     global _watch
     from artattack import ArtattackError
@@ -144,14 +144,14 @@ def attempt(images: Path, folder: Path, fault: Fault | None) -> tuple[str, bool,
             _how_to_go_on(Path(folder.name), benchmark)()
         except ArtattackError as error:
             told = str(error)
-        except Exception:  # no user should see it
+        except Exception:  # a defect: users should never see a traceback
             told = traceback.format_exc()
     struck = _watch.struck or (fault is not None and fault.kind == "full files" and bool(told))
     return told, struck, _watch.events
 
 
 def _how_to_go_on(folder: Path, benchmark: dict[str, Any]) -> Callable[[], Any]:
-    """Return what starts, resumes or extends a run, whichever is right."""
+    """Return the function that starts, resumes or extends a run, depending on the folder."""
     from artattack import load_run, run_benchmark
     from artattack.config import parse_benchmark
     from artattack.evaluation.extending import extended
@@ -178,7 +178,7 @@ def small(images: Path, folder: Path) -> None:
 
 @contextmanager
 def _read_late() -> Iterator[None]:
-    """Let the thread that reads ahead look for originals once an attack is likely to be at work."""
+    """Delay reading originals ahead, so that an attack is likely to be running."""
     from artattack.evaluation.cells import CellWorker
 
     read = CellWorker.read
@@ -196,12 +196,12 @@ def _read_late() -> Iterator[None]:
 
 @contextmanager
 def _limit_files(fault: Fault | None) -> Iterator[None]:
-    """Let no file grow beyond some bytes while it lasts, if the fault says so."""
+    """Limit the size of files, for the fault "full files"."""
     if fault is None or fault.kind != "full files":
         yield
         return
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing fails instead
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that writes fail instead of killing the process
     resource.setrlimit(resource.RLIMIT_FSIZE, (fault.moment, before[1]))
     try:
         yield
@@ -212,7 +212,7 @@ def _limit_files(fault: Fault | None) -> Iterator[None]:
 
 @contextmanager
 def _kill_later(fault: Fault | None) -> Iterator[None]:
-    """Kill this process after some time, if the fault says so and nothing has ended before."""
+    """Kill this process after some time, for the fault "kill later"."""
     if fault is None or fault.kind != "kill later":
         yield
         return
@@ -225,9 +225,9 @@ def _kill_later(fault: Fault | None) -> Iterator[None]:
 
 
 def corrupt(folder: Path, rng: np.random.Generator, damage: str = "") -> str:
-    """Damage a file of a run folder that lies still, and say what was done to which.
+    """Damage a file in an idle run folder; return the kind of damage and the file.
 
-    `run.json` is not deleted: without it, a folder holds no run, and a new one is refused in it.
+    `run.json` is never deleted: without it, a folder holds no run, and artattack refuses to start a new one there.
     """
     damage = damage or str(rng.choice(DAMAGE))
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.stat().st_size and p.suffix != ".lock")
@@ -235,7 +235,7 @@ def corrupt(folder: Path, rng: np.random.Generator, damage: str = "") -> str:
         files = [path for path in files if path.name != "run.json"]
     if not files:
         return ""
-    kinds = sorted({path.suffix for path in files})  # pictures are many, and tables few
+    kinds = sorted({path.suffix for path in files})  # first draw a file type, since images outnumber tables
     suffix = rng.choice(kinds)
     path = files[int(rng.choice([i for i, each in enumerate(files) if each.suffix == suffix]))]
     content = bytearray(path.read_bytes())
@@ -251,7 +251,7 @@ def corrupt(folder: Path, rng: np.random.Generator, damage: str = "") -> str:
 
 
 def compare(folder: Path, reference: Path) -> list[str]:
-    """Return what is not in a run folder as it is in that of an uninterrupted run."""
+    """Return the differences of a run folder from that of an uninterrupted run."""
     from artattack import load_run
 
     run, right = load_run(folder), load_run(reference)
@@ -282,7 +282,7 @@ def compare(folder: Path, reference: Path) -> list[str]:
 
 
 def make_images(folder: Path, count: int) -> None:
-    """Write photos of noise, smooth enough to be more than that."""
+    """Write images of smoothed noise."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for number in range(count):
@@ -294,7 +294,7 @@ Attempt = Callable[[Path, Path, Fault | None], tuple[str, bool, int]]
 
 
 def draw_fault(rng: np.random.Generator, images: Path, events: int, kind: str) -> Fault:
-    """Draw where a fault strikes, of a run in which so many file events are left."""
+    """Draw the moment of a fault among the remaining file events of a run."""
     if kind == "kill later":
         return Fault(kind, int(rng.integers(1, 4000)))
     if kind == "full files":
@@ -304,13 +304,13 @@ def draw_fault(rng: np.random.Generator, images: Path, events: int, kind: str) -
 
 
 def put_back(images: Path) -> None:
-    """Put photos back that were taken away."""
+    """Restore removed photos."""
     for away in images.glob("*.away"):
         away.rename(away.with_suffix(".png"))
 
 
 class Worker:
-    """A process that attempts runs; where one is killed, the next attempt has another."""
+    """A process that runs attempts; after a kill, the next attempt starts a new process."""
 
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
@@ -318,7 +318,7 @@ class Worker:
         self._context.set_forkserver_preload(["artattack.attacks.features", "artattack.evaluation.cells"])
 
     def __call__(self, images: Path, folder: Path, fault: Fault | None) -> tuple[str, bool, int]:
-        """As `attempt`; a process that is killed has told nothing."""
+        """Like `attempt`; a killed process returns no message."""
         try:
             return self._processes().submit(attempt, images, folder, fault).result()
         except BrokenProcessPool:
@@ -326,7 +326,7 @@ class Worker:
             return "", True, 0
 
     def make_small(self, images: Path, folder: Path) -> None:
-        """As `small`."""
+        """Like `small`."""
         self._processes().submit(small, images, folder).result()
 
     def _processes(self) -> ProcessPoolExecutor:
@@ -341,7 +341,7 @@ class Worker:
 
 
 def keep_models() -> None:
-    """Load models and compile attacks once in a process, however many runs ask for them: nothing else takes so long."""
+    """Load models and compile attacks once per process for all runs, since both are slow."""
     from artattack.evaluation import loading
     from artattack.evaluation.perturbing import Perturber
     from artattack.runtime import silence_libraries
@@ -374,10 +374,10 @@ def trial(
     rng: np.random.Generator,
     cache: Path | None = None,
 ) -> tuple[Counter[str], list[str]]:
-    """Let faults strike a run one after the other, then resume it in peace and compare.
+    """Inject faults into a run one after the other, then resume it without faults and compare.
 
     Returns:
-        How many faults of each kind have struck, and what is wrong in the end.
+        Number of faults of each kind that struck, and the final differences.
     """
     struck: Counter[str] = Counter()
     wrong, history = [], []
@@ -397,21 +397,21 @@ def trial(
             wrong.append(f"{kind}: more than one line: {told}")
     for _ in range(_PEACE):
         told, _, _ = run(images, folder, None)
-        history.append(f"in peace: {told or 'finished'}")
+        history.append(f"without fault: {told or 'finished'}")
         if not told:
             break
-    wrong += [f"in peace: {told}"] if told else compare(folder, reference)
+    wrong += [f"without fault: {told}"] if told else compare(folder, reference)
     return struck, [*wrong, *(f"    {line}" for line in history)] if wrong else []
 
 
 def main() -> int:
-    """Let faults strike until enough have, and tell what was lost."""
+    """Inject faults until enough have struck, and report losses."""
     from common import parser
 
     options = parser(__doc__, repeats=1, quick="five faults")
-    options.add_argument("--faults", type=int, default=60, help="so many have to strike")
-    options.add_argument("--seed", type=int, default=0, help="what strikes, and where, follows from it")
-    options.add_argument("--images", type=int, default=3, help="photos of a run")
+    options.add_argument("--faults", type=int, default=60, help="number of faults that must strike")
+    options.add_argument("--seed", type=int, default=0, help="seed of the faults and their moments")
+    options.add_argument("--images", type=int, default=3, help="photos per run")
     arguments = options.parse_args()
     wanted = 5 if arguments.quick else arguments.faults
     rng = np.random.default_rng(arguments.seed)
@@ -422,7 +422,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         images, reference, folder, cache = (place / word for word in ("photos", "reference", "run", "cache"))
-        os.environ["ARTATTACK_CACHE"] = str(cache)  # for the processes that attempt runs
+        os.environ["ARTATTACK_CACHE"] = str(cache)  # for the worker processes
         make_images(images, arguments.images)
         told, _, events = worker(images, reference, None)
         if told:
@@ -438,14 +438,14 @@ def main() -> int:
                 struck += hit
                 lost += wrong
                 shutil.rmtree(folder, ignore_errors=True)
-                print(f"{struck.total()} of {wanted} faults, {'WRONG' if wrong else 'as it should be'}", flush=True)
+                print(f"{struck.total()} of {wanted} faults, {'WRONG' if wrong else 'ok'}", flush=True)
                 for line in wrong:
                     print(line, flush=True)
         finally:
             worker.close()
     print(f"{trials} runs, {struck.total()} faults in {(time.perf_counter() - start) / 60:.0f} min:", end=" ")
     print(", ".join(f"{count} {kind}" for kind, count in sorted(struck.items())))
-    print("LOST" if lost else "nothing lost, doubled or half-written")
+    print("LOST" if lost else "nothing lost, duplicated or half-written")
     return bool(lost)
 
 

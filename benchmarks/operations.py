@@ -1,6 +1,6 @@
-"""Where a step of the default style attack goes: by kind of operation and by layer, as TensorFlow's profiler saw them.
+"""Time of one step of the default style attack, by kind of operation and by layer, from TensorFlow's profiler.
 
-On one thread, so that times of operations add up. Run as `python benchmarks/operations.py`.
+The attack runs on one thread, so that the times of operations add up. Run as `python benchmarks/operations.py`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 from common import Row, parser, report, start
 
 PRECISIONS = ("float32", "bfloat16")
-SHOWN = 8  # layers
-# What operations are called in a profile, by what they are for; the first that fits.
+SHOWN = 8  # number of layers in the table
+# Patterns for the names of operations in a profile, by purpose; the first match counts.
 KINDS = {
     "convolutions": r"Conv2D(?!.*Backprop)|Conv2DBackpropInput",
     "depthwise convolutions": r"Depthwise",
@@ -32,18 +32,18 @@ KINDS = {
     "padding, slices": r"Pad|Slice|Pack|Concat|Roll",
     "sums over an axis": r"^(Sum|Mean|Max|Min)$",
 }
-OTHER = "other arithmetic of single values"
+OTHER = "other elementwise arithmetic"
 
 
 def kind_of(operation: str) -> str:
-    """Return what an operation of a profile is for."""
+    """Return the purpose of an operation in a profile."""
     if "Depthwise" in operation:
         return "depthwise convolutions"
     return next((kind for kind, pattern in KINDS.items() if re.search(pattern, operation)), OTHER)
 
 
 def operations(folder: Path) -> list[tuple[str, str, float]]:
-    """Return name, operation and seconds of everything that ran while a profile was taken."""
+    """Return name, operation and seconds of every event in a profile."""
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
     space = xplane_pb2.XSpace()
@@ -58,7 +58,7 @@ def operations(folder: Path) -> list[tuple[str, str, float]]:
 
 
 def profiled(model: Any, images: Any, style: Any, precision: str, steps: int) -> list[tuple[str, str, float]]:
-    """Return the operations of some steps of the attack, once it has been compiled."""
+    """Return the operations of some steps of the attack, after compilation."""
     import tensorflow as tf
 
     from artattack.attacks.style import StyleTransferAttack
@@ -77,8 +77,8 @@ def main() -> None:
     """Measure and report."""
     options = parser(__doc__, repeats=1, quick="64 px, one image, two steps")
     options.add_argument("--model", default="quicknet_distilled", help="the backbone")
-    options.add_argument("--steps", type=int, default=20, help="of the attack")
-    options.add_argument("--batch", type=int, default=10, help="images painted at once")
+    options.add_argument("--steps", type=int, default=20, help="steps of the attack")
+    options.add_argument("--batch", type=int, default=10, help="images per batch")
     arguments = options.parse_args()
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
     start()
@@ -100,7 +100,7 @@ def main() -> None:
                 by_kind[kind_of(operation)] += seconds
                 by_layer[next((part for part in name.split("/") if part in layers), "outside the network")] += seconds
         whole = by_kind.total()
-        per_image = 1e3 / (arguments.repeats * (steps + 1) * len(images))  # one step judges the last image
+        per_image = 1e3 / (arguments.repeats * (steps + 1) * len(images))  # one more step evaluates the final image
         for rows, column, counted, shown in ((kinds, "kind", by_kind, None), (places, "layer", by_layer, SHOWN)):
             rows += [
                 {"precision": precision, column: what, "ms/image-it": per_image * seconds, "of step": seconds / whole}

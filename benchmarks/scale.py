@@ -1,9 +1,9 @@
-"""Scale: time per image and peak memory of whole runs of 20, 200 and 2000 images, and what Ray workers bring.
+"""Scale: time per image and peak memory of whole runs of 20, 200 and 2000 images, and the speedup of Ray workers.
 
-Memory must stay where it is, but for the few KiB that each record takes while the tables at the end are made.
-Engines take turns, each with one thread for each process, and the median of their rounds counts: this process, Ray
-with one worker, whose difference to it is the engine's overhead, and Ray with two. Each run has a process of its own.
-Run as `python benchmarks/scale.py`.
+Memory must not grow with the number of images, apart from a few KiB per record while the final tables are made. Three
+engines take turns, with one thread per process, and the median of their rounds counts: this process, Ray with one
+worker (the difference is the engine's overhead), and Ray with two workers. Each run has its own process. Run as
+`python benchmarks/scale.py`.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ ENGINES: dict[str, dict[str, Any]] = {
 
 
 class Cost(NamedTuple):
-    """What a run took.
+    """Time and memory of a run.
 
     Attributes:
-        image: seconds for an image of a cell, once the first cell is done.
-        before: seconds until then: models, processes, copies of the originals.
-        tables: seconds for the tables at the end.
-        memory: peak of the process, in MiB.
+        image: seconds per image of a cell, after the first cell.
+        before: seconds until the first cell is done: models, processes, copies of the originals.
+        tables: seconds for the final tables.
+        memory: peak memory of the process, in MiB.
     """
 
     image: float
@@ -53,11 +53,11 @@ class Cost(NamedTuple):
 
 
 def cost(count: int, size: int, attacks: list[dict[str, Any]], engine: dict[str, Any]) -> Cost:
-    """Run a benchmark of some images in this process. Images are repeated as needed."""
+    """Run a benchmark of `count` images in this process; images are repeated as needed."""
     from artattack import run_benchmark
     from artattack.inputs.image_sets import open_image_set
 
-    looks: list[tuple[float, int]] = []  # when, and cells done by then
+    looks: list[tuple[float, int]] = []  # time, and cells done by then
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         manifest = Path(folder) / "images.csv"
@@ -87,13 +87,13 @@ def cost(count: int, size: int, attacks: list[dict[str, Any]], engine: dict[str,
 
 
 def in_own_process(*arguments: Any) -> Cost:
-    """Return the cost of a run in a fresh process, whose peak memory is its own."""
+    """Return the cost of a run in a new process, for its own peak memory."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(cost, *arguments).result()
 
 
 def grow(counts: Sequence[int], size: int, repeats: int) -> list[dict[str, Any]]:
-    """Return what runs of so many images take, with cheap attacks."""
+    """Return the cost of runs of each number of images, with cheap attacks."""
     costs: dict[int, list[Cost]] = {count: [] for count in counts}
     for _ in range(repeats):
         for count, found in costs.items():
@@ -112,7 +112,7 @@ def grow(counts: Sequence[int], size: int, repeats: int) -> list[dict[str, Any]]
 
 
 def engines(count: int, size: int, repeats: int) -> list[dict[str, Any]]:
-    """Return what the engines make of the same run of style attacks, round by round, as medians."""
+    """Return the median speed of each engine on the same run of style attacks."""
     costs: dict[str, list[Cost]] = {name: [] for name in ENGINES}
     for _ in range(repeats):
         for name, found in costs.items():
@@ -136,8 +136,10 @@ def _median(costs: Sequence[Cost]) -> Cost:
 def main() -> None:
     """Measure and report."""
     options = parser(__doc__, repeats=3, quick="2 and 20 images of 32 px, one round")
-    options.add_argument("--images", type=int, nargs="+", default=list(DEFAULT), help="sizes of the runs")
-    options.add_argument("--engine-images", type=int, default=60, help="of the runs of engines; 0: no such runs")
+    options.add_argument("--images", type=int, nargs="+", default=list(DEFAULT), help="numbers of images of the runs")
+    options.add_argument(
+        "--engine-images", type=int, default=60, help="images per run of an engine; 0 skips these runs"
+    )
     options.add_argument("--size", type=int, default=64, help="side of the images, in pixels")
     arguments = options.parse_args()
     if arguments.quick:
@@ -151,7 +153,7 @@ def main() -> None:
         more["Engines: style"] = engines(arguments.engine_images, arguments.size, arguments.repeats)
     title = f"Growth: {arguments.size} px, fgsm and noise"
     report(title, grown, arguments.json, more)
-    print(f"other programs at work (load average): {load[0]:.1f} at the start, {os.getloadavg()[0]:.1f} at the end")
+    print(f"load average: {load[0]:.1f} at the start, {os.getloadavg()[0]:.1f} at the end")
 
 
 if __name__ == "__main__":

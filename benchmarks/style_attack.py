@@ -1,9 +1,9 @@
-"""Speed of the style attack, against plain loops in TensorFlow and PyTorch and against the machine's own limit.
+"""Speed of the style attack, compared with plain loops in TensorFlow and PyTorch and with the machine's limit.
 
-The same backbone (random weights), layers, images and losses in all. A step's time is the difference between a long
-and a short run, so that no preparation counts. `of product` is the share of the fastest matrix product's rate, `of
-limit` that of the fastest of matrix products and 3x3 convolutions, all measured in the same rounds. Run as `python
-benchmarks/style_attack.py`.
+All use the same backbone (random weights), layers, images and losses. The time of a step is the difference between a
+long and a short run, so that preparation does not count. `of product` is the share of the fastest matrix product's
+rate, `of limit` the share of the fastest rate among matrix products and 3x3 convolutions, all measured in the same
+rounds. Run as `python benchmarks/style_attack.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from common import Row, parser, report, start, times
 DEFAULT = (("quicknet", 20), ("vgg19", 5))
 PRECISIONS = ("float32", "bfloat16")
 EAGER = "eager loop, one by one"
-# What the loops do: pixels, content as heavy as style, no ball and no shifts.
+# The options of the plain loops: pixels, equal weights of content and style, no ball and no shifts.
 PLAIN = {
     "parametrization": "pixel",
     "jitter": 0,
@@ -35,9 +35,9 @@ Seconds = dict[tuple[str, ...], np.ndarray]  # of each round
 
 
 def convolution_macs(network: Any) -> int:
-    """Return the multiplications of one image's forward pass through a network's convolutions, of any kind.
+    """Return the multiplications of one image's forward pass through all of a network's convolutions.
 
-    Each kernel weight counts once for each position of the output.
+    Each kernel weight counts once per output position.
     """
     from artattack.models.network import is_convolution
 
@@ -50,7 +50,7 @@ def convolution_macs(network: Any) -> int:
 
 
 def limits(quick: bool) -> dict[tuple[str, ...], tuple[float, Callable[[], object]]]:
-    """Return floating-point operations and a way to run them, by precision and name."""
+    """Return, by precision and name, the floating-point operations and the function that runs them."""
     import tensorflow as tf
 
     side, images = (256, 1) if quick else (2048, 8)
@@ -62,7 +62,7 @@ def limits(quick: bool) -> dict[tuple[str, ...], tuple[float, Callable[[], objec
         def values(*shape: int, dtype: tf.DType = dtype) -> tf.Tensor:
             return tf.cast(rng.standard_normal(shape, np.float32), dtype)
 
-        # The second is what a convolution of 256 channels on 56 x 56 pixels amounts to, the others are convolutions.
+        # The second matrix product equals a convolution of 256 channels on 56 x 56 pixels.
         for rows, inner, columns in ((side, side, side), (images * 56 * 56, 9 * 256, 256)):
             product = partial(tf.function(lambda a, b: a @ b), values(rows, inner), values(inner, columns))
             found["limit", precision, f"{rows} x {inner} x {columns}"] = 2.0 * rows * inner * columns, product
@@ -75,11 +75,11 @@ def limits(quick: bool) -> dict[tuple[str, ...], tuple[float, Callable[[], objec
 
 
 def _waited(work: Callable[[], Any]) -> Any:
-    return work()[0, :1].numpy()  # a GPU is done when something has been read
+    return work()[0, :1].numpy()  # reading a value waits for a GPU
 
 
 def contenders(model: Any, task: Any, steps: int) -> Cases:
-    """Return a long and a short run of every way to paint, by name."""
+    """Return a long and a short run of every implementation, by name."""
     from style_loops import TensorFlowLoop, TorchLoop
 
     from artattack.attacks.style import StyleTransferAttack
@@ -110,7 +110,7 @@ def _lengths(steps: int) -> tuple[tuple[str, int], ...]:
 
 
 def measured(name: str, steps: int, arguments: argparse.Namespace) -> tuple[list[Row], list[Row]]:
-    """Return the rows of all contenders on one backbone, and of the machine's limits beside it."""
+    """Return the rows of all contenders on one backbone, and the rows of the machine's limits."""
     from style_loops import Task
 
     from artattack.inputs.image_sets import load_images
@@ -130,11 +130,11 @@ def measured(name: str, steps: int, arguments: argparse.Namespace) -> tuple[list
     cases: Cases = ways | {key: work for key, (_, work) in tops.items()}
     seconds: Seconds = {key: np.array(values) for key, values in times(cases, arguments.repeats).items()}
 
-    flop = 4.0 * convolution_macs(network)  # a multiplication and an addition, there and back
+    flop = 4.0 * convolution_macs(network)  # a multiplication and an addition, forward and backward
     limit = {p: np.max([flop / seconds[k] for k, (flop, _) in tops.items() if k[1] == p], 0) for p in PRECISIONS}
     products = {k: flop for k, (flop, _) in tops.items() if not k[2].startswith("3x3")}
     product = {p: np.max([flop / seconds[k] for k, flop in products.items() if k[1] == p], 0) for p in PRECISIONS}
-    # Ratios are taken within a round, where all have met the same load.
+    # Ratios are taken within a round, where the load is the same for all.
     step = {
         way: (seconds[way, "long"] - seconds[way, "short"]) / steps / (1 if "one by one" in way else batch)
         for way in dict.fromkeys(key[0] for key in ways)
@@ -166,7 +166,7 @@ def _precision_of(way: str) -> str:
 
 
 def _plain(rows: Sequence[Row]) -> list[Row]:
-    """Return rows with Python's own numbers, for JSON."""
+    """Return rows with Python numbers, for JSON."""
     return [{key: float(v) if isinstance(v, np.floating) else v for key, v in row.items()} for row in rows]
 
 
@@ -177,7 +177,7 @@ def main() -> None:
         "--case", nargs=2, action="append", metavar=("MODEL", "STEPS"), help=f"steps timed; default: {DEFAULT}"
     )
     options.add_argument("--size", type=int, default=224, help="side of the images, in pixels")
-    options.add_argument("--batch", type=int, default=8, help="images painted at once")
+    options.add_argument("--batch", type=int, default=8, help="images per batch")
     arguments = options.parse_args()
     if arguments.quick:
         arguments.size, arguments.batch, arguments.repeats = 64, 2, 1

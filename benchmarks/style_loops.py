@@ -1,7 +1,7 @@
-"""Style transfer as most people write it, to compare with: plain loops in TensorFlow and PyTorch.
+"""Plain style transfer loops in TensorFlow and PyTorch, in the form of common tutorials, for comparison.
 
-Content, Gram style and total variation in the same layers as the attack, with each library's own Adam. Losses are
-means, as in the tutorials; how they are scaled changes no amount of work.
+They use content, Gram style and total variation losses in the attack's layers, with each library's Adam. Losses are
+means, as in tutorials; their scale does not change the amount of work.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ STYLE_WEIGHT, CONTENT_WEIGHT, TV_WEIGHT, LEARNING_RATE = 1e-2, 1e4, 30.0, 0.02
 
 
 class Task(NamedTuple):
-    """What all loops do.
+    """The task of all loops.
 
     Attributes:
-        network: plain copy of a backbone, cut; outputs are the style layers' and then the content layers'.
-        preprocessing: from images in [0, 1] to its input.
-        style_layers, content_layers: names.
+        network: truncated copy of a backbone, with the outputs of the style layers, then of the content layers.
+        preprocessing: from images in [0, 1] to the network's input.
+        style_layers, content_layers: layer names.
         images: (N, H, W, 3) float32 in [0, 1].
-        style: (H, W, 3), likewise.
+        style: (H, W, 3) float32 in [0, 1].
     """
 
     network: Any
@@ -36,7 +36,7 @@ class Task(NamedTuple):
 
 
 class TensorFlowLoop:
-    """A GradientTape and a Keras optimizer on a variable: eager, or with the step as one tf.function."""
+    """A loop with GradientTape and a Keras optimizer on a variable, eager or with a tf.function per step."""
 
     def __init__(self, task: Task, *, compiled: bool) -> None:
         self._task = task
@@ -48,7 +48,7 @@ class TensorFlowLoop:
         self._step = tf.function(self._plain_step) if compiled else self._plain_step
 
     def __call__(self, steps: int) -> np.ndarray:
-        """Return the images after some steps, (N, H, W, 3). The optimizer's moments stay from call to call."""
+        """Return the images (N, H, W, 3) after some steps. The optimizer keeps its moments between calls."""
         self._image.assign(self._task.images)
         for _ in range(steps):
             self._step()
@@ -90,19 +90,19 @@ def gram(features: tf.Tensor) -> tf.Tensor:
 
 
 class TorchLoop:
-    """Autograd and torch.optim.Adam on VGG19 in torch.nn, with the weights of the Keras network."""
+    """A loop with autograd and torch.optim.Adam on VGG19 in torch.nn, with the Keras network's weights."""
 
-    _STAGES = (2, 2, 4, 4, 4)  # convolutions of 3 x 3; a max pool between two stages
+    _STAGES = (2, 2, 4, 4, 4)  # 3 x 3 convolutions per stage; max pooling between stages
 
     def __init__(self, task: Task) -> None:
-        self._torch: Any = importlib.import_module("torch")  # optional, and so unknown to type checkers
+        self._torch: Any = importlib.import_module("torch")  # optional, so unknown to type checkers
         torch, nn = self._torch, self._torch.nn
         self._task = task
         self._layers: list[tuple[str, Any]] = []
         known = {layer.name: layer for layer in task.network.layers}
         for stage, count in enumerate(self._STAGES, 1):
             for name in (f"block{stage}_conv{k}" for k in range(1, count + 1)):
-                if name in known:  # the others lie beyond the cut
+                if name in known:  # others are beyond the deepest layer used
                     kernel, bias = known[name].get_weights()
                     convolution = nn.Conv2d(kernel.shape[2], kernel.shape[3], 3, padding=1).requires_grad_(False)
                     convolution.weight.copy_(torch.from_numpy(kernel.transpose(3, 2, 0, 1).copy()))
@@ -120,7 +120,7 @@ class TorchLoop:
             self._content_targets = {name: content[name] for name in task.content_layers}
 
     def __call__(self, steps: int) -> np.ndarray:
-        """Return the images after some steps, (N, 3, H, W)."""
+        """Return the images (N, 3, H, W) after some steps."""
         image = self._original.clone().requires_grad_(True)
         optimizer = self._torch.optim.Adam([image], lr=LEARNING_RATE)
         for _ in range(steps):

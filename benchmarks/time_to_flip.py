@@ -1,7 +1,8 @@
-"""Time to an image's first flip, and seconds for a success: style led by a classifier's gradient, and without.
+"""Time to an image's first flip, and seconds per success: style attack with and without a classifier's gradient.
 
-Both stop an image at the first step at which the classifier sees something else; unguided, its loss has weight 0 and
-only says when to stop. One image at a time, judged on the 8-bit image. Run as `python benchmarks/time_to_flip.py`.
+Both stop an image at the first step that changes the classifier's prediction; in the unguided attack, the guide's loss
+has weight 0 and only triggers the stop. Images are attacked one at a time and judged as 8-bit images. Run as
+`python benchmarks/time_to_flip.py`.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ WAYS = {"guided": 1.0, "unguided": 0.0}  # weight of the guide's loss
 def main() -> None:
     """Measure and report."""
     options = parser(__doc__, repeats=3, quick="64 px, two images, three steps, one round")
-    options.add_argument("--backbone", default="quicknet_tiny", help="model that says what style is")
-    options.add_argument("--guide", default="efficientnet_lite0", help="classifier to lead astray, which also judges")
-    options.add_argument("--style", default="stained-glass", help="style, by name or file")
-    options.add_argument("--steps", type=int, default=60, help="steps after which an image is given up")
+    options.add_argument("--backbone", default="quicknet_tiny", help="model whose features measure style")
+    options.add_argument("--guide", default="efficientnet_lite0", help="classifier to fool, which also judges")
+    options.add_argument("--style", default="stained-glass", help="style, as a name or file")
+    options.add_argument("--steps", type=int, default=60, help="maximum steps per image")
     options.add_argument("--size", type=int, default=224, help="side of the images, in pixels")
-    options.add_argument("--limit", type=int, default=20, help="at most so many images of `samples`")
+    options.add_argument("--limit", type=int, default=20, help="maximum number of images of `samples`")
     arguments = options.parse_args()
     if arguments.quick:
         arguments.size, arguments.limit, arguments.steps, arguments.repeats = 64, 2, 3, 1
@@ -80,7 +81,7 @@ def main() -> None:
                 "l2 of flips (median)": float(np.median(distance[flipped])) if flipped.any() else None,
             }
         )
-    report(f"{arguments.guide} led astray by {arguments.backbone}, {arguments.size} px", rows, arguments.json)
+    report(f"{arguments.guide} fooled by {arguments.backbone}, {arguments.size} px", rows, arguments.json)
 
 
 if __name__ == "__main__":

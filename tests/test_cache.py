@@ -169,5 +169,5 @@ def test_the_environment_says_where_and_how_much(tmp_path: Path, monkeypatch: py
     assert open_cache() is None
     assert "keeps no more" in CliRunner().invoke(app, ["cache"]).output
     monkeypatch.setenv("ARTATTACK_CACHE_SIZE", "lots")
-    with pytest.raises(ArtattackError, match="ARTATTACK_CACHE_SIZE: a size such as 500MB, 5GB or 0, not 'lots'"):
+    with pytest.raises(ArtattackError, match="ARTATTACK_CACHE_SIZE: give a size such as 500MB, 5GB or 0, not 'lots'"):
         open_cache()

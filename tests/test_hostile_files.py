@@ -39,7 +39,7 @@ def test_a_symlink_in_an_archive_of_images_is_not_followed(target: str, tmp_path
             info = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
             info.type, info.linkname = tarfile.SYMTYPE, target
             archive.addfile(info)
-    with pytest.raises(ArtattackError, match="holds no data_batch_1, as CIFAR-10 in Python batches does"):
+    with pytest.raises(ArtattackError, match="has no data_batch_1, which CIFAR-10 in Python batches contains"):
         training_data._member(path, "data_batch_1")
 
 

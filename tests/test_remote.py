@@ -76,8 +76,8 @@ def test_words_that_are_paths_stay_paths(tmp_path: Path) -> None:
         ("s3://bucket/mine", r"^s3://bucket/mine: Install s3fs to access S3: pip install s3fs$"),
         (f"s3://me:{SECRET}@bucket/mine", r"^s3://bucket/mine: Install s3fs to access S3: pip install s3fs$"),
         ("sftp://host/mine", r"^sftp://host/mine: SFTPFileSystem requires \"paramiko\" to be installed$"),
-        (f"memory://me:{SECRET}@host/mine", "^memory://host/mine: keep keys out of this URL"),
-        (f"memory://mine?token={SECRET}", r"^memory://: a run folder's URL has no \? in it$"),
+        (f"memory://me:{SECRET}@host/mine", "^memory://host/mine: remove the key from this URL"),
+        (f"memory://mine?token={SECRET}", r"^memory://: a run folder's URL cannot contain \?$"),
     ],
 )
 def test_what_cannot_be_opened_is_one_line(url: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
-"""Sanity checks of an evaluation: is a classifier attacked as it should be, so that its figures can be believed?
+"""Sanity checks of an evaluation: do the attacks on a classifier work, so that its robustness figures are credible?
 
-What is checked, and why, stands in docs/checks.md. Importing this loads neither TensorFlow nor pandas.
+docs/checks.md lists the checks and the reasons for them. Importing this package loads neither TensorFlow nor pandas.
 """
 
 from typing import TYPE_CHECKING

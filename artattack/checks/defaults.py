@@ -1,8 +1,8 @@
-"""What the checks take where nothing else is said, in Python and on the command line."""
+"""Default settings of the checks, in Python and on the command line."""
 
-EPS = "8/255"  # radius of the linf ball that attacks are held to
+EPS = "8/255"  # radius of the linf ball around each image
 STEPS = 20  # iterations of PGD
 LIMIT = 10  # images
-FEWEST = 5  # images, below which not even a difference on all of them would be beyond chance in every check
-CHECKS_FILE = "checks.csv"  # of a run, in its folder
-TOLERANCE = 0.01  # of logits: what a float network gains or loses by sums in another order is far below
+FEWEST = 5  # minimum number of images: with fewer, some checks could not show even a difference on all of them
+CHECKS_FILE = "checks.csv"  # file name of the checks in a run folder
+TOLERANCE = 0.01  # for logits: far above the effect of another order of summation in a float network

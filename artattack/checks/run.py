@@ -1,4 +1,4 @@
-"""Run the checks on classifiers, and keep what they find as a table."""
+"""Run the checks on classifiers, and return or write the results as a table."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from artattack.validation import parse_number
 if TYPE_CHECKING:
     from artattack.models.model import Model
 
-BROKEN = "error: "  # what the figures of a check that raised begin with
+BROKEN = "error: "  # prefix of `figures` for a check that raised an error
 
-Progress = Callable[[str, int, int], None]  # the check under way, checks done, checks in all
+Progress = Callable[[str, int, int], None]  # current check, checks done, total checks
 
 
 def run_checks(
@@ -36,19 +36,19 @@ def run_checks(
     out: Path | None = None,
     on_progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Check the classifiers of a finished run on its images, or models by name on the bundled ones.
+    """Check the classifiers of a finished run on its images, or named models on the bundled images.
 
     Args:
-        subjects: the run folder or its URL; or the names of models, as a list.
-        limit: at most so many images, evenly spread.
+        subjects: the run folder or its URL, or a list of model names.
+        limit: maximum number of images, evenly spread.
         eps, steps, seed, on_progress: as in `check_models`.
-        out: CSV to write; `checks.csv` in a run's folder is shown by its report.
+        out: CSV to write; the report shows `checks.csv` in the run folder.
 
     Returns:
         The table that `check_models` returns.
 
     Raises:
-        ArtattackError: there is no such run or model, or as in `check_models`.
+        ArtattackError: the run or a model does not exist, or as in `check_models`.
     """
     from artattack.checks.targets import targets_by_name, targets_of_run
 
@@ -66,14 +66,14 @@ def run_checks(
 
 
 def radius(eps: float | str) -> float:
-    """Return the radius of the linf ball, a number or one written such as `8/255`.
+    """Return the radius of the linf ball from a number or a fraction such as `8/255`.
 
     Raises:
-        ArtattackError: it is not above 0 and up to 1.
+        ArtattackError: the radius is not above 0 and at most 1.
     """
     found = parse_number(eps) if isinstance(eps, str) else eps
     if not 0 < found <= 1:
-        raise ArtattackError(f"eps: a radius above 0 and up to 1, such as 8/255, not '{eps}'")
+        raise ArtattackError(f"eps: give a radius above 0 and at most 1, such as 8/255, not '{eps}'")
     return found
 
 
@@ -86,33 +86,33 @@ def check_models(
     seed: int = 0,
     on_progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Check each of some classifiers, with the others as models to transfer from.
+    """Check each classifier, using the others as sources of transferred attacks.
 
     Args:
-        models: the classifiers; a mapping says what to call them.
-        x: images (N, H, W, 3) in [0, 1], five or more; they are rounded to 8 bits.
-        eps: radius of the linf ball that attacks are held to, in image units, up to 1: a number, or one written such
-            as `8/255`. Attacks are compared within smaller ones where PGD flips more than half of the images in this.
+        models: the classifiers; a mapping gives their names.
+        x: images (N, H, W, 3) in [0, 1], at least five; they are rounded to 8 bits.
+        eps: radius of the linf ball, in image units, at most 1: a number, or a fraction such as `8/255`. If PGD flips
+            more than half of the images within it, attacks are compared within smaller balls.
         steps: iterations of PGD.
-        seed: every random choice follows from it.
-        on_progress: called with what is under way, the checks done and the checks in all.
+        seed: seed of every random choice.
+        on_progress: called with the current check, the checks done and the total number of checks.
 
     Returns:
-        A table of the columns `artattack.results.columns.CHECKS`, all text, a row for each classifier and check:
-        `status` is `pass`, `fail` or `not run`, because it does not apply (`meaning` says why) or because it raised
-        (`figures` has the error).
+        A table of the columns `artattack.results.columns.CHECKS`, all text, with a row for each classifier and check.
+        `status` is `pass`, `fail` or `not run`. A check is not run if it does not apply (`meaning` gives the reason)
+        or raised an error (in `figures`).
 
     Raises:
-        ArtattackError: the images or a number make no sense, or a classifier has no layers that can be read.
+        ArtattackError: the images or a number are invalid, or a classifier has no readable layers.
     """
     from artattack.checks.sanity import CHECKS, Check, NotApplicableError
     from artattack.checks.subject import Subject
 
     x = np.asarray(x, np.float32)
     if x.ndim != 4 or x.shape[-1] != 3 or len(x) < FEWEST:
-        raise ArtattackError(f"checks take {FEWEST} or more images of shape (N, H, W, 3), not {x.shape}")
+        raise ArtattackError(f"checks need at least {FEWEST} images of shape (N, H, W, 3), not {x.shape}")
     if steps < 1:
-        raise ArtattackError(f"steps {steps}: 1 or more")
+        raise ArtattackError(f"steps {steps}: give 1 or more")
     named = models if isinstance(models, Mapping) else {model.name: model for model in models}
     for name, model in named.items():
         check_fit(name, model.gives, "features")
@@ -127,9 +127,9 @@ def check_models(
             outcome = check.run(subject)
         except NotApplicableError as reason:
             return start | {"status": "not run", "figures": None, "meaning": f"Does not apply: {reason}."}
-        except Exception as error:  # whatever a model raises: the other checks go on
+        except Exception as error:  # models may raise anything; the other checks continue
             what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            return start | {"status": "not run", "figures": BROKEN + what, "meaning": "This check broke down."}
+            return start | {"status": "not run", "figures": BROKEN + what, "meaning": "The check raised an error."}
         status = "pass" if outcome.passed else "fail"
         return start | {"status": status, "figures": outcome.figures, "meaning": outcome.meaning}
 
@@ -146,15 +146,15 @@ def check_models(
 
 
 def all_sound(checks: pd.DataFrame) -> bool:
-    """Return whether no check failed and none raised."""
+    """Return whether no check failed or raised an error."""
     broken = checks["figures"].fillna("").str.startswith(BROKEN)
     return not ((checks["status"] == "fail") | broken).any()
 
 
 def write_checks(checks: pd.DataFrame, path: Path) -> None:
-    """Write checks as CSV in UTF-8, missing values empty.
+    """Write checks as CSV in UTF-8; missing values are empty.
 
     Raises:
-        ArtattackError: the disk does not take it.
+        ArtattackError: the file cannot be written.
     """
     write_file(path, to_csv(checks))

@@ -1,13 +1,14 @@
-"""The checks themselves: what must hold of any sound evaluation of a classifier, and whether it does.
+"""The checks: conditions that any sound evaluation of a classifier meets.
 
 After Carlini et al., On Evaluating Adversarial Robustness, 2019, and Athalye et al., Obfuscated Gradients Give a
 False Sense of Security, ICML 2018; for binarized networks Galloway et al., Attacking Binarized Neural Networks,
 ICLR 2018, and Gupta & Ajanthan, Improved Gradient-Based Adversarial Attacks for Quantized Networks, AAAI 2022.
 
-Every check takes a `Subject` and returns an `Outcome`. Attacks are compared at the subject's `radius`. Where rates of
-the same images are compared, a difference counts if its paired 95 % interval (`artattack.results.statistics.newcombe`)
-excludes 0, with Bonferroni's correction if several are looked at. Where single images count, a share of `ALLOWANCE`
-may be odd: the check fails if the Wilson interval of that share lies above it.
+Every check takes a `Subject` and returns an `Outcome`. Attacks are compared at the subject's `radius`. To compare two
+rates on the same images, a check uses the 95 % interval of their paired difference
+(`artattack.results.statistics.newcombe`), with Bonferroni correction for several comparisons, and fails if the interval
+lies above 0. To judge single images, a check allows a share of `ALLOWANCE` odd images, and fails if the Wilson interval
+of the odd share lies above it.
 """
 
 from __future__ import annotations
@@ -27,25 +28,25 @@ from artattack.results.statistics import newcombe, wilson
 
 ALLOWANCE = 0.05  # share of images that may be odd
 
-_LEVEL = 0.05  # of a check: how often it may fail by chance alone
-_HALVINGS = 2  # of eps, at least, whose success is compared
+_LEVEL = 0.05  # significance level of a check
+_HALVINGS = 2  # minimum number of halved radii to compare
 _TEMPERATURES = (0.1, 10.0, 100.0)
-_MORE_STEPS = 3  # times the steps
+_MORE_STEPS = 3  # factor on the number of steps
 _RESTARTS = 3
-_QUERIES = 100  # of Square
-_DRAWS = 20  # of noise
+_QUERIES = 100  # query budget of Square
+_DRAWS = 20  # noise samples of each kind
 _BLIND = 0.5  # share of zeros from which a gradient counts as missing
-_CLOSE = 0.01  # of the range of an image's logits: what rounding may change, doubled by the signs in a network
-_SAME = 1e-4  # of that range: what two runs may differ by
+_CLOSE = 0.01  # tolerance, as a share of the range of an image's logits: rounding can flip signs in a network
+_SAME = 1e-4  # tolerance between two runs, as a share of that range
 
 
 class NotApplicableError(Exception):
-    """The check makes no sense for this classifier; the message says why."""
+    """The check does not apply to this classifier; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Result of a check: whether it passed, the numbers in one line, and one sentence of what they mean."""
+    """Result of a check: whether it passed, its numbers in one line, and their meaning in one sentence."""
 
     passed: bool
     figures: str
@@ -54,7 +55,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Check:
-    """A check: its short id, the attack it looks at, if any, and the function that makes it."""
+    """A check: its short id, the attack it examines, if any, and the function that runs it."""
 
     name: str
     attack: str | None
@@ -62,7 +63,7 @@ class Check:
 
 
 def native(subject: Subject) -> Outcome:
-    """Clean predictions are those of the network called directly, one image at a time."""
+    """Clean predictions equal those of the network called directly, one image at a time."""
     direct = _native_logits(subject.model, subject.x)
     wrapped = subject.estimator().predict(subject.x)
     spread = np.ptp(direct, axis=1)
@@ -74,29 +75,29 @@ def native(subject: Subject) -> Outcome:
         same == len(differ),
         f"same class on {same} of {len(differ)} images; logits differ by up to {100 * gap.max():.2g} % of their range "
         f"(a lead of {100 * _CLOSE:g} % counts as a tie)",
-        "What is attacked is the network itself."
+        "The wrapped model and the network called directly agree."
         if same == len(differ)
-        else "The wrapped model is not the network: look at its preprocessing, resizing and outputs before any figure.",
+        else "The wrapped model and the network disagree: first check its preprocessing, resizing and outputs.",
     )
 
 
 def logits(subject: Subject) -> Outcome:
-    """Outputs are logits: probabilities would be put through softmax again, which flattens every gradient."""
+    """Outputs are logits: a second softmax on probabilities would flatten every gradient."""
     outputs = subject.estimator().predict(subject.x)
     probabilities = (outputs.min(1) >= 0) & np.isclose(outputs.sum(1), 1.0, atol=1e-3)
     count = int(probabilities.sum())
     return Outcome(
         count < len(outputs),
-        f"{count} of {len(outputs)} outputs are at least 0 and add up to 1; values {outputs.min():.3g} to "
+        f"{count} of {len(outputs)} outputs are non-negative and sum to 1; values {outputs.min():.3g} to "
         f"{outputs.max():.3g}",
-        "The model gives logits, as the losses assume."
+        "The model returns logits, as the losses assume."
         if count < len(outputs)
-        else "The model gives probabilities: take its last softmax away, or attacks see its gradients flattened.",
+        else "The model returns probabilities: remove its last softmax, which flattens the gradients of attacks.",
     )
 
 
 def deterministic(subject: Subject) -> Outcome:
-    """The same images give the same outputs; random ones need attacks that average (Athalye et al.)."""
+    """The same images give the same outputs; random outputs need attacks that average (Athalye et al.)."""
     first, second = (subject.estimator().predict(subject.x) for _ in range(2))
     spread = np.ptp(first, axis=1)
     gap = float((np.abs(first - second).max(1) / np.where(spread > 0, spread, 1.0)).max())
@@ -104,16 +105,16 @@ def deterministic(subject: Subject) -> Outcome:
     passed = flips == 0 and gap <= _SAME
     return Outcome(
         passed,
-        f"{flips} of {len(first)} classes change when asked twice; logits by up to {100 * gap:.2g} % of their range "
+        f"{flips} of {len(first)} classes change on a second call; logits by up to {100 * gap:.2g} % of their range "
         f"(at most {100 * _SAME:g} %)",
-        "Asked twice, the model answers the same."
+        "The model is deterministic."
         if passed
-        else "The model draws at random: attack the average of many answers, and score each image many times.",
+        else "The model is random: attack the average of many outputs, and score each image many times.",
     )
 
 
 def gradients(subject: Subject) -> Outcome:
-    """Gradients are there and finite, of cross-entropy and of a margin loss (Athalye et al.)."""
+    """Gradients of cross-entropy and of a margin loss exist and are finite (Athalye et al.)."""
     n = len(subject.x)
     parts: list[str] = []
     passed = True
@@ -129,16 +130,16 @@ def gradients(subject: Subject) -> Outcome:
     return Outcome(
         passed,
         "; ".join(parts),
-        "Attacks have gradients to follow."
+        "Attacks have usable gradients."
         if passed
-        else "Gradients vanish or break down, so that failed attacks say nothing: divide the logits by a temperature, "
-        "use a margin loss, a surrogate gradient, or an attack that reads none.",
+        else "Gradients vanish or are not finite, so failed attacks show no robustness: divide the logits by a "
+        "temperature, or use a margin loss, a surrogate gradient or an attack without gradients.",
     )
 
 
 def growing_budget(subject: Subject) -> Outcome:
-    """Success does not fall as the budget grows: a larger ball holds the smaller (Carlini et al.)."""
-    halvings = max(len(subject.budgets), _HALVINGS)  # one more than it took to withstand PGD
+    """Success does not fall as the budget grows: a larger ball contains the smaller one (Carlini et al.)."""
+    halvings = max(len(subject.budgets), _HALVINGS)  # one more halving than it took to withstand PGD
     budgets = [subject.eps / 2**k for k in range(halvings, -1, -1)] + [min(1.0, 2 * subject.eps)]
     flips = [subject.flips(subject.pgd(eps=eps)) for eps in budgets]
     best = [max(flips[:k], key=np.mean) for k in range(1, len(flips))]
@@ -146,44 +147,44 @@ def growing_budget(subject: Subject) -> Outcome:
     curve = ", ".join(f"{_levels(eps)}: {int(found.sum())}" for eps, found in zip(budgets, flips, strict=True))
     return Outcome(
         not falls,
-        f"{curve} of {len(subject.x)} images; largest fall {worst}",
-        "More budget does not cost the attack images, beyond chance."
+        f"{curve} of {len(subject.x)} images; largest drop {worst}",
+        "A larger budget does not lower the success rate, beyond chance."
         if not falls
-        else "A larger budget finds less: the attack oversteps or follows broken gradients; try smaller steps, "
-        "more of them, and keeping the best iterate.",
+        else "A larger budget lowers the success rate: the attack oversteps or follows broken gradients; use more and "
+        "smaller steps, and keep the best iterate.",
     )
 
 
 def iterative(subject: Subject) -> Outcome:
-    """PGD does at least as well as one step of the same length, FGSM (Athalye et al.; Carlini et al.)."""
+    """PGD succeeds at least as often as FGSM, one step of the same length (Athalye et al.; Carlini et al.)."""
     one_step = subject.flips(subject.attack("fgsm", {"eps": subject.radius}))
     return _against_white_box(
         subject,
         {"FGSM": one_step},
-        "One step does no better than many, beyond chance.",
-        "One step does better than many, which get stuck: gradients are masked near the images; "
-        "use random starts and attacks that read no gradients.",
+        "FGSM does not beat PGD, beyond chance.",
+        "FGSM beats PGD, so PGD gets stuck: gradients are masked near the images; "
+        "use random starts and attacks without gradients.",
     )
 
 
 def transfer(subject: Subject) -> Outcome:
-    """White-box PGD does at least as well as PGD on another model (Carlini et al.)."""
+    """White-box PGD succeeds at least as often as PGD on another model (Carlini et al.)."""
     if not subject.others:
-        raise NotApplicableError("there is no other classifier to transfer from: check two at once")
+        raise NotApplicableError("transfer needs a second classifier: check two at once")
     found = {f"PGD on {name}": subject.flips(other.pgd(eps=subject.radius)) for name, other in subject.others.items()}
     return _against_white_box(
         subject,
         found,
-        "No other model's gradients do better than the model's own, beyond chance.",
-        "Another model's gradients work better than the model's own, so these are masked: "
-        "report the transferred attack too, and do not take the white-box figure for robustness.",
+        "No transferred attack beats the white-box attack, beyond chance.",
+        "A transferred attack beats the white-box attack, so the model's own gradients are masked: "
+        "report the transferred attack too, and do not read the white-box figure as robustness.",
     )
 
 
 def black_box(subject: Subject) -> Outcome:
-    """Square, which reads no gradients, flips no image that withstands PGD, which does (Carlini et al.)."""
+    """Square, an attack without gradients, flips no image that withstands PGD (Carlini et al.)."""
     if subject.white_box.all():
-        return _nothing_left(subject, "No attack without gradients can do better.")
+        return _nothing_left(subject, "PGD flips every image; no attack can beat it.")
     left = ~subject.white_box
     parameters = {"eps": subject.radius, "max_iter": _QUERIES}
     odd = int(subject.flips(subject.attack("square", parameters, rows=left), left).sum())
@@ -192,30 +193,30 @@ def black_box(subject: Subject) -> Outcome:
         passed,
         f"{_pgd(subject)}; Square in {_QUERIES} queries flips {odd} of the other {int(left.sum())} "
         f"({100 * ALLOWANCE:g} % of all allowed)",
-        "An attack without gradients adds little or nothing to PGD."
+        "Square adds little or nothing to PGD."
         if passed
-        else "An attack that reads no gradients flips what one that does cannot, so the gradients are masked: "
-        "report Square, and do not take PGD's figure for robustness.",
+        else "Square flips images that withstand PGD, so the gradients are masked: "
+        "report Square, and do not read PGD's figure as robustness.",
     )
 
 
 def unbounded(subject: Subject) -> Outcome:
-    """Without a bound every image is flipped (Athalye et al.; Carlini et al.)."""
+    """Unbounded PGD flips every image (Athalye et al.; Carlini et al.)."""
     flips = subject.flips(subject.pgd(eps=1.0))
     return Outcome(
         bool(flips.all()),
-        f"PGD with eps 1 flips {int(flips.sum())} of {len(flips)} (all wanted)",
-        "Free to change an image to any other, the attack always succeeds."
+        f"PGD with eps 1 flips {int(flips.sum())} of {len(flips)} (must be all)",
+        "The unbounded attack always succeeds."
         if flips.all()
-        else "Free to change an image to any other, the attack still fails on some: it does not optimise "
-        "what it should, or there are no gradients to follow.",
+        else "The unbounded attack fails on some images: it optimises the wrong objective, "
+        "or it has no usable gradients.",
     )
 
 
 def convergence(subject: Subject) -> Outcome:
-    """More iterations and restarts no longer matter (Carlini et al.)."""
+    """More iterations and restarts flip no further images (Carlini et al.)."""
     if subject.white_box.all():
-        return _nothing_left(subject, "More iterations and restarts have nothing to add.")
+        return _nothing_left(subject, "PGD flips every image; more iterations and restarts cannot add any.")
     left = ~subject.white_box
     attacked = {
         f"{_MORE_STEPS * subject.steps} steps": subject.pgd(steps=_MORE_STEPS * subject.steps, rows=left),
@@ -227,31 +228,31 @@ def convergence(subject: Subject) -> Outcome:
     return Outcome(
         not more,
         f"{_pgd(subject)} in {subject.steps} steps; {listed} ({100 * ALLOWANCE:g} % allowed)",
-        "More effort adds little or nothing: PGD has converged."
+        "More steps and restarts add little or nothing: PGD has converged."
         if not more
         else "PGD has not converged: give it more steps, or random starts, until its success stops growing.",
     )
 
 
 def temperature(subject: Subject) -> Outcome:
-    """Dividing the logits, which changes no decision, does not raise success (Gupta & Ajanthan, AAAI 2022)."""
+    """Dividing the logits by a temperature does not raise the success rate (Gupta & Ajanthan, AAAI 2022)."""
     if subject.white_box.all():
-        return _nothing_left(subject, "No temperature can do better.")
+        return _nothing_left(subject, "PGD flips every image; no temperature can beat it.")
     found = {f"T={t:g}": subject.flips(subject.pgd(temperature=t)) for t in _TEMPERATURES}
     return _against_white_box(
         subject,
         found,
-        "No temperature does better, beyond chance: the softmax in the loss is not saturated.",
-        "The logits are of a size at which cross-entropy misleads the attack: attack with the better temperature "
-        "(`temperature` of to_estimator), or with a margin loss.",
+        "No temperature beats plain PGD, beyond chance: the softmax in the loss is not saturated.",
+        "A temperature beats plain PGD: the size of the logits misleads cross-entropy. Attack with the better "
+        "temperature (`temperature` of to_estimator), or with a margin loss.",
     )
 
 
 def noise(subject: Subject) -> Outcome:
-    """Noise of the same linf, or the same l2 within it, flips no image that withstands the attack (Carlini et al.)."""
+    """Noise of the same linf, or of the same l2 within it, flips no image that withstands PGD (Carlini et al.)."""
     n, left = len(subject.x), ~subject.white_box
     if not left.any():
-        return _nothing_left(subject, "There is no image that noise could flip and the attack not.")
+        return _nothing_left(subject, "PGD flips every image; noise cannot add any.")
     flipped = np.zeros(n, bool)
     radius, lengths = np.float32(subject.radius), l2(subject.x, subject.pgd())
     for draw in range(_DRAWS):
@@ -259,7 +260,7 @@ def noise(subject: Subject) -> Outcome:
         signs = rng.choice(np.array([-1.0, 1.0], np.float32), subject.x.shape)
         normal = rng.standard_normal(subject.x.shape, np.float32)
         normal *= (lengths / l2(np.zeros_like(normal), normal))[:, None, None, None]
-        for change in (radius * signs, normal.clip(-radius, radius)):  # both within the ball that PGD searched
+        for change in (radius * signs, normal.clip(-radius, radius)):  # both stay within PGD's ball
             moved = np.clip(subject.x + change, 0.0, 1.0).astype(np.float32)
             flipped |= subject.flips(moved, left & ~flipped)
     odd = int(flipped.sum())
@@ -268,26 +269,25 @@ def noise(subject: Subject) -> Outcome:
         passed,
         f"{_pgd(subject)}; noise flips {odd} of the other {int(left.sum())} "
         f"({_DRAWS} draws each of random signs and of normal noise; {100 * ALLOWANCE:g} % of all allowed)",
-        "The attack does more than noise of its size."
+        "Noise of the same size adds little or nothing to PGD."
         if passed
-        else "Noise flips what the attack does not: the attack fails at what needs no attack; "
-        "its gradients or its loss are wrong.",
+        else "Noise flips images that withstand PGD: the attack's gradients or its loss are wrong.",
     )
 
 
 def surrogate_gradient(subject: Subject) -> Outcome:
-    """Surrogate gradients do not beat the straight-through ones (Athalye et al.; Galloway et al.)."""
+    """Surrogate gradients do not beat straight-through gradients (Athalye et al.; Galloway et al.)."""
     if not subject.model.binary:
-        raise NotApplicableError("the network is not binarized: it needs no straight-through gradients")
+        raise NotApplicableError("the network is not binarized, so it has no straight-through gradients")
     if subject.white_box.all():
-        return _nothing_left(subject, "No surrogate gradient can do better.")
+        return _nothing_left(subject, "PGD flips every image; no surrogate gradient can beat it.")
     found = {name: subject.flips(subject.pgd(surrogate_name=name)) for name in SURROGATES}
     return _against_white_box(
         subject,
         found,
-        "No surrogate gradient does better than the model's own, beyond chance.",
-        "The model's gradients are masked: through another gradient of sign() the attack finds more; "
-        "report the success with that surrogate.",
+        "No surrogate gradient beats the model's own, beyond chance.",
+        "A surrogate gradient of sign() beats the model's own, so these gradients are masked: "
+        "report the success rate with that surrogate.",
     )
 
 
@@ -316,7 +316,7 @@ _LOSSES: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {"cross-entrop
 
 
 def _loss_gradients(subject: Subject, loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> Array:
-    """Return the gradients (N, H, W, 3) of a loss at the clean images; zeros where nothing leads to the image."""
+    """Return the gradients (N, H, W, 3) of a loss at the clean images; zeros if the loss does not depend on them."""
 
     @tf.function  # type: ignore[untyped-decorator]
     def gradient(x: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -331,7 +331,7 @@ def _loss_gradients(subject: Subject, loss: Callable[[tf.Tensor, tf.Tensor], tf.
 
 
 def _native_logits(model: Model, x: Array) -> Array:
-    """Return logits (N, K): the network called as it is, eagerly, with its preprocessing written out in float64."""
+    """Return logits (N, K) of the network called eagerly, with its preprocessing computed in float64."""
     mean, std = (np.asarray(values, np.float64) for values in (model.preprocessing.mean, model.preprocessing.std))
     rows = []
     for image in x:
@@ -355,7 +355,7 @@ def _nothing_left(subject: Subject, meaning: str) -> Outcome:
 
 
 def _gain(pairs: Sequence[tuple[Flips, Flips]]) -> tuple[bool, str]:
-    """Return whether a rate is above its partner's in any pair, beyond chance, and the largest difference."""
+    """Return whether the first rate of any pair exceeds the second beyond chance, and the largest difference."""
     confidence = 1 - _LEVEL / len(pairs)
     differences = [(float(a.mean() - b.mean()), newcombe(a, b, confidence)) for a, b in pairs]
     most, (low, high) = max(differences)

@@ -1,4 +1,4 @@
-"""A classifier under test: what its checks share, each part worked out when a check first asks for it."""
+"""A classifier under test, with the results that several checks share; each is computed on first use."""
 
 from __future__ import annotations
 
@@ -21,25 +21,24 @@ from artattack.models.network import Layer, rebuild
 Array = NDArray[Any]
 Flips = NDArray[np.bool_]
 
-_HALVINGS = 7  # of eps, at most
+_HALVINGS = 7  # maximum number of halvings of eps
 
 
 class Subject:
     """A classifier with the images it is tested on, and attacks on them.
 
-    An attack succeeds where the class seen first is no longer the one seen first in the clean image. Where the
-    classifier is right that is the true class; where it is wrong there is still a decision to defend, so that
-    every image counts. Attacked images are judged as they are, not rounded to 8 bits, which would undo attacks
-    within small balls and so blur what is asked here.
+    An attack succeeds on an image if the predicted class differs from the class predicted on the clean image, whether
+    or not that class is right; so every image counts. Attacked images are judged without rounding to 8 bits, which
+    would undo attacks within small balls.
 
     Attributes:
-        name: what the tables call the classifier.
+        name: the classifier's name in tables.
         model: the classifier.
         x: images (N, H, W, 3) float32 in [0, 1], on the 8-bit grid.
-        eps: radius of the linf ball the attacks are used with, in image units.
+        eps: radius of the attacks' linf ball, in image units.
         steps: iterations of PGD.
-        seed: every random choice follows from it.
-        others: the other classifiers, by name, on the same images: where attacks may transfer from.
+        seed: seed of every random choice.
+        others: the other classifiers on the same images, by name: sources of transferred attacks.
     """
 
     def __init__(self, name: str, model: Model, x: Array, *, eps: float, steps: int, seed: int) -> None:
@@ -55,12 +54,12 @@ class Subject:
 
     @cached_property
     def labels(self) -> Array:
-        """What the classifier sees in the clean images, (N,) indices of its outputs."""
+        """Predicted classes (N,) of the clean images, as indices of outputs."""
         return np.asarray(self.estimator().predict(self.x).argmax(1))
 
     @cached_property
     def budgets(self) -> tuple[float, ...]:
-        """The radius eps, halved until PGD flips half of the images at most: falling, the last is `radius`."""
+        """Falling radii: eps, halved until PGD flips at most half of the images; the last is `radius`."""
         found = [self.eps]
         while self.flips(self.pgd(eps=found[-1])).mean() > 0.5 and len(found) <= _HALVINGS:
             found.append(found[-1] / 2)
@@ -68,16 +67,16 @@ class Subject:
 
     @property
     def radius(self) -> float:
-        """The radius at which attacks are compared: where all succeed, none can be seen to do better."""
+        """The radius at which attacks are compared, small enough that PGD does not flip every image."""
         return self.budgets[-1]
 
     @cached_property
     def white_box(self) -> Flips:
-        """Which images, (N,), plain PGD flips at `radius`: what the other attacks are held against."""
+        """Images (N,) that plain PGD flips at `radius`: the reference for the other attacks."""
         return self.flips(self.pgd())
 
     def estimator(self, temperature: float = 1.0, surrogate_name: str | None = None) -> ArtEstimator:
-        """Return the classifier's ART face, with logits divided by a temperature or with surrogate gradients."""
+        """Return the classifier's ART estimator, with logits divided by a temperature or with surrogate gradients."""
         key = temperature, surrogate_name
         if key not in self._estimators:
             model = with_surrogate(self.model, surrogate_name) if surrogate_name else self.model
@@ -95,15 +94,15 @@ class Subject:
         surrogate_name: str | None = None,
         rows: Flips | None = None,
     ) -> Array:
-        """Return the images (N, H, W, 3) after linf PGD on the cross-entropy, from the clean image unless restarted.
+        """Return the images (N, H, W, 3) after linf PGD on the cross-entropy.
 
         Args:
             eps: radius of the ball, by default `radius`.
-            steps: iterations, by default the subject's; their length is 2.5 eps / steps.
-            restarts: random starts in the ball; 0 starts once, from the clean image.
-            temperature: what the logits in the loss are divided by.
-            surrogate_name: surrogate gradient of the quantizers; by default the straight-through one of the network.
-            rows: which images to attack, (N,); by default all.
+            steps: iterations, by default the subject's; each has length 2.5 eps / steps.
+            restarts: number of random starts in the ball; with 0, PGD starts once, from the clean image.
+            temperature: divisor of the logits in the loss.
+            surrogate_name: surrogate gradient of the quantizers; by default the network's straight-through gradient.
+            rows: mask (N,) of the images to attack; by default all.
         """
         radius, count = self.radius if eps is None else eps, self.steps if steps is None else steps
         key = radius, count, restarts, temperature, surrogate_name, None if rows is None else rows.tobytes()
@@ -125,18 +124,18 @@ class Subject:
         estimator: ArtEstimator | None = None,
         rows: Flips | None = None,
     ) -> Array:
-        """Return the images (N, H, W, 3) after one of ART's attacks, untargeted, on all or on some `rows`, (N,)."""
+        """Return the images (N, H, W, 3) after an untargeted ART attack on all images or on the mask `rows` (N,)."""
         attack = make_baseline(name, estimator or self.estimator(), parameters, seed=self.seed)
         attacked, chosen = self.x.copy(), slice(None) if rows is None else rows
         attacked[chosen] = attack.generate(self.x[chosen], self.labels[chosen])
         return attacked
 
     def flips(self, images: Array, rows: Flips | None = None) -> Flips:
-        """Return which images, (N,), the classifier sees otherwise than clean.
+        """Return the mask (N,) of images whose predicted class differs from the clean one.
 
         Args:
             images: attacked versions (N, H, W, 3), in the order of the clean ones.
-            rows: which of them to look at, (N,); the others count as not flipped.
+            rows: mask (N,) of the images to judge; the others count as not flipped.
 
         Raises:
             ArtattackError: an attacked image has values that are not finite.
@@ -150,10 +149,10 @@ class Subject:
 
 
 def with_surrogate(model: Model, name: str) -> Model:
-    """Return a model of the same outputs whose activations' quantizers have a surrogate gradient.
+    """Return a model with the same outputs and a surrogate gradient in the quantizers of activations.
 
     Raises:
-        ArtattackError: there is no such surrogate, or no layer with quantized inputs.
+        ArtattackError: the surrogate does not exist, or no layer has quantized inputs.
     """
     derivative = surrogate(name)
     replaced = 0

@@ -1,4 +1,4 @@
-"""What to check: the classifiers of a run on its images, or models by name on the bundled ones."""
+"""Targets of the checks: the classifiers of a run on its images, or named models on the bundled images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Targets(NamedTuple):
-    """What to check: classifiers by name, and images (N, H, W, 3) float32 in [0, 1]."""
+    """Classifiers to check, by name, and images (N, H, W, 3) float32 in [0, 1]."""
 
     models: dict[str, Model]
     x: np.ndarray
@@ -30,11 +30,11 @@ class Targets(NamedTuple):
 def targets_of_run(path: Path, limit: int = LIMIT) -> Targets:
     """Load the classifiers of a finished run, and at most `limit` of its images, evenly spread.
 
-    Checks read layers: classifiers of which there are none to read, such as those that only predict, are left out.
+    Checks read layers, so classifiers without readable layers, such as those that only predict, are left out.
 
     Raises:
-        ArtattackError: there is no finished run, none of its classifiers can be checked, or its models or images
-            cannot be read or have changed.
+        ArtattackError: the run does not exist or is not finished, none of its classifiers can be checked, or its
+            models or images cannot be read or have changed.
     """
     from artattack.models import load_model
     from artattack.runtime import load_tensorflow
@@ -42,7 +42,7 @@ def targets_of_run(path: Path, limit: int = LIMIT) -> Targets:
     folder = load_run(path)
     info = folder.info
     if info["status"] != "finished":
-        raise ArtattackError(f"{path}: the run is not finished: resume it (artattack run --resume)")
+        raise ArtattackError(f"{path}: the run is not finished; resume it (artattack run --resume)")
     try:
         benchmark, hashes = info["config"]["benchmark"], info["config"]["models"]
         specs = {
@@ -53,18 +53,20 @@ def targets_of_run(path: Path, limit: int = LIMIT) -> Targets:
         specs = {name: spec for name, spec in specs.items() if gives(spec.model) == "features"}
         seed, expected = int(benchmark["seed"]), {name: hashes[name]["sha256"] for name in specs}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ArtattackError(f"{path / 'run.json'}: does not say which classifiers the run had") from error
+        raise ArtattackError(f"{path / 'run.json'}: does not name the run's classifiers") from error
     if not specs:
-        raise ArtattackError(f"{path}: checks read layers, and none of the run's classifiers has any that can be read")
+        raise ArtattackError(f"{path}: checks read layers, and none of the run's classifiers has readable ones")
     samples = [Sample(file.stem, file) for file in sorted((folder.images / "original").glob("*.png"))]
     if len(samples) < FEWEST:
-        raise ArtattackError(f"{folder.images / 'original'}: checks take {FEWEST} or more images, found {len(samples)}")
+        raise ArtattackError(
+            f"{folder.images / 'original'}: checks need at least {FEWEST} images, found {len(samples)}"
+        )
     x = to_float(np.stack([read_image(sample.path) for sample in spread(samples, limit)]))
     load_tensorflow()
     models: dict[str, Any] = {name: load_model(**spec.arguments(), seed=seed) for name, spec in specs.items()}
     for name, model in models.items():
         if model.weights_sha256 != expected[name]:
-            raise ArtattackError(f"model '{name}' has other weights than in {path}: put them back, or run it again")
+            raise ArtattackError(f"model '{name}' has other weights than in {path}; restore them, or repeat the run")
     return Targets(models, x)
 
 
@@ -72,7 +74,7 @@ def targets_by_name(names: Sequence[str], limit: int = LIMIT, seed: int = 0) -> 
     """Load models by their registry names, and at most `limit` of the `samples`.
 
     Raises:
-        ArtattackError: there is no such model, or one is named twice.
+        ArtattackError: a model does not exist or is named twice.
     """
     from artattack.models import load_model
     from artattack.models.registry import check_model

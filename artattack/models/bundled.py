@@ -1,4 +1,4 @@
-"""The binarized networks bundled with the package: see the cards in `weights/`. No TensorFlow at import."""
+"""The binarized networks bundled with the package; `weights/` holds their cards. No TensorFlow at import."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ NETWORKS = (
 
 
 def label_space(name: str) -> LabelSpace:
-    """Return a bundled network's classes, in the order of its outputs: those of its list of wnids, or ImageNet's."""
+    """Return a bundled network's classes in the order of its outputs: from its list of wnids, or all of ImageNet's."""
     wnids = _FOLDER / f"{name}.wnids.txt"
     return tuple(map(class_index, wnids.read_text().split())) if wnids.exists() else IMAGENET
 
@@ -59,5 +59,5 @@ def build(info: ModelInfo, weights: str | Path, classes: int) -> Any:
     if weights == "bundled":
         weights = _FOLDER / f"{info.name}.h5"
         if sha256_file(weights) != _SHA256[info.name]:
-            raise ArtattackError(f"'{weights}' is not the file that was bundled; install artattack anew")
+            raise ArtattackError(f"'{weights}' is not the bundled file; reinstall artattack")
     return larq_zoo.build(info, weights, classes)

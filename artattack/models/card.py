@@ -1,4 +1,4 @@
-"""The card beside a model's file: what opens it without being told, and what is known of it. No TensorFlow here."""
+"""The card beside a model file: the settings for loading it, and facts about it. No TensorFlow here."""
 
 from __future__ import annotations
 
@@ -12,31 +12,33 @@ from artattack.validation import Section, explain
 
 
 class Card(Section):
-    """What `NAME.json` says of the network in `NAME.keras`, beside which it lies.
+    """The card `NAME.json` of the network in `NAME.keras`.
 
-    `load_model` takes from it what it is not told; the rest is for readers.
+    `load_model` takes its default settings from the card; the facts are for readers.
     """
 
-    title: str = Field(description="what the network is, in a few words")
-    preprocessing: str | dict[str, Any] = Field(description="what the network expects of its input")
-    label_space: tuple[int, ...] | None = Field(None, description="ImageNet class of each output; null: its own")
-    classes: tuple[str, ...] = Field((), description="name of each output, where the classes are its own")
-    style_layers: tuple[str, ...] = Field((), description="layers for style; none: spread over the depth")
-    content_layers: tuple[str, ...] = Field((), description="layers for content")
-    distilled_from: str = Field("", description="the model it was trained to imitate, if any")
-    facts: dict[str, Any] = Field({}, description="data, recipe, time, accuracy: whatever a reader should know")
+    title: str = Field(description="short description of the network")
+    preprocessing: str | dict[str, Any] = Field(description="preprocessing that the network expects")
+    label_space: tuple[int, ...] | None = Field(
+        None, description="ImageNet class of each output; null for other classes"
+    )
+    classes: tuple[str, ...] = Field((), description="name of each output, for other classes than ImageNet's")
+    style_layers: tuple[str, ...] = Field((), description="style layers; if empty, spread over the depth")
+    content_layers: tuple[str, ...] = Field((), description="content layers")
+    distilled_from: str = Field("", description="the teacher, if the network was distilled")
+    facts: dict[str, Any] = Field({}, description="facts for readers: data, recipe, time, accuracy")
 
 
 def card_path(model: str | Path) -> Path:
-    """Return where the card of a model's file lies."""
+    """Return the path of a model file's card."""
     return Path(model).with_suffix(".json")
 
 
 def read_card(model: str | Path) -> Card | None:
-    """Return the card beside a model's file, or None if there is none.
+    """Return the card beside a model file, or None if it does not exist.
 
     Raises:
-        ArtattackError: there is one, and it is none that this program wrote.
+        ArtattackError: the card cannot be read or has another format.
     """
     path = card_path(model)
     if Path(model).suffix not in (".keras", ".h5") or not path.is_file():
@@ -47,4 +49,4 @@ def read_card(model: str | Path) -> Card | None:
         raise ArtattackError(f"{path}: cannot be read: {error.strerror}") from error
     except ValidationError as error:
         wrong = explain(error, lambda place: (".".join(map(str, place)) or "card", Card))
-        raise ArtattackError(f"{path}: no card of a model: {wrong}; move it away, or say preprocessing") from error
+        raise ArtattackError(f"{path}: not a model card: {wrong}; move the file away, or give preprocessing") from error

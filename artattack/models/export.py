@@ -1,4 +1,4 @@
-"""A network as a file for other runtimes: TensorFlow Lite, or Larq Compute Engine with binarized weights packed."""
+"""Export of networks to other runtimes: TensorFlow Lite, or Larq Compute Engine with packed binarized weights."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ Format = Literal["tflite", "lce"]
 def export_model(model: Model, to: str, path: Path) -> int:
     """Write a network to a file: from one preprocessed image (1, h, w, 3) float32 to logits (1, K) float32.
 
-    Preprocessing is not part of the network. What it is and the wnids of the classes, where they are ImageNet's, are
-    packed behind it, so that `load_model(f"{to}:{path}")` knows both.
+    The network does not include preprocessing. The file's trailing notes hold the preprocessing and, for ImageNet
+    classes, their wnids, which `load_model(f"{to}:{path}")` reads.
 
     Args:
-        model: of Keras 2, as those of the registry are.
-        to: `tflite`, or `lce` (extra `lce`), in which a binarized convolution works on bits.
+        model: a Keras 2 model, such as those of the registry.
+        to: `tflite`, or `lce` (extra `lce`), which runs binarized convolutions on bits.
         path: the file to write.
 
     Returns:
-        Its size in bytes.
+        The file's size in bytes.
 
     Raises:
-        ArtattackError: no such format, its converter is not installed or does not take the network, or the disk does
-            not take the file.
+        ArtattackError: the format is unknown, its converter is not installed or rejects the network, or the file
+            cannot be written.
     """
     content = convert(model, to)
     known = model.label_space if model.outputs is None else None
@@ -48,36 +48,36 @@ def export_registered(name: str, to: str, path: Path, weights: str | None = None
     """Load a network by its registry name and write it to a file.
 
     Args:
-        name: of the registry.
+        name: registry name.
         to, path: as in `export_model`.
-        weights: `imagenet`, `bundled`, `random` or a path; by default the network's own.
+        weights: `imagenet`, `bundled`, `random` or a path; by default the network's default weights.
 
     Returns:
         The file's size in bytes.
 
     Raises:
-        ArtattackError: no such network or weights, or as in `export_model`.
+        ArtattackError: the network or weights do not exist, or as in `export_model`.
     """
     from artattack.models.registry import load_registered, model_info
 
-    model_info(name)  # before TensorFlow, which takes its time
+    model_info(name)  # checks the name before TensorFlow's slow import
     load_tensorflow()
     return export_model(load_registered(name, weights), to, path)
 
 
 def convert(model: Model, to: str) -> bytes:
-    """Return a network in a format, without notes; arguments and errors as in `export_model`."""
+    """Return a network in an export format, without notes; arguments and errors as in `export_model`."""
     if to not in get_args(Format):
         raise unknown("format", to, get_args(Format))
     if to == "lce" and find_spec("larq_compute_engine") is None:
         raise ArtattackError("the format lce needs the package larq-compute-engine: pip install 'artattack[lce]'")
     if keras_of(model.network).__name__ != "tf_keras":
-        raise ArtattackError(f"model '{model.name}' is of Keras 3, which these converters do not take")
+        raise ArtattackError(f"model '{model.name}' is a Keras 3 model, which these converters do not support")
     try:
         with quietly(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _convert(model, to)
-    except Exception as error:  # whatever the converters raise on networks they do not take
+    except Exception as error:  # converters may raise anything on unsupported networks
         raise ArtattackError(f"model '{model.name}' cannot be converted to {to}: {reason(error)}") from error
 
 
@@ -89,5 +89,5 @@ def _convert(model: Model, to: str) -> bytes:
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_keras_model(model.network)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]  # others are refused when it is read
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]  # artattack refuses files with others
     return bytes(converter.convert())

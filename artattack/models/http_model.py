@@ -1,4 +1,4 @@
-"""A classifier behind HTTP: asked in the words of TensorFlow Serving, patiently, and no faster than one wants."""
+"""A classifier behind HTTP, in TensorFlow Serving's JSON format, with retries and a rate limit."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from artattack.version import __version__
 
 Array = NDArray[Any]
 
-_PASSING = (408, 425, 429, 500, 502, 503, 504)  # statuses after which another try may do better
-_FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0  # seconds before the second try, doubled each time, and at most
-_CONNECTING = 10.0  # seconds, at most
-_PIECE = 2**16  # bytes of an answer that are read at once
-_LARGEST = 2**26  # bytes of an answer
-_SHOWN = 200  # characters of what a server says of a mistake
+_PASSING = (408, 425, 429, 500, 502, 503, 504)  # statuses worth a retry
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0  # seconds before the second try, doubled each time up to the maximum
+_CONNECTING = 10.0  # seconds, maximum time to connect
+_PIECE = 2**16  # bytes read at once
+_LARGEST = 2**26  # maximum bytes of an answer
+_SHOWN = 200  # maximum characters of a server's error message
 
 
 class _PassingError(Exception):
-    """A failure after which another try may do better; with how long the server wants to be left alone."""
+    """A failure worth a retry, with the seconds that the server asks to wait."""
 
     def __init__(self, why: str, wait: float = 0.0) -> None:
         super().__init__(why)
@@ -36,14 +36,14 @@ class _PassingError(Exception):
 
 
 class Endpoint:
-    """An address that answers questions about images.
+    """A URL that classifies images.
 
     Args:
-        url: to which images are posted.
-        options: how.
+        url: URL for POST requests.
+        options: settings for requests.
 
     Raises:
-        ArtattackError: there is no such token, or it would go over the network for all to read.
+        ArtattackError: the token is not set, or would be sent unencrypted.
     """
 
     def __init__(self, url: str, options: HttpOptions) -> None:
@@ -54,13 +54,13 @@ class Endpoint:
         self._session.headers["User-Agent"] = f"artattack/{__version__}"
         if options.token is not None:
             self._session.auth = _Token(_token(url, self.name, options.token))
-        self._free = 0.0  # when the next request may start
+        self._free = 0.0  # earliest start of the next request
 
     def __call__(self, x: Array) -> Array:
         """Return values (N, K) float32 of preprocessed images (N, h, w, 3) float32.
 
         Raises:
-            ArtattackError: there is no answer, or none that says a number for each image and class.
+            ArtattackError: the server does not answer, or its answer lacks a number for each image and class.
         """
         if self._options.channels == "first":
             x = x.transpose(0, 3, 1, 2)
@@ -68,11 +68,11 @@ class Endpoint:
         values = [self._patiently(x[i : i + size]) for i in range(0, len(x), size)]
         if len({part.shape[1] for part in values}) != 1:
             counts = ", ".join(str(part.shape[1]) for part in values)
-            raise self._mistake(f"other numbers of classes from request to request: {counts}")
+            raise self._mistake(f"varying numbers of classes: {counts}")
         return np.concatenate(values)
 
     def _patiently(self, x: Array) -> Array:
-        """Ask about a few images until there is an answer, or all tries are used up."""
+        """Send a batch of images until the server answers or all tries are used up."""
         content = json.dumps({"instances": x.tolist()}).encode()
         wait, tries = _FIRST_WAIT, self._options.tries
         for left in range(tries - 1, -1, -1):
@@ -85,10 +85,10 @@ class Endpoint:
                     raise self._mistake(f"no answer in {often}: {failure}") from failure
                 _sleep(min(max(wait, failure.wait), _LONGEST_WAIT))
                 wait *= 2
-        raise AssertionError("there is one try at least")
+        raise AssertionError("there is at least one try")
 
     def _hold_back(self) -> None:
-        """Wait until one more request keeps to the rate."""
+        """Wait until the rate limit allows another request."""
         if self._options.per_second is None:
             return
         if (early := self._free - _now()) > 0:
@@ -96,7 +96,7 @@ class Endpoint:
         self._free = max(self._free, _now()) + 1 / self._options.per_second
 
     def _ask(self, content: bytes) -> bytes:
-        """Post a question once, and return the answer."""
+        """Send one request, and return the answer."""
         limit = self._options.timeout
         end = _now() + limit
         try:
@@ -114,29 +114,29 @@ class Endpoint:
                     if len(found) > _LARGEST:
                         raise self._mistake(f"an answer of more than {_LARGEST // 2**20} MiB")
                     if _now() > end:
-                        raise _PassingError(f"no whole answer within {limit:g} s")
+                        raise _PassingError(f"no complete answer within {limit:g} s")
                 self._check(response, bytes(found))
                 return bytes(found)
         except requests.Timeout as error:
             raise _PassingError(f"no answer within {limit:g} s") from error
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
-            raise _PassingError(f"no connection, or one that broke: {_cause(error)}") from error
+            raise _PassingError(f"no connection, or a broken one: {_cause(error)}") from error
         except requests.RequestException as error:
-            raise self._mistake(f"cannot be asked: {_cause(error)}") from error
+            raise self._mistake(f"no answer: {_cause(error)}") from error
 
     def _check(self, response: requests.Response, content: bytes) -> None:
-        """Find an answer that is a refusal, or that was cut short."""
+        """Raise an error for any status other than 200."""
         status = f"status {response.status_code}{f' {response.reason}' if response.reason else ''}"
         if response.status_code in _PASSING:
             raise _PassingError(status, _seconds(response.headers.get("Retry-After", "")))
         if 300 <= response.status_code < 400:
-            raise self._mistake(f"redirects to {_one_line(response.headers.get('Location', '?'))}: give that address")
+            raise self._mistake(f"redirects to {_one_line(response.headers.get('Location', '?'))}: give that URL")
         if response.status_code != 200:
             said = _one_line(content.decode(errors="replace"))
             raise self._mistake(f"{status}{f': {said}' if said else ''}")
 
     def _values(self, content: bytes, count: int) -> Array:
-        """Read an answer: values (N, K) float32."""
+        """Parse an answer into values (N, K) float32."""
         try:
             answer = json.loads(content)
         except (ValueError, RecursionError) as error:
@@ -146,17 +146,17 @@ class Endpoint:
         try:
             values = np.asarray(answer["predictions"], np.float32)
         except (ValueError, TypeError, OverflowError) as error:
-            raise self._mistake("`predictions` that are no numbers for each image and class") from error
+            raise self._mistake("`predictions` without a number for each image and class") from error
         if values.ndim != 2 or len(values) != count:
             raise self._mistake(f"predictions of shape {values.shape} for {count} images, not ({count}, classes)")
         return values
 
     def _mistake(self, what: str) -> ArtattackError:
-        return ArtattackError(f"model '{self.name}': the server gives {what}")
+        return ArtattackError(f"model '{self.name}': the server returns {what}")
 
 
 class _Token(requests.auth.AuthBase):
-    """Sends a token with each request, whatever a .netrc file says of the host."""
+    """Sends a token with each request, regardless of a .netrc file."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -167,14 +167,14 @@ class _Token(requests.auth.AuthBase):
 
 
 def shown(url: str) -> str:
-    """Return an address without what may be secret in it, what follows the question mark."""
+    """Return a URL without its query string, which may hold secrets."""
     return url.partition("?")[0]
 
 
 def identity(url: str, values: Array) -> str:
-    """Return a hash that tells classifiers behind HTTP apart: of the address, and of what it sees in a few images.
+    """Return a hash that identifies a classifier behind HTTP, from its URL and its classes on a few images.
 
-    Not of the values, whose last digits may differ from request to request.
+    The values are not hashed, since their last digits may vary between requests.
     """
     return hashlib.sha256(json.dumps([url, values.argmax(1).tolist(), values.shape[1]]).encode()).hexdigest()
 
@@ -182,27 +182,27 @@ def identity(url: str, values: Array) -> str:
 def _token(url: str, name: str, variable: str) -> str:
     token = os.environ.get(variable, "").strip()
     if not token:
-        raise ArtattackError(f"model '{name}': the environment variable {variable} with its token is not set")
+        raise ArtattackError(f"model '{name}': the environment variable {variable}, which holds its token, is not set")
     parts = urlsplit(url)
     if parts.scheme != "https" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
-        raise ArtattackError(f"model '{name}': a token goes over https alone, or to this machine")
+        raise ArtattackError(f"model '{name}': a token is sent only over https or to this machine")
     return token
 
 
 def _seconds(text: str) -> float:
-    """Return how long a server asks to be left alone, where it says so in seconds."""
+    """Return the seconds in a Retry-After header, or 0 if it holds no number."""
     return float(text) if text.isdigit() else 0.0
 
 
 def _cause(error: BaseException) -> str:
-    """Return what is at the bottom of an error of requests, in one line."""
+    """Return the root cause of a requests error, in one line."""
     while error.__context__ is not None or error.__cause__ is not None:
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
     return _one_line(str(error)) or type(error).__name__
 
 
 def _one_line(text: str) -> str:
-    """Return the beginning of foreign text, without what a terminal would obey."""
+    """Return the beginning of foreign text in one line, without control characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text[: 2 * _SHOWN]).split())
     return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}..."
 

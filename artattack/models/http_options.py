@@ -1,4 +1,4 @@
-"""How a classifier behind HTTP is asked: the keys of `http` in a benchmark file. Nothing of the network here."""
+"""Settings for a classifier behind HTTP: the keys of `http` in a benchmark file. No network code here."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from artattack.validation import Section, explain
 
 
 class HttpOptions(Section):
-    """How a classifier behind HTTP is asked."""
+    """Settings for requests to a classifier behind HTTP."""
 
-    timeout: PositiveFloat = Field(60.0, description="seconds to wait for a whole answer")
-    tries: PositiveInt = Field(5, description="times a request is made that fails, with longer and longer waits")
-    per_second: PositiveFloat | None = Field(None, description="requests a second, at most; default: no limit")
-    batch_size: PositiveInt = Field(8, description="images in one request, at most")
-    channels: Literal["last", "first"] = Field("last", description="of images: (h, w, 3) or (3, h, w)")
-    token: str | None = Field(None, description="environment variable with a token, sent as `Authorization: Bearer`")
+    timeout: PositiveFloat = Field(60.0, description="seconds to wait for a complete answer")
+    tries: PositiveInt = Field(5, description="maximum tries per request, with doubled waits between them")
+    per_second: PositiveFloat | None = Field(None, description="maximum requests per second; default: no limit")
+    batch_size: PositiveInt = Field(8, description="maximum images per request")
+    channels: Literal["last", "first"] = Field(
+        "last", description="layout of images: last for (h, w, 3), first for (3, h, w)"
+    )
+    token: str | None = Field(None, description="environment variable that holds the token for `Authorization: Bearer`")
 
 
 def parse_http_options(values: HttpOptions | Mapping[str, Any] | None) -> HttpOptions:
     """Validate options given as plain data.
 
     Raises:
-        ArtattackError: something in them is wrong.
+        ArtattackError: an option is unknown or invalid.
     """
     if isinstance(values, HttpOptions):
         return values

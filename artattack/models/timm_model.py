@@ -1,4 +1,4 @@
-"""Networks of timm (PyTorch Image Models), by name."""
+"""Networks from timm (PyTorch Image Models), by name."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ def load(
     outputs: Outputs | None,
     seed: int,
 ) -> TorchModel:
-    """Load a network of timm.
+    """Load a timm network.
 
     Args:
-        name: timm's, such as `resnet18`.
-        weights: `imagenet`, timm's own, downloaded unless it has them; `random`; or the path of a .safetensors file.
-        preprocessing: by default what timm says.
-        label_space: by default ImageNet's, of a network with 1000 classes.
-        input_size: (H, W) in pixels, by default what timm says.
+        name: timm's name, such as `resnet18`.
+        weights: `imagenet` (timm's weights, downloaded unless cached), `random`, or the path of a .safetensors file.
+        preprocessing: by default timm's configuration.
+        label_space: by default ImageNet's classes for a network with 1000 outputs.
+        input_size: (H, W) in pixels, by default timm's configuration.
         outputs: see `artattack.models.predictor.predictor`.
-        seed: of random weights.
+        seed: seed of random weights.
 
     Raises:
-        ArtattackError: timm has no such network or cannot get its weights, or they do not fit.
+        ArtattackError: timm does not know the network, or its weights are unavailable or do not fit.
     """
     if not timm.is_model(name):
         raise unknown("timm model", name, timm.list_models())
     path = Path(weights) if weights not in (None, "imagenet", "random") else None
     if weights is None or (path and (path.suffix != ".safetensors" or not path.is_file())):
         raise ArtattackError(
-            f"model 'timm:{name}': say which weights: imagenet (timm downloads them unless it has them), random, or "
+            f"model 'timm:{name}': give weights: imagenet (timm downloads them unless cached), random, or "
             f"the path of a .safetensors file{'' if weights is None else f', not {weights}'}"
         )
     try:
@@ -56,8 +56,8 @@ def load(
             network = timm.create_model(name, pretrained=weights == "imagenet")
         if path:
             network.load_state_dict(load_file(path))
-    except Exception as error:  # whatever timm, its hub and PyTorch raise
-        raise ArtattackError(f"model 'timm:{name}' with weights {weights} cannot be had: {reason(error)}") from error
+    except Exception as error:  # timm, its hub and PyTorch may raise anything
+        raise ArtattackError(f"model 'timm:{name}' with weights {weights} cannot be loaded: {reason(error)}") from error
     said = timm.data.resolve_model_data_config(network)
     mean, std = (tuple(255 * np.asarray(said[key], float)) for key in ("mean", "std"))
     return load_module(

@@ -1,8 +1,7 @@
-"""Files of PyTorch: TorchScript and `torch.export`, checked before PyTorch reads them.
+"""PyTorch files: TorchScript and `torch.export`, checked before PyTorch reads them.
 
-Both are programs to PyTorch, whose own advice is to load them from people one trusts. What is checked here is that they
-hold what networks are made of: operators on tensors, no Python pickles, no native code, nothing that names a file, and
-no more than they are large.
+PyTorch treats both as programs, and advises loading only trusted files. These checks admit only operators on tensors:
+no Python pickles, no native code, no file names, and no data that expand far beyond the file's size.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ from artattack.models.network import reason
 from artattack.models.untrusted import check_archive, read_member
 
 _EXPORT = "export the network with torch.export.save or torch.jit.save"
-# Of TorchScript's functions, those that read or write files or reach other machines.
+# TorchScript functions that read or write files or reach other machines.
 _HARMFUL = re.compile(r"save|load|from_file|rpc_\w+|_?load_\w+")
-_OPERATORS = ("prim", "quantized")  # of `ops.`, beside `torch.`, which is aten
+_OPERATORS = ("prim", "quantized")  # admitted namespaces under `ops.`; `torch.` is aten
 _FOREIGN_CLASSES = re.compile(rb"torch\.classes\.(?!quantized\.)")
-# Of a torch.export archive: graphs, tensors as plain bytes, example inputs, notes. Compiled code is not among them.
+# Admitted members of a torch.export archive: graphs, tensors as plain bytes, example inputs, notes; no compiled code.
 _MEMBERS = re.compile(
     r"models/model\.json|data/(weights|constants)/(weight_\d+|tensor_\d+|model_(weights|constants)_config\.json)"
     r"|data/sample_inputs/model\.pt|extra/.*|archive_format|archive_version|version|byteorder|\.data/\w+"
@@ -38,7 +37,7 @@ _TARGETS = re.compile(
     r"torch\.ops\.aten\.(?!from_file|save)\w+\.\w+"
     r"|_operator\.(getitem|add|sub|mul|floordiv|mod|pow|neg|truediv|eq|ne|lt|le|gt|ge)"
 )
-# Of sizes, which PyTorch evaluates as Python.
+# Expressions for sizes, which PyTorch evaluates as Python.
 _EXPRESSION = re.compile(
     r"(Symbol\('[su]\d+'(, (positive|nonnegative|integer)=True)*\)|(Integer|Add|Mul|Pow|Mod|FloorDiv|Max|Min)(?=\()"
     r"|[su]\d+|\d+|[-+*/ (),]){1,200}"
@@ -49,10 +48,10 @@ def read_torch(path: Path) -> tuple[torch.nn.Module, int | None, tuple[int, int]
     """Read a network from a TorchScript or torch.export file, on the CPU.
 
     Returns:
-        The network, how many images it takes at once (None for any), and their (H, W) if the file fixes them.
+        The network, its batch size (None for any), and the images' (H, W) if the file fixes them.
 
     Raises:
-        ArtattackError: it is neither, or holds something that no network needs.
+        ArtattackError: the file has neither format, or contains something that no network needs.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -62,21 +61,21 @@ def read_torch(path: Path) -> tuple[torch.nn.Module, int | None, tuple[int, int]
                 return _read_export(path, archive)
             if any("/code/" in name for name in names):
                 return _read_script(path, archive)
-        raise ArtattackError(f"model '{path}' is a pickle of PyTorch, which could run code when read: {_EXPORT}")
+        raise ArtattackError(f"model '{path}' is a PyTorch pickle, which could run code when read: {_EXPORT}")
     except zipfile.BadZipFile:
         raise ArtattackError(
-            f"model '{path}' is no whole TorchScript or torch.export file; pickles are not read: {_EXPORT}"
+            f"model '{path}' is not a complete TorchScript or torch.export file, and pickles are not read: {_EXPORT}"
         ) from None
     except ArtattackError:
         raise
-    except Exception as error:  # whatever PyTorch raises on damaged and foreign files
+    except Exception as error:  # PyTorch may raise anything on damaged and foreign files
         raise ArtattackError(f"model '{path}' cannot be loaded: {reason(error)}") from error
 
 
 def _read_script(path: Path, archive: zipfile.ZipFile) -> tuple[torch.nn.Module, None, None]:
-    names = [name.lower() for name in archive.namelist()]  # PyTorch's reader does not tell case
+    names = [name.lower() for name in archive.namelist()]  # PyTorch's reader ignores case
     if len(set(names)) < len(names):
-        raise _refused(path, "two files of one name")
+        raise _refused(path, "two members with the same name")
     for name in archive.namelist():
         if name.lower().endswith(".py"):
             for what in _harmful(read_member(archive, name).decode()):
@@ -84,13 +83,13 @@ def _read_script(path: Path, archive: zipfile.ZipFile) -> tuple[torch.nn.Module,
         elif name.lower().endswith(".pkl") and _FOREIGN_CLASSES.search(read_member(archive, name)):
             raise _refused(path, "an object of a class in native code")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on what PyTorch prefers today
+        warnings.simplefilter("ignore")  # deprecation warnings
         module = torch.jit.load(str(path), map_location="cpu")
     return module, None, None
 
 
 def _harmful(code: str) -> Iterator[str]:
-    """Yield what TorchScript code, which has Python's grammar, names beyond operators on tensors."""
+    """Yield names in TorchScript code (in Python's grammar) other than operators on tensors."""
     tree = ast.parse(code)
     inside = {id(node.value): node for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     for node in ast.walk(tree):
@@ -131,13 +130,13 @@ def _read_export(path: Path, archive: zipfile.ZipFile) -> tuple[torch.nn.Module,
     batch, *sides = [side if isinstance(side, int) else None for side in images.shape]
     height, width = (sides[1], sides[2]) if len(sides) == 3 else (None, None)
     size = (height, width) if height is not None and width is not None else None
-    if "check_guards" in inspect.signature(program.module).parameters:  # guards are code, which is not run
+    if "check_guards" in inspect.signature(program.module).parameters:  # guards are code, so they are not run
         return program.module(check_guards=False), batch, size
     return program.module(), batch, size
 
 
 def _check_pickle(path: Path, content: bytes) -> None:
-    """Refuse a pickle with more than tensors in it, which PyTorch would read all the same."""
+    """Refuse a pickle with more than tensors, which PyTorch itself would read."""
     try:
         torch.load(io.BytesIO(content), weights_only=True)
     except Exception as error:
@@ -145,7 +144,7 @@ def _check_pickle(path: Path, content: bytes) -> None:
 
 
 def _foreign(value: Any) -> Iterator[str]:
-    """Yield what a graph names or evaluates beyond operators on tensors and sums of sizes."""
+    """Yield names and expressions in a graph other than operators on tensors and arithmetic on sizes."""
     if isinstance(value, dict):
         if isinstance(target := value.get("target"), str) and "inputs" in value and not _TARGETS.fullmatch(target):
             yield target
@@ -159,5 +158,6 @@ def _foreign(value: Any) -> Iterator[str]:
 
 def _refused(path: Path, what: str) -> ArtattackError:
     return ArtattackError(
-        f"model '{path}' cannot be loaded: it holds {what}, which no classifier needs and could run code or touch files"
+        f"model '{path}' cannot be loaded: it contains {what}, which no classifier needs and which could run code or "
+        "touch files"
     )

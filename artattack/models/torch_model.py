@@ -1,7 +1,7 @@
-"""PyTorch networks: scored, and read for gradients by every attack that reads any.
+"""PyTorch networks as classifiers with gradients, for every gradient-based attack.
 
-TensorFlow calls the network as it calls any function, and its gradient is PyTorch's own. So one estimator, momentum
-attacks, and guides of the style attack serve these networks as they do those of Keras.
+TensorFlow calls the network as a custom function whose gradient PyTorch computes. So the estimator, momentum attacks
+and the style attack's guides work with PyTorch networks as with Keras networks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class TorchModel(Predictor):
     """A PyTorch network with its preprocessing, input size and label space, usable as classifier, source and guide.
 
     Attributes, besides those of every predictor:
-        network: what is asked, also for gradients.
+        network: the network, for outputs and gradients.
     """
 
     gives: ClassVar[Gives] = "gradients"
@@ -39,9 +39,9 @@ class TorchModel(Predictor):
     network: TorchNetwork
 
     def logits(self, x: tf.Tensor) -> tf.Tensor:
-        """Return logits (N, K) float32 of images (N, H, W, 3) float32 in [0, 1]; differentiable.
+        """Return differentiable logits (N, K) float32 of images (N, H, W, 3) float32 in [0, 1].
 
-        Images of another size are resized to `input_size`, see `artattack.models.model.resize`.
+        Images of other sizes are resized to `input_size`; see `artattack.models.model.resize`.
         """
         values = self.network.in_tensorflow(self.preprocessing(resize(x, self.input_size)))
         if self.probabilities:
@@ -50,14 +50,14 @@ class TorchModel(Predictor):
 
 
 class TorchNetwork:
-    """A PyTorch module as a differentiable function of TensorFlow.
+    """A PyTorch module as a differentiable TensorFlow function.
 
     Args:
         module: from preprocessed images (N, 3, h, w) to values (N, K).
-        batch: how many images it takes at once, None for any.
+        batch: fixed batch size, or None for any.
 
     Attributes:
-        classes: K, once the network has been asked.
+        classes: K, set after the first call.
     """
 
     def __init__(self, module: torch.nn.Module, batch: int | None = None) -> None:
@@ -73,7 +73,7 @@ class TorchNetwork:
         return np.concatenate([part.float().cpu().numpy() for part in parts])
 
     def gradient(self, x: Array, upstream: Array) -> Array:
-        """Return the gradient (N, h, w, 3) float32 of the sum of values times `upstream`, (N, K)."""
+        """Return the gradient (N, h, w, 3) float32 of the sum of values times `upstream` (N, K)."""
         parts, start = [], 0
         for part, given in self._batches(x):
             given.requires_grad_(True)
@@ -99,7 +99,7 @@ class TorchNetwork:
         return called(x)
 
     def _batches(self, x: Array) -> list[tuple[Array, torch.Tensor]]:
-        """Return parts of images, and each as the network takes it: filled up with zeros where a batch is fixed."""
+        """Split images into batches; return each with its tensor, zero-padded to a fixed batch size if any."""
         size = self._batch or max(len(x), 1)
         parts = [x[start : start + size] for start in range(0, max(len(x), 1), size)]
         missing = [(self._batch or len(part)) - len(part) for part in parts]
@@ -112,7 +112,9 @@ class TorchNetwork:
     def _called(self, x: torch.Tensor) -> torch.Tensor:
         values = self._module(x)
         if not isinstance(values, torch.Tensor):
-            raise TypeError(f"the network gives {type(values).__name__} and no tensor; wrap it in one that does")
+            raise TypeError(
+                f"the network returns {type(values).__name__}, not a tensor; wrap it in a module that returns a tensor"
+            )
         return values
 
 
@@ -127,29 +129,29 @@ def load_module(
     weights: str,
     batch: int | None = None,
 ) -> TorchModel:
-    """Make a model of a PyTorch network, after asking it about a few images.
+    """Make a model from a PyTorch network, after a trial on a few images.
 
     Args:
-        name: of the model.
+        name: name of the model.
         module: from preprocessed images (N, 3, h, w) to values (N, K); switched to evaluation mode.
-        preprocessing: what it expects of images; see `artattack.models.load_model`.
-        label_space: ImageNet class of each output, or None for classes of its own.
+        preprocessing: preprocessing that the network expects; see `artattack.models.load_model`.
+        label_space: ImageNet class of each output, or None for other classes.
         input_size: (H, W) in pixels.
         outputs: see `artattack.models.predictor.predictor`.
-        weights: what kind of weights it has.
-        batch: how many images it takes at once, None for any.
+        weights: kind of weights.
+        batch: fixed batch size, or None for any.
 
     Raises:
-        ArtattackError: it fails on images, its answers are none, or are not as many as `label_space` says.
+        ArtattackError: the network fails on images, its outputs are invalid, or their number differs from
+            `label_space`.
     """
     if preprocessing is None:
         raise ArtattackError(
-            f"model '{name}': say what its network expects, preprocessing=imagenet, caffe, tf, unit or byte, "
-            "or mean and std in 0..255"
+            f"model '{name}': give its preprocessing: imagenet, caffe, tf, unit or byte, or mean and std in 0..255"
         )
     if input_size is None:
-        raise ArtattackError(f"model '{name}': the network does not say at what size it sees images; give input_size")
-    with suppress(NotImplementedError):  # what torch.export has made knows no other mode
+        raise ArtattackError(f"model '{name}': the network does not fix its input size; give input_size")
+    with suppress(NotImplementedError):  # torch.export networks have a single mode
         module.eval()
     network = TorchNetwork(module, batch)
     expected = parse_preprocessing(preprocessing)
@@ -168,7 +170,7 @@ def load_module(
 
 
 def _weights_sha256(module: torch.nn.Module) -> str:
-    """Return the hash of a network's weights and buffers, by name: that of what is exported of it, too."""
+    """Return the hash of a network's named weights and buffers; an exported file has the same hash."""
     digest = hashlib.sha256()
     for name, values in sorted(module.state_dict().items()):
         digest.update(name.encode())

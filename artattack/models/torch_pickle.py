@@ -1,7 +1,7 @@
-"""Read PyTorch's legacy (pre-zip) state_dict files without PyTorch, and without running what is in them.
+"""Read PyTorch's legacy (pre-zip) state_dict files without PyTorch, and without running their code.
 
-Such a file is five pickles (a magic number, a protocol version, facts of the machine, the tensors'
-description, the sorted keys of the storages) followed by each storage: its length as a little-endian
+Such a file is five pickles (a magic number, a protocol version, machine properties, the tensors'
+descriptions, the sorted keys of the storages) followed by each storage: its length as a little-endian
 int64 and its values (torch/serialization.py, `_legacy_save`).
 """
 
@@ -38,7 +38,7 @@ _DTYPES = {
 
 
 class _Storage(NamedTuple):
-    """A flat array in the file that tensors look into."""
+    """A flat array in the file, shared by tensors."""
 
     key: str
     kind: str
@@ -46,7 +46,7 @@ class _Storage(NamedTuple):
 
 
 class _Tensor(NamedTuple):
-    """A tensor as a view of a storage: offset, shape and strides in elements."""
+    """A tensor as a view of a storage, with offset, shape and strides in elements."""
 
     storage: _Storage
     offset: int
@@ -65,17 +65,17 @@ class _RebuildTensor:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Admits nothing but an OrderedDict, tensors and their storages."""
+    """Unpickles only an OrderedDict, tensors and their storages."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return the stand-in for a global: an immutable one, since a pickle may try to set its state."""
+        """Return the stand-in for a global; it is immutable, since a pickle may try to set its state."""
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return _RebuildTensor()
         if module == "torch" and name in _DTYPES:
             return name
-        raise ArtattackError(f"asks for {f'{module}.{name}'!r}, which is no part of a tensor, and is refused")
+        raise ArtattackError(f"asks for {f'{module}.{name}'!r}, which is not part of a tensor, and is refused")
 
     def persistent_load(self, pid: Any) -> _Storage:
         """Return the storage that a persistent id describes."""
@@ -97,7 +97,7 @@ def read_state_dict(path: Path) -> dict[str, Array]:
         float16, float32, float64.
 
     Raises:
-        ArtattackError: the file cannot be read, is truncated, is of another format, or names anything
+        ArtattackError: the file cannot be read, is truncated, has another format, or contains anything
             other than tensors.
     """
     try:
@@ -109,7 +109,7 @@ def read_state_dict(path: Path) -> dict[str, Array]:
     except ArtattackError as error:
         raise ArtattackError(f"weights file '{path}' {error}") from None
     except Exception as error:  # a damaged pickle can raise nearly anything
-        raise ArtattackError(f"weights file '{path}' is damaged or no PyTorch state_dict") from error
+        raise ArtattackError(f"weights file '{path}' is damaged or not a PyTorch state_dict") from error
 
 
 def _parse(content: bytes) -> dict[str, Array]:
@@ -127,12 +127,12 @@ def _parse(content: bytes) -> dict[str, Array]:
     if not known:
         raise ArtattackError("is not in PyTorch's legacy format (.pth)")
     if _Unpickler(file).load() != _PROTOCOL or _Unpickler(file).load()["little_endian"] is not True:
-        raise ArtattackError("is of a PyTorch protocol or byte order that is not supported")
+        raise ArtattackError("has a PyTorch protocol or byte order that is not supported")
     tensors = _Unpickler(file).load()
     if not isinstance(tensors, dict) or not all(
         isinstance(name, str) and isinstance(tensor, _Tensor) for name, tensor in tensors.items()
     ):
-        raise ArtattackError("is no plain state_dict: it must map names to tensors")
+        raise ArtattackError("is not a plain state_dict: it must map names to tensors")
     keys = _Unpickler(file).load()
     values = _read_storages(file, keys, {tensor.storage.key: tensor.storage for tensor in tensors.values()})
     return {name: _view(name, tensor, values[tensor.storage]) for name, tensor in tensors.items()}

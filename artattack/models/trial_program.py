@@ -1,8 +1,8 @@
-"""A program of its own: runs a TFLite file from its standard input on two images, and dies of it where need be.
+"""A separate program: runs a TFLite file from standard input on two images, where a crash does no harm.
 
-Usage: `python -P trial_program.py KIND NATIVE [HEIGHT WIDTH] < FILE`, with `tflite` or `lce`, the path of that
-interpreter's native module, and the size of images where the file leaves it open. It loads that module and NumPy, not
-the libraries around them, which would take many times as long.
+Usage: `python -P trial_program.py KIND NATIVE [HEIGHT WIDTH] < FILE`. KIND is `tflite` or `lce`, NATIVE the path of the
+interpreter's native module, and HEIGHT and WIDTH the image size if the file leaves it open. The program loads only the
+native module and NumPy, since the packages around them take many times as long.
 """
 
 import sys
@@ -14,7 +14,7 @@ from typing import Any
 
 
 def _native(path: str) -> Any:
-    """Load an interpreter's native module, past the package around it."""
+    """Load an interpreter's native module without the package around it."""
     name = Path(path).name.partition(".")[0]
     loader = ExtensionFileLoader(name, path)
     spec = spec_from_loader(name, loader)
@@ -39,7 +39,7 @@ def _try_lce(native: Any, content: bytes) -> None:
 
 
 def _try_tflite(native: Any, content: bytes, sides: list[int]) -> None:
-    # Arguments as tf.lite.Interpreter gives them: all operators, none of one's own, one thread.
+    # The arguments that tf.lite.Interpreter passes: all built-in operators, no custom ones, one thread.
     interpreter = native.CreateWrapperFromBuffer(content, 1, [], [], False, False, 1, False)
     interpreter.AllocateTensors()
     (image,) = interpreter.InputIndices()
@@ -57,7 +57,7 @@ def _try_tflite(native: Any, content: bytes, sides: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    with suppress(Exception):  # whoever reads the file meets it again, and says so
+    with suppress(Exception):  # loading the file raises the same error again, with a message
         kind, path, *size = sys.argv[1:]
         if kind == "lce":
             _try_lce(_native(path), sys.stdin.buffer.read())

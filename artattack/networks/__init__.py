@@ -1,1 +1,1 @@
-"""One network: its cost and worth, what its channels respond to, and whether a converted file agrees with it."""
+"""Tools for single networks: cost and accuracy, channel visualisation, and agreement with a converted file."""

@@ -1,4 +1,4 @@
-"""Is a file the network it was made from? Some images through both, and what to look at where they differ."""
+"""Compare a converted file with its original on a few images, and explain a difference."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _DEFAULT = Benchmark()
 
 
 class Agreement(NamedTuple):
-    """How two models answer about the same images.
+    """Agreement of two models on the same images.
 
     Attributes:
-        images: how many.
-        same: of how many both see the same most likely class.
-        largest, median: difference of their values, over all images and classes.
+        images: number of images.
+        same: number of images on which both predict the same class.
+        largest, median: largest and median difference of their values, over all images and classes.
         where: the image with the largest difference.
-        values: what was compared: logits, or logarithms of probabilities where one model gives those.
-        tolerance: the largest difference that is taken for rounding.
-        advice: what to look at; empty where they agree.
+        values: the compared values: logits, or log-probabilities if one model returns probabilities.
+        tolerance: largest difference attributed to rounding.
+        advice: hint on the cause of a difference; empty if the models agree.
     """
 
     images: int
@@ -48,7 +48,7 @@ class Agreement(NamedTuple):
 
     @property
     def agree(self) -> bool:
-        """Whether all classes are the same, and values but for rounding."""
+        """Whether all predicted classes are equal, and all values within the tolerance."""
         return self.same == self.images and self.largest <= self.tolerance
 
 
@@ -64,19 +64,20 @@ def check_agreement(
     limit: int = LIMIT,
     tolerance: float = TOLERANCE,
 ) -> Agreement:
-    """Load a model's file and its original, and ask both about the same images.
+    """Load a converted model and its original, and compare both on the same images.
 
     Args:
-        copy: the file that was made, say `onnx:PATH`.
-        original: the model it was made from.
-        benchmark: a benchmark file in whose `models` both may be named.
-        preprocessing, label_space, input_size: of files that no benchmark file describes, as `load_model` takes them.
+        copy: the converted file, such as `onnx:PATH`.
+        original: the model it was converted from.
+        benchmark: a benchmark file whose `models` may name both.
+        preprocessing, label_space, input_size: settings as in `load_model`, for files that no benchmark file
+            describes.
         images: image set.
-        limit: at most so many images.
+        limit: maximum number of images.
         tolerance: as in `compare_models`.
 
     Raises:
-        ArtattackError: a model or the image set is not usable, or as in `compare_models`.
+        ArtattackError: a model or the image set is unusable, or as in `compare_models`.
     """
     from artattack.models import load_model
 
@@ -98,17 +99,17 @@ def check_agreement(
 def compare_models(
     copy: Classifier, original: Classifier, x: Array, ids: Sequence[str], *, tolerance: float = TOLERANCE
 ) -> Agreement:
-    """Ask two models about images, and find out how far their answers are apart.
+    """Compare the outputs of two models on images.
 
     Args:
-        copy: the file that was made, say by a converter.
-        original: what it was made from.
+        copy: the converted model.
+        original: the model it was converted from.
         x: images (N, H, W, 3) float32 in [0, 1].
-        ids: their names, N.
-        tolerance: the largest difference that is taken for rounding.
+        ids: N image names.
+        tolerance: largest difference attributed to rounding.
 
     Raises:
-        ArtattackError: there are no images, the models have other classes, or one fails.
+        ArtattackError: there are no images, the models have different classes, or one fails.
     """
     if not len(x):
         raise ArtattackError("there are no images to compare models on")
@@ -128,7 +129,7 @@ def compare_models(
         largest=float(apart.max()),
         median=float(np.median(apart)),
         where=ids[int(apart.max(1).argmax())],
-        values="logarithms of probabilities" if probable else "logits",
+        values="log-probabilities" if probable else "logits",
         tolerance=tolerance,
         advice="",
     )
@@ -139,20 +140,20 @@ def compare_models(
 
 
 def _columns(copy: Classifier, original: Classifier) -> list[int]:
-    """Return which of the copy's classes stand for the original's, in their order."""
+    """Return the copy's output indices in the order of the original's classes."""
     ours, theirs = copy.label_space, original.label_space
     if ours is not None and theirs is not None and set(ours) == set(theirs):
         return [ours.index(k) for k in theirs]
     if copy.classes != original.classes:
         raise ArtattackError(
-            f"model '{copy.name}' has {copy.classes} classes and '{original.name}' {original.classes}: they can be "
-            "compared if label_space says that both know the same ones"
+            f"model '{copy.name}' has {copy.classes} classes and '{original.name}' {original.classes}: to compare "
+            "them, give label_spaces with the same classes"
         )
     return list(range(copy.classes))
 
 
 def _variations(copy: Any) -> Iterator[tuple[str, Classifier]]:
-    """Yield the model as it would be with other preprocessing, each with what to say in a benchmark file."""
+    """Yield the model with other preprocessing, each with the setting for a benchmark file."""
     own: Preprocessing = copy.preprocessing
     flipped = replace(own, bgr=not own.bgr)
     order = "blue, green, red" if flipped.bgr else "red, green, blue"
@@ -170,28 +171,26 @@ def _advice(
     copy: Classifier,
     original: Classifier,
 ) -> str:
-    """Return in one line what to look at."""
+    """Return a one-line hint on the cause of a difference."""
     best = min(tried, key=tried.__getitem__)
     if tried[best] <= first.tolerance:
-        return f"With {best} for '{copy.name}' they agree, but for {tried[best]:.2g}: say that."
+        return f"With {best} for '{copy.name}' they agree to within {tried[best]:.2g}: use that setting."
     if np.abs(np.sort(found) - np.sort(wanted)).max() <= first.tolerance:
-        return "The values are the same, in another order: look at the order of classes (label_space)."
+        return "The values are the same in another order: check the order of classes (label_space)."
     if first.same == first.images:
         return (
-            f"All classes are the same: differences like that are a quantized file's, or those of another resizing. "
-            f"Where they are meant, --tolerance {_rounded_up(first.largest):g} takes them for rounding."
+            f"All predicted classes are the same: quantization or another resizing causes such differences. "
+            f"If that is intended, --tolerance {_rounded_up(first.largest):g} accepts them."
         )
     if tried[best] < first.largest / 2:
-        return f"Nearest comes {best} for '{copy.name}', with {tried[best]:.2g} at most: look at mean and std."
+        return f"The nearest match is {best} for '{copy.name}', off by at most {tried[best]:.2g}: check mean and std."
     if copy.input_size != original.input_size:
         sizes = " and ".join(f"{h} x {w}" for h, w in (copy.input_size, original.input_size))
-        return f"They see images at other sizes, {sizes} pixels: look at input_size."
-    return (
-        "No order of channels and no scaling known here explains it: look at weights, and at what the file was made of."
-    )
+        return f"The models take images of different sizes, {sizes} pixels: check input_size."
+    return "No known channel order or scaling explains the difference: check the weights and the conversion."
 
 
 def _rounded_up(value: float) -> float:
-    """Return a number with one digit that is no smaller."""
+    """Round up to one significant digit."""
     unit = 10.0 ** np.floor(np.log10(value))
     return float(np.ceil(value / unit) * unit)

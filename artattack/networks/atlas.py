@@ -1,6 +1,6 @@
-"""An activation atlas: what channels respond to, with those beside each other that see alike.
+"""An activation atlas: pictures of the features that channels respond to, with similar channels side by side.
 
-After Carter et al., "Activation Atlas", Distill 2019; here a picture is a channel's, not an average of activations.
+After Carter et al., "Activation Atlas", Distill 2019; each picture here shows a channel, not an average activation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from artattack.inputs.images import save_png, to_uint8
 from artattack.runtime import load_tensorflow
 
 _GAP = 2  # px between pictures
-_LEAST = 4  # pictures that can be arranged
+_LEAST = 4  # minimum number of pictures to arrange
 
 
 class Atlas(NamedTuple):
@@ -24,8 +24,8 @@ class Atlas(NamedTuple):
 
     Attributes:
         picture: uint8 (H, W, 3).
-        layer: as it was asked for.
-        channels: which channel stands where, int (rows, columns); -1 where none does.
+        layer: the layer's specification.
+        channels: channel at each place, int (rows, columns); -1 for an empty place.
     """
 
     picture: np.ndarray
@@ -44,20 +44,20 @@ def make_atlas(
     out: Path | None = None,
     on_progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Atlas:
-    """Draw what channels of a layer respond to, and arrange them by how alike the layer sees the drawings.
+    """Draw a picture of each channel of a layer, and arrange the pictures by the similarity of their activations.
 
     Args:
-        backbone: a model of the registry.
-        layer: one of its layers, as a specification; by default the last of those that style is measured in.
-        channels: at most so many, evenly spread over the layer.
+        backbone: name of a registry model.
+        layer: one of its layers, as a specification; by default its last style layer.
+        channels: maximum number of channels, evenly spread over the layer.
         size: side of each picture, in pixels.
-        steps: of the optimiser.
-        seed: every random choice follows from it.
+        steps: steps of the optimizer.
+        seed: seed of every random choice.
         out: PNG to write.
-        on_progress: called with what is under way, steps done and steps in all.
+        on_progress: called with the current step, steps done and total steps.
 
     Raises:
-        ArtattackError: no such model or layer, or fewer than four channels.
+        ArtattackError: the model or layer does not exist, or the atlas has fewer than four channels.
     """
     from artattack.models.registry import load_registered, model_info
 
@@ -69,7 +69,7 @@ def make_atlas(
     objective = ChannelObjective(load_registered(backbone), layer)
     n = min(channels, objective.channels)
     if n < _LEAST:
-        raise ArtattackError(f"an atlas arranges {_LEAST} channels or more, not {n}")
+        raise ArtattackError(f"an atlas needs at least {_LEAST} channels, not {n}")
     chosen = [k * objective.channels // n for k in range(n)]
     done = 0
 
@@ -92,17 +92,17 @@ def make_atlas(
 
 
 def arrange(vectors: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Place vectors on a square grid, with those near each other that point the same way.
+    """Place vectors on a square grid so that vectors of similar direction are neighbours.
 
-    By t-SNE (van der Maaten & Hinton, JMLR 2008) into the plane, and from there to the places of the grid by the
-    assignment that moves them least.
+    t-SNE (van der Maaten & Hinton, JMLR 2008) maps the vectors to the plane; the assignment with the least total
+    squared movement maps them from there to the grid.
 
     Args:
-        vectors: (N, D), four or more.
-        seed: of t-SNE.
+        vectors: (N, D), N at least 4.
+        seed: seed of t-SNE.
 
     Returns:
-        int (S, S), S the least whose square holds all: which vector stands where, -1 for none.
+        int (S, S), with the smallest S such that S * S >= N: index of the vector at each place, -1 for an empty place.
     """
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist

@@ -1,7 +1,7 @@
-"""What a channel responds to: images that raise its mean activation, found by the descent of the style attack.
+"""Feature visualisation: images that raise a channel's mean activation, found by the style attack's descent.
 
-Feature visualisation (Olah, Mordvintsev & Schubert, Distill 2017), with the parametrisation and the random shifts that
-style transfer uses.
+After Olah, Mordvintsev & Schubert, "Feature Visualization", Distill 2017, with the style attack's parametrisation and
+random shifts.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from artattack.errors import ArtattackError
 from artattack.models.model import Model
 from artattack.models.network import layer_names
 
-_CONTRAST = 0.05  # standard deviation of the grey noise that the descent starts from
-_BATCH = 16  # channels at once
+_CONTRAST = 0.05  # standard deviation of the grey noise at the start of the descent
+_BATCH = 16  # channels per batch
 
 
 class ChannelObjective:
-    """The mean activation of a channel, as a loss that falls when it rises.
+    """A loss equal to minus the mean activation of a channel.
 
     Args:
         model: the network.
         layer: one of its layers, as a specification (`sum:7` or a name).
 
     Raises:
-        ArtattackError: no such layer, or one whose output is no map of channels.
+        ArtattackError: the layer does not exist, or its output is not a map of channels.
     """
 
     def __init__(self, model: Model, layer: str) -> None:
         names = layer_names(model.network, (layer,))
         shape = model.network.get_layer(names[0]).output_shape
         if len(names) != 1 or len(shape) != 4:
-            raise ArtattackError(f"layer '{layer}' of '{model.name}' has no channels to look at")
+            raise ArtattackError(f"layer '{layer}' of '{model.name}' has no channels to visualise")
         self.channels = int(shape[-1])
         self._features = Features(model, names)
 
@@ -47,11 +47,11 @@ class ChannelObjective:
         return tf.reduce_mean(tf.cast(self._features(x)[0], tf.float32), (1, 2))
 
     def content_targets(self, x: tf.Tensor) -> list[tf.Tensor]:
-        """Return nothing: there is no content to keep."""
+        """Return no targets: this objective preserves no content."""
         return []
 
     def __call__(self, x: tf.Tensor, targets: Targets, mask: tf.Tensor | None = None) -> Losses:
-        """Return minus the activation (N,) of each image's channel, which `targets.styles[0]` (N, C) picks."""
+        """Return minus the activation (N,) of each image's channel; `targets.styles[0]` (N, C) selects channels."""
         activation = tf.reduce_sum(self.activations(x) * targets.styles[0], 1)
         return Losses(-activation, tf.zeros_like(activation))
 
@@ -65,18 +65,18 @@ def visualise_channels(
     seed: int = 0,
     on_steps: Callable[[int], None] = lambda steps: None,
 ) -> np.ndarray:
-    """Return an image for each channel that raises its activation as far as the descent goes.
+    """Return an image for each channel that maximises the channel's mean activation.
 
-    Activations are counted in standard deviations of the layer's channels over noise, so that one weight of total
-    variation serves all layers.
+    Activations are divided by the standard deviation of the layer's channels on noise, so that one total variation
+    weight suits all layers.
 
     Args:
-        objective: of a layer.
-        channels: of it.
+        objective: objective of a layer.
+        channels: indices of channels of that layer.
         size: side of the images, in pixels.
-        steps: of the optimiser.
-        seed: of the noise that all start from, and of the shifts.
-        on_steps: called now and then with the steps done since, summed over images.
+        steps: steps of the optimizer.
+        seed: seed of the initial noise, which all images share, and of the shifts.
+        on_steps: called with the steps done since the last call, summed over images.
 
     Returns:
         float32 (len(channels), size, size, 3) in [0, 1].

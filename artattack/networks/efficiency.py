@@ -1,4 +1,4 @@
-"""What networks cost and what they are worth: parameters, bits, operations, accuracy, latency, memory."""
+"""Cost and accuracy of networks: parameters, bits, operations, accuracy, latency, memory."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from artattack.models.model import Model
 
 REPEATS = 20
-_SIZE = 224  # px, at which images are cut, as a benchmark's are
-_LETTERS = 300  # of the reason of a failure
+_SIZE = 224  # px, side of images, as in a benchmark
+_LETTERS = 300  # maximum length of a failure's reason
 _THREADS = {"one": 1, "all": None}
-_ALWAYS = ("quicknet (2020)", "quicknet", "vgg19")  # what the 2020 study compares
+_ALWAYS = ("quicknet (2020)", "quicknet", "vgg19")  # networks that the 2020 study compares
 
 OnProgress = Callable[[str, int, int], None]
 
 
 def measured_by_default() -> tuple[str, ...]:
-    """Return the networks whose weights are here, and after them those that the 2020 study compares."""
+    """Return the networks with weights on this machine, then the networks that the 2020 study compares."""
     return (*(info.name for info in model_infos() if info.available), *_ALWAYS)
 
 
@@ -55,28 +55,27 @@ def measure_models(
     resume: bool = False,
     on_progress: OnProgress = lambda what, done, total: None,
 ) -> pd.DataFrame:
-    """Measure networks, and set beside each what was published of it.
+    """Measure networks, and add their published figures.
 
-    Networks whose weights are not on this machine are measured with random ones, which take the same time and space;
-    their accuracy is not asked. Nothing is downloaded. What fails, an export or a runtime, leaves
-    its cells empty and says why in the column `failed`.
+    A network without weights on this machine is measured with random weights, which take the same time and space; its
+    accuracy is not measured. Nothing is downloaded. If an export or a runtime fails, its cells stay empty and the
+    column `failed` gives the reason.
 
     Args:
-        names: of the registry, or of a release of which only published figures are known; by default
-            `measured_by_default`.
-        images: image set on which accuracy is measured.
-        limit: at most so many of them.
+        names: registry names, or names of releases with published figures only; by default `measured_by_default`.
+        images: image set for the accuracy.
+        limit: maximum number of images.
         repeats: runs of each network in each runtime; the median counts.
-        time_task: what times one of them.
-        out: CSV to write, a row whenever a network is done.
-        resume: whether networks that stand in `out` already are left as they are.
-        on_progress: called with what is under way, steps done and steps in all.
+        time_task: function that times one task.
+        out: CSV to write, row by row as networks finish.
+        resume: whether to skip networks that are already in `out`.
+        on_progress: called with the current step, steps done and total steps.
 
     Returns:
         A row for each name, columns as `artattack.results.columns.EFFICIENCY`.
 
     Raises:
-        ArtattackError: no such network or image set.
+        ArtattackError: a network or the image set does not exist.
     """
     infos = {info.name: info for info in model_infos()}
     names = measured_by_default() if names is None else names
@@ -84,11 +83,11 @@ def measure_models(
         if name not in infos and name not in PUBLISHED:
             raise unknown("model", name, [*infos, *(row for row in PUBLISHED if row not in infos)])
     if resume and out is None:
-        raise ArtattackError("resume: name the table to go on with, out")
+        raise ArtattackError("resume: give the table to resume as `out`")
     names = tuple(dict.fromkeys(names))
     loaded = load_images(images, size=_SIZE, limit=limit)
     load_tensorflow()
-    each = 1 + len(_runtimes()) * len(_THREADS)  # steps of a network
+    each = 1 + len(_runtimes()) * len(_THREADS)  # steps per network
     table = read_table(out, EFFICIENCY) if resume and out and out.exists() else make_table([], EFFICIENCY)
     for place, name in enumerate(names):
         if name in set(table["model"]):
@@ -105,7 +104,7 @@ def measure_models(
                 try:
                     row |= _of_network(name, weights, loaded, Path(folder), step, failures)
                     row |= dict(_timings(name, weights, Path(folder), repeats, time_task, step, failures))
-                except Exception as error:  # whatever loading or running raises: the next network may be well
+                except Exception as error:  # loading or running may raise anything; the next network may work
                     failures.append(f"loading and accuracy: {_in_a_line(error)}")
             row |= {
                 "images": Path(images).name if weights != "random" else None,
@@ -121,7 +120,7 @@ def measure_models(
 
 
 def machine() -> str:
-    """Say on what machine this runs: `8 x Intel(R) Xeon(R) CPU, Linux`."""
+    """Return a description of this machine, such as `8 x Intel(R) Xeon(R) CPU, Linux`."""
     return f"{os.cpu_count()} x {processor()[0]}, {platform.system()}"
 
 
@@ -133,7 +132,7 @@ def _published(name: str) -> dict[str, Any]:
 def _of_network(
     name: str, weights: str, images: Images, folder: Path, step: Callable[[str, int], None], failures: list[str]
 ) -> dict[str, Any]:
-    """Return what needs no clock, and write the exported files; add to `failures` which could not be."""
+    """Return size and accuracy, and write the exported files; append failed exports to `failures`."""
     from artattack.models.export import convert
 
     step(f"{name}: size and accuracy", 0)
@@ -142,7 +141,7 @@ def _of_network(
     for to in exportable():
         try:
             content = convert(model, to)
-        except Exception as error:  # whatever a converter raises: the rest is still worth knowing
+        except Exception as error:  # converters may raise anything; the rest is still useful
             failures.append(f"{to}, export: {_in_a_line(error)}")
             continue
         (folder / to).write_bytes(content)
@@ -151,20 +150,20 @@ def _of_network(
 
 
 def exportable() -> tuple[str, ...]:
-    """Return the formats that networks can be exported to here."""
+    """Return the export formats available on this machine."""
     return ("tflite", "lce") if find_spec("larq_compute_engine") else ("tflite",)
 
 
 def _runtimes() -> tuple[Runtime, ...]:
-    """Return the runtimes that are here."""
+    """Return the runtimes available on this machine."""
     return tuple(name for name in RUNTIMES if name in ("keras", "compiled", *exportable()))
 
 
 def network_costs(model: Model) -> dict[str, Any]:
-    """Return parameters, sizes and multiply-accumulates of one image, as larq counts them.
+    """Return parameters, sizes and multiply-accumulates per image, as larq counts them.
 
-    A batch normalisation counts two numbers a channel, to which it folds; a binary weight packs into a bit. A
-    multiply-accumulate is as wide as the wider of what it multiplies.
+    Batch normalization counts two numbers per channel, as when folded; a binary weight packs into one bit. The width of
+    a multiply-accumulate is that of its wider operand.
     """
     from larq.models import ModelProfile
 
@@ -181,7 +180,7 @@ def network_costs(model: Model) -> dict[str, Any]:
 
 
 def _accuracy(model: Model, images: Images) -> dict[str, Any]:
-    """Return top-1 accuracy over the images whose class the network knows."""
+    """Return top-1 accuracy over the images with a class in the network's label space."""
     known = np.isin(images.y, model.label_space or ())
     found = model.predict(images.x[known]).argmax(1)
     correct = int((np.asarray(model.label_space)[found] == images.y[known]).sum())
@@ -205,15 +204,15 @@ def _timings(
     step: Callable[[str, int], None],
     failures: list[str],
 ) -> Iterator[tuple[str, Any]]:
-    """Yield latency and memory in each runtime that is here; what fails is missing, and why is added to `failures`."""
+    """Yield latency and memory in each available runtime; skip failures and append their reasons to `failures`."""
     for done, (runtime, (said, threads)) in enumerate(product(_runtimes(), _THREADS.items()), 1):
         step(f"{name}: {RUNTIMES[runtime]}, threads: {said}", done)
         file = folder / runtime if runtime in exportable() else None
         if file is not None and not file.is_file():
-            continue  # which could not be exported
+            continue  # the export failed
         try:
             timing = time_task(Task(name, weights, runtime, threads, repeats, file))
-        except Exception as error:  # whatever a runtime, or its end, raises: the others are still worth knowing
+        except Exception as error:  # a runtime may raise anything or die; the others are still useful
             failures.append(f"{runtime}, threads {said}: {_in_a_line(error)}")
             continue
         yield f"{runtime}_ms_{said}", timing.milliseconds
@@ -223,5 +222,5 @@ def _timings(
 
 
 def _in_a_line(error: Exception) -> str:
-    """Return what an exception says, of which converters fill pages, in one line."""
+    """Return an exception's message as one short line; converters write pages."""
     return " ".join(str(error).split())[:_LETTERS] or type(error).__name__

@@ -1,4 +1,4 @@
-"""How much memory a style attack through a backbone takes, each in a process of its own."""
+"""Peak memory of a style attack through a backbone, measured in a separate process."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 from artattack.config import Benchmark
 
-_STEPS = 2  # after which nothing more is allocated
+_STEPS = 2  # later steps allocate no more memory
 
 
 def attack_memory(benchmark: Benchmark, backbone: str) -> float:
-    """Return the most memory that loading a backbone and attacking one image through it adds to a process, in MiB.
+    """Return the peak memory in MiB that loading a backbone and attacking one image through it adds to a process.
 
     Args:
-        benchmark: says which model that is, and the size of the images.
-        backbone: its name there.
+        benchmark: benchmark that defines the model and the image size.
+        backbone: name of the model in the benchmark.
 
     Raises:
-        Exception: whatever loading or the attack raises there.
+        Exception: any error of loading or of the attack.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         arguments = benchmark.spec(backbone).arguments()
@@ -31,7 +31,7 @@ def _measure(arguments: dict[str, Any], size: int) -> float:
     from artattack.runtime import load_tensorflow, silence_libraries
 
     silence_libraries()
-    load_tensorflow()  # in each process, so that no backbone is charged for it
+    load_tensorflow()  # before measuring, so that it does not count
     import numpy as np
 
     from artattack.attacks.style import StyleTransferAttack
@@ -46,9 +46,9 @@ def _measure(arguments: dict[str, Any], size: int) -> float:
 
 
 def _peak() -> int:
-    """Return the most memory that this process has had at once, in bytes."""
+    """Return the peak memory of this process, in bytes."""
     status = Path("/proc/self/status")
-    if status.is_file():  # which, other than getrusage, says nothing of the process that this one was started from
+    if status.is_file():  # unlike getrusage, it excludes the parent process
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         return 1024 * int(line.split()[1])
     import psutil

@@ -1,6 +1,6 @@
-"""What the authors of networks published of them: accuracy on ImageNet's validation set, parameters and size.
+"""Published figures of networks: accuracy on ImageNet's validation set, parameters and size.
 
-Numbers that were read, each with where; nothing here is measured by artattack.
+Each figure is quoted with its source; artattack measured none of them.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ _LITE = "github.com/tensorflow/tpu, models/official/efficientnet/lite, table of 
 
 
 class Published(NamedTuple):
-    """A row of somebody's table.
+    """Published figures of one network.
 
     Attributes:
-        name: of the network: a registry name, or that of a release which is no longer to be had.
-        top1, top5: accuracy on ImageNet's 50 000 validation images, in [0, 1]; None where it is not given.
-        parameters: how many; None where it is not given.
-        mib: size of the weights in MiB; of binarized networks with a bit for each binary weight. None where not given.
-        source: where it stands.
+        name: a registry name, or the name of a release that is no longer available.
+        top1, top5: accuracy on ImageNet's 50 000 validation images, in [0, 1]; None if not published.
+        parameters: number of parameters; None if not published.
+        mib: size of the weights in MiB, with one bit per binary weight; None if not published.
+        source: source of the figures.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""How long a network takes for one image, and how much memory, in one runtime: each in a process of its own."""
+"""Time and memory of a network for one image in one runtime, each measured in a separate process."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ RUNTIMES: dict[Runtime, str] = {
     "tflite": "TensorFlow Lite, exported file",
     "lce": "Larq Compute Engine, exported file",
 }
-_WARM_UP = 3  # runs before the clock
+_WARM_UP = 3  # untimed runs
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is timed.
+    """A network to time in a runtime.
 
     Attributes:
-        model: its registry name.
-        weights: a kind of weights that it has.
-        runtime: where.
-        threads: that work on an image; None for as many as the runtime takes by itself.
-        repeats: runs, of which the median counts.
-        file: what was exported, for `tflite` and `lce`.
+        model: registry name.
+        weights: kind of weights.
+        runtime: runtime.
+        threads: threads per image; None for the runtime's default.
+        repeats: timed runs; the median counts.
+        file: exported file, for `tflite` and `lce`.
     """
 
     model: str
@@ -47,13 +47,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Timing:
-    """What one image takes.
+    """Time and memory for one image.
 
     Attributes:
-        milliseconds: median time on the clock.
-        cpu_milliseconds: median time of processors, of all threads together. On one thread, what the clock would say
-            on a machine with nothing else to do.
-        mib: what loading the network and running it added to the memory of a process, in MiB.
+        milliseconds: median wall-clock time.
+        cpu_milliseconds: median processor time, summed over threads. With one thread it equals the wall-clock time on
+            an idle machine.
+        mib: memory in MiB that loading and running the network added to a process.
     """
 
     milliseconds: float
@@ -62,18 +62,18 @@ class Timing:
 
 
 def time_alone(task: Task) -> Timing:
-    """Time a task in a fresh process, in which the number of threads can still be set and nothing else lies in memory.
+    """Time a task in a new process, where the number of threads can still be set and memory is clean.
 
     Raises:
-        Exception: whatever loading or running raises there.
+        Exception: any error of loading or running the network.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_time, task).result()
 
 
 def _time(task: Task) -> Timing:
-    """Load a network and run it on one image over and over."""
-    if task.threads:  # read when the libraries are loaded, which is yet to come
+    """Load a network, and time repeated runs on one image."""
+    if task.threads:  # libraries read these when they are loaded, below
         os.environ |= dict.fromkeys(
             ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), str(task.threads)
         )
@@ -86,7 +86,7 @@ def _time(task: Task) -> Timing:
 
     silence_libraries()
     with quietly():
-        import tensorflow  # noqa: F401  in each process, so that no network is charged for it
+        import tensorflow  # noqa: F401  before measuring, so that it does not count
         import tf_keras  # noqa: F401
     process = psutil.Process()
     before = process.memory_info().rss
@@ -105,7 +105,7 @@ def _time(task: Task) -> Timing:
 
 
 def _loaded(task: Task) -> tuple[Callable[[Any], Any], tuple[int, ...]]:
-    """Return what runs a preprocessed image, and the image's shape."""
+    """Return the function that runs a preprocessed image, and the image's shape."""
     from artattack.models.opened import Opened
 
     if task.file is not None:

@@ -1,1 +1,1 @@
-"""One photo: paint it, and show what each classifier sees before and after."""
+"""Painting one photo, and showing each classifier's predictions before and after."""

@@ -1,4 +1,4 @@
-"""One photo: paint it in a style, and ask every classifier what it sees before and after."""
+"""Paint one photo in a style, and return every classifier's predictions before and after."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _OPTIONS = StyleOptions()
 
 
 class Painted(NamedTuple):
-    """What `attack_photo` gives.
+    """Result of `attack_photo`.
 
     Attributes:
-        views: what each classifier sees before and after, its five best classes.
-        side_by_side: the picture that shows all of it, as PNG.
+        views: each classifier's five most likely classes before and after.
+        side_by_side: PNG that shows both photos and the predictions.
     """
 
     views: list[View]
@@ -58,25 +58,25 @@ def attack_photo(
     seed: int = _DEFAULT.seed,
     options: StyleOptions = _OPTIONS,
 ) -> Painted:
-    """Paint one photo, write it as PNG, and say what each classifier sees in the file written.
+    """Paint one photo, write it as PNG, and return each classifier's predictions on the written file.
 
-    Beside it lies, as NAME-before-after.png, a picture of the photo and the painted one with what classifiers see.
+    A second file, NAME-before-after.png, shows the photo, the painting and the predictions.
 
     Args:
         photo: any image file.
-        out: the PNG to write.
+        out: PNG to write.
         style: a style's name or an image file; `a+b` blends two.
-        backbone: model in whose features style is measured.
-        guides: classifiers that the painting is to fool as well.
-        classifiers: models whose answers are shown.
-        size: side of the square cut from the photo, or None to keep the photo's own shape and resolution.
-        tile: side of the tiles that the photo is painted in, or None to paint it whole.
-        images: how classifiers are shown a photo kept at its own resolution, as a benchmark would cut it.
-        seed: every random choice follows from it.
-        options: of the style attack.
+        backbone: model whose features measure style.
+        guides: classifiers that the painting should fool as well.
+        classifiers: models whose predictions are shown.
+        size: side in pixels of the square cut from the photo, or None to keep the photo's shape and resolution.
+        tile: side of the tiles in pixels, or None to paint the photo as a whole.
+        images: crop and size of the classifiers' input for a photo at its own resolution, as in a benchmark.
+        seed: seed of every random choice.
+        options: options of the style attack.
 
     Raises:
-        ArtattackError: the photo, the style or a model is not usable.
+        ArtattackError: the photo, the style or a model is unusable.
     """
     before = read_image(photo)
     if size is not None:
@@ -90,7 +90,7 @@ def attack_photo(
     for file in (out, beside):
         _check_out(file, photo)
 
-    load_tensorflow()  # takes seconds: only now that all names are known to be right
+    load_tensorflow()  # takes seconds, so only after all names are checked
     from artattack.attacks.style import StyleTransferAttack
     from artattack.models import load_model
     from artattack.models.estimator import to_estimator
@@ -116,13 +116,13 @@ def attack_photo(
 
 
 def _check_out(out: Path, photo: Path) -> None:
-    """Find out that a PNG cannot be written before a minute of painting, not after."""
+    """Check that the PNG can be written, before a minute of painting."""
     if out.suffix.lower() != ".png":
-        raise ArtattackError(f"{out}: what is painted is written as PNG; give a name that ends in .png")
+        raise ArtattackError(f"{out}: paintings are PNG files; give a name that ends in .png")
     if out.is_dir():
-        raise ArtattackError(f"{out}: is a folder; give the name of a PNG file")
+        raise ArtattackError(f"{out} is a folder; give the name of a PNG file")
     if out.exists() and out.samefile(photo):
-        raise ArtattackError(f"{out}: is the photo itself; give the painted one another name")
+        raise ArtattackError(f"{out} is the photo itself; give the painting another name")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=out.parent):

@@ -1,4 +1,4 @@
-"""One picture of a photo before and after: both beside each other, and below each what classifiers see in it."""
+"""A picture of a photo before and after, with the classifiers' predictions below each."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-Guess = tuple[int, str, float]  # class, its name, and the confidence in it
+Guess = tuple[int, str, float]  # class, its name, and its confidence
 
 
 class View(NamedTuple):
-    """What one classifier sees: its best classes with their confidences, before and after."""
+    """A classifier's most likely classes with their confidences, before and after."""
 
     classifier: str
     weights: str
@@ -22,22 +22,22 @@ class View(NamedTuple):
 
 _SIDE = 480  # px, the longer side of each of the two pictures
 _MARGIN = 24  # px around and between them
-_GUESSES = 3  # of each classifier
-_LARGE, _SMALL = 21, 15  # px, letters
-_BAR = 6  # px, the height of a confidence
+_GUESSES = 3  # classes shown per classifier
+_LARGE, _SMALL = 21, 15  # px, font sizes
+_BAR = 6  # px, height of a confidence bar
 _PAPER, _INK, _FAINT, _RULE = "#ffffff", "#1c1b19", "#66635d", "#e6e3db"
 _SAME, _FLIPPED, _LOUD = "#0072b2", "#b00020", "#b00020"
 
 
 def draw_side_by_side(before: np.ndarray, after: np.ndarray, views: Sequence[View], title: str) -> np.ndarray:
-    """Draw a photo and what was painted of it, with the labels and confidences of each classifier below each.
+    """Draw a photo and its painting side by side, with each classifier's classes and confidences below each.
 
-    What a classifier sees first stands in blue; in red where that is not what it saw first in the photo.
+    The most likely class is blue, or red if it differs from the photo's.
 
     Args:
-        before, after: uint8 (H, W, 3); they are shown with a longer side of 480 px.
-        views: what classifiers see; one whose weights are "random" is marked RANDOM WEIGHTS.
-        title: stands over the painted one.
+        before, after: uint8 (H, W, 3); shown with a longer side of 480 px.
+        views: the classifiers' predictions; one whose weights are "random" is marked RANDOM WEIGHTS.
+        title: heading of the painting.
 
     Returns:
         The picture, uint8 (H', W', 3).
@@ -45,7 +45,7 @@ def draw_side_by_side(before: np.ndarray, after: np.ndarray, views: Sequence[Vie
     height, width = before.shape[:2]
     scale = _SIDE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    column = max(size[0], _SIDE * 3 // 4)  # a tall photo is narrow, and words need room
+    column = max(size[0], _SIDE * 3 // 4)  # text needs room even below a tall, narrow photo
     head, line, guess = _LARGE + 13, _SMALL + 9, _LARGE + _BAR + 17
     block = line + guess + (_GUESSES - 1) * line + _MARGIN
     canvas = Image.new(
@@ -80,7 +80,7 @@ def draw_side_by_side(before: np.ndarray, after: np.ndarray, views: Sequence[Vie
 def _write_guess(
     draw: ImageDraw.ImageDraw, place: tuple[int, int], label: str, share: float, width: int, size: int, colour: str
 ) -> None:
-    """Write a class from the left and the confidence in it to the right."""
+    """Write a class, left-aligned, and its confidence, right-aligned."""
     percent = f"{share:.0%}"
     taken = _write(draw, (place[0] + width, place[1]), percent, width, size, colour, anchor="ra")
     _write(draw, place, label, width - taken - size, size, colour)
@@ -95,7 +95,7 @@ def _write(
     colour: str,
     anchor: str = "la",
 ) -> int:
-    """Write a line of text, cut to a width in pixels; return how wide it is."""
+    """Write a line of text, cut to a width in pixels; return its width."""
     font = ImageFont.load_default(size)
     shown = text
     while shown and draw.textlength(shown, font) > width:

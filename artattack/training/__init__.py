@@ -1,4 +1,5 @@
 """Training binarized networks: from labelled images, beside a float twin, or from another classifier's answers.
 
-What is trained is a Keras file with a card beside it (`artattack.models.card`), usable by its path wherever a model is.
+Each trained network is a Keras file with a card beside it (`artattack.models.card`). Its path works in place of a model
+name.
 """

@@ -1,4 +1,4 @@
-"""Crops of images to distil from: asked about once and kept, or drawn anew in each epoch."""
+"""Crops of images for distillation: a fixed set with stored teacher logits, or fresh crops in each epoch."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from artattack.models.classifier import Classifier
     from artattack.training.fitting import Course
 
-ASKED = 32  # crops of one question to the teacher
-_LEAST_AREA = 0.12  # of a crop, over that of its image
-_SHUFFLED = 2048  # fresh crops that are held in memory, out of which the next one is taken
-_FEWEST = 3  # images
+ASKED = 32  # crops in one query to the teacher
+_LEAST_AREA = 0.12  # smallest crop area, as a share of the image's area
+_SHUFFLED = 2048  # size of the shuffle buffer, in fresh crops
+_FEWEST = 3  # minimum number of images
 
 
 @dataclass(frozen=True)
 class Crops:
-    """Crops as the student sees them, and what the teacher says of each.
+    """Crops at the student's size, with the teacher's logits.
 
     Attributes:
         x: uint8 (N, S, S, 3).
-        logits: float32 (N, K), of the same crops at the teacher's own size.
-        image: int64 (N,), the number of the image that each is of.
+        logits: float32 (N, K), the teacher's logits for the same crops at its own input size.
+        image: int64 (N,), the index of each crop's image.
     """
 
     x: Array
@@ -42,19 +42,19 @@ class Crops:
     image: Array
 
     def rows_of(self, images: Array) -> Array:
-        """Return which crops are of some images."""
+        """Return the indices of the crops cut from the given images."""
         return np.flatnonzero(np.isin(self.image, images))
 
 
 class Drawing(NamedTuple):
-    """How crops are drawn.
+    """Settings for drawing crops.
 
     Attributes:
-        size: (H, W) at which they are cut.
-        side: of the crops that the student sees, in pixels.
-        crops: of each image.
-        colour: by what share brightness, contrast and saturation vary at most.
-        seed: every choice follows from it, the image's number and the epoch.
+        size: (H, W) of each crop as cut, in pixels.
+        side: side of the crops that the student sees, in pixels.
+        crops: crops per image.
+        colour: largest relative change of brightness, contrast and saturation.
+        seed: seed; it determines every random choice, together with the image's index and the epoch.
     """
 
     size: tuple[int, int]
@@ -65,10 +65,10 @@ class Drawing(NamedTuple):
 
 
 def find_images(name: str) -> list[Path]:
-    """Return the images of a folder and its subfolders, or of an image set by name or manifest.
+    """Return the images in a folder and its subfolders, or in an image set given by name or manifest.
 
     Raises:
-        ArtattackError: there are fewer than three.
+        ArtattackError: there are fewer than three images.
     """
     path = Path(name).expanduser()
     by_name = {info.name for info in image_set_infos()}
@@ -77,26 +77,26 @@ def find_images(name: str) -> list[Path]:
     else:
         files = [sample.path for sample in open_image_set(name).samples]
     if len(files) < _FEWEST:
-        raise ArtattackError(f"{name}: {len(files)} images; give three or more, better hundreds")
+        raise ArtattackError(f"{name}: {len(files)} images; give at least three, preferably hundreds")
     return files
 
 
 def ask(
     teacher: Classifier, files: Sequence[Path], drawing: Drawing, kept: Path, on_progress: OnProgress
 ) -> tuple[Crops, int]:
-    """Return crops with the teacher's answers, and how many images could not be read.
+    """Return crops with the teacher's logits, and the number of unreadable images.
 
-    The teacher is asked once: crops and answers are kept in a file, from which they are read where it is whole.
+    The teacher is queried once. A file stores crops and logits; if it exists, they are read from it.
 
     Args:
-        teacher: who is asked, at `drawing.size`.
-        files: of the images.
-        drawing: how crops are drawn.
-        kept: the file.
-        on_progress: told how many images are done.
+        teacher: classifier to query, at `drawing.size`.
+        files: image files.
+        drawing: settings for drawing crops.
+        kept: file that stores crops and logits.
+        on_progress: called with the number of images done.
 
     Raises:
-        ArtattackError: no image can be read, or the disk does not take the file.
+        ArtattackError: no image can be read, or the file cannot be written.
     """
     if kept.is_file():
         with np.load(kept) as file:
@@ -107,7 +107,7 @@ def ask(
     pending: list[Array] = []
     done = unreadable = 0
     for number, path in enumerate(files):
-        on_progress(f"asking {teacher.name}", number, len(files))
+        on_progress(f"querying {teacher.name}", number, len(files))
         try:
             image = read_image(path)
         except ArtattackError:
@@ -123,7 +123,7 @@ def ask(
     if pending:
         answers.append(_answers(teacher, pending))
     if not done:
-        raise ArtattackError(f"none of {len(files)} images to measure or train on could be read")
+        raise ArtattackError(f"cannot read any of the {len(files)} images to measure or train on")
     found = Crops(x[:done], np.concatenate(answers), numbers[:done])
     with writing(kept) as file:
         np.savez(file, x=found.x, logits=found.logits, image=found.image, unreadable=unreadable)
@@ -131,35 +131,35 @@ def ask(
 
 
 def readable(files: Sequence[Path], on_progress: OnProgress) -> list[Path]:
-    """Return those of some images that can be read.
+    """Return the readable images among the given ones.
 
     Raises:
-        ArtattackError: none of them.
+        ArtattackError: no image can be read.
     """
     good = []
     for number, path in enumerate(files):
-        on_progress("looking through images", number, len(files))
+        on_progress("checking images", number, len(files))
         try:
             read_image(path)
         except ArtattackError:
             continue
         good.append(path)
     if not good:
-        raise ArtattackError(f"none of {len(files)} images to train on could be read")
+        raise ArtattackError(f"cannot read any of the {len(files)} images to train on")
     return good
 
 
 def fresh_batches(files: Sequence[Path], drawing: Drawing, course: Course, start: int = 0) -> tf.data.Dataset:
-    """Return batches of crops of all epochs from one on, in each epoch other crops in another order.
+    """Return batches of crops of all epochs from `start` on; each epoch draws new crops in a new order.
 
-    What an epoch shows follows from the seed and its number alone, so that a training that goes on after a kill sees
-    what it would have seen. Images are read anew in each epoch; in memory are at most 2048 crops and an image.
+    The seed and the epoch's number alone determine the crops, so resumed training sees the crops that uninterrupted
+    training would see. Each epoch rereads the images; memory holds at most 2048 crops and one image.
 
     Args:
-        files: images that can be read.
-        drawing: how crops are drawn.
-        course: how long.
-        start: the first epoch.
+        files: readable image files.
+        drawing: settings for drawing crops.
+        course: length of training.
+        start: first epoch.
 
     Returns:
         Batches of one tensor, float32 (B, S, S, 3) in [-1, 1].
@@ -183,7 +183,7 @@ def fresh_batches(files: Sequence[Path], drawing: Drawing, course: Course, start
 
 
 def _epoch(files: Sequence[Path], drawing: Drawing, epoch: int) -> Iterator[Array]:
-    """Yield the crops of an epoch, those of an image one after the other."""
+    """Yield the crops of an epoch, image by image."""
     for number in np.random.default_rng((drawing.seed, 0, epoch)).permutation(len(files)):
         image = read_image(files[number])
         for crop in _crops_of(image, drawing, (drawing.seed, int(number), epoch)):
@@ -191,7 +191,7 @@ def _epoch(files: Sequence[Path], drawing: Drawing, epoch: int) -> Iterator[Arra
 
 
 def _shuffled(crops: Iterator[Array], rng: np.random.Generator) -> Iterator[Array]:
-    """Yield crops in a random order, as far as the memory for it goes."""
+    """Yield crops in random order, within a shuffle buffer."""
     held: list[Array] = []
     for crop in crops:
         if len(held) < _SHUFFLED:
@@ -216,7 +216,7 @@ def _crops_of(image: Array, drawing: Drawing, seed: tuple[int, ...]) -> Iterator
 
 
 def cut(image: Array, size: tuple[int, int], rng: np.random.Generator) -> Array:
-    """Cut out a random part of an image in the shape of `size`, resize it to that, and mirror it half of the time."""
+    """Cut a random crop with the aspect ratio of `size`, resize it to `size`, and mirror it with probability 1/2."""
     from PIL import Image
 
     height, width = image.shape[:2]
@@ -230,7 +230,7 @@ def cut(image: Array, size: tuple[int, int], rng: np.random.Generator) -> Array:
 
 
 def recoloured(crop: Array, share: float, rng: np.random.Generator) -> Array:
-    """Change brightness, contrast and saturation, in that order, by factors from 1 - share to 1 + share."""
+    """Scale brightness, contrast and saturation, in that order, by random factors from 1 - share to 1 + share."""
     from PIL import Image, ImageEnhance
 
     picture = Image.fromarray(np.ascontiguousarray(crop))

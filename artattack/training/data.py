@@ -1,4 +1,4 @@
-"""Images to train on, in memory: a folder with one subfolder a class, or files like those of CIFAR-10."""
+"""Labelled training images, in memory: from a folder with a subfolder per class, an .npz file, or CIFAR-10's files."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _TRAIN, _TEST = ("train",), ("test", "val", "validation")
 _BATCHES = ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch")
 _CIFAR_SIDE = 32
 _NO_IMAGES = {".csv", ".txt", ".md", ".json"}
-_FEWEST = 3  # images of a class: one to train on, one to stop by, one to measure by
+_FEWEST = 3  # images per class: one each for training, validation and test
 
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images to train on, to stop by and to measure by, which have no image in common.
+    """Disjoint training, validation and test images.
 
     Attributes:
         classes: name of each class.
         train, validation, test: images uint8 (N, S, S, 3) and their classes int64 (N,).
-        own_test: whether the data say themselves which images are for measuring.
-        unreadable: messages for files that could not be read.
+        own_test: whether the data define their own test images.
+        unreadable: an error message for each unreadable file.
     """
 
     classes: tuple[str, ...]
@@ -47,19 +47,19 @@ class LabelledImages:
 
 @dataclass(frozen=True)
 class _Source:
-    """What a path holds, before images are read: names of classes, how many images, and what reads them."""
+    """Data at a path before images are read: class names, numbers of images, and the function that reads them."""
 
     classes: tuple[str, ...]
-    counts: tuple[int, int]  # to train on, to measure by; the second is 0 where the data do not say
+    counts: tuple[int, int]  # training and test images; the second is 0 if the data define no test images
     read: Callable[[int, OnProgress], tuple[tuple[Array, Array], tuple[Array, Array] | None, list[str]]] = field(
         repr=False
     )
 
 
 def count_images(path: Path) -> tuple[tuple[str, ...], int, int]:
-    """Return the classes of the data at a path, how many images it has to train on and how many to measure by.
+    """Return the classes of the data at a path, and its numbers of training and test images.
 
-    Decodes no image of a folder. The second number is 0 where the data do not say which images are for measuring.
+    Folder images are not decoded. The second number is 0 if the data define no test images.
 
     Raises:
         ArtattackError: as for `read_labelled`.
@@ -71,20 +71,20 @@ def count_images(path: Path) -> tuple[tuple[str, ...], int, int]:
 def read_labelled(
     path: Path, size: int, *, held_out: float, validation: float, seed: int, on_progress: OnProgress
 ) -> LabelledImages:
-    """Read labelled images, and part them.
+    """Read labelled images, and split them into training, validation and test images.
 
     Args:
         path: a folder with a subfolder of images for each class, or with `train` and `test` (or `val`) that have them;
             an `.npz` file with `x_train`, `y_train` and perhaps `x_test`, `y_test`; a folder or `.tar.gz` archive
             with the Python batches of CIFAR-10, such as Keras keeps.
-        size: side in pixels that images are cut and resized to.
-        held_out: share of each class that is kept for measuring, where the data do not say which images are.
-        validation: share of each class of the rest that is kept for deciding when to stop.
-        seed: of the choice.
-        on_progress: told how many images are read.
+        size: side in pixels to which images are cropped and resized.
+        held_out: share of each class held out as test images, if the data define none.
+        validation: share of the rest of each class used as validation images for early stopping.
+        seed: seed of the split.
+        on_progress: called with the number of images read.
 
     Raises:
-        ArtattackError: there is no such data, or there are too few images or classes.
+        ArtattackError: the data do not exist, or have too few images or classes.
     """
     source = _open(path)
     (x, y), own, unreadable = source.read(size, on_progress)
@@ -94,18 +94,20 @@ def read_labelled(
     else:
         test = own
     train, stopping = _part(x, y, validation, rng)
-    for images, what in ((train, "train on"), (stopping, "stop by"), (test, "measure by")):
+    for images, what in ((train, "training"), (stopping, "early stopping"), (test, "measuring")):
         counts = np.bincount(images[1], minlength=len(source.classes))
-        if what == "train on" and not counts.all():
+        if what == "training" and not counts.all():
             poor = source.classes[int(counts.argmin())]
-            raise ArtattackError(f"{path}: no readable image of class '{poor}' is left to {what}; give more of it")
+            raise ArtattackError(
+                f"{path}: no readable image of class '{poor}' is left for {what}; give more images of it"
+            )
         if not len(images[1]):
-            raise ArtattackError(f"{path}: no image is left to {what}; give more images or larger shares")
+            raise ArtattackError(f"{path}: no image is left for {what}; give more images or larger shares")
     return LabelledImages(source.classes, train, stopping, test, own is not None, tuple(unreadable))
 
 
 def _part(x: Array, y: Array, share: float, rng: np.random.Generator) -> tuple[tuple[Array, Array], ...]:
-    """Return all but a share of each class, and that share: one image at least where a class has two."""
+    """Split off a share of each class, at least one image of a class with two; return the rest and the share."""
     kept = np.zeros(len(y), bool)
     for label in np.unique(y):
         of_class = rng.permutation(np.flatnonzero(y == label))
@@ -144,12 +146,12 @@ def _folder(path: Path) -> _Source:
     test = _listed(test_folder) if parted and test_folder is not None else {}
     classes = tuple(train)
     if len(classes) < 2:
-        raise ArtattackError(f"{path}: {len(classes)} class folders with images; two or more are wanted")
+        raise ArtattackError(f"{path}: {len(classes)} class folders with images; at least two are needed")
     if parted and set(test) != set(train):
         odd = min(set(test) ^ set(train))
         raise ArtattackError(f"{path}: class '{odd}' is only in one of {parts['train'].name} and {test_folder.name}")  # type: ignore[union-attr]
     if not parted and (few := min(classes, key=lambda name: len(train[name]))) and len(train[few]) < _FEWEST:
-        raise ArtattackError(f"{path}: class '{few}' has {len(train[few])} images; {_FEWEST} or more are wanted")
+        raise ArtattackError(f"{path}: class '{few}' has {len(train[few])} images; at least {_FEWEST} are needed")
 
     def read(size: int, on_progress: OnProgress) -> Any:
         total = sum(map(len, train.values())) + sum(map(len, test.values()))
@@ -162,7 +164,7 @@ def _folder(path: Path) -> _Source:
 
 
 def _listed(folder: Path) -> dict[str, list[Path]]:
-    """Return the images of each class folder that has any."""
+    """Return the images of each non-empty class folder."""
     found = {
         entry.name: list(image_files(entry))
         for entry in sorted(folder.iterdir())
@@ -172,7 +174,7 @@ def _listed(folder: Path) -> dict[str, list[Path]]:
 
 
 def image_files(folder: Path) -> Iterator[Path]:
-    """Yield in order what lies in a folder and below it and is not hidden, a table or a text."""
+    """Yield, in order, the files in a folder and its subfolders, except hidden files, tables and texts."""
     for entry in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in entry.relative_to(folder).parts)
         if entry.is_file() and not hidden and entry.suffix.lower() not in _NO_IMAGES:
@@ -208,12 +210,12 @@ def _npz(path: Path) -> _Source:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("x_train", "y_train", "x_test", "y_test") if name in file.files}
-    except ValueError as error:  # of objects, which only a pickle could hold, and of what is no archive
+    except ValueError as error:  # object arrays, which need pickle, or no archive
         raise ArtattackError(f"{path}: cannot be read as arrays: {error}") from error
-    except Exception as error:  # a damaged archive: zipfile's and zlib's own errors
+    except Exception as error:  # a damaged archive raises zipfile's and zlib's errors
         raise ArtattackError(f"{path}: damaged: {error}") from error
     if not {"x_train", "y_train"} <= set(arrays):
-        raise ArtattackError(f"{path}: holds no x_train and y_train (and perhaps x_test and y_test)")
+        raise ArtattackError(f"{path}: has no x_train and y_train (x_test and y_test are optional)")
     train = _checked(path, arrays["x_train"], arrays["y_train"])
     test = _checked(path, arrays["x_test"], arrays["y_test"]) if {"x_test", "y_test"} <= set(arrays) else None
     classes = tuple(map(str, range(int(train[1].max()) + 1)))
@@ -223,9 +225,9 @@ def _npz(path: Path) -> _Source:
 def _checked(path: Path, x: Array, y: Array) -> tuple[Array, Array]:
     y = y.reshape(-1)
     if x.dtype != np.uint8 or x.ndim != 4 or x.shape[-1] != 3 or not len(x):
-        raise ArtattackError(f"{path}: images are uint8 (N, H, W, 3), not {x.dtype} {x.shape}")
+        raise ArtattackError(f"{path}: images must be uint8 (N, H, W, 3), not {x.dtype} {x.shape}")
     if len(y) != len(x) or not np.issubdtype(y.dtype, np.integer) or y.min() < 0:
-        raise ArtattackError(f"{path}: labels are a whole number from 0 on for each of {len(x)} images")
+        raise ArtattackError(f"{path}: labels must be one integer from 0 on for each of {len(x)} images")
     return x, y.astype(np.int64)
 
 
@@ -233,9 +235,9 @@ def _in_memory(
     path: Path, classes: tuple[str, ...], train: tuple[Array, Array], test: tuple[Array, Array] | None
 ) -> _Source:
     if len(classes) < 2:
-        raise ArtattackError(f"{path}: labels of {len(classes)} class; two or more are wanted")
+        raise ArtattackError(f"{path}: labels of {len(classes)} class; at least two are needed")
     if test is not None and test[1].max() >= len(classes):
-        raise ArtattackError(f"{path}: label {test[1].max()} is to be measured and in no image to train on")
+        raise ArtattackError(f"{path}: test label {test[1].max()} occurs in no training image")
 
     def read(size: int, on_progress: OnProgress) -> Any:
         def resized(part: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -253,7 +255,7 @@ def _in_memory(
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Reads the batches' pickles, which hold NumPy arrays and bytes, and nothing that could run code."""
+    """Unpickles NumPy arrays and bytes only, so that a batch file cannot run code."""
 
     _NAMES: ClassVar[dict[tuple[str, str], Any]] = {
         ("numpy", "ndarray"): np.ndarray,
@@ -265,7 +267,7 @@ class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         found = self._NAMES.get((module.split(".")[0], name))
         if found is None:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which no batch of CIFAR-10 does")
+            raise pickle.UnpicklingError(f"it contains {module}.{name}, which no CIFAR-10 batch does")
         return found
 
 
@@ -275,7 +277,7 @@ def _cifar(path: Path, opened: Callable[[str], IO[bytes]]) -> _Source:
             with opened(name) as file:
                 return dict(_ArraysOnly(file, encoding="bytes").load())
         except (pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError, AttributeError) as error:
-            raise ArtattackError(f"{path}: {name} is no batch of CIFAR-10: {error}") from error
+            raise ArtattackError(f"{path}: {name} is not a CIFAR-10 batch: {error}") from error
 
     batches = [load(name) for name in _BATCHES]
     try:
@@ -285,7 +287,7 @@ def _cifar(path: Path, opened: Callable[[str], IO[bytes]]) -> _Source:
         ]
         classes = tuple(name.decode() for name in load("batches.meta")[b"label_names"])
     except (KeyError, ValueError, AttributeError) as error:
-        raise ArtattackError(f"{path}: not what CIFAR-10's batches hold: {error!r}") from error
+        raise ArtattackError(f"{path}: not in the format of CIFAR-10 batches: {error!r}") from error
     train = np.concatenate([x for x, _ in parts[:-1]]), np.concatenate([y for _, y in parts[:-1]])
     return _in_memory(path, classes, train, parts[-1])
 
@@ -296,6 +298,6 @@ def _member(path: Path, name: str) -> IO[bytes]:
             member = next(info for info in archive if PurePosixPath(info.name).name == name and info.isfile())
             return BytesIO(archive.extractfile(member).read())  # type: ignore[union-attr]
     except StopIteration:
-        raise ArtattackError(f"{path}: holds no {name}, as CIFAR-10 in Python batches does") from None
+        raise ArtattackError(f"{path}: has no {name}, which CIFAR-10 in Python batches contains") from None
     except tarfile.TarError as error:
         raise ArtattackError(f"{path}: cannot be read as an archive: {error}") from error

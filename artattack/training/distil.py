@@ -1,4 +1,4 @@
-"""Distil a classifier into a binarized network: from its features and logits, or from its answers alone."""
+"""Distil a classifier into a binarized network: from its features and logits, or from its logits alone."""
 
 from __future__ import annotations
 
@@ -25,45 +25,51 @@ if TYPE_CHECKING:
     from artattack.models.classifier import Classifier
     from artattack.training.fitting import Course
 
-_MEASURED = 4096  # crops, at most, that are held in memory to stop and measure by where others are drawn anew
+_MEASURED = 4096  # maximum number of validation crops in memory when training crops are drawn fresh
 
 
 class DistilSettings(Section):
-    """Which classifier is imitated, by what, on which images, and how."""
+    """Settings for distillation: teacher, student, images and training."""
 
-    teacher: str = Field(description="the classifier to imitate: a registry name, a file, or what Python gives it")
-    images: str = Field(description="a folder of images, also in subfolders, or an image set; labels are not used")
-    logits_only: bool = Field(False, description="ask the teacher for its answers alone, as any classifier has them")
-    student: str = Field("quicknet", description="a larq-zoo architecture by its name in `artattack models`")
+    teacher: str = Field(description="the classifier to imitate: a registry name, a file, or a Python function")
+    images: str = Field(description="a folder of images, subfolders included, or an image set; labels are ignored")
+    logits_only: bool = Field(False, description="imitate the logits alone, which any classifier gives")
+    student: str = Field(
+        "quicknet", description="the student's larq-zoo architecture, by its name in `artattack models`"
+    )
     start: str | None = Field(
-        None, description="a model of that architecture whose weights to begin with; default: the student's if bundled"
+        None, description="a model of that architecture with initial weights; default: the student's own if bundled"
     )
     size: int = Field(96, ge=32, le=512, description="side of the crops that the student sees, in pixels")
-    crops: PositiveInt = Field(16, description="random crops of each image; with features, others in each epoch")
-    colour: float = Field(
-        0.0, ge=0, le=0.9, description="share by which brightness, contrast and saturation of crops vary at most"
+    crops: PositiveInt = Field(
+        16, description="random crops per image; new ones in each epoch when features are imitated"
     )
-    epochs: PositiveInt = Field(10, description="passes over all images, at most")
+    colour: float = Field(
+        0.0, ge=0, le=0.9, description="largest relative change of the crops' brightness, contrast and saturation"
+    )
+    epochs: PositiveInt = Field(10, description="maximum number of passes over all images")
     patience: PositiveInt = Field(5, description="epochs without a better validation loss before training stops")
-    batch: PositiveInt = Field(64, description="crops of a step")
-    learning_rate: float = Field(0.0015, gt=0, description="of Adam at the start; it falls to 0 with a cosine")
-    temperature: float = Field(2.0, gt=0, description="by which logits are divided before they are compared")
-    held_out: Share = Field(0.1, description="share of the images whose crops are for stopping and measuring")
-    seed: int = Field(0, ge=0, lt=2**32, description="every random choice follows from it")
+    batch: PositiveInt = Field(64, description="crops per step")
+    learning_rate: float = Field(
+        0.0015, gt=0, description="initial learning rate of Adam; it falls to 0 along a cosine"
+    )
+    temperature: float = Field(2.0, gt=0, description="divisor of the logits in the loss")
+    held_out: Share = Field(0.1, description="share of the images held out for early stopping and for measuring")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of every random choice")
 
 
 @dataclass(frozen=True)
 class _Material:
-    """What a student is trained on, and what it is stopped and measured by.
+    """Training batches for a student, and held-out crops for early stopping and measuring.
 
     Attributes:
-        shown: from the first epoch that is wanted to batches of all from it on.
-        crops: of an epoch.
-        questions: what the teacher was asked beforehand, crops.
-        x: uint8 (N, S, S, 3), crops to measure by.
-        logits: float32 (N, K), what the teacher says of these at its own size.
-        images: how many images are trained on, and how many measured by.
-        unreadable: how many could not be read.
+        shown: function from a first epoch to the batches of all epochs from it on.
+        crops: crops per epoch.
+        questions: crops for which the teacher was queried before training.
+        x: uint8 (N, S, S, 3), held-out crops.
+        logits: float32 (N, K), the teacher's logits for `x` at its own input size.
+        images: numbers of training images and of held-out images.
+        unreadable: number of unreadable images.
     """
 
     shown: Callable[[int], tf.data.Dataset]
@@ -76,7 +82,7 @@ class _Material:
 
 
 def plan_distilling(settings: DistilSettings, teacher: Classifier) -> list[str]:
-    """Return what would be done and how long it would take, a line for each fact; tries a few steps to know.
+    """Return the plan of a distillation with time estimates, a line for each fact; times a few steps.
 
     Raises:
         ArtattackError: as for `distil`.
@@ -93,7 +99,7 @@ def plan_distilling(settings: DistilSettings, teacher: Classifier) -> list[str]:
     steps = steps_of(round(crops * (1 - settings.held_out)), settings.batch)
     rng = np.random.default_rng(0)
     few = rng.random((2, *_asked_size(settings, teacher), 3), np.float32)
-    logits = teacher.predict(few)  # the first answer takes longer
+    logits = teacher.predict(few)  # the first call is slower
     begun = perf_counter()
     teacher.predict(few)
     asked = crops if settings.logits_only else min(_MEASURED, round(crops * settings.held_out))
@@ -102,9 +108,9 @@ def plan_distilling(settings: DistilSettings, teacher: Classifier) -> list[str]:
     x = rng.uniform(-1, 1, (settings.batch, settings.size, settings.size, 3)).astype(np.float32)
     given = (x, np.repeat(logits[:1], len(x), 0)) if settings.logits_only else (x,)
     step = seconds_of_a_step(joint.model, tf.data.Dataset.from_tensors(given).repeat())
-    drawn = "" if settings.logits_only else ", others in each epoch"
+    drawn = "" if settings.logits_only else ", new crops in each epoch"
     return [
-        f"teacher    {teacher.name}, {teacher.classes} classes, asked for {asked} crops of {len(files)} images"
+        f"teacher    {teacher.name}, {teacher.classes} classes, queried for {asked} crops of {len(files)} images"
         f"{' beforehand' * bool(drawn)}: about {in_time(asking)}",
         f"student    {settings.student}, {joint.student.count_params():,} parameters, at {settings.size} px",
         f"imitates   {'logits' if not joint.pairs else 'logits and ' + ', '.join(b for _, b in joint.pairs)}{drawn}",
@@ -122,25 +128,24 @@ def distil(
 ) -> Card:
     """Train a binarized network to imitate a classifier, and write student.keras, its card and its history.
 
-    By its answers alone, the teacher is asked once about each of a fixed set of crops, at its own input size: what it
-    says is kept in the folder. With features, crops are drawn anew in each epoch, and the teacher sees what the student
-    sees, at the student's size: its logits are imitated, and its layers for style, through 1x1 convolutions from the
-    nearest sum at the end of a residual branch to the teacher's channels; these are standardised, and squared
-    differences averaged.
+    With logits alone, the teacher is queried once for each of a fixed set of crops, at its own input size; the folder
+    stores its logits. With features, each epoch draws new crops, and the teacher sees them at the student's size. The
+    student imitates the teacher's logits and style layers: 1x1 convolutions map the nearest residual sums to the
+    teacher's standardised channels, and the loss is the mean squared difference.
 
     Args:
-        settings: what and how.
+        settings: settings.
         teacher: the classifier that `settings.teacher` names.
-        out: folder to write to.
-        resume: go on with the training in it, from the last whole epoch.
-        on_progress: told what is under way.
+        out: output folder.
+        resume: resume the training in the folder from its last complete epoch.
+        on_progress: called with the current step and progress.
 
     Returns:
-        The student's card, which says how often it agrees with its teacher on images that it was not trained on.
+        The student's card, with its agreement with the teacher on held-out images.
 
     Raises:
-        ArtattackError: no such images or architecture, the teacher's features cannot be read, the folder holds another
-            training, or no epoch has a finite loss.
+        ArtattackError: the images or architecture do not exist, the teacher's features cannot be read, the folder
+            holds another training, or no epoch has a finite loss.
     """
     from artattack.training import fitting
     from artattack.training.networks import save_network, sizes
@@ -148,7 +153,7 @@ def distil(
 
     files = find_images(settings.images)
     _check(settings, teacher)
-    if settings.start:  # finds one of another architecture before anything is written
+    if settings.start:  # rejects another architecture before anything is written
         build_student(settings.student, settings.start, settings.size, teacher.classes)
     begin(out, settings, resume)
     path, kept = out / "student.keras", out / ".crops.npz"
@@ -174,7 +179,7 @@ def distil(
     save_network(joint.student, path)
     info = architecture(settings.student)
     card = Card(
-        title=f"{info.name} distilled from {teacher.name}" + ", from its answers alone" * settings.logits_only,
+        title=f"{info.name} distilled from {teacher.name}" + ", from its logits alone" * settings.logits_only,
         preprocessing=info.preprocessing,
         label_space=teacher.label_space,
         classes=() if teacher.label_space else tuple(map(str, range(teacher.classes))),
@@ -184,7 +189,7 @@ def distil(
         content_layers=info.content_layers,
         distilled_from=settings.teacher,
     )
-    write_file(card_path(path), card.model_dump_json().encode())  # by which the file is opened for measuring
+    write_file(card_path(path), card.model_dump_json().encode())  # needed to open the file for measuring
     best = history.to_dict("records")[int(history["val_loss"].to_numpy().argmin())]
     seen = 0 if settings.logits_only else len(history) * steps * min(settings.batch, material.crops)
     shares = unexplained(joint, material.x, settings.batch) if joint.pairs else {}
@@ -218,12 +223,12 @@ def _check(settings: DistilSettings, teacher: Classifier) -> None:
     architecture(settings.student)
     if not settings.logits_only and teacher.gives != "features":
         raise ArtattackError(
-            f"teacher '{teacher.name}' has no layers that can be read; imitate its answers alone, by --logits-only"
+            f"teacher '{teacher.name}' has no readable layers; imitate its logits alone with --logits-only"
         )
 
 
 def _asked_size(settings: DistilSettings, teacher: Classifier) -> tuple[int, int]:
-    """Return the size at which crops are cut: the teacher's own, or the student's where that is larger."""
+    """Return the size of crops as cut: per side, the larger of the teacher's and the student's."""
     height, width = teacher.input_size
     return max(height, settings.size), max(width, settings.size)
 
@@ -240,13 +245,13 @@ def _kept(
     course: Course,
     on_progress: OnProgress,
 ) -> _Material:
-    """Ask the teacher about the crops of all images, once; they are held in memory once, too."""
+    """Query the teacher once for the crops of all images, and hold them in memory."""
     from artattack.training.fitting import batches
 
     crops, unreadable = ask(teacher, files, _drawing(settings, _asked_size(settings, teacher)), kept, on_progress)
     numbers = np.unique(crops.image)
     if len(numbers) < 2:
-        raise ArtattackError(f"{settings.images}: fewer than two images could be read")
+        raise ArtattackError(f"{settings.images}: fewer than two images can be read")
     held = _held_out(settings, numbers)
     trained, measured = crops.rows_of(np.setdiff1d(numbers, held)), crops.rows_of(held)
     return _Material(
@@ -268,7 +273,7 @@ def _fresh(
     course: Course,
     on_progress: OnProgress,
 ) -> _Material:
-    """Ask the teacher about crops to measure by; those to train on are drawn when they are wanted."""
+    """Query the teacher for the held-out crops; training crops are drawn on demand."""
     held = set(_held_out(settings, np.arange(len(files))).tolist())
     trained = readable([path for n, path in enumerate(files) if n not in held], on_progress)
     to_measure = [path for n, path in enumerate(files) if n in held][:_MEASURED]
@@ -290,7 +295,7 @@ def _fresh(
 
 
 def _held_out(settings: DistilSettings, numbers: Array) -> Array:
-    """Return which images are for stopping and measuring."""
+    """Return the images held out for early stopping and measuring."""
     count = max(1, round(settings.held_out * len(numbers)))
     return np.random.default_rng(settings.seed).permutation(numbers)[:count]
 
@@ -316,7 +321,7 @@ def _joint(settings: DistilSettings, teacher: Classifier, steps: int) -> Joint:
 
 
 def _agreement(path: Path, x: Array, logits: Array, rate: Any) -> dict[str, Any]:
-    """Return how often the student's file, opened as users open it, sees what the teacher sees."""
+    """Return the agreement of the student's file, opened as users open it, with the teacher."""
     from scipy.special import log_softmax
 
     from artattack.models import load_model
@@ -329,5 +334,5 @@ def _agreement(path: Path, x: Array, logits: Array, rate: Any) -> dict[str, Any]
         "agrees_with_teacher": rate(int((own.argmax(axis=1) == teacher_class).sum()), len(x)),
         "teachers_class_among_five": rate(int((nearest == teacher_class[:, None]).any(axis=1).sum()), len(x)),
         "kl_divergence": round(float((np.exp(taught) * (taught - learnt)).sum(axis=1).mean()), 3),
-        "measured_on": "crops of images that were held out, and by which training was stopped",
+        "measured_on": "crops of held-out images, also used for early stopping",
     }

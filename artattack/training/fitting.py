@@ -1,4 +1,4 @@
-"""Keras' own training, made to go on after a kill as if there had been none."""
+"""Keras training that resumes after a kill with the results of uninterrupted training."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ import tf_keras
 from artattack.errors import ArtattackError
 from artattack.training.data import Array, OnProgress
 
-_WARM_UP, _TIMED = 2, 4  # steps of an estimate
+_WARM_UP, _TIMED = 2, 4  # steps per time estimate
 
 
 @dataclass(frozen=True)
 class Course:
-    """How long a network is trained, and in what order it sees its images.
+    """Length of training, and the seed for the order of images.
 
     Attributes:
-        epochs: at most.
-        batch: images of one step.
+        epochs: maximum number of epochs.
+        batch: images per step.
         patience: epochs without a better validation loss after which training stops.
-        seed: of the order of images and of their augmentation.
+        seed: seed for the order of images and their augmentation.
     """
 
     epochs: int
@@ -38,27 +38,27 @@ class Course:
 
 
 def steps_of(images: int, batch: int) -> int:
-    """Return the steps of an epoch; what is left over is seen in other epochs."""
+    """Return the steps per epoch; images that fill no batch are left to other epochs."""
     return max(1, images // batch)
 
 
 def batches(
     arrays: tuple[Array, ...], course: Course, augment: bool, start: int = 0, rows: Array | None = None
 ) -> tf.data.Dataset:
-    """Return batches of all epochs from one on, shuffled and augmented by the seed, the epoch and the place alone.
+    """Return batches of all epochs from `start` on, shuffled and augmented.
 
-    So a training that goes on after a kill sees what it would have seen. The arrays are read where they lie: nothing
-    holds a copy of them.
+    The seed, the epoch and the position alone determine order and augmentation, so resumed training sees the batches
+    that uninterrupted training would see. The arrays are read in place, without a copy.
 
     Args:
-        arrays: the first of images uint8 (N, S, S, 3), the others float or int (N, ...).
-        course: how long, and its seed.
-        augment: whether images are mirrored and shifted by up to an eighth, beyond which they are mirrored too.
-        start: the first epoch.
-        rows: int (M,), which of them are shown; by default all.
+        arrays: images uint8 (N, S, S, 3), then any float or int arrays (N, ...).
+        course: length of training, and seed.
+        augment: whether to mirror images and shift them by up to an eighth, with reflected borders.
+        start: first epoch.
+        rows: int (M,), indices of the images to use; by default all.
 
     Returns:
-        Batches of as many tensors; images are float32 in [-1, 1].
+        Batches with one tensor per array; images are float32 in [-1, 1].
     """
     n = len(arrays[0]) if rows is None else len(rows)
     batch = min(course.batch, n)
@@ -81,7 +81,7 @@ def batches(
 
 
 def _taken(arrays: tuple[Array, ...], rows: tf.Tensor) -> list[tf.Tensor]:
-    """Return rows of arrays that stay where they are; images, the first, as float32 in [-1, 1]."""
+    """Return rows of arrays without copying the arrays; images (the first array) as float32 in [-1, 1]."""
     found = tf.numpy_function(lambda rows: [array[rows] for array in arrays], [rows], [a.dtype for a in arrays])
     for tensor, array in zip(found, arrays, strict=True):
         tensor.set_shape((rows.shape[0], *array.shape[1:]))
@@ -96,7 +96,7 @@ def _augmented(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def whole(arrays: tuple[Array, ...], batch: int) -> tf.data.Dataset:
-    """Return batches of all images in their order, as they are, in [-1, 1]; nothing holds a copy of the arrays."""
+    """Return batches of all images, in order and unaugmented, in [-1, 1]; the arrays are not copied."""
     rows = tf.data.Dataset.range(len(arrays[0])).batch(batch)
     return rows.map(lambda rows: tuple(_taken(arrays, rows)))
 
@@ -111,20 +111,20 @@ def fit(
     what: str,
     on_progress: OnProgress,
 ) -> pd.DataFrame:
-    """Train a compiled model, or go on with its training, and give it the weights of its best epoch.
+    """Train a compiled model, or resume its training, and load the weights of its best epoch.
 
     Args:
-        model: compiled; its validation loss says which epoch is best.
-        data: from the first epoch that is wanted to batches of all from it on.
-        steps: batches of an epoch.
-        validation: what the validation loss is measured on.
-        course: how long.
-        work: folder for checkpoints and history; may hold those of a training that was stopped.
-        what: what is trained, for whoever waits.
-        on_progress: told how many steps are done.
+        model: compiled model; the epoch with the lowest validation loss is best.
+        data: function from a first epoch to the batches of all epochs from it on.
+        steps: batches per epoch.
+        validation: batches for the validation loss.
+        course: length of training.
+        work: folder for checkpoints and history; may hold those of interrupted training.
+        what: label of the training in progress messages.
+        on_progress: called with the number of steps done.
 
     Returns:
-        A row for each epoch: `epoch`, `seconds` that it took, `loss`, `val_loss` and other measures.
+        A row for each epoch: `epoch`, `seconds` (its duration), `loss`, `val_loss` and other metrics.
 
     Raises:
         ArtattackError: no epoch has a finite validation loss.
@@ -160,12 +160,12 @@ def fit(
 
 
 def clear(work: Path) -> None:
-    """Remove the checkpoints of a training that is over."""
+    """Remove the checkpoints of finished training."""
     shutil.rmtree(work, ignore_errors=True)
 
 
 def seconds_of_a_step(model: Any, data: tf.data.Dataset) -> float:
-    """Return how long a step of training takes, the first two, which compile, left out."""
+    """Return the mean seconds per training step, without the first two, which compile."""
     taken = []
     for batch in data.take(_WARM_UP + _TIMED):
         begun = perf_counter()
@@ -175,7 +175,7 @@ def seconds_of_a_step(model: Any, data: tf.data.Dataset) -> float:
 
 
 def _epochs_done(backup: Path) -> int:
-    """Return how many epochs a checkpoint of Keras' `BackupAndRestore` is of."""
+    """Return the number of epochs completed in a checkpoint of Keras' `BackupAndRestore`."""
     latest = tf.train.latest_checkpoint(str(backup / "chief"))
     if latest is None:
         return 0
@@ -183,7 +183,7 @@ def _epochs_done(backup: Path) -> int:
 
 
 def _history(work: Path, start: int) -> pd.DataFrame:
-    """Return the history of the epochs that the checkpoint has, and forget what was done after it."""
+    """Return the history of the checkpoint's epochs, and drop later rows from the file."""
     path = work / "history.csv"
     if not start or not path.is_file():
         return pd.DataFrame({"val_loss": []})
@@ -193,7 +193,7 @@ def _history(work: Path, start: int) -> pd.DataFrame:
 
 
 class _Clock(tf_keras.callbacks.Callback):  # type: ignore[misc]
-    """Writes into the history how long each epoch took."""
+    """Adds the duration of each epoch, in seconds, to the history."""
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._begun = perf_counter()
@@ -203,7 +203,7 @@ class _Clock(tf_keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class _Patience(tf_keras.callbacks.EarlyStopping):  # type: ignore[misc]
-    """Early stopping that has already seen the epochs before a kill."""
+    """Early stopping that counts the epochs before an interruption."""
 
     def __init__(self, patience: int, best: float, waited: int) -> None:
         super().__init__(patience=patience)

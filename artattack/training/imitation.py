@@ -1,4 +1,4 @@
-"""The network around a student: from images to how far it is from its teacher, in logits and in features."""
+"""The joint network around a student: from images to its distance from the teacher, in logits and features."""
 
 from __future__ import annotations
 
@@ -12,22 +12,20 @@ from artattack.models.registry import model_infos
 from artattack.training.data import Array
 from artattack.training.train import make_optimizer
 
-_LATENT = (
-    0.25  # of kernels that are +1 and -1 at the start: near enough to 0 to change their sign in a few hundred steps
-)
+_LATENT = 0.25  # initial magnitude of kernels given as +1 and -1: small enough to change sign in a few hundred steps
 
 
 @dataclass(frozen=True)
 class Joint:
-    """The student to be kept, and the network around it that is trained.
+    """A student, and the joint network that trains it.
 
     Attributes:
-        student: larq-zoo's network, from preprocessed images to logits.
-        model: from images in [-1, 1] to the student's logits, compiled. Its loss is of answers that come with the
-            images or, with features, of the teacher's within.
-        pairs: names of a layer of the student and the teacher's layer that is imitated from it.
-        compared: from images to the student's map of each feature and the teacher's, standardised, one after the
-            other; None without features.
+        student: larq-zoo network, from preprocessed images to logits.
+        model: compiled network from images in [-1, 1] to the student's logits. Its loss uses logits passed with the
+            images or, with features, those of the teacher inside the network.
+        pairs: names of a student layer and of the teacher layer it imitates.
+        compared: network from images to the student's map and the teacher's standardised map of each feature,
+            alternating; None without features.
     """
 
     student: Any
@@ -37,14 +35,14 @@ class Joint:
 
 
 def architecture(name: str) -> Any:
-    """Return the row of a larq-zoo architecture.
+    """Return the registry row of a larq-zoo architecture.
 
     Raises:
-        ArtattackError: there is none of that name.
+        ArtattackError: no architecture has that name.
     """
     infos = {info.name: info for info in model_infos() if info.family in ("larq_zoo", "bundled")}
     if name not in infos:
-        raise unknown("architecture of a student", name, infos)
+        raise unknown("student architecture", name, infos)
     return infos[name]
 
 
@@ -60,24 +58,24 @@ def build_joint(
     steps: int,
     seed: int,
 ) -> Joint:
-    """Build a student, and a network from its images to losses: of logits, and of features where they are imitated.
+    """Build a student, and a joint network from images to losses on logits and, optionally, features.
 
-    Images come in [-1, 1], and each network's preprocessing is applied within. With features the teacher is part of the
-    network: it sees what the student sees, at the student's size.
+    The joint network takes images in [-1, 1] and applies each network's preprocessing. With features it includes the
+    teacher, which sees the student's images at the student's size.
 
     Args:
         teacher: the classifier.
         student: a larq-zoo architecture.
-        start: a model whose weights to begin with, or None.
+        start: a model with initial weights, or None.
         size: side of the images in pixels.
-        features: whether features are imitated, too.
-        temperature: by which logits are divided before they are compared.
-        learning_rate: of Adam at the start.
-        steps: of the whole training.
-        seed: of new weights.
+        features: whether to imitate features too.
+        temperature: divisor of the logits in the loss.
+        learning_rate: initial learning rate of Adam.
+        steps: steps of the whole training.
+        seed: seed of new weights.
 
     Raises:
-        ArtattackError: no such architecture or start, or the teacher's layers cannot be read at that size.
+        ArtattackError: the architecture or start does not exist, or the teacher's layers cannot be read at that size.
     """
     import tf_keras
 
@@ -113,7 +111,7 @@ def build_joint(
 
 
 def _teachers(teacher: Any, layers: list[str], image: Any) -> list[Any]:
-    """Return a teacher's layers and its logits on images in [-1, 1] of any size."""
+    """Return a teacher's layer outputs and logits for images in [-1, 1] of any size."""
     from artattack.models.network import rebuild
 
     last = teacher.network.output._keras_history[0].name
@@ -121,13 +119,13 @@ def _teachers(teacher: Any, layers: list[str], image: Any) -> list[Any]:
         reader = rebuild(teacher.network, [*layers, last], input_shape=tuple(image.shape[1:]))
     except ArtattackError as error:
         raise ArtattackError(
-            f"{error}; distil at the teacher's own size, --size {teacher.input_size[0]}, or by --logits-only"
+            f"{error}; distil at the teacher's own size (--size {teacher.input_size[0]}) or with --logits-only"
         ) from error
     return list(reader(teacher.preprocessing((image + 1) / 2), training=False))
 
 
 def imitation(taught: Any, learnt: Any, temperature: float) -> Any:
-    """Return the divergence of softened probabilities, on the scale of its gradient (Hinton et al., 2015), (N,)."""
+    """Return the KL divergence (N,) of softened probabilities, times temperature squared (Hinton et al., 2015)."""
     import tensorflow as tf
 
     target = tf.nn.log_softmax(taught / temperature)
@@ -146,7 +144,7 @@ def _mean(values: Any) -> Any:
 
 
 def compare(own: Any, target: Any, layer: str) -> tuple[Any, Any]:
-    """Return a 1x1 map of one feature map, and another feature map standardised by channel, at the smaller's size."""
+    """Return a 1x1 convolution of `own`, and `target` standardised by channel, both at the smaller size."""
     import tensorflow as tf
     import tf_keras
 
@@ -163,25 +161,25 @@ def compare(own: Any, target: Any, layer: str) -> tuple[Any, Any]:
 
 
 def mean_square(mapped: Any, standard: Any) -> Any:
-    """Return the mean squared difference of what `compare` returns: about the share of variance left unexplained."""
+    """Return the mean squared difference of the maps from `compare`: about the unexplained share of variance."""
     import tensorflow as tf
 
     return tf.reduce_mean(tf.square(mapped - standard))
 
 
 def unexplained(joint: Joint, x: Array, batch: int) -> dict[str, float]:
-    """Return which share of the variance of each of the teacher's layers the student leaves unexplained.
+    """Return the share of the variance of each teacher layer that the student leaves unexplained.
 
-    The squared difference from the teacher over the variance, summed over images and positions, channel by channel, and
-    its mean over the channels that vary. 1 is what a map that says nothing but the mean leaves.
+    The share is the squared difference from the teacher over the variance, each summed over images and positions per
+    channel, averaged over the channels that vary. A constant map leaves 1.
 
     Args:
-        joint: with features.
-        x: crops uint8 (N, S, S, 3) that nothing was trained on.
-        batch: crops at once.
+        joint: joint network with features.
+        x: held-out crops uint8 (N, S, S, 3).
+        batch: crops per batch.
 
     Returns:
-        By the name of the teacher's layer.
+        Unexplained share by the name of the teacher's layer.
     """
     sums: list[Array] = []
     for start in range(0, len(x), batch):
@@ -198,24 +196,24 @@ def unexplained(joint: Joint, x: Array, batch: int) -> dict[str, float]:
     shares = {}
     for (_, layer), (wrong, first, second, n) in zip(joint.pairs, sums, strict=True):
         spread = second - first**2 / n
-        varies = spread > 1e-3 * n  # of 1, which is what standardising makes of it
+        varies = spread > 1e-3 * n  # standardised variance is 1
         shares[layer] = float((wrong[varies] / spread[varies]).mean()) if varies.any() else float("nan")
     return shares
 
 
 def pair_layers(student: Any, teacher: Any, size: int) -> tuple[tuple[str, str], ...]:
-    """Return for each of the teacher's layers for style the student's sum that it is imitated from.
+    """Pair each of the teacher's style layers with the student's residual sum that imitates it.
 
-    That is the deepest of the sums whose maps are the nearest in size.
+    The partner is the deepest of the sums whose maps are nearest in size.
 
     Raises:
-        ArtattackError: the student has no sums.
+        ArtattackError: the student has no residual sums.
     """
     from artattack.models.network import is_sum, layer_names, rebuild
 
     sums = [layer for layer in student.layers if is_sum(layer)]
     if not sums:
-        raise ArtattackError("the student has no residual sums to imitate features from; distil by --logits-only")
+        raise ArtattackError("the student has no residual sums to imitate features with; distil with --logits-only")
     layers = layer_names(teacher.network, teacher.style_layers)
     reader = rebuild(teacher.network, list(layers), input_shape=(size, size, 3))
     shapes = reader.output_shape if isinstance(reader.output_shape, list) else [reader.output_shape]
@@ -228,10 +226,10 @@ def pair_layers(student: Any, teacher: Any, size: int) -> tuple[tuple[str, str],
 
 
 def build_student(name: str, start: str | None, size: int, classes: int) -> Any:
-    """Build a student for training, with the weights of the model that it starts from where their shapes agree.
+    """Build a student for training; layers take the weights of `start` where shapes agree.
 
     Raises:
-        ArtattackError: no such architecture, or the start is of another.
+        ArtattackError: the architecture does not exist, or the start has another architecture.
     """
     from artattack.models import larq_zoo, load_model
     from artattack.training.networks import binary_kernels
@@ -243,11 +241,11 @@ def build_student(name: str, start: str | None, size: int, classes: int) -> Any:
         return student
     given = load_model(start)
     if given.gives != "features":
-        raise ArtattackError(f"start '{start}' has no weights that can be read")
+        raise ArtattackError(f"start '{start}' has no readable weights")
     layers = [layer for layer in given.network.layers if layer.weights]  # type: ignore[attr-defined]
     own = [layer for layer in student.layers if layer.weights]
     if [type(layer) for layer in layers] != [type(layer) for layer in own]:
-        raise ArtattackError(f"start '{start}' is not of the architecture {name}; name a model that is")
+        raise ArtattackError(f"start '{start}' does not have the architecture {name}; name a model that does")
     for layer, other in zip(own, layers, strict=True):
         if [w.shape for w in layer.weights] == [w.shape for w in other.weights]:
             layer.set_weights(other.get_weights())

@@ -1,4 +1,4 @@
-"""The network of the 2020 study at any precision, and what is done to networks before and after training."""
+"""The 2020 study's network at any precision, and helpers to prepare and save trained networks."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     Network = Any
 
 FLOAT = 32  # bits
-_MOMENTUM = 0.9  # of batch normalization: short trainings have few steps to average over
+_MOMENTUM = 0.9  # of batch normalization: short training has few steps to average over
 _FILTERS = (128, 128, 256, 256, 512, 512)
 _UNITS = (1024, 1024)
-_STRIDE = 8  # of the last convolution's maps: three poolings
+_STRIDE = 8  # total stride of three poolings
 
 
 class Precision(NamedTuple):
-    """Bits of a network's weights and activations: 1, DoReFa's 2 to 8, or 32 for float."""
+    """Bits of a network's weights and activations: 1, 2 to 8 (DoReFa), or 32 for float."""
 
     weights: int
     activations: int
@@ -34,10 +34,10 @@ class Precision(NamedTuple):
 
 
 def parse_precision(text: str) -> Precision:
-    """Read `float`, or bits of weights and activations as in `w1a1`, each of 1 to 8, or 32 for float.
+    """Parse `float`, or bits of weights and activations such as `w1a1`, each 1 to 8, or 32 for float.
 
     Raises:
-        ArtattackError: it is neither.
+        ArtattackError: the text is neither.
     """
     match = re.fullmatch(r"w(\d+)a(\d+)", text)
     bits = (FLOAT, FLOAT) if text == "float" else tuple(map(int, match.groups())) if match else ()
@@ -50,19 +50,19 @@ def parse_precision(text: str) -> Precision:
 
 
 def build_network(size: int, classes: int, width: float, precision: Precision, *, latent: bool = True) -> Network:
-    """Build the study's network: BinaryNet for CIFAR-10 (Courbariaux et al., 2016), as larq's own example has it.
+    """Build the study's network: BinaryNet for CIFAR-10 (Courbariaux et al., 2016), as in larq's example.
 
-    Six convolutions and three dense layers, each followed by batch normalization, which has no scale. The first
-    convolution reads pixels as they are. One bit is larq's `SteSign` with the straight-through estimator clipped at 1,
-    more are `DoReFa` (Zhou et al., 2016), float activations go through ReLU.
+    The network has six convolutions and three dense layers, each followed by batch normalization without scale. The
+    first convolution takes unquantized pixels. One bit uses larq's `SteSign` with the straight-through estimator
+    clipped at 1, more bits use `DoReFa` (Zhou et al., 2016), and float activations use ReLU.
 
     Args:
         size: side of images in pixels, a multiple of 8.
-        classes: how many outputs.
-        width: what the numbers of filters and units are multiplied by; 1 is the paper's.
+        classes: number of outputs.
+        width: factor on the paper's numbers of filters and units.
         precision: bits of weights and activations.
-        latent: whether one-bit kernels have latent weights, clipped to [-1, 1]; without, as Bop wants it, they are
-            drawn from -1 and 1.
+        latent: whether one-bit kernels have latent weights, clipped to [-1, 1]; if not (for Bop), kernels are drawn
+            from -1 and 1.
 
     Returns:
         A network from images (N, size, size, 3) in [-1, 1] to probabilities (N, classes).
@@ -116,7 +116,7 @@ def build_network(size: int, classes: int, width: float, precision: Precision, *
 
 
 def check_size(size: int) -> None:
-    """Find a size that three poolings do not divide; raises ArtattackError."""
+    """Raise ArtattackError if three poolings do not divide a size."""
     if size % _STRIDE:
         raise ArtattackError(f"size {size}: the network pools three times by 2; give a multiple of {_STRIDE}")
 
@@ -126,7 +126,7 @@ def _scaled(number: int, width: float) -> int:
 
 
 def binary_kernels(network: Network) -> list[tuple[Any, Any]]:
-    """Return each variable of a network whose values count by their sign alone, with what quantizes it."""
+    """Return each one-bit kernel of a network with its quantizer."""
     pairs = []
     for layer in network.layers:
         for kind in ("kernel", "depthwise", "pointwise"):
@@ -138,7 +138,7 @@ def binary_kernels(network: Network) -> list[tuple[Any, Any]]:
 
 
 def take_signs(network: Network) -> None:
-    """Put the signs of one-bit kernels in the place of their latent weights, which computes the same."""
+    """Replace the latent weights of one-bit kernels with their signs; outputs stay the same."""
     import numpy as np
 
     for variable, _ in binary_kernels(network):
@@ -146,7 +146,7 @@ def take_signs(network: Network) -> None:
 
 
 def sizes(network: Network) -> dict[str, int]:
-    """Return the bytes of a network's weights, by larq's count: quantized ones packed, and all as float32."""
+    """Return a network's parameters and the bytes of its weights as larq counts them: packed, and as float32."""
     import larq as lq
 
     profile = lq.models.ModelProfile(network)
@@ -158,10 +158,10 @@ def sizes(network: Network) -> dict[str, int]:
 
 
 def save_network(network: Network, path: Path) -> None:
-    """Write a network as a compressed .keras file, all or nothing; one-bit kernels become their signs.
+    """Write a network atomically as a compressed .keras file; one-bit kernels become their signs.
 
     Raises:
-        ArtattackError: the disk does not take it.
+        ArtattackError: the file cannot be written.
     """
     import tf_keras
 
@@ -173,5 +173,5 @@ def save_network(network: Network, path: Path) -> None:
         packed = BytesIO()
         with zipfile.ZipFile(plain) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
             for info in source.infolist():
-                target.writestr(info.filename, source.read(info))  # as it is, in an eighth of the room or less
+                target.writestr(info.filename, source.read(info))  # unchanged content, at most an eighth of the size
     write_file(path, packed.getvalue())

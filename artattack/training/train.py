@@ -28,32 +28,35 @@ def _each_checked(precisions: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class TrainSettings(Section):
-    """What is trained, on what, and how."""
+    """Settings for training: data, precisions, network and optimizer."""
 
-    data: str = Field(description="a folder with a subfolder a class, an .npz file, or CIFAR-10 in Python batches")
+    data: str = Field(description="a folder with a subfolder per class, an .npz file, or CIFAR-10 in Python batches")
     precisions: Annotated[
         tuple[str, ...], BeforeValidator(as_list), Field(min_length=1), AfterValidator(_each_checked)
-    ] = Field(("w1a1", "float"), description="a network for each: float, or bits of weights and activations: w1a8")
-    size: int = Field(32, ge=16, le=512, description="side of images in pixels, a multiple of 8")
-    width: float = Field(1.0, gt=0, le=4, description="filters and units, times the study's")
-    optimizer: Literal["adam", "bop"] = Field(
-        "adam", description="of one-bit weights: adam, on latent weights, or bop, which flips signs; Adam for the rest"
+    ] = Field(
+        ("w1a1", "float"),
+        description="one network per precision: float, or bits of weights and activations such as w1a8",
     )
-    learning_rate: float = Field(0.002, gt=0, description="of Adam at the start; it falls to 0 with a cosine")
-    epochs: PositiveInt = Field(60, description="at most")
+    size: int = Field(32, ge=16, le=512, description="side of images in pixels, a multiple of 8")
+    width: float = Field(1.0, gt=0, le=4, description="factor on the study's numbers of filters and units")
+    optimizer: Literal["adam", "bop"] = Field(
+        "adam", description="optimizer of one-bit weights: adam on latent weights, or bop, which flips signs"
+    )
+    learning_rate: float = Field(0.002, gt=0, description="initial learning rate of Adam; it falls to 0 along a cosine")
+    epochs: PositiveInt = Field(60, description="maximum number of epochs")
     patience: PositiveInt = Field(20, description="epochs without a better validation loss before training stops")
-    batch: PositiveInt = Field(64, description="images of a step")
-    augment: bool = Field(True, description="mirror images, and shift them by up to an eighth")
-    held_out: Share = Field(0.2, description="share kept for measuring, where the data do not say which images are")
-    validation: Share = Field(0.1, description="share of the rest that says when to stop")
-    seed: int = Field(0, ge=0, lt=2**32, description="every random choice follows from it")
+    batch: PositiveInt = Field(64, description="images per step")
+    augment: bool = Field(True, description="mirror images and shift them by up to an eighth")
+    held_out: Share = Field(0.2, description="share held out for measuring, if the data define no test images")
+    validation: Share = Field(0.1, description="share of the rest used for early stopping")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of every random choice")
 
 
 def plan_training(settings: TrainSettings) -> list[str]:
-    """Return what would be trained and how long it would take, a line for each fact; trains a few steps to know.
+    """Return the plan of a training with time estimates, a line for each fact; times a few steps.
 
     Raises:
-        ArtattackError: there is no such data, or a setting makes no sense.
+        ArtattackError: the data do not exist, or a setting is invalid.
     """
     import numpy as np
 
@@ -68,7 +71,7 @@ def plan_training(settings: TrainSettings) -> list[str]:
     y = rng.integers(0, len(classes), len(x))
     lines = [
         f"data       {images} images of {len(classes)} classes"
-        + (f", {own} more to measure by" if own else f", {settings.held_out:.0%} of them to measure by"),
+        + (f", {own} more for measuring" if own else f", {settings.held_out:.0%} of them held out for measuring"),
         f"training   up to {settings.epochs} epochs of {steps} steps of {settings.batch} images, {settings.size} px",
     ]
     for text in settings.precisions:
@@ -85,19 +88,20 @@ def train(
 ) -> list[Card]:
     """Train a network for each precision, and write NAME.keras, its card NAME.json and NAME.md, and NAME.csv.
 
-    Accuracy is that of the file, opened as a user opens it, on images that neither training nor stopping has seen.
+    Accuracy is measured on the written file, opened as users open it, and on images that neither training nor early
+    stopping has seen.
 
     Args:
-        settings: what and how.
-        out: folder to write to.
-        resume: go on with the training in it, from the last whole epoch.
-        on_progress: told what is under way.
+        settings: settings.
+        out: output folder.
+        resume: resume the training in the folder from its last complete epoch.
+        on_progress: called with the current step and progress.
 
     Returns:
         The cards, in the order of the precisions.
 
     Raises:
-        ArtattackError: there is no such data, a setting makes no sense, or the folder holds another training.
+        ArtattackError: the data do not exist, a setting is invalid, or the folder holds another training.
     """
     check_size(settings.size)
     count_images(Path(settings.data))
@@ -114,10 +118,10 @@ def train(
 
 
 def begin(out: Path, settings: Section, resume: bool) -> None:
-    """Write the settings of a training into its folder, or check that they are those of the training in it.
+    """Write a training's settings into its folder, or check them against the settings there.
 
     Raises:
-        ArtattackError: the folder is in use or holds a training of other settings.
+        ArtattackError: the folder holds other files or a training with other settings.
     """
     path, given = out / "settings.json", json.loads(settings.model_dump_json())
     if path.is_file():
@@ -126,14 +130,14 @@ def begin(out: Path, settings: Section, resume: bool) -> None:
         except (OSError, ValueError) as error:
             raise ArtattackError(f"{path}: cannot be read: {error}") from error
         if not resume:
-            raise ArtattackError(f"{out} holds a training: name another folder, or go on with it by --resume")
+            raise ArtattackError(f"{out} already holds a training: name another folder, or add --resume")
         changed = [key for key in given if there.get(key) != given[key]] if isinstance(there, dict) else list(given)
         if changed:
             raise ArtattackError(
-                f"{out} was trained with another {changed[0]}: ask for the same, or name another folder"
+                f"{out} was trained with another {changed[0]}: give the same value, or name another folder"
             )
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ArtattackError(f"{out} is there and holds no training: name another folder")
+        raise ArtattackError(f"{out} exists and holds no training: name another folder")
     else:
         write_file(path, (json.dumps(given, indent=2) + "\n").encode())
 
@@ -168,7 +172,7 @@ def _train_one(
     opened = {"preprocessing": "tf", "label_space": space, "classes": images.classes}
     layers = {"style_layers": ("conv:1", "conv:2", "conv:3", "conv:5"), "content_layers": ("conv:3",)}
     card = Card(title=f"BinaryNet, {_in_words(precision)}", **opened, **layers)
-    write_file(card_path(path), card.model_dump_json().encode())  # by which the file is opened for measuring
+    write_file(card_path(path), card.model_dump_json().encode())  # needed to open the file for measuring
     right = int((_classes_seen(path, images.test[0]) == images.test[1]).sum())
     best = history.to_dict("records")[int(history["val_loss"].to_numpy().argmin())]
     facts: dict[str, Any] = {
@@ -182,7 +186,7 @@ def _train_one(
         "images_trained_on": len(images.train[1]),
         "images_to_stop_by": len(images.validation[1]),
         "images_measured_on": len(images.test[1]),
-        "measured_on": "the data's own test images" if images.own_test else "images of the data that were held out",
+        "measured_on": "the data's own test images" if images.own_test else "held-out images of the data",
         "unreadable": len(images.unreadable),
         "epochs": len(history),
         "best_epoch": int(best["epoch"]) + 1,
@@ -203,7 +207,7 @@ def _classes_seen(path: Path, x: Any) -> Any:
 
 
 def _label_space(classes: Sequence[str]) -> LabelSpace | None:
-    """Return ImageNet's classes by their wnid or name, or None if one is no such class; numbers may be anything's."""
+    """Return the ImageNet classes with these wnids or names; None if one is no ImageNet class or just a number."""
     try:
         found = tuple(class_index(name) for name in classes if not name.isdigit())
     except ArtattackError:
@@ -218,7 +222,7 @@ def _course(settings: TrainSettings) -> Course:
 
 
 def _compiled(settings: TrainSettings, classes: int, precision: Precision, steps: int) -> Any:
-    """Build a network with its optimiser, each drawn from the seed."""
+    """Build and compile a network; the seed determines its initial weights."""
     import tf_keras
 
     from artattack.training.networks import build_network
@@ -235,15 +239,16 @@ def _compiled(settings: TrainSettings, classes: int, precision: Precision, steps
 
 
 def make_optimizer(learning_rate: float, steps: int, *, by_bop: bool = False) -> Any:
-    """Return Adam whose rate falls to 0 with a cosine, with larq's Bop for one-bit weights or without.
+    """Return Adam with a cosine decay to 0, optionally combined with larq's Bop for one-bit weights.
 
-    Bop's threshold and rate are those of its paper (Helwegen et al., 2019) for CIFAR-10, the rate falling alike.
+    Bop's threshold and initial rate are those of its paper (Helwegen et al., 2019) for CIFAR-10; its rate decays
+    along a cosine, too.
     """
     import larq as lq
     import tf_keras
 
     schedule = tf_keras.optimizers.schedules.CosineDecay
-    adam = tf_keras.optimizers.legacy.Adam(schedule(learning_rate, steps))  # larq's optimisers are of that kind
+    adam = tf_keras.optimizers.legacy.Adam(schedule(learning_rate, steps))  # larq's optimizers need the legacy class
     if not by_bop:
         return adam
     bop = lq.optimizers.Bop(threshold=1e-8, gamma=schedule(1e-3, steps, alpha=0.1))
@@ -262,7 +267,7 @@ def _in_words(precision: Precision) -> str:
 
 
 def in_time(seconds: float) -> str:
-    """Say a time in the unit that suits it."""
+    """Format a duration in a suitable unit."""
     return (
         f"{seconds:.0f} s"
         if seconds < 100

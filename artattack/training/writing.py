@@ -1,4 +1,4 @@
-"""Cards of trained networks, as files that people read."""
+"""Writing the cards of trained networks, as JSON and as readable Markdown."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from artattack.results.statistics import wilson
 
 
 def rate(count: int, n: int) -> dict[str, float]:
-    """Return a rate with its count and its 95 % Wilson interval, for the facts of a card."""
+    """Return a rate with its count and 95 % Wilson interval, for a card's facts."""
     low, high = wilson(count, n)
     return {"rate": count / n, "low": float(low), "high": float(high), "count": count, "n": n}
 
 
 def in_words(value: Any) -> str:
-    """Say a fact of a card: a rate with its interval, a number, or what there is."""
+    """Format a fact of a card as text: a rate with its interval, a number, or any other value."""
     if isinstance(value, dict) and {"rate", "low", "high"} <= set(value):
         return f"{value['rate']:.1%} [{value['low']:.1%}, {value['high']:.1%}], {value['count']} of {value['n']}"
     if isinstance(value, dict):
@@ -28,7 +28,7 @@ def in_words(value: Any) -> str:
 
 
 def write_card(card: Card, model: Path) -> None:
-    """Write the card of a model's file beside it: NAME.json, by which it is opened, and NAME.md."""
+    """Write a model file's card beside it: NAME.json, which `load_model` reads, and NAME.md."""
     write_file(card_path(model), (card.model_dump_json(indent=2) + "\n").encode())
     classes = len(card.label_space or card.classes)
     of = "of ImageNet's" if card.label_space else "of its own"
@@ -41,7 +41,7 @@ def write_card(card: Card, model: Path) -> None:
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
     text = (
         f"# {card.title}\n\n"
-        f"`{model.name}`, a backbone, a source and a classifier by its path; `{card_path(model).name}` beside it says "
-        f"how it is opened.\n\n| fact | value |\n| --- | --- |\n{table}\n"
+        f"`{model.name}`, a backbone, a source and a classifier by its path; `{card_path(model).name}` beside it "
+        f"tells artattack how to open it.\n\n| fact | value |\n| --- | --- |\n{table}\n"
     )
     write_file(model.with_suffix(".md"), text.encode())

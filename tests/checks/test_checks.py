@@ -225,7 +225,7 @@ def test_budget_that_costs_success_is_found() -> None:
 
     outcome = check("growing-budget", scored_by(with_gradient(band, tf.ones_like)))
     assert not outcome.passed
-    assert outcome.figures.startswith("2/255: 10, 4/255: 0, 8/255: 0, 16/255: 0 of 10 images; largest fall +100 ")
+    assert outcome.figures.startswith("2/255: 10, 4/255: 0, 8/255: 0, 16/255: 0 of 10 images; largest drop +100 ")
     assert check("growing-budget", scored_by(brighter)).passed
 
 
@@ -318,7 +318,7 @@ def test_masked_straight_through_gradients_are_found() -> None:
 def test_checks_that_do_not_apply_say_why() -> None:
     with pytest.raises(NotApplicableError, match="not binarized"):
         check("surrogate", scored_by(brighter))
-    with pytest.raises(NotApplicableError, match="no other classifier"):
+    with pytest.raises(NotApplicableError, match="needs a second classifier"):
         check("transfer", scored_by(brighter))
 
 
@@ -354,8 +354,8 @@ def test_few_images_are_no_proof_and_the_interval_says_so() -> None:
 @pytest.mark.parametrize(
     ("x", "options", "what"),
     [
-        (X[:4], {}, "5 or more"),
-        (X[0], {}, "5 or more"),
+        (X[:4], {}, "at least 5"),
+        (X[0], {}, "at least 5"),
         (X, {"eps": 0.0}, "radius"),
         (X, {"eps": 8.0}, "radius"),
         (X, {"eps": "8"}, "radius"),

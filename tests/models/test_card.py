@@ -58,7 +58,7 @@ def test_what_is_said_goes_before_the_card(file: Path) -> None:
 @pytest.mark.parametrize("text", ["", "[]", '{"title": "t"}', '{"title": "t", "preprocessing": "tf", "colour": 1}'])
 def test_what_is_no_card_is_told_in_one_line(text: str, file: Path) -> None:
     card_path(file).write_text(text)
-    with pytest.raises(ArtattackError, match=r"net\.json: no card of a model") as error:
+    with pytest.raises(ArtattackError, match=r"net\.json: not a model card") as error:
         load_model(file)
     assert "\n" not in str(error.value)
 

@@ -190,7 +190,7 @@ def test_every_tensor_must_be_there_and_be_used(state: State, monkeypatch: pytes
         build("lite0", Path("some.pth"), (32, 32))
 
     build_from(state)
-    with pytest.raises(ArtattackError, match=r"'some\.pth' has a tensor too many for efficientnet_lite0: 'extra'"):
+    with pytest.raises(ArtattackError, match=r"'some\.pth' has an extra tensor for efficientnet_lite0: 'extra'"):
         build_from({**state, "extra": np.zeros(1)})
     with pytest.raises(ArtattackError, match=r"'some\.pth' has no tensor '_bn1\.running_var'"):
         build_from({name: value for name, value in state.items() if name != "_bn1.running_var"})

@@ -210,9 +210,9 @@ def test_modules_that_answer_nonsense(what: Any, message: str) -> None:
 
 
 def test_what_a_module_does_not_say() -> None:
-    with pytest.raises(ArtattackError, match="say what its network expects"):
+    with pytest.raises(ArtattackError, match="give its preprocessing: imagenet"):
         load_model(Net(), input_size=SIZE)
-    with pytest.raises(ArtattackError, match="does not say at what size it sees images; give input_size"):
+    with pytest.raises(ArtattackError, match="does not fix its input size; give input_size"):
         load_model(Net(), preprocessing="imagenet")
 
 
@@ -375,7 +375,7 @@ def test_files_cut_short(paths: dict[str, Path], tmp_path: Path) -> None:
         whole = paths[name].read_bytes()
         for content in (b"", whole[: len(whole) // 2], whole[:-10]):
             (tmp_path / "short.pt").write_bytes(content)
-            refused(tmp_path / "short.pt", "is no whole TorchScript or torch.export file")
+            refused(tmp_path / "short.pt", "is not a complete TorchScript or torch.export file")
 
 
 def test_in_a_run_beside_keras(paths: dict[str, Path], tmp_path: Path) -> None:
@@ -414,11 +414,11 @@ def test_timm_networks(tmp_path: Path) -> None:
     np.testing.assert_allclose(own.predict(x), expected, rtol=1e-3, atol=1e-4)
     assert own.weights == "file"
     assert np.abs(model.predict(x) - own.predict(x)).max() > 0.01
-    with pytest.raises(ArtattackError, match="'timm:test_vit': say which weights: imagenet"):
+    with pytest.raises(ArtattackError, match="'timm:test_vit': give weights: imagenet"):
         load_model("timm:test_vit")
     with pytest.raises(ArtattackError, match="unknown timm model 'test_vitt'; did you mean 'test_vit"):
         load_model("timm:test_vitt", "random")
-    with pytest.raises(ArtattackError, match="cannot be had"):
+    with pytest.raises(ArtattackError, match="cannot be loaded"):
         load_model("timm:test_resnet", tmp_path / "weights.safetensors")
 
 
@@ -433,7 +433,7 @@ def test_files_that_unpack_to_far_more_than_they_hold(
         for number in range(4):  # none of them large by itself
             archive.writestr(f"{folder}/data/{90 + number}", bytes(2**20))
     monkeypatch.setattr("artattack.models.untrusted._SMALL", 2**21)
-    refused(path, r"unpacks from \d+ to 4\d{6} bytes, as no weights do; it is not read")
+    refused(path, r"unpacks from \d+ to 4\d{6} bytes, too much for weights; it is not read")
     monkeypatch.setattr("artattack.models.untrusted._SMALL", 2**23)
     if name == "scripted":
         load_model(path, **OWN)

@@ -196,8 +196,8 @@ def test_refuses_every_truncation(folder: Path) -> None:
         (b"PK\x03\x04", "_use_new_zipfile_serialization=False"),
         (legacy(state({}), {}, protocol=1002), "not supported"),
         (legacy(state({}), {}, little_endian=False), "not supported"),
-        (legacy(pickle.dumps([1, 2], 2), {}), "no plain state_dict"),
-        (legacy(pickle.dumps({"epoch": 3}, 2), {}), "no plain state_dict"),
+        (legacy(pickle.dumps([1, 2], 2), {}), "not a plain state_dict"),
+        (legacy(pickle.dumps({"epoch": 3}, 2), {}), "not a plain state_dict"),
     ],
 )
 def test_refuses_foreign_files(folder: Path, content: bytes, message: str) -> None:

@@ -479,8 +479,8 @@ def test_weights_are_never_unpickled(copy_of: Callable[[str], Path], tmp_path: P
         content = members(path)
         del content["model.weights.h5"]
         write_archive(path, content | {"model.weights.npz": pickled_weights(mark)})
-        assert "holds no model.weights.h5" in refusal(path)
-        with pytest.raises(ArtattackError, match=r"holds no model\.weights\.h5"):
+        assert "has no model.weights.h5" in refusal(path)
+        with pytest.raises(ArtattackError, match=r"has no model\.weights\.h5"):
             load_model("quicknet_tiny", path)
         assert not mark.exists()
 
@@ -494,14 +494,14 @@ def test_an_archive_writes_nothing_outside(copy_of: Callable[[str], Path], tmp_p
         inside = members(path)
         inside["../model.weights.h5"] = inside.pop("model.weights.h5")
         write_archive(path, inside)
-        assert "holds no model.weights.h5" in refusal(path)
+        assert "has no model.weights.h5" in refusal(path)
     assert {entry.name for entry in tmp_path.iterdir()} == {"model.keras"}
 
 
 def test_an_archive_in_an_archive_is_no_model(copy_of: Callable[[str], Path]) -> None:
     path = copy_of("Keras 2 .keras")
     write_archive(path, {"model.keras": path.read_bytes()})
-    assert "holds no config.json" in refusal(path)
+    assert "has no config.json" in refusal(path)
 
 
 @pytest.mark.parametrize("name", ["config.json", "metadata.json", "model.weights.h5"])

@@ -43,7 +43,7 @@ def test_differences_are_those_worked_out_by_hand() -> None:
     assert (found.images, found.same, found.where, found.values) == (4, 4, "c", "logits")
     assert found.largest == pytest.approx(0.25, abs=1e-6)
     assert found.median == pytest.approx(0.0, abs=1e-6)  # four of twelve values differ
-    assert "--tolerance 0.3 takes them for rounding" in found.advice
+    assert "--tolerance 0.3 accepts them" in found.advice
     near = compare_models(model(shifted), model(), X, IDS, tolerance=0.26)
     assert near.agree
     assert near.advice == ""
@@ -59,7 +59,7 @@ def test_differences_are_those_worked_out_by_hand() -> None:
         ("tf", "imagenet", "^With preprocessing: imagenet for"),
         ("byte", {"mean": [0] * 3, "std": [1] * 3, "bgr": True}, "order blue, green, red \\(bgr: true\\) for"),
         ("caffe", {"mean": [103.939, 116.779, 123.68], "std": [1] * 3}, "order red, green, blue \\(bgr: false\\) for"),
-        ("byte", {"mean": [100] * 3, "std": [70] * 3}, "look at mean and std"),
+        ("byte", {"mean": [100] * 3, "std": [70] * 3}, "check mean and std"),
     ],
 )
 def test_what_was_done_to_the_copy_is_found(copy: Any, original: Any, advice: str) -> None:
@@ -74,10 +74,10 @@ def test_classes_in_another_order() -> None:
 
     found = compare_models(model(turned), model(), X, IDS)
     assert found.same < 4
-    assert "in another order: look at the order of classes" in found.advice
+    assert "in another order: check the order of classes" in found.advice
     named = model(turned, label_space=[CLASSES[k] for k in (2, 0, 1)])
     assert compare_models(named, model(label_space=CLASSES), X, IDS).agree
-    with pytest.raises(ArtattackError, match="'fewer' has 2 classes and 'means' 3: they can be compared"):
+    with pytest.raises(ArtattackError, match="'fewer' has 2 classes and 'means' 3: to compare them"):
         compare_models(model(lambda x: means(x)[:, :2], name="fewer"), model(), X, IDS)
 
 
@@ -90,12 +90,12 @@ def test_probabilities_and_logits_are_compared_as_logarithms() -> None:
     assert copy.probabilities
     found = compare_models(copy, model(lambda x: means(x) + 7), X, IDS)
     assert found.agree
-    assert found.values == "logarithms of probabilities"
+    assert found.values == "log-probabilities"
 
 
 def test_nothing_that_is_known_explains_it() -> None:
     found = compare_models(model(lambda x: -means(x)), model(), X, IDS)
-    assert "No order of channels and no scaling" in found.advice
+    assert "No known channel order or scaling" in found.advice
 
 
 def test_the_command(tmp_path: Path) -> None:

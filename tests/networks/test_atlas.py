@@ -28,5 +28,5 @@ def test_an_atlas_of_four_channels() -> None:
 
 
 def test_too_few_channels_to_arrange() -> None:
-    with pytest.raises(ArtattackError, match="arranges 4 channels or more, not 3"):
+    with pytest.raises(ArtattackError, match="needs at least 4 channels, not 3"):
         make_atlas("quicknet_tiny", layer="sum:0", channels=3, size=32, steps=1)

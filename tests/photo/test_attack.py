@@ -107,5 +107,5 @@ def test_neither_file_may_be_the_photo_itself(tmp_path: Path) -> None:
     save_png(photo, plain(40, 40, 3))
     done = CliRunner().invoke(app, ["attack", str(photo), "-s", "waves", "-o", str(tmp_path / "o.png")])
     assert done.exit_code == 2
-    assert "o-before-after.png: is the photo itself" in done.stderr
+    assert "o-before-after.png is the photo itself" in done.stderr
     assert (read_image(photo) == 3).all()

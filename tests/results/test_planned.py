@@ -131,7 +131,7 @@ def test_a_working_directory_that_is_gone_is_one_line(tmp_path: Path, monkeypatc
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    with pytest.raises(ArtattackError, match=r"^run: the working directory is gone: give an absolute path$"):
+    with pytest.raises(ArtattackError, match=r"^run: the working directory no longer exists; give an absolute path$"):
         load_run("run")
 
 

@@ -82,7 +82,7 @@ def test_arrays_of_an_npz_file(tmp_path: Path) -> None:
     with pytest.raises(ArtattackError, match=r"objects\.npz: cannot be read as arrays"):
         read(tmp_path / "objects.npz")
     np.savez(tmp_path / "floats.npz", x_train=x / 255, y_train=y)
-    with pytest.raises(ArtattackError, match="images are uint8"):
+    with pytest.raises(ArtattackError, match="images must be uint8"):
         read(tmp_path / "floats.npz")
 
 
@@ -122,7 +122,7 @@ def test_a_batch_that_would_run_code_is_refused(tmp_path: Path) -> None:
 
     for name in batches(np.random.default_rng(0)):
         (tmp_path / name).write_bytes(pickle.dumps({b"data": Harmful()}))
-    with pytest.raises(ArtattackError, match=r"data_batch_1 is no batch of CIFAR-10: it names \w+\.mkdir"):
+    with pytest.raises(ArtattackError, match=r"data_batch_1 is not a CIFAR-10 batch: it contains \w+\.mkdir"):
         read(tmp_path)
     assert not (tmp_path / "done").exists()
 
@@ -132,7 +132,7 @@ def test_a_batch_that_would_run_code_is_refused(tmp_path: Path) -> None:
     [
         ([], "0 class folders with images"),
         (["a/0.png", "a/1.png", "a/2.png"], "1 class folders with images"),
-        (["a/0.png", "a/1.png", "a/2.png", "b/0.png"], "class 'b' has 1 images; 3 or more are wanted"),
+        (["a/0.png", "a/1.png", "a/2.png", "b/0.png"], "class 'b' has 1 images; at least 3 are needed"),
         (["train/a/0.png", "train/b/0.png", "test/a/0.png"], "class 'b' is only in one of train and test"),
     ],
 )

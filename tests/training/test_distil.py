@@ -256,7 +256,7 @@ def test_a_feature_distilling_that_was_stopped_ends_with_the_same_numbers(stripe
         if what.startswith("distilling") and done == 3:  # of four steps, in the second epoch
             raise KeyboardInterrupt
 
-    assert "logits and seen, others in each epoch" in "\n".join(plan_distilling(given, small_teacher()))
+    assert "logits and seen, new crops in each epoch" in "\n".join(plan_distilling(given, small_teacher()))
     distil(given, small_teacher(), tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         distil(given, small_teacher(), tmp_path / "stopped", on_progress=stop)
@@ -269,9 +269,9 @@ def test_a_feature_distilling_that_was_stopped_ends_with_the_same_numbers(stripe
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"logits_only": False}, "teacher 'colours' has no layers that can be read"),
-        ({"student": "quiknet"}, "unknown architecture of a student 'quiknet'; did you mean"),
-        ({"start": "efficientnet_lite0"}, "is not of the architecture quicknet"),
+        ({"logits_only": False}, "teacher 'colours' has no readable layers"),
+        ({"student": "quiknet"}, "unknown student architecture 'quiknet'; did you mean"),
+        ({"start": "efficientnet_lite0"}, "does not have the architecture quicknet"),
     ],
 )
 def test_what_cannot_be_distilled(

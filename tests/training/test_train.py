@@ -195,7 +195,7 @@ def test_dry_run_says_how_much_and_writes_nothing(coloured: Path, tmp_path: Path
         (["DATA", "--precision", "w3"], "--precision: precision 'w3': write float"),
         (["DATA", "--size", "20"], "size 20: the network pools three times by 2"),
         (["DATA", "--held-out", "1"], "--held-out: input should be less than 1"),
-        (["DATA", "--out", "DATA"], "is there and holds no training"),
+        (["DATA", "--out", "DATA"], "exists and holds no training"),
     ],
 )
 def test_mistakes_are_one_line(
