@@ -1,4 +1,4 @@
-"""The command line: which commands there are, in groups, and how each ends."""
+"""The command-line app: command groups, error messages and exit codes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _PANELS: Mapping[str, Mapping[str, Callable[..., None]]] = {
 
 
 class _Commands(TyperGroup):
-    """The commands; a user's mistake ends in one line and exit code 2, an interruption in 130."""
+    """Command group: a user's mistake prints one line and exits with 2; an interruption exits with 130."""
 
     def invoke(self, ctx: Any) -> Any:
         silence_libraries()
@@ -52,7 +52,7 @@ class _Commands(TyperGroup):
 
 
 class _Command(TyperCommand):
-    """A command whose `--help` shows no type beside a flag, which takes no value."""
+    """A command whose `--help` shows no type for flags, which take no value."""
 
     def get_params(self, ctx: Any) -> Any:
         params = super().get_params(ctx)
@@ -95,7 +95,7 @@ _add(datasets_app, "fetch", lists.fetch_images)
 app.add_typer(datasets_app, name="datasets", rich_help_panel="Lists")
 
 cache_app = typer.Typer(
-    help="Show how much is kept of adversarial images that runs have made, and where; or clear it.",
+    help="Show the size and folder of the cache of adversarial images, or clear it.",
     epilog=_in_help(["artattack cache", "artattack cache clear", "ARTATTACK_CACHE_SIZE=20GB artattack run"]),
     invoke_without_command=True,
 )

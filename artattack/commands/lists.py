@@ -1,4 +1,4 @@
-"""The commands that list what there is: `attacks`, `styles`, `datasets` and `cache`."""
+"""The listing commands: `attacks`, `styles`, `datasets` and `cache`."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def fetch_images(
 
 
 def cache(context: typer.Context) -> None:
-    """Show how much the cache holds, and where; or clear it with `artattack cache clear`."""
+    """Show the cache's size and folder; or clear it with `artattack cache clear`."""
     if context.invoked_subcommand is None:
         from artattack.cache import cache_settings
 
@@ -79,7 +79,7 @@ def cache(context: typer.Context) -> None:
 
 @examples("artattack cache clear")
 def clear_cache() -> None:
-    """Let go of all that is kept. Run folders stay as they are."""
+    """Delete all cached images. Run folders are not changed."""
     from artattack.cache import cache_settings
 
     cache = cache_settings()

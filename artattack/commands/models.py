@@ -24,22 +24,22 @@ console = Console()
 def models(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Which to measure. Default: those whose weights are here, quicknet and vgg19."),
+        typer.Argument(help="Models to measure. Default: models with local weights, quicknet and vgg19."),
     ] = None,
     measure: Annotated[
-        bool, typer.Option("--measure", help="Measure size, accuracy, latency and memory; minutes for each.")
+        bool, typer.Option("--measure", help="Measure size, accuracy, latency and memory; takes minutes per model.")
     ] = False,
-    table: Annotated[Path | None, typer.Option("--csv", help="CSV to write, a row for each network.")] = None,
+    table: Annotated[Path | None, typer.Option("--csv", help="CSV file to write, one row per network.")] = None,
     images: Annotated[str, typer.Option(help="Image set for accuracy: a name, a folder or a CSV manifest.")] = (
         DEFAULT.images.set
     ),
-    limit: Annotated[int | None, typer.Option(help="At most so many images.", min=1)] = None,
-    repeats: Annotated[int, typer.Option(help="Runs of each network in each runtime; the median counts.", min=1)] = 20,
+    limit: Annotated[int | None, typer.Option(help="Maximum number of images.", min=1)] = None,
+    repeats: Annotated[int, typer.Option(help="Timed runs per network and runtime; the median is reported.", min=1)] = 20,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with --csv: networks that stand in it are not measured again.")
+        bool, typer.Option("--resume", help="Resume the measurements in --csv; skip the networks it lists.")
     ] = False,
 ) -> None:
-    """List the models by name, each of which can be backbone or classifier; or measure what they cost and are worth."""
+    """List the models, each usable as backbone or classifier; or measure their cost and accuracy."""
     if measure:
         from artattack.networks.efficiency import measure_models
 
@@ -101,23 +101,23 @@ def export_model(
     "artattack agree phone server --benchmark mine.yaml --tolerance 0.5",
 )
 def agree(
-    copy: Annotated[str, typer.Argument(metavar="FILE", help="A model's file, say a converted one, onnx:PATH.")],
-    original: Annotated[str, typer.Argument(metavar="ORIGINAL", help="The model that it was made from.")],
+    copy: Annotated[str, typer.Argument(metavar="FILE", help="Model file to check, for example a converted onnx:PATH.")],
+    original: Annotated[str, typer.Argument(metavar="ORIGINAL", help="Model that FILE was converted from.")],
     benchmark: Annotated[
-        Path | None, typer.Option(help="Benchmark file in whose `models` both may be named. Default: none.")
+        Path | None, typer.Option(help="Benchmark file whose `models` may define both. Default: no file.")
     ] = None,
     preprocessing: Annotated[
-        str | None, typer.Option(help="What files expect of images: imagenet, caffe, tf, unit, byte or lite.")
+        str | None, typer.Option(help="Preprocessing of model files: imagenet, caffe, tf, unit, byte or lite.")
     ] = None,
-    label_space: Annotated[str | None, typer.Option(help="Classes of files: imagenet, or a text file.")] = None,
-    input_size: Annotated[int | None, typer.Option(help="Side of images, for files that fix none.", min=1)] = None,
+    label_space: Annotated[str | None, typer.Option(help="Label space of model files: imagenet, or a text file.")] = None,
+    input_size: Annotated[int | None, typer.Option(help="Side of images in pixels, for files with a variable input size.", min=1)] = None,
     images: Annotated[str, typer.Option(help="Image set: a name, a folder or a CSV manifest.")] = DEFAULT.images.set,
-    limit: Annotated[int, typer.Option(help="At most so many images.", min=1)] = check_defaults.LIMIT,
+    limit: Annotated[int, typer.Option(help="Maximum number of images.", min=1)] = check_defaults.LIMIT,
     tolerance: Annotated[
-        float, typer.Option(help="Largest difference of logits that is taken for rounding.", min=0)
+        float, typer.Option(help="Largest difference of logits that counts as rounding.", min=0)
     ] = check_defaults.TOLERANCE,
 ) -> None:
-    """Ask a model's file and its original about the same images: do they see the same?
+    """Check that a converted model file agrees with its original on the same images.
 
     Exit codes: 0 they do; 1 they do not; 2 bad input; 130 interrupted.
     """
@@ -149,15 +149,15 @@ def atlas(
     layer: Annotated[
         str | None,
         typer.Option(
-            help="A name, or binary:K, conv:K, sum:K, activation:K. Default: the last that style is measured in."
+            help="Layer name, or binary:K, conv:K, sum:K, activation:K. Default: the last style layer."
         ),
     ] = None,
-    channels: Annotated[int, typer.Option(help="At most so many, evenly spread over the layer.", min=4)] = 64,
+    channels: Annotated[int, typer.Option(help="Maximum number of channels, evenly spread over the layer.", min=4)] = 64,
     size: Annotated[int, typer.Option(help="Side of each picture, in pixels.", min=LEAST_SIZE)] = 96,
     steps: Annotated[int, typer.Option(help="Optimiser steps.", min=1)] = 60,
     seed: Seed = DEFAULT.seed,
 ) -> None:
-    """Draw what each channel of a layer responds to, with those side by side that see alike."""
+    """Draw the preferred pattern of each channel of a layer, with similar channels side by side."""
     from artattack.networks.atlas import make_atlas
 
     with show_progress() as on_progress:

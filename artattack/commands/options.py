@@ -21,29 +21,29 @@ DEFAULT = Benchmark()
 LEAST_SIZE = 32  # px
 _LARGEST_SEED = 2**32 - 1
 
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its size, do nothing.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Start without asking, however long it may take.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run in --out.")]
-Seed = Annotated[int, typer.Option(help="Every random choice follows from it.", min=0, max=_LARGEST_SEED)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, then exit.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Start long runs without confirmation.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Resume the unfinished run in --out.")]
+Seed = Annotated[int, typer.Option(help="Seed of every random choice.", min=0, max=_LARGEST_SEED)]
 SeedOrNone = Annotated[int | None, typer.Option(help="Replace the file's seed.", min=0, max=_LARGEST_SEED)]
-Limit = Annotated[int | None, typer.Option(help="At most so many images.", min=1)]
+Limit = Annotated[int | None, typer.Option(help="Maximum number of images.", min=1)]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run, or its URL.")]
 NoCache = Annotated[
-    bool, typer.Option("--no-cache", help="Make all images anew, and keep none for other runs (artattack cache).")
+    bool, typer.Option("--no-cache", help="Neither read nor write the cache (artattack cache).")
 ]
 EngineName = Annotated[
-    Literal["local", "ray"], typer.Option("--engine", help="Where: in this process, or on a Ray cluster.")
+    Literal["local", "ray"], typer.Option("--engine", help="Run in this process or on a Ray cluster.")
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", help="Workers of the cluster. Default: one a GPU, or for each two cores.", min=1),
+    typer.Option("--workers", help="Number of Ray workers. Default: one per GPU, or one per two cores.", min=1),
 ]
 
 _Command = TypeVar("_Command", bound=Callable[..., None])
 
 
 def examples(*lines: str) -> Callable[[_Command], _Command]:
-    """Give a command the lines that its `--help` shows as examples."""
+    """Set the example lines that a command's `--help` shows."""
 
     def with_examples(command: _Command) -> _Command:
         vars(command)["examples"] = lines
@@ -53,7 +53,7 @@ def examples(*lines: str) -> Callable[[_Command], _Command]:
 
 
 def engine_options(engine: Engine, workers: int | None) -> list[str]:
-    """Return the words that ask for an engine other than the default."""
+    """Return the command-line words that select a non-default engine."""
     return [f"--engine={engine}"] * (engine != "local") + [f"--workers={workers}"] * (workers is not None)
 
 

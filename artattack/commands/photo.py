@@ -29,13 +29,13 @@ def attack(
     photo: Annotated[Path, typer.Argument(help="The image to paint.")],
     style: Annotated[str, typer.Option("--style", "-s", help="A style's name or an image file; a+b blends two.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="PNG to write.")],
-    backbone: Annotated[str, typer.Option(help="Model whose features say what style is.")] = DEFAULT_BACKBONE,
+    backbone: Annotated[str, typer.Option(help="Model whose features define style.")] = DEFAULT_BACKBONE,
     classifier: Annotated[
         list[str] | None,
-        typer.Option("-c", "--classifier", help="Model to ask; repeat for more. Default: both built in."),
+        typer.Option("-c", "--classifier", help="Classifier to evaluate; repeatable. Default: both built-in classifiers."),
     ] = None,
     guide: Annotated[
-        list[str] | None, typer.Option("--guide", help="Classifier to lead astray meanwhile; repeat for more.")
+        list[str] | None, typer.Option("--guide", help="Classifier to fool as well; repeatable.")
     ] = None,
     size: Annotated[
         str, typer.Option(help="Side in pixels of the square cut from the photo, or `original` to keep all of it.")

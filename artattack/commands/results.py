@@ -20,7 +20,7 @@ console = Console()
 
 @examples("artattack status results/mine", "watch artattack status results/mine")
 def status(folder: RunArgument) -> None:
-    """Say how far a run is: what is done, what failed and why, what is next, and how long the rest will take.
+    """Show a run's progress: finished cells, failures and their causes, and the time left.
 
     Exit codes: 0 finished and nothing failed; 1 running, stopped, or something failed; 2 bad input.
     """
@@ -46,7 +46,7 @@ def report(
     folder: RunArgument,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="File to write; default: report.html in RUN.")] = None,
     form: Annotated[
-        str, typer.Option("--format", help="html, or the summary as csv, markdown or latex, printed unless --out.")
+        str, typer.Option("--format", help="html; or csv, markdown or latex for the summary, printed without --out.")
     ] = "html",
     figures: Annotated[
         Path | None, typer.Option("--figures", help="Write PNG and SVG figures to this folder instead.")
@@ -76,9 +76,9 @@ def compare(
     runs: Annotated[
         list[str], typer.Argument(help="Folders of finished runs, or their URLs; the first is the reference.")
     ],
-    table: Annotated[Path | None, typer.Option("--csv", help="CSV to write, a row for each rate.")] = None,
+    table: Annotated[Path | None, typer.Option("--csv", help="CSV file to write, one row per rate.")] = None,
 ) -> None:
-    """Set runs side by side: which rates differ from the first run's, by how much, beyond chance or not, and why."""
+    """Compare runs with the first: differences of rates, their significance and their causes."""
     from artattack.results.between_runs import compare_runs
     from artattack.results.tables import to_csv
 
@@ -97,18 +97,18 @@ def compare(
     "artattack check quicknet_tiny --eps 4/255 --steps 50",
 )
 def check(
-    what: Annotated[list[str], typer.Argument(help="The folder of a finished run or its URL, or names of models.")],
+    what: Annotated[list[str], typer.Argument(help="Folder or URL of a finished run, or names of models.")],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="CSV to write. Default for a run: checks.csv in its folder.")
     ] = None,
     limit: Annotated[
-        int, typer.Option(help="At most so many images.", min=check_defaults.FEWEST)
+        int, typer.Option(help="Maximum number of images.", min=check_defaults.FEWEST)
     ] = check_defaults.LIMIT,
-    eps: Annotated[str, typer.Option(help="Radius of the linf ball attacks are held to.")] = check_defaults.EPS,
+    eps: Annotated[str, typer.Option(help="Radius of the attacks' linf ball.")] = check_defaults.EPS,
     steps: Annotated[int, typer.Option(help="Iterations of PGD.", min=1)] = check_defaults.STEPS,
     seed: Seed = DEFAULT.seed,
 ) -> None:
-    """Check that classifiers are attacked as they should be: gradients, budgets, convergence and more.
+    """Check that attacks on classifiers work: gradients, budgets, convergence and more.
 
     Of a run, the checks go to its folder and into its report.
 
@@ -151,7 +151,7 @@ def export(
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="File to write; for robustbench, the folder.")],
 ) -> None:
-    """Write a run in another project's format, for the tools that read it."""
+    """Export a run in another project's format."""
     from artattack.results.exports import export as write_export
 
     for path in write_export(run, name, out):

@@ -76,7 +76,7 @@ def run(
     limit: Limit = None,
     budgets: Annotated[
         list[str] | None,
-        typer.Option(help="Bring all attacks and controls to these, too: l2=5,10 or ssim; repeat for more distances."),
+        typer.Option(help="Also scale attacks and controls to these budgets: l2=5,10 or ssim; repeatable."),
     ] = None,
     engine: EngineName = "local",
     workers: Workers = None,
@@ -124,17 +124,17 @@ def run(
 def extend(
     folder: RunArgument,
     file: Annotated[
-        Path | None, typer.Argument(help="Benchmark file: what the run holds, and more. Default: as it is.")
+        Path | None, typer.Argument(help="Benchmark file: the run's own, with additions. Default: the run's own.")
     ] = None,
     classifier: Annotated[
-        list[str] | None, typer.Option("-c", "--classifier", help="One more to score; repeat for more.")
+        list[str] | None, typer.Option("-c", "--classifier", help="Classifier to add; repeatable.")
     ] = None,
     style_judge: Annotated[
         list[str] | None,
-        typer.Option("--style-judge", help="One more, for images of attacks that have read all the others."),
+        typer.Option("--style-judge", help="Style judge to add, for attacks that have read all the others."),
     ] = None,
     budgets: Annotated[
-        list[str] | None, typer.Option(help="Bring attacks and controls to these, too: l2=5,10 or ssim.")
+        list[str] | None, typer.Option(help="Also scale attacks and controls to these budgets: l2=5,10 or ssim.")
     ] = None,
     dry_run: DryRun = False,
     engine: EngineName = "local",
@@ -175,14 +175,14 @@ def extend(
     "artattack study weights --trials 32 --objective flips --engine ray --workers 2",
 )
 def study(
-    name: Annotated[str | None, typer.Argument(help="Which study. Without one, they are listed.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Study to run. Without a name, list the studies.")] = None,
     backbone: Annotated[
-        list[str] | None, typer.Option(help="Model whose features say what style is; repeat for more.")
+        list[str] | None, typer.Option(help="Model whose features define style; repeatable.")
     ] = None,
     images: Annotated[
         str, typer.Option(help="Image set: a name, a folder or a CSV manifest. Default: the study's.")
     ] = "",
-    limit: Annotated[int | None, typer.Option(help="At most so many images. Default: the study's.", min=1)] = None,
+    limit: Annotated[int | None, typer.Option(help="Maximum number of images. Default: the study's.", min=1)] = None,
     size: Annotated[int, typer.Option(help="Side of the images, in pixels.", min=LEAST_SIZE)] = 224,
     steps: Annotated[int, typer.Option(help="Optimiser steps of each attack.", min=1)] = StyleOptions().steps,
     out: Annotated[
@@ -194,16 +194,16 @@ def study(
     yes: Yes = False,
     seed: Seed = DEFAULT.seed,
     trials: Annotated[
-        int | None, typer.Option(help="Of a search: how many settings are tried. Default: the study's.", min=1)
+        int | None, typer.Option(help="Number of settings a search tries. Default: the study's.", min=1)
     ] = None,
     objective: Annotated[
-        str | None, typer.Option(help="Of a search: what counts beside recognition, l2 (the default) or flips.")
+        str | None, typer.Option(help="Second objective of a search, beside recognition: l2 (default) or flips.")
     ] = None,
     engine: EngineName = "local",
     workers: Workers = None,
     no_cache: NoCache = False,
 ) -> None:
-    """Ask one question of style transfer again: a benchmark, and one table, one figure and one sentence made of it.
+    """Run a study: a benchmark that answers one question with a table, a figure and a sentence.
 
     Exit codes: as of artattack run.
     """
@@ -264,7 +264,7 @@ def _run_path(name: str, out: str | None, resume: bool) -> Path:
 
 
 def _gate(dry_run: bool, yes: bool) -> Callable[[Plan], None]:
-    """Return what looks at a plan before any work: it prints the plan and ends a dry run, or asks about a long one."""
+    """Return a callback that prints the plan and ends a dry run, or confirms a long run."""
 
     def gate(plan: Plan) -> None:
         if dry_run:
@@ -276,7 +276,7 @@ def _gate(dry_run: bool, yes: bool) -> Callable[[Plan], None]:
 
 
 def _ask_if_long(plan: Plan, yes: bool) -> None:
-    """Ask whether to start a run that may take very long; where nobody can be asked, it needs `--yes`.
+    """Ask for confirmation before a very long run; without a terminal, require `--yes`.
 
     Raises:
         ArtattackError: the user does not want it, or nobody can be asked.
@@ -297,7 +297,7 @@ def can_be_asked() -> bool:
 
 @contextmanager
 def _resumable(path: Path, again: Sequence[str]) -> Iterator[None]:
-    """Say after an interruption which command goes on with the run in `path`; exit code 130."""
+    """After an interruption, print the command that resumes the run in `path`; exit code 130."""
     try:
         yield
     except KeyboardInterrupt as error:
@@ -306,7 +306,7 @@ def _resumable(path: Path, again: Sequence[str]) -> Iterator[None]:
 
 
 def _tell_results(path: Path, answer: str = "") -> None:
-    """Print the results of a finished run, and write its report; exit code 1 where something failed."""
+    """Print a finished run's results and write its report; exit with 1 if a record failed."""
     from artattack.report import write_report
     from artattack.results.run_folder import load_run
 

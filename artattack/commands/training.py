@@ -1,4 +1,4 @@
-"""The commands `train` and `distil`: thin, over settings that say what each option means."""
+"""The commands `train` and `distil`; the settings classes describe their options."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _SHOWN = (
 )
 
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder to write to.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the training in --out.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how much that is, by trying a few steps; write nothing.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Resume the training in --out.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Estimate the cost from a few steps; write nothing.")]
 
 
 def _in_help(fields: Any, name: str) -> str:
@@ -114,16 +114,16 @@ def distil(
     temperature: Annotated[float, _of(_DISTIL, "temperature")] = _DISTIL["temperature"].default,
     held_out: Annotated[float, _of(_DISTIL, "held_out")] = _DISTIL["held_out"].default,
     seed: Annotated[int, _of(_DISTIL, "seed")] = _DISTIL["seed"].default,
-    preprocessing: Annotated[str | None, typer.Option(help="Of a teacher from a file: what it expects.")] = None,
-    label_space: Annotated[str | None, typer.Option(help="Of a teacher from a file: its classes in order.")] = None,
-    input_size: Annotated[int | None, typer.Option(help="Of a teacher: side of the images it classifies.")] = None,
+    preprocessing: Annotated[str | None, typer.Option(help="Preprocessing of a teacher from a file.")] = None,
+    label_space: Annotated[str | None, typer.Option(help="Label space of a teacher from a file, in order.")] = None,
+    input_size: Annotated[int | None, typer.Option(help="Side of the teacher's input images, in pixels.")] = None,
     outputs: Annotated[
-        Literal["logits", "probabilities"] | None, typer.Option(help="Of a teacher that is not Keras': what it gives.")
+        Literal["logits", "probabilities"] | None, typer.Option(help="Outputs of a teacher that is not a Keras model.")
     ] = None,
     resume: Resume = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Distil a classifier into a binarized network, from its features and logits or, as a surrogate, its answers alone.
+    """Distil a classifier into a binarized network, from features and logits or from answers alone.
 
     What is written, student.keras with its card, is a backbone and a source by its path.
     """
@@ -170,7 +170,7 @@ def _checked(section: Any, given: dict[str, Any]) -> Any:
 
 
 def _options(settings: BaseModel, arguments: set[str]) -> list[str]:
-    """Return the options that ask for the same settings; those that are as by default are left out."""
+    """Return the options that reproduce the settings, without those at their default."""
     words: list[str] = []
     for name, field in type(settings).model_fields.items():
         value = getattr(settings, name)
@@ -185,7 +185,7 @@ def _options(settings: BaseModel, arguments: set[str]) -> list[str]:
 
 
 def _flag(name: str) -> str:
-    """Return the option of a setting; one that is given again and again has a name in the singular."""
+    """Return the option of a setting; a repeatable option has a singular name."""
     return "--precision" if name == "precisions" else f"--{name.replace('_', '-')}"
 
 
@@ -196,7 +196,7 @@ def _load_tensorflow() -> None:
 
 
 def _carry_out(work: Callable[[Any], list[Card]], out: Path, same: list[str]) -> None:
-    """Train, and say what came of it."""
+    """Train, then print the results."""
     try:
         with show_progress() as on_progress:
             on_progress("starting", 0, 1)
