@@ -1,4 +1,4 @@
-"""The benchmark file, typed and validated. Every default stands here, but what an attack or distance owns."""
+"""Typed and validated benchmark files, with all defaults except those of attacks and distances."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ from artattack.validation import Names, Numbers, Section, as_list, check_distanc
 
 
 class ImageSettings(Section):
-    """Which images, and the square they are cut to."""
+    """The image set and its central crop."""
 
     set: str = Field("samples", description="image set: a name, a folder or a CSV manifest")
     size: int = Field(224, ge=32, le=4096, description="side of the square images attacked and scored, in pixels")
     crop: float = Field(0.875, gt=0, le=1, description="side of the central square kept, over the short side")
-    limit: PositiveInt | None = Field(None, description="at most so many images, evenly spread over the set")
+    limit: PositiveInt | None = Field(None, description="maximum number of images, evenly spread over the set")
     label_space: str | list[str | int] | None = Field(
         None,
         description="classes of the set, where fewer than ImageNet's: own (those of its labels), a list, or a text "
@@ -60,8 +60,8 @@ class ModelSpec(Section):
         "torch:PATH, timm:NAME, or the http or https address of a server"
     )
     weights: str | None = Field(None, description="imagenet, bundled, random, or a path; default: the model's own")
-    preprocessing: str | dict[str, Any] | None = Field(None, description="for a local file: what it expects")
-    label_space: str | list[str | int] | None = Field(None, description="for a local file: its classes in order")
+    preprocessing: str | dict[str, Any] | None = Field(None, description="preprocessing of a local file")
+    label_space: str | list[str | int] | None = Field(None, description="label space of a local file, in order")
     input_size: PositiveInt | None = Field(None, description="side of the images it classifies, in pixels")
     outputs: Literal["logits", "probabilities"] | None = Field(
         None, description="for a model that is not Keras': what its outputs are; default: what they look like"
@@ -70,7 +70,7 @@ class ModelSpec(Section):
     distilled_from: str | None = Field(None, description="the model it was trained to imitate, if any")
 
     def arguments(self) -> dict[str, Any]:
-        """What `artattack.load_model` takes."""
+        """The arguments of `artattack.load_model`."""
         return {"spec": self.model, **self.model_dump(exclude={"model", "distilled_from"})}
 
 
@@ -135,20 +135,20 @@ class Benchmark(Section):
     """A whole benchmark: images, classifiers, attacks. With no file, the default one."""
 
     name: str = Field("default", pattern=r"^[\w.-]+$", description="names the run folder")
-    seed: int = Field(0, ge=0, lt=2**32, description="every random choice follows from it")
-    batch_size: PositiveInt = Field(10, description="images attacked at once")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of every random choice")
+    batch_size: PositiveInt = Field(10, description="number of images attacked at once")
     images: ImageSettings = ImageSettings()
-    models: dict[str, ModelSpec] = Field({}, description="models of one's own, by the name used below")
+    models: dict[str, ModelSpec] = Field({}, description="your own models, by name")
     classifiers: Names = Field(_DEFAULT_SOURCES, description="models that are scored")
     attacks: tuple[AttackEntry, ...] = Field(
-        _DEFAULT_ATTACKS, description="attacks and controls; with none, the untouched images are scored"
+        _DEFAULT_ATTACKS, description="attacks and controls; an empty list scores the untouched images"
     )
-    budgets: Budgets = Field({}, description="distances, and how far all attacks and controls are brought in each")
+    budgets: Budgets = Field({}, description="distances, and the budgets that all attacks and controls are scaled to")
     style_judges: Names = Field(
         ("efficientnet_lite2", "efficientnet_lite0"),
         description="models that say which style an image has: of an attack, the first that it does not read",
     )
-    feature_model: str = Field("efficientnet_lite0", description="model in whose features images are compared")
+    feature_model: str = Field("efficientnet_lite0", description="model whose features compare images")
     parquet: bool = Field(False, description="write records.parquet beside records.csv, for large runs")
 
     @field_validator("attacks")
@@ -203,7 +203,7 @@ def load_benchmark(path: Path | None) -> Benchmark:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a key that is there twice is a mistake, not silently the last one."""
+    """YAML loader that rejects duplicate keys instead of keeping the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -217,7 +217,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _count(value: Any, counted: dict[int, float]) -> float:
-    """Return how many values a piece of YAML stands for, with all that aliases repeat."""
+    """Return the number of values in a YAML node, with aliases expanded."""
     if not isinstance(value, dict | list):
         return 1
     if id(value) not in counted:

@@ -1,4 +1,4 @@
-"""What people write in files and on command lines -> checked values, or one line that says what is wrong."""
+"""Validate input from files and command lines; report mistakes in one line."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's own (Kingma & Ba, ICLR 2
 
 
 class Numbers(NamedTuple):
-    """Options that what is compiled takes as scalars, float32, so that to change them is to compile nothing."""
+    """Options passed to the compiled descent as float32 scalars, so that changing them recompiles nothing."""
 
     learning_rate: tf.Tensor
     style_weight: tf.Tensor
@@ -43,13 +43,13 @@ class Numbers(NamedTuple):
 
 
 _WEIGHTS = ("style_weight", "content_weight", "tv_weight", "guide_weight")
-_SWITCHES = ("style_weight", "content_weight", "tv_weight")  # what has a weight of 0 is not even computed
+_SWITCHES = ("style_weight", "content_weight", "tv_weight")  # a term with weight 0 is not computed
 
 
 def compiled_options(options: StyleOptions) -> StyleOptions:
-    """Return what of some options decides what is compiled: two that compile to the same have the same.
+    """Return the cache key of a compiled descent: the options, with those that need no recompilation fixed.
 
-    The others have fixed values: `Numbers`, the number of steps, and what is read before the descent or after.
+    Fixed options are `Numbers`, the number of steps, and options read before or after the descent.
     """
     fixed: dict[str, Any] = {"steps": 1, "learning_rate": 1.0, "init": "content", "match": None, "style_mask": None}
     fixed |= dict.fromkeys(_WEIGHTS, 1.0) | {name: float(getattr(options, name) > 0) for name in _SWITCHES}
@@ -58,7 +58,7 @@ def compiled_options(options: StyleOptions) -> StyleOptions:
 
 
 class Work(NamedTuple):
-    """What a batch is about.
+    """One batch of a descent.
 
     Originals and first images (N, H, W, 3), targets, guides' outputs (N,), where images may change, (1, H, W, 1) in
     [0, 1] or None for everywhere, the seed () of all random choices, and options.
@@ -74,7 +74,7 @@ class Work(NamedTuple):
 
 
 class State(NamedTuple):
-    """Where the descent stands: the step (), parameters with Adam's moments, and the best of each image so far.
+    """State of a descent: the step (), parameters with Adam's moments, and the best of each image so far.
 
     `best` is (N, H, W, 3); its loss `score`, whether it leads all guides `astray`, `done`, and whether a step has
     led to a `finite` loss are (N,). The best of an image that is done does not change any more.
@@ -95,9 +95,9 @@ class Descent:
     """Minimises an objective over images of one size, each image by itself.
 
     Args:
-        objective: what is lowered, such as style and content in a backbone's features.
-        guidance: classifiers to lead astray, or None.
-        options: of the style attack; those that `compiled_options` leaves as they are count.
+        objective: loss to minimize, such as style and content in a backbone's features.
+        guidance: classifiers to fool, or None.
+        options: style attack options; only those in `compiled_options` matter.
         size: (H, W) of the images.
     """
 

@@ -1,4 +1,4 @@
-"""Images that an attack fails on, while the rest of their batch gets what it would have had beside them."""
+"""Isolates the images that an attack fails on, so that the rest of the batch keeps its results."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def settled(
     seen: Array | None = None,
     unfit: Mapping[int, str] = MappingProxyType({}),
 ) -> tuple[Array, dict[int, str]]:
-    """Let an attack make what it can of a batch.
+    """Run an attack on a batch, and isolate the images it fails on.
 
     Images that cannot be attacked stay in the batch: without them, the others' last digits might be others.
 
@@ -68,7 +68,7 @@ def settled(
 
 
 def not_finite(name: str, logits: Array) -> dict[int, str]:
-    """Return the places of images whose logits (N, K) are not finite, with words for it."""
+    """Return the indices of images with non-finite logits (N, K), and a message."""
     places = np.flatnonzero(~np.isfinite(logits).all(1))
     return {int(i): f"model '{name}' gave values that are not finite" for i in places}
 

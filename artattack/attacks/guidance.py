@@ -1,4 +1,4 @@
-"""Adversarial guidance: a loss that leads classifiers astray while style is transferred.
+"""Adversarial guidance: a loss that fools classifiers during style transfer.
 
 Style and misclassification optimised together, as AdvCam (Duan et al., CVPR 2020) and tAdv (Bhattad et al.,
 ICLR 2020) do. Guides give logits, never probabilities.
@@ -70,7 +70,7 @@ class Guidance:
         return tf.add_n(losses) / float(len(losses)), tf.reduce_all(tf.stack(astray), 0)
 
     def _logits_of(self, view: int, x: tf.Tensor, seed: tf.Tensor) -> list[tf.Tensor]:
-        """Return what each guide says of one of the views of a step."""
+        """Return each guide's outputs for one view of a step."""
         seen = transformed(x, self._names, seed, view)
         if not self._restyled:
             return [model.logits(seen) for model in self._models]

@@ -1,4 +1,4 @@
-"""What a style attack minimises: style, content and total variation, per image.
+"""The loss of a style attack: style, content and total variation, per image.
 
 Each term is normalised so that the same weights serve every backbone, layer and image size: style and
 content are squared distances relative to the size of what they aim at (1 = as far away as nothing at all),
@@ -155,17 +155,17 @@ class Losses(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """What an objective measures against, per layer: style statistics (N or 1, ...), content features (N, h, w, C)."""
+    """Targets of an objective, per layer: style statistics (N or 1, ...), content features (N, h, w, C)."""
 
     styles: list[tf.Tensor]
     contents: list[tf.Tensor]
 
 
 class Aims(Protocol):
-    """What a descent lowers: `Objective`, or another that is measured in features."""
+    """Protocol of a descent's loss: `Objective`, or another loss in feature space."""
 
     def content_targets(self, x: tf.Tensor) -> list[tf.Tensor]:
-        """Return what is to be kept of originals (N, H, W, 3)."""
+        """Return the content targets of originals (N, H, W, 3)."""
 
     def __call__(self, x: tf.Tensor, targets: Targets, mask: tf.Tensor | None = None) -> Losses:
         """Return the losses of images (N, H, W, 3)."""

@@ -85,14 +85,14 @@ class StyleOptions(Section):
     style_layer_weights: Numbers | None = Field(None, description="weight of each style layer; default: all alike")
     content_layers: Names | None = Field(None, description="layers for content, named likewise")
     style_mean: Literal["geometric", "arithmetic"] = Field(
-        "geometric", description="how layers' style distances become one: geometric, which lowers each by its share"
+        "geometric", description="mean of the layers' style distances: geometric lowers each by its share"
     )
-    statistics: Literal["gram", "mean-variance", "histogram"] = Field("gram", description="what style is measured by")
-    pooling: Literal["max", "average"] = Field("max", description="average: in the place of max pooling")
+    statistics: Literal["gram", "mean-variance", "histogram"] = Field("gram", description="measure of style")
+    pooling: Literal["max", "average"] = Field("max", description="average replaces max pooling")
     surrogate: str | None = Field(
         None, description="gradient through sign(): identity, approx-sign, swish-sign, tanh:T"
     )
-    parametrization: Literal["pixel", "fourier"] = Field("fourier", description="what is optimised")
+    parametrization: Literal["pixel", "fourier"] = Field("fourier", description="parameters to optimise")
     spectrum_decay: NonNegativeFloat | None = Field(
         None,
         description="fourier: a step moves each frequency by 1 / frequency to this power; higher is smoother; "
@@ -107,17 +107,17 @@ class StyleOptions(Section):
     )
     mask: Path | None = Field(None, description="image, white where pixels may change")
     style_mask: Path | None = Field(None, description="image, white where the style image counts")
-    guide_weight: NonNegativeFloat = Field(1.0, description="weight of the loss that leads guides astray")
-    guide_loss: Literal["margin", "cross-entropy"] = Field("margin", description="which loss that is")
+    guide_weight: NonNegativeFloat = Field(1.0, description="weight of the loss that fools guides")
+    guide_loss: Literal["margin", "cross-entropy"] = Field("margin", description="loss that fools guides")
     confidence: NonNegativeFloat = Field(1.0, description="logit margin at which the margin loss is content")
-    temperature: PositiveFloat = Field(1.0, description="what guides' logits are divided by in that loss")
-    views: NonNegativeInt = Field(0, description="so many transformed copies the guides see at each step")
+    temperature: PositiveFloat = Field(1.0, description="divisor of guides' logits in that loss")
+    views: NonNegativeInt = Field(0, description="number of transformed copies that guides see at each step")
     transforms: Transforms | None = Field(
-        None, description="what those are: eot, di, bsr, ssm, si, styless, in their order; default: eot"
+        None, description="transforms of those copies, in order: eot, di, bsr, ssm, si, styless; default: eot"
     )
-    target: str | None = Field(None, description="ImageNet class guides are led to; default: away from what they see")
-    early_stop: bool = Field(False, description="stop an image once every guide is astray, at the least distance")
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the convolutions, on a CPU")
+    target: str | None = Field(None, description="ImageNet class for guides; default: any but the class they see")
+    early_stop: bool = Field(False, description="stop an image once every guide is fooled, at the least distance")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="precision of convolutions on a CPU")
 
     @model_validator(mode="after")
     def _with_views(self) -> Self:
@@ -127,20 +127,20 @@ class StyleOptions(Section):
 
     @property
     def rate(self) -> float:
-        """The size of a step: `learning_rate`, or what suits the budget."""
+        """The step size: `learning_rate`, or the default for the budget."""
         if self.learning_rate is not None:
             return self.learning_rate
         return 0.02 if self.budget else 0.03  # without a ball, there is further to go
 
     @property
     def decay(self) -> float:
-        """The power that the spectrum of the change falls by: `spectrum_decay`, or what suits the budget."""
+        """The spectrum's decay exponent: `spectrum_decay`, or the default for the budget."""
         if self.spectrum_decay is not None:
             return self.spectrum_decay
         return 1.5 if self.budget else 1.0  # broad strokes bring most within a ball, and fine ones need time without
 
     def doubt(self) -> str | None:
-        """Return in one line what is allowed and yet hardly meant, or None."""
+        """Return a one-line warning about valid but probably unintended options, or None."""
         aims = self.style_weight + self.content_weight
         if aims and self.tv_weight > _MOST_TV * aims:
             return (
@@ -165,12 +165,12 @@ class MomentumOptions(Section):
         description="length of a step, in that norm; default: eps / max_iter, in l2 2.5 times as long, at most eps",
     )
     max_iter: PositiveInt = Field(10, description="steps")
-    decay: NonNegativeFloat = Field(1.0, description="what momentum is multiplied by at each step; 0 is none")
+    decay: NonNegativeFloat = Field(1.0, description="factor of momentum at each step; 0 turns momentum off")
     nesterov: bool = Field(False, description="gradients are taken where momentum leads to (NI-FGSM)")
     transforms: Transforms | None = Field(None, description="seen by the source: eot, di, bsr, ssm, si, styless")
-    views: PositiveInt = Field(1, description="so many transformed copies at each step; their gradients are averaged")
+    views: PositiveInt = Field(1, description="number of transformed copies per step, whose gradients are averaged")
     kernel: NonNegativeInt = Field(
-        0, description="side of the Gaussian that smooths gradients (TI-FGSM, 15); 0 is none"
+        0, description="side of the Gaussian that smooths gradients (TI-FGSM: 15); 0 turns smoothing off"
     )
     targeted: bool = Field(False, description="towards other classes, instead of away from those seen")
 
@@ -219,11 +219,11 @@ def parse_options_of(attack: type[_Options], values: dict[str, Any]) -> _Options
     """Validate options given as plain data.
 
     Args:
-        attack: which attack's: one of the classes above.
+        attack: options class of the attack.
         values: the options, by name.
 
     Raises:
-        ArtattackError: something in them is wrong; one line for the first mistakes.
+        ArtattackError: an option is invalid; one line names the first mistakes.
     """
     try:
         return attack.model_validate(values)

@@ -1,4 +1,4 @@
-"""What a style attack optimises: the pixels themselves, or a spectrum that makes them."""
+"""Parametrizations of a style attack's images: pixels or a Fourier spectrum."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _COLOUR = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]
 
 
 class Pixel:
-    """The image is what is optimised."""
+    """Optimizes pixels directly."""
 
     def start(self, first: tf.Tensor) -> tf.Tensor:
         """Return the parameters that make the first images (N, H, W, 3)."""

@@ -1,4 +1,4 @@
-"""Balls that images are held to at every step of a descent."""
+"""Projection of images onto a ball at every step of a descent."""
 
 from __future__ import annotations
 

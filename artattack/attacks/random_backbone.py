@@ -1,4 +1,4 @@
-"""The control that asks what a backbone has learnt: the same style attack through a network never trained."""
+"""Control for what a backbone has learnt: the same style attack through an untrained network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from artattack.attacks.style_entry import StyleEntry
 
 
 class RandomBackboneEntry(CopyEntry):
-    """A style attack through its backbone with random weights, brought to the distance of the trained one's."""
+    """A style attack through its backbone with random weights, scaled to the trained attack's distance."""
 
     untrained: ClassVar[bool] = True
     one_seed: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""Networks that see an image as if it came in other styles, so that what fools them transfers: StyLess."""
+"""StyLess: networks with restyled early features, so that images that fool them transfer."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class RestyledNetwork:
 
 
 def restyled(models: Sequence[Any], transforms: Sequence[str]) -> tuple[RestyledNetwork, ...]:
-    """Return networks restyled if that is among some transforms, else none.
+    """Return restyled networks if the transforms name `styless`, else an empty tuple.
 
     Raises:
         ArtattackError: as `RestyledNetwork`.

@@ -1,4 +1,4 @@
-"""From an attack's images to 8-bit files that keep what the attack promised: its budget, or its flip."""
+"""Rounding of an attack's images to 8 bits that preserves its budget or its flip."""
 
 from __future__ import annotations
 

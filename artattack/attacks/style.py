@@ -56,7 +56,7 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
             the images'. Several are blended; so are those of a name `a+b`.
         blend: whether several styles are blended; otherwise images take them in turn, one each.
         keep: the best iterate, or the last.
-        guides: classifiers to lead astray, as estimators like the first.
+        guides: classifiers to fool, as ART estimators.
         batch_size: images painted at once; by default as many as fit in about 2 GiB, 32 at most.
         seed: of jitter, random views and the noise that `init="noise"` starts from.
         verbose: whether to show a progress bar.
@@ -256,12 +256,12 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
 
 
 class Painter:
-    """What is costly to make for some options: the networks, and what is compiled for the last few sizes of images.
+    """Costly parts of an attack: its networks, and compiled descents for the last few image sizes.
 
     Args:
         objective: makes the objective of some options, and keeps it.
         options: as `compiled_options` returns them.
-        guides: estimators of the classifiers to lead astray.
+        guides: estimators of the classifiers to fool.
     """
 
     def __init__(
@@ -278,7 +278,7 @@ class Painter:
         return Descent(self.objective, self._guidance, self._options, size)
 
     def batch_size(self, size: tuple[int, int]) -> int:
-        """Return how many images (H, W) a descent takes at once by default."""
+        """Return the default batch size of a descent for images of (H, W)."""
         with forgetting_gradients():
             return self.objective.batch_size(*size)
 
@@ -288,7 +288,7 @@ def _is_whole(value: Any, least: int) -> bool:
 
 
 def _check_style(style: Any) -> None:
-    """Raise ArtattackError for a style that is none, whatever the size of images."""
+    """Raise ArtattackError for an invalid style, whatever the images' size."""
     if isinstance(style, str | Path):
         style_files(style)
     elif not isinstance(style, np.ndarray):
@@ -320,7 +320,7 @@ def _unit_images(x: np.ndarray, low: np.float32, high: np.float32) -> np.ndarray
 
 
 def _check_together(options: StyleOptions, guides: Sequence[Any]) -> None:
-    """Find options that do not go together."""
+    """Reject incompatible options."""
     check_budget(options.budget)
     if options.match and options.match[0] not in DISTANCES:
         raise unknown("distance in match", options.match[0], DISTANCES)
@@ -358,7 +358,7 @@ def _clip_values(estimator: Any) -> tuple[np.float32, np.float32]:
 
 
 def _guide_of(estimator: Any) -> Any:
-    """Return the model behind an ART classifier: ours, where gradients of it can be had, or as of a backbone."""
+    """Return the model behind an ART classifier: ours if it has gradients, else wrapped as a backbone."""
     model = getattr(estimator, "artattack_model", None)
     return model if model is not None and model.gives != "logits" else _model_of(estimator)
 

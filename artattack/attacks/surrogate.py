@@ -50,7 +50,7 @@ def surrogate(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
     """Return the derivative of that name; `tanh:0.5` gives a temperature.
 
     Raises:
-        ArtattackError: no such surrogate, or a temperature that is none.
+        ArtattackError: unknown surrogate or invalid temperature.
     """
     base, _, argument = name.partition(":")
     if base not in SURROGATES or (argument and base != "tanh"):

@@ -1,7 +1,7 @@
 """Transforms of images that attacks look at in the place of the image itself, so that what they find transfers.
 
 A transform is a function of images (N, H, W, 3) float32 in [0, 1] and a seed (2,) int32 that returns images of the same
-shape, differentiable, inside `tf.function` as well. What it draws follows from the seed and is the same for all images,
+shape, differentiable, inside `tf.function` as well. Its draws follow from the seed and are the same for all images,
 so that an image's result does not depend on those beside it; `each_transformed` gives each image a seed of its own. A
 new transform is a function here, a line in `TRANSFORMS` and its name in `artattack.attacks.options.TRANSFORM_NAMES`.
 

@@ -34,7 +34,7 @@ def models(
         DEFAULT.images.set
     ),
     limit: Annotated[int | None, typer.Option(help="Maximum number of images.", min=1)] = None,
-    repeats: Annotated[int, typer.Option(help="Timed runs per network and runtime; the median is reported.", min=1)] = 20,
+    repeats: Annotated[int, typer.Option(help="Timed runs per network and runtime, for the median.", min=1)] = 20,
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume the measurements in --csv; skip the networks it lists.")
     ] = False,
@@ -101,7 +101,7 @@ def export_model(
     "artattack agree phone server --benchmark mine.yaml --tolerance 0.5",
 )
 def agree(
-    copy: Annotated[str, typer.Argument(metavar="FILE", help="Model file to check, for example a converted onnx:PATH.")],
+    copy: Annotated[str, typer.Argument(metavar="FILE", help="Model file to check, such as onnx:PATH.")],
     original: Annotated[str, typer.Argument(metavar="ORIGINAL", help="Model that FILE was converted from.")],
     benchmark: Annotated[
         Path | None, typer.Option(help="Benchmark file whose `models` may define both. Default: no file.")
@@ -109,8 +109,8 @@ def agree(
     preprocessing: Annotated[
         str | None, typer.Option(help="Preprocessing of model files: imagenet, caffe, tf, unit, byte or lite.")
     ] = None,
-    label_space: Annotated[str | None, typer.Option(help="Label space of model files: imagenet, or a text file.")] = None,
-    input_size: Annotated[int | None, typer.Option(help="Side of images in pixels, for files with a variable input size.", min=1)] = None,
+    label_space: Annotated[str | None, typer.Option(help="Label space of files: imagenet, or a text file.")] = None,
+    input_size: Annotated[int | None, typer.Option(help="Input size in pixels, if a file fixes none.", min=1)] = None,
     images: Annotated[str, typer.Option(help="Image set: a name, a folder or a CSV manifest.")] = DEFAULT.images.set,
     limit: Annotated[int, typer.Option(help="Maximum number of images.", min=1)] = check_defaults.LIMIT,
     tolerance: Annotated[
@@ -148,11 +148,9 @@ def atlas(
     out: Annotated[Path, typer.Option("-o", "--out", help="PNG to write.")],
     layer: Annotated[
         str | None,
-        typer.Option(
-            help="Layer name, or binary:K, conv:K, sum:K, activation:K. Default: the last style layer."
-        ),
+        typer.Option(help="Layer name, or binary:K, conv:K, sum:K, activation:K. Default: the last style layer."),
     ] = None,
-    channels: Annotated[int, typer.Option(help="Maximum number of channels, evenly spread over the layer.", min=4)] = 64,
+    channels: Annotated[int, typer.Option(help="Maximum number of channels, evenly spread.", min=4)] = 64,
     size: Annotated[int, typer.Option(help="Side of each picture, in pixels.", min=LEAST_SIZE)] = 96,
     steps: Annotated[int, typer.Option(help="Optimiser steps.", min=1)] = 60,
     seed: Seed = DEFAULT.seed,

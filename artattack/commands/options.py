@@ -28,9 +28,7 @@ Seed = Annotated[int, typer.Option(help="Seed of every random choice.", min=0, m
 SeedOrNone = Annotated[int | None, typer.Option(help="Replace the file's seed.", min=0, max=_LARGEST_SEED)]
 Limit = Annotated[int | None, typer.Option(help="Maximum number of images.", min=1)]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run, or its URL.")]
-NoCache = Annotated[
-    bool, typer.Option("--no-cache", help="Neither read nor write the cache (artattack cache).")
-]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Neither read nor write the cache (artattack cache).")]
 EngineName = Annotated[
     Literal["local", "ray"], typer.Option("--engine", help="Run in this process or on a Ray cluster.")
 ]

@@ -32,16 +32,14 @@ def attack(
     backbone: Annotated[str, typer.Option(help="Model whose features define style.")] = DEFAULT_BACKBONE,
     classifier: Annotated[
         list[str] | None,
-        typer.Option("-c", "--classifier", help="Classifier to evaluate; repeatable. Default: both built-in classifiers."),
+        typer.Option("-c", "--classifier", help="Classifier to evaluate; repeatable. Default: both built-in ones."),
     ] = None,
-    guide: Annotated[
-        list[str] | None, typer.Option("--guide", help="Classifier to fool as well; repeatable.")
-    ] = None,
+    guide: Annotated[list[str] | None, typer.Option("--guide", help="Classifier to fool as well; repeatable.")] = None,
     size: Annotated[
-        str, typer.Option(help="Side in pixels of the square cut from the photo, or `original` to keep all of it.")
+        str, typer.Option(help="Side in pixels of the square crop, or `original` for the whole photo.")
     ] = str(DEFAULT.images.size),
     tile: Annotated[
-        int | None, typer.Option(help="Paint in tiles of so many pixels a side, for photos too large at once.", min=32)
+        int | None, typer.Option(help="Side of tiles in pixels, for photos that exceed memory.", min=32)
     ] = None,
     seed: Seed = DEFAULT.seed,
     **options: Any,

@@ -176,9 +176,7 @@ def extend(
 )
 def study(
     name: Annotated[str | None, typer.Argument(help="Study to run. Without a name, list the studies.")] = None,
-    backbone: Annotated[
-        list[str] | None, typer.Option(help="Model whose features define style; repeatable.")
-    ] = None,
+    backbone: Annotated[list[str] | None, typer.Option(help="Model whose features define style; repeatable.")] = None,
     images: Annotated[
         str, typer.Option(help="Image set: a name, a folder or a CSV manifest. Default: the study's.")
     ] = "",

@@ -1,4 +1,4 @@
-"""Lessons of a 2020 study of style transfer with binarized networks, each to be asked again by one command.
+"""Lessons of a 2020 study of style transfer with binarized networks, each repeatable by one command.
 
 A study is a benchmark that a small module builds, and one table, one figure and one sentence made of its records.
 The plan, the run and the report are those of any benchmark. A new one is a module with a `STUDY` and its name in

@@ -1,4 +1,4 @@
-"""Backbones side by side, each beside the same network never trained."""
+"""Comparison of backbones, each with its untrained counterpart."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _attacks(settings: Settings) -> list[dict[str, Any]]:
 
 
 def _measure(records: pd.DataFrame) -> pd.DataFrame:
-    """Add whether the backbone was trained, which tells the two kinds of rows apart."""
+    """Add a column that says whether the backbone is trained."""
     table = sum_up(records)
     table.insert(2, "weights", table["attack"].map({"style": "trained", "random-backbone": "untrained"}))
     return table
@@ -70,7 +70,7 @@ def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame) -> None:
 
 
 def _look(run: RunFolder, table: pd.DataFrame) -> pd.DataFrame:
-    """Add how much memory an attack through each trained backbone takes, on one image in a process of its own."""
+    """Add the memory of an attack on one image through each trained backbone, measured in its own process."""
     benchmark = parse_benchmark(run.info["config"]["benchmark"])
     trained = table["weights"] == "trained"
     needed = {}

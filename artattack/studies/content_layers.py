@@ -74,7 +74,7 @@ def _measure(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def _among_images(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return for each attack of a backbone in how many folds its layer is chosen, and what is the backbone's alone.
+    """Return, per attack of a backbone, the folds that choose its layer, and the backbone's own statistics.
 
     These are the ratios of spreads with their intervals, and what the chosen layers score on images that did not choose
     them, beside the mean over layers.
@@ -96,7 +96,7 @@ def _among_images(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_image(rows: pd.DataFrame, column: str, cases: pd.DataFrame) -> NDArray[np.float64]:
-    """Return a column of records as (images, attacks), of those images that all attacks have a result for."""
+    """Return a column of records as (images, attacks), for the images with a result of every attack."""
     values = rows.assign(value=rows[column].to_numpy(float, na_value=math.nan)).pivot(
         index="image", columns="attack", values="value"
     )
@@ -105,7 +105,7 @@ def _by_image(rows: pd.DataFrame, column: str, cases: pd.DataFrame) -> NDArray[n
 
 
 def choose_by_folds(scores: NDArray[np.float64]) -> tuple[NDArray[np.int64], float, int]:
-    """Choose a layer by cross-validation over images: by all folds but one, scored on that one.
+    """Choose a layer by cross-validation over images: each fold is held out once and scored.
 
     Args:
         scores: (images, layers); more is better.
@@ -129,7 +129,7 @@ def choose_by_folds(scores: NDArray[np.float64]) -> tuple[NDArray[np.int64], flo
 
 
 def spread_ratio(content: NDArray[np.float64], style: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Return how far content layers differ over how far style layers do, with a 95 % interval.
+    """Return the spread over content layers divided by that over style layers, with a 95 % interval.
 
     Of either, the standard deviation over layers of the mean over images. The interval is a percentile bootstrap over
     images (Efron & Tibshirani, 1993).
@@ -158,7 +158,7 @@ def spread_ratio(content: NDArray[np.float64], style: NDArray[np.float64]) -> tu
 
 
 def spread(table: pd.DataFrame) -> pd.DataFrame:
-    """Return how far layers differ: the standard deviation over them, one less than their number counting.
+    """Return the sample standard deviation over layers (n - 1 degrees of freedom).
 
     Args:
         table: as the study's `measure` returns it.
@@ -190,7 +190,7 @@ def _answer(table: pd.DataFrame) -> str:
 
 
 def _choice(rows: list[dict[Any, Any]]) -> str:
-    """Say which content layer is chosen, and what the choice is worth on images that had no say in it."""
+    """State the chosen content layer and its score on held-out images."""
     own = [row for row in rows if row["changed"] == "content" and row["folds"]]
     if not own:
         return ""

@@ -1,4 +1,4 @@
-"""Shape against texture: how often a classifier says which, and how sure that is."""
+"""Shape or texture: rates of a classifier's decisions, with intervals."""
 
 from __future__ import annotations
 

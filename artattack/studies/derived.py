@@ -1,4 +1,4 @@
-"""Networks that studies make of a registry's, kept in the user's cache folder."""
+"""Networks that studies derive from registry models, stored in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from artattack.files import write_file
 
 
 def derived(backbone: str, name: str, title: str, make: Callable[[Any], Any], distilled_from: str = "") -> Path:
-    """Return the file of a network made of another one; it is made where it is not there.
+    """Return the file of a derived network, creating the file if it is missing.
 
     The file lies in the user's cache folder, with a card beside it that says how it is opened.
 

@@ -26,7 +26,7 @@ _STROKES = ("-", "--", "-.", ":")
 def draw_lines(
     drawing: Any, table: pd.DataFrame, lines: tuple[str, ...], across: str, panels: Mapping[str, str], label: str
 ) -> list[Any]:
-    """Draw columns of a table against another on a log axis, a panel for each, two across.
+    """Draw columns of a table against another on a log axis, one panel per column, two panels per row.
 
     Args:
         drawing: an empty Matplotlib figure, or a part of one, of the size that is wanted.
@@ -83,7 +83,7 @@ def as_percent(axis: Any) -> None:
 
 
 def use_log_axis(axis: Any) -> None:
-    """Make an axis logarithmic once all is drawn, with plain numbers at decades or, if there are few, between them."""
+    """Make an axis logarithmic after drawing, with plain numbers at decades or, if there are few, between them."""
     from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})

@@ -34,7 +34,7 @@ def _with(plan: Plan, names: Collection[str]) -> Plan:
 
 
 def front(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which points no other beats: at least as high in every column, and higher in one.
+    """Return the Pareto front: points that no other dominates (at least as high in every column, higher in one).
 
     Args:
         values: (N, K); more is better.
@@ -45,7 +45,7 @@ def front(values: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def ranks(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return for each point how many fronts have to be taken away before it stands on one (Goldberg, 1989), (N,)."""
+    """Return each point's rank in non-dominated sorting (Goldberg, 1989), (N,); 0 is the Pareto front."""
     found, left, rank = np.empty(len(values), np.int64), np.arange(len(values)), 0
     while len(left):
         best = front(values[left])

@@ -1,4 +1,4 @@
-"""Which layers of a backbone studies look at, from the input to the output."""
+"""Layers of a backbone that studies measure, from input to output."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CONVOLUTIONS = {
 
 
 def layers_in_turn(backbone: str) -> tuple[str, ...]:
-    """Return layers spread over a backbone's depth; of one that is not known here, its layers for style and content."""
+    """Return layers spread over a backbone's depth; for an unknown backbone, its style and content layers."""
     match _kind(backbone):
         case "sota.QuickNet":
             return _QUICKNET
@@ -26,12 +26,12 @@ def layers_in_turn(backbone: str) -> tuple[str, ...]:
 
 
 def default_layers(backbone: str) -> tuple[str, ...]:
-    """Return the layers that a backbone's style is measured in by default."""
+    """Return a backbone's default style layers."""
     return next((info.style_layers for info in model_infos() if info.name == backbone), ())
 
 
 def layer_sets(backbone: str) -> dict[str, tuple[str, ...]]:
-    """Return sets of layers to measure style in: the default ones, the early and the late half, and all in turn.
+    """Return sets of style layers: the default, the early half, the late half, and each layer alone.
 
     None of a backbone that is not known here, which has its default layers.
     """
@@ -52,12 +52,12 @@ def sums_or_convolutions(backbone: str) -> dict[str, tuple[str, ...]]:
 
 
 def pools_by_maximum(backbone: str) -> bool:
-    """Whether a backbone is not known to have no max pooling, which average pooling could take the place of."""
+    """Whether a backbone may have max pooling, which average pooling can replace; True for unknown ones."""
     return _kind(backbone) != "lite"
 
 
 def steps_in_its_stem(backbone: str) -> bool:
-    """Whether a backbone is of the shape of QuickNet, whose stem steps by four pixels before anything is binarized."""
+    """Whether a backbone has QuickNet's architecture, whose float stem has a total stride of four pixels."""
     return _kind(backbone) == "sota.QuickNet"
 
 

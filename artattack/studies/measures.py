@@ -1,4 +1,4 @@
-"""The tables of studies: records -> a row for each attack and backbone, images and styles taken together."""
+"""Tables of studies: records -> one row per attack and backbone, pooled over images and styles."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def option_of(key: str, heading: str, meaning: str) -> Field:
 
 
 def sum_up(records: pd.DataFrame, options: Sequence[str] = (), *, by_style: bool = False) -> pd.DataFrame:
-    """Sum up the records of a run for a study.
+    """Summarize a run's records for a study.
 
     Rates and means are those of `artattack.results.summary.summarise`.
 
@@ -95,7 +95,7 @@ def sum_up(records: pd.DataFrame, options: Sequence[str] = (), *, by_style: bool
 
 
 def _grids(records: pd.DataFrame) -> pd.DataFrame:
-    """Return the median checkerboard score of each case: a few images have scores far above the rest."""
+    """Return each case's median checkerboard score; the median resists a few outliers."""
     pictures = records.drop_duplicates("file").rename(columns={"checkerboard": "grid"})
     return pictures.groupby(_CASE, sort=False, dropna=False)["grid"].median().reset_index()
 
@@ -112,5 +112,5 @@ def rows_of(table: pd.DataFrame, *columns: str) -> dict[tuple[str, ...], list[di
 
 
 def counted(row: Any, part: str, whole: str = "n") -> str:
-    """Say a rate of a row of a table: `5 of 6`."""
+    """Format a rate of a table row: `5 of 6`."""
     return f"{row[part]} of {row[whole]}"

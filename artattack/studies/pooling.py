@@ -34,7 +34,7 @@ _CHOICES = {"pooling": ("max", "average"), "parametrization": ("pixel", "fourier
 
 
 def _attacks(settings: Settings) -> list[dict[str, Any]]:
-    """All combinations without shifts, which would hide the blocks; with shifts, or a stem without strides, few."""
+    """All combinations without shifts, which hide the blocks; a few with shifts or an unstrided stem."""
     entries = []
     for backbone in settings.backbones:
         layers = sums_or_convolutions(backbone)
@@ -60,7 +60,7 @@ def _attacks(settings: Settings) -> list[dict[str, Any]]:
 
 
 def _models(settings: Settings) -> dict[str, Any]:
-    """Return those backbones whose stem has strides without them."""
+    """Return unstrided copies of the backbones that have a strided stem."""
     stepping = [backbone for backbone in settings.backbones if steps_in_its_stem(backbone)]
     return {backbone + _STEM: {"model": str(unstrided(backbone))} for backbone in stepping}
 

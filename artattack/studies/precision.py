@@ -1,4 +1,4 @@
-"""What do few bits do: to style transfer, to a network's own robustness, and to what carries over from it?"""
+"""Effect of low precision on style transfer, on a network's robustness and on transfer from it."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def _attacks(settings: Settings) -> list[dict[str, Any]]:
 
 
 def _models(settings: Settings) -> dict[str, Any]:
-    """Return the networks at few bits that are asked for; others are the registry's or the user's."""
+    """Return the requested low-precision networks; others come from the registry or the user."""
     return {name: {"model": str(quantized(name))} for name in settings.backbones if is_quantized(name)}
 
 
 def _measure(records: pd.DataFrame) -> pd.DataFrame:
-    """Add how often a network is right, and how often an attack on it flips it.
+    """Add each network's accuracy and the flip rate of attacks on it.
 
     Noise is on the network whose attack it is as far as.
     """
@@ -86,7 +86,7 @@ def _answer(table: pd.DataFrame) -> str:
 
 
 def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame) -> None:
-    """Draw a line for each network and what was done to it under one another; only style is recognised or not."""
+    """Draw one row per network and attack; recognition applies to style alone."""
     panels = {
         "right_rate": "right, untouched",
         "style_identified_rate": "style recognised",

@@ -1,4 +1,4 @@
-"""A trained float network at few bits: rounded after its training, without any further one.
+"""Post-training quantization of a float network to few bits, without further training.
 
 Kernels are rounded for each channel of their outputs, at the scale of least squared error: one bit is sign times mean
 size (Rastegari et al., XNOR-Net, ECCV 2016, equation 6), more are whole multiples, as many above zero as below.
@@ -30,7 +30,7 @@ _MOST = 200_000  # activations that a range is chosen by
 
 
 def is_quantized(name: str) -> bool:
-    """Return whether a name is that of a network at few bits: `efficientnet_lite0-w4a8`."""
+    """Return whether a name denotes a low-precision network, such as `efficientnet_lite0-w4a8`."""
     return _parts(name) is not None
 
 
@@ -47,7 +47,7 @@ def _parts(name: str) -> tuple[str, Precision] | None:
 
 
 def quantized(name: str) -> Path:
-    """Return the file of a registry's network at few bits; it is made where it is not there.
+    """Return the file of a registry model at few bits, creating the file if it is missing.
 
     The file lies in the user's cache folder, with a card beside it that says how it is opened.
 
@@ -155,7 +155,7 @@ def round_kernel(kernel: Array, bits: int, axis: int = -1) -> Array:
 
 
 def best_range(values: Array, bits: int) -> float:
-    """Return the range from 0 on which values, not negative, lose least by being rounded to 2^bits levels."""
+    """Return the upper end of the range [0, r] that minimizes the rounding error of values >= 0 at 2^bits levels."""
     flat = values.reshape(-1)
     flat = flat[:: max(1, flat.size // _MOST)]
     largest, levels = max(float(flat.max()), float(np.finfo(np.float32).tiny)), 2**bits - 1

@@ -41,7 +41,7 @@ def find_study(name: str) -> Study:
     """Return the study of a name.
 
     Raises:
-        ArtattackError: there is none.
+        ArtattackError: no study has that name.
     """
     if name not in _STUDIES:
         raise unknown("study", name, _STUDIES)

@@ -1,4 +1,4 @@
-"""Run a study: its benchmark, by halves where it is a search, and then its table, figure and answer."""
+"""Run a study: its benchmark (a search by successive halving), then its table, figure and answer."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run_study(
     on_plan: Callable[[Plan], None] | None = None,
     on_doubt: Callable[[str], None] | None = None,
 ) -> RunFolder:
-    """Ask one question of the 2020 study again, and write its table, figure and answer into the run.
+    """Run a study of the 2020 questions, and write its table, figure and answer into the run folder.
 
     Args:
         name: of a study, as `artattack study` lists them.

@@ -1,4 +1,4 @@
-"""What a study is: a question, the attacks that answer it, and how their records are told."""
+"""The `Study` class: a question, the attacks that answer it, and the analysis of their records."""
 
 from __future__ import annotations
 
@@ -24,22 +24,20 @@ STYLE = "stained-glass"
 
 
 class Settings(Section):
-    """What people may choose of a study."""
+    """Settings of a study that the user may choose."""
 
-    backbones: tuple[str, ...] = Field(
-        (), description="models whose features say what style is; with none, the study's own"
-    )
-    images: str = Field("", description="image set: a name, a folder or a CSV manifest; with none, the study's own")
-    limit: PositiveInt | None = Field(None, description="at most so many images; default: the study's")
+    backbones: tuple[str, ...] = Field((), description="models whose features define style; default: the study's")
+    images: str = Field("", description="image set: a name, a folder or a CSV manifest; default: the study's")
+    limit: PositiveInt | None = Field(None, description="maximum number of images; default: the study's")
     size: int = Field(ImageSettings().size, ge=32, description="side of the images, in pixels")
     steps: PositiveInt = Field(StyleOptions().steps, description="optimiser steps of each attack")
-    seed: int = Field(Benchmark().seed, ge=0, lt=2**32, description="every random choice follows from it")
-    trials: PositiveInt | None = Field(None, description="of a search; default: the study's")
+    seed: int = Field(Benchmark().seed, ge=0, lt=2**32, description="seed of every random choice")
+    trials: PositiveInt | None = Field(None, description="number of settings a search tries; default: the study's")
 
 
 @dataclass(frozen=True)
 class Study:
-    """A question, and how it is answered.
+    """A question and the way to answer it.
 
     Attributes:
         name: what people call it.
@@ -59,16 +57,16 @@ class Study:
         images: what it says of images, beside their size and limit, unless another set is given.
         classifiers: that are asked; of each attack those flips count that the first of these saw which the attack has
             not read.
-        leave: writes further files into the run, from its table.
+        leave: writes further files into the run folder, from the table.
         needs: a package of the extra `search`, if any.
-        scores_backbones: whether backbones are scored, too, as classifiers.
+        scores_backbones: whether backbones are also scored as classifiers.
         models: settings with backbones -> models of its own, as a benchmark file has them, by name.
-        look: adds to the table of a run what only its pictures or its networks tell.
-        meant: says of a plan that looks like a mistake that it is none.
-        trials: how many a search makes; 0 where the study is none.
-        objectives: the study with another goal, by a word for it; empty where there is no choice.
-        first: how many images all attacks see before the better ones go on to the rest; 0 where all see all.
-        going_on: the records of the first images -> names of the attacks that go on.
+        look: adds table columns computed from the run's pictures or networks.
+        meant: confirms that an unusual plan is intended.
+        trials: number of trials of a search; 0 for other studies.
+        objectives: variants of the study by the name of their objective; empty without a choice.
+        first: number of images for all attacks before the better half continues; 0 for all images.
+        going_on: records of the first images -> names of the attacks that continue.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A backbone whose stem takes no strides: the same kernels, at every pixel."""
+"""Backbones with an unstrided stem: the same kernels, applied at every pixel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from artattack.studies.derived import derived
 
 
 def unstrided(backbone: str) -> Path:
-    """Return the file of a binarized backbone whose stem steps by one pixel; it is made where it is not there.
+    """Return the file of a binarized backbone with an unstrided stem, creating the file if it is missing.
 
     The stem is what lies before the first binarized convolution: in QuickNet two convolutions that step by two pixels
     each. Its kernels stay as they are, and so does what comes after, on maps of sixteen times the area. The file lies

@@ -43,7 +43,7 @@ _RECOGNISED = "style_identified_rate"
 
 
 class _Goal(NamedTuple):
-    """What a trial is to do beside bringing the style: the column, what it is called, and whether more is better."""
+    """A search's second objective: its column, its name, and whether more is better."""
 
     column: str
     name: str
@@ -97,7 +97,7 @@ def _measured(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def _first(records: pd.DataFrame) -> pd.DataFrame:
-    """Return the records of those images that every trial has painted, by which trials can be compared."""
+    """Return the records of the images that every trial has painted, so that trials are comparable."""
     painted = records[(records["kind"] != "clean") & records["error"].isna()]
     attacks = painted["attack"].nunique()
     by_all = painted.groupby("image")["attack"].nunique()
@@ -111,7 +111,7 @@ def _values(table: pd.DataFrame, goal: _Goal) -> Any:
 
 
 def better_half(records: pd.DataFrame, goal: str = "l2") -> list[str]:
-    """Return the names of the better half of trials, by the fronts that they stand on.
+    """Return the names of the better half of trials, ranked by non-dominated sorting.
 
     Those of which nothing is recognised go last, however near they stay; of those on the same front the better
     recognised go first.
@@ -168,7 +168,7 @@ def _told(table: pd.DataFrame, goal: _Goal, storage: Any = None) -> optuna.Study
 
 
 def importances(table: pd.DataFrame, goal: str = "l2") -> dict[str, dict[str, float]]:
-    """Return for each goal how much of its variance each option explains, in [0, 1]; nothing where it has none.
+    """Return the share of each objective's variance that each option explains, in [0, 1]; empty without variance.
 
     On the images that all trials have painted. By a random forest: F. Hutter, H. Hoos, K. Leyton-Brown, "An efficient
     approach for assessing hyperparameter importance", ICML 2014.
@@ -212,7 +212,7 @@ def _answer(table: pd.DataFrame, goal: str) -> str:
 
 
 def _leave(run: RunFolder, table: pd.DataFrame, goal: _Goal) -> None:
-    """Write front.yaml, a benchmark of the trials on the front, and search.journal, which Optuna can go on with."""
+    """Write front.yaml, a benchmark of the trials on the front, and search.journal, which Optuna can resume."""
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 

@@ -1,4 +1,4 @@
-"""What a study leaves in its run folder: study.csv, study.md, study.json, study.png and study.svg."""
+"""Writes a study's files in its run folder: study.csv, study.md, study.json, study.png and study.svg."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOTHING = "Nothing was measured: no image has a result (column `error` of recor
 
 
 def check_packages(study: Study) -> None:
-    """Find out that a package is not installed, before any work is done; raises ArtattackError."""
+    """Raise ArtattackError before any work if a required package is missing."""
     check_matplotlib()
     if study.needs and find_spec(study.needs) is None:
         raise ArtattackError(f"the study {study.name} needs {study.needs}: pip install 'artattack[search]'")
