@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from artattack.results.progress import RunProgress
 
 _RATES_SHORT = {"clean_accuracy": "clean", "flip_rate": "flips", "success_rate": "success"}
-_NAME_WIDTH = 30  # of a class in a list of guesses, so that the lists of all classifiers stand alike
+_NAME_WIDTH = 30  # of a class name, so that all classifiers' lists align
 _STATUSES = {"pass": "passed", "fail": "failed", "not run": "not run"}
 _HOUR, _DAY = 3600, 24 * 3600  # seconds
 _UNTRAINED = "(random weights)"
-_CELLS = 3  # that are amiss, named in what a run's status is
+_CELLS = 3  # damaged cells that `status` names
 _FEWEST = 4  # columns of a summary, however narrow the terminal
 
 
 def say(console: Console, line: str, style: str | None = None) -> None:
-    """Print a line as it is: nothing in it is markup, and it is not cut."""
+    """Print a line without markup and without truncation."""
     console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -72,7 +72,7 @@ def print_summary(summary: pd.DataFrame, console: Console) -> None:
     cells = [[f"  {row['classifier']}", *(cell(row) for cell in columns.values())] for row in rows]
     header = ["attack, classifier", *columns]
     widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
-    while sum(widths) + 2 * len(widths) > console.width and len(widths) > _FEWEST:  # what does not fit is in the files
+    while sum(widths) + 2 * len(widths) > console.width and len(widths) > _FEWEST:  # the files have the other columns
         for line in (header, widths, *cells):
             line.pop()
     widths[0] += 1 + max((len(RANDOM) for row in rows if row["classifier_weights"] == "random"), default=-1)
@@ -253,12 +253,12 @@ def print_efficiency(found: pd.DataFrame, console: Console) -> None:
 
 
 def complain(message: str) -> None:
-    """Print what went wrong, in one line, where errors go."""
+    """Print an error in one line on standard error."""
     Console(stderr=True).print(f"artattack: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def warn(message: str) -> None:
-    """Print what is doubtful, in one line, where errors go."""
+    """Print a warning in one line on standard error."""
     Console(stderr=True).print(
         f"artattack: warning: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True
     )

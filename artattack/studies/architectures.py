@@ -75,7 +75,7 @@ def _look(run: RunFolder, table: pd.DataFrame) -> pd.DataFrame:
     trained = table["weights"] == "trained"
     needed = {}
     for name in table.loc[trained, "source"].unique():
-        with suppress(Exception):  # whatever its end may be: the rest is still worth knowing
+        with suppress(Exception):  # a failed measurement must not lose the other results
             needed[name] = attack_memory(benchmark, str(name))
     return table.assign(mib=table["source"].map(needed).where(trained))
 

@@ -19,7 +19,7 @@ _PICTURE = 1.6  # inches, the side of a picture on a sheet
 _CAPTION = 8  # points, of the letters over a picture
 _LETTERS = 26  # that fit over a picture
 _ACROSS = 2  # panels of curves
-_DODGE = 1.3  # by which curves stand beside each other on a log axis, so that none hides another
+_DODGE = 1.3  # offset factor of curves on a log axis, so that none hides another
 _STROKES = ("-", "--", "-.", ":")
 
 

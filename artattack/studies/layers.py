@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from artattack.models.registry import model_infos
 
-_FEWEST = 4  # layers, of which halves are worth telling apart
+_FEWEST = 4  # fewest layers to split into halves
 _QUICKNET = ("activation:0", *(f"sum:{k}" for k in range(1, 12, 2)))
 _LITE = ("stem_relu6", *(f"block{k}a_expand_relu6" for k in range(2, 8)))
 _SUMS = {"sota.QuickNet": ("activation:0", "sum:3", "sum:7", "sum:11"), "lite": ("sum:0", "sum:1", "sum:3", "sum:6")}

@@ -28,7 +28,7 @@ from artattack.studies.study import BNN, FLOAT, Settings, Study
 from artattack.studies.unstrided import unstrided
 
 _JITTER = 16  # px, the default's
-_PERIODS = (2, 4, 8, 16)  # px, of the grids that are looked for: what a network's strides come to, stage by stage
+_PERIODS = (2, 4, 8, 16)  # px, grid periods: a network's cumulative strides, stage by stage
 _STEM = "-stem-1"  # behind the name of a backbone whose stem takes no strides
 _CHOICES = {"pooling": ("max", "average"), "parametrization": ("pixel", "fourier"), "layers": ("convolutions", "sums")}
 

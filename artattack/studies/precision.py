@@ -27,7 +27,7 @@ from artattack.studies.quantized import is_quantized, quantized
 from artattack.studies.study import FLOAT, Settings, Study
 
 _BITS = ("w8a8", "w4a4", "w2a2", "w1a1", "w4a8", "w2a8", "w1a8", "w8a4", "w8a2", "w8a1")  # both, weights, activations
-_TRAINED = "quicknet_tiny"  # with one bit: another architecture, beside what is rounded afterwards
+_TRAINED = "quicknet_tiny"  # trained at one bit: another architecture than the rounded networks
 _RADIUS = 10  # of the l2 ball of attacks that are meant to carry over
 _SAID = {"style": "style", "mi-fgsm": "momentum attack", "noise": "noise"}
 
