@@ -11,7 +11,7 @@ import psutil
 from artattack.attacks.entries import CleanEntry, Variant
 from artattack.config import Benchmark
 from artattack.errors import ArtattackError
-from artattack.inputs.image_sets import ImageSet, Sample, open_image_set, spread
+from artattack.inputs.image_sets import ImageSet, Sample, open_image_set, spread, where_labels_come_from
 from artattack.models.classifier import Classifier, Gives
 from artattack.models.kinds import check_fit, gives
 from artattack.models.registry import check_model, model_infos, parse_label_space
@@ -86,7 +86,16 @@ class Plan:
     def doubts(self) -> tuple[str, ...]:
         """What is asked for and hardly meant, a line each."""
         of_attacks = (doubt for entry in self.benchmark.attacks for doubt in entry.doubts())
-        return (*of_attacks, *self._doubt_of_memory())
+        return (*self.image_set.doubts, *self._doubt_of_labels(), *of_attacks, *self._doubt_of_memory())
+
+    def _doubt_of_labels(self) -> Iterator[str]:
+        """Yield a line where no image is labelled."""
+        if any(sample.label is not None for sample in self.samples):
+            return
+        yield (
+            f"image set '{self.benchmark.images.set}': no image is labelled: flips and confidences are measured, "
+            f"accuracy and successes are not. {where_labels_come_from(self.samples)}"
+        )
 
     def _doubt_of_memory(self) -> Iterator[str]:
         """Yield a line where a batch may not fit into memory."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 import shutil
+import warnings
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -22,8 +22,9 @@ from rich.console import Console
 from artattack.errors import ArtattackError, unknown
 from artattack.files import sha256_file
 from artattack.inputs.images import fit, read_image, to_float
-from artattack.inputs.labels import IMAGENET, class_index
+from artattack.inputs.labels import class_index, is_class, listed, own_classes, says_none
 from artattack.inputs.paths import data_dir
+from artattack.inputs.tables import SUFFIXES, Row, Table, is_competition, is_ground_truth, read_ground_truth, read_table
 
 _SOURCES = {  # of the sets that can be fetched
     "imagenet-sample": "https://raw.githubusercontent.com/EliSchwartz/imagenet-sample-images/master/",
@@ -31,9 +32,11 @@ _SOURCES = {  # of the sets that can be fetched
     "style-transfer-preprocessed-512/",
 }
 FETCHED = tuple(_SOURCES)
-_TEXT = frozenset({".csv", ".txt", ".md", ".json"})  # what lies beside images and is none
+_TEXT = frozenset({".csv", ".tsv", ".txt", ".md", ".json"})  # what lies beside images and is none
 _LONGEST = 60  # characters of an id: 4 bytes each at worst, and file systems stop at 255
 _LEAST = 4  # pixels of an image's shorter side
+_PARTS = frozenset({"train", "val", "validation", "valid", "test"})  # of a data set, each with class folders
+_SURE = re.compile(r"\d+(\.0*)?|n\d{8}([\W_].*)?", re.IGNORECASE)  # an index or a wnid, which is surer than a name
 _PATIENCE = 5  # downloads that fail in a row before the rest is given up
 _NAMED = {
     "samples": ("20 labelled ImageNet images", "foolbox, which is installed with artattack"),
@@ -55,9 +58,9 @@ class Sample:
     Attributes:
         id: unique in its set, fit for a file name.
         path: where the file lies.
-        label: ImageNet class, or None if unlabelled.
+        label: its class, a place in the set's list of classes, or None if unlabelled.
         sha256: what the file's hash must be, or None if nobody has said.
-        target: ImageNet class that a targeted attack leads it to, or None if the set names none.
+        target: the class that a targeted attack leads it to, counted likewise, or None if the set names none.
     """
 
     id: str
@@ -69,11 +72,21 @@ class Sample:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images in a fixed order, and what a reader of results should know of them."""
+    """Images in a fixed order, and what a reader of results should know of them.
+
+    Attributes:
+        name: what it is called.
+        samples: its images.
+        note: what a reader of results should know; empty for nothing.
+        classes: the list of one's own classes that labels count; empty for ImageNet's.
+        doubts: what may not have been meant, a line each.
+    """
 
     name: str
     samples: tuple[Sample, ...]
     note: str = ""
+    classes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 class ImageSetInfo(NamedTuple):
@@ -102,35 +115,35 @@ def image_set_infos() -> tuple[ImageSetInfo, ...]:
     )
 
 
-def open_image_set(name: str | Path) -> ImageSet:
+def open_image_set(name: str | Path, classes: Sequence[str] = ()) -> ImageSet:
     """Open an image set. Files are looked at when they are read, so a bad one does not spoil the set.
 
     Args:
-        name: `samples`, `imagenet-sample`, `cue-conflict`, a CSV manifest or a folder. A manifest has a column
-            `file`, relative to it, and may have `class_index`, `wnid` or `name` (read only where the others are
-            missing), and `sha256`. The table of the NIPS 2017 adversarial competition's images (columns `ImageId`,
-            `TrueLabel`) is a manifest, too, and stands for its folder. In any other folder, sub-folders are classes
-            by wnid, index or name, one level deep; without any, files named `WNID_*` are labelled so (a wnid that is
-            no class is an error) and others not.
+        name: `samples`, `imagenet-sample`, `cue-conflict`, a table or a folder; datasets/README.md says which columns a
+            table has. The table of the NIPS 2017 adversarial competition's images (columns `ImageId`, `TrueLabel`)
+            stands for its folder, too. In any other folder, sub-folders are classes by wnid, index or name, one level
+            deep; without any, files named `WNID_*` are labelled so (a wnid that is no class is an error), others not.
+        classes: one's own classes. Where every label of a folder or a table is one of them, labels count these; else
+            they count ImageNet's.
 
     Raises:
-        ArtattackError: there is no such set, it cannot be read, or a manifest or a folder's names make no sense.
+        ArtattackError: there is no such set, it cannot be read, or a table or a folder's names make no sense.
     """
     try:
-        return _opened(name)
+        return _opened(name, own_classes(classes).names)
     except OSError as error:
         raise ArtattackError(f"image set '{name}': {error.filename} cannot be read: {error.strerror}") from error
 
 
-def _opened(name: str | Path) -> ImageSet:
+def _opened(name: str | Path, classes: tuple[str, ...]) -> ImageSet:
     if str(name) in _NAMED:
         return _named(str(name))
     path = Path(name).expanduser()
     if path.is_dir():
         table = _competition_table(path)
-        return _listed(table, path.resolve().name) if table else _folder(path)
-    if path.is_file() and path.suffix.lower() == ".csv":
-        return _listed(path, path.stem)
+        return _from_table(table, path.resolve().name, classes) if table else _folder(path, classes)
+    if path.is_file() and (path.suffix.lower() in SUFFIXES or is_ground_truth(path)):
+        return _from_table(path, path.stem, classes)
     if path.is_file():
         raise ArtattackError(f"image set '{name}': neither a folder nor a .csv manifest")
     if path.suffix or len(path.parts) > 1:
@@ -163,6 +176,7 @@ def load_images(
     size: int | tuple[int, int] = 224,
     crop: float = 0.875,
     limit: int | None = None,
+    classes: Sequence[str] = (),
 ) -> Images:
     """Load an image set into memory.
 
@@ -171,15 +185,22 @@ def load_images(
         size: side, or (height, width), in pixels.
         crop: share of the largest central rectangle of that shape that is kept.
         limit: at most so many, evenly spread over the set.
+        classes: names of one's own classes, as in `open_image_set`; the labels `y` then count these.
 
     Returns:
         Images that could be read, and messages for those that could not, by id.
 
     Raises:
         ArtattackError: the set cannot be opened, or a size, crop or limit makes no sense.
+
+    Warns:
+        UserWarning: a column of a table looks like labels and is not read.
     """
+    image_set = open_image_set(name, classes)
+    for doubt in image_set.doubts:
+        warnings.warn(doubt, stacklevel=2)
     read, errors = [], {}
-    for sample in spread(open_image_set(name).samples, limit):
+    for sample in spread(image_set.samples, limit):
         try:
             image = _read(sample)
         except ArtattackError as error:
@@ -201,8 +222,20 @@ def spread(samples: Sequence[Sample], limit: int | None) -> tuple[Sample, ...]:
     return tuple(samples[i * len(samples) // limit] for i in range(limit))
 
 
-def _listed(path: Path, name: str) -> ImageSet:
-    return ImageSet(name, _distinct(_manifest(path, path.parent)))
+def where_labels_come_from(samples: Sequence[Sample]) -> str:
+    """Say how images without labels get some, in a sentence."""
+    if any(sample.path.name.startswith("ILSVRC2012_val_") for sample in samples):
+        return (
+            "The classes of ImageNet's validation images stand in Kaggle's LOC_val_solution.csv and in the development "
+            "kit's ILSVRC2012_validation_ground_truth.txt: name one of these files as the image set."
+        )
+    return "Labels are the names of class folders, or a column class_index, wnid or name of a manifest."
+
+
+def _from_table(path: Path, name: str, classes: tuple[str, ...]) -> ImageSet:
+    table = read_ground_truth(path) if is_ground_truth(path) else read_table(path, path.parent)
+    samples, counted = _labelled(path, table, classes)
+    return ImageSet(name, _distinct(samples), table.note, counted, table.doubts)
 
 
 def _named(name: str) -> ImageSet:
@@ -227,100 +260,93 @@ def _paths(name: str) -> Iterator[Path]:
 
 
 def _manifest(path: Path, home: Path) -> list[Sample]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or ()
-            rows = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ArtattackError(f"{path}: cannot be read as CSV: {error}") from error
-    of_competition = _of_competition(columns)
-    if "file" not in columns and not of_competition:
-        raise ArtattackError(f"{path}: a manifest has a column 'file'; this has: {', '.join(columns) or 'nothing'}")
-    if not rows:
-        raise ArtattackError(f"{path}: no images are listed")
-    sample = _competition_sample if of_competition else _manifest_sample
-    samples = []
-    for line, row in rows:
+    """Return the images of a manifest of this package."""
+    return _labelled(path, read_table(path, home), ())[0]
+
+
+def _labelled(path: Path, table: Table, classes: tuple[str, ...]) -> tuple[list[Sample], tuple[str, ...]]:
+    """Return the images of a table with their classes, and the list of one's own classes that those count, if any."""
+    words = [cell for row in table.rows for cell in row.labels.values()]
+    counted = _counted(words, () if table.of_imagenet else classes)
+    if not counted:
+        _check_words(words, classes, f"{path}: its labels")
+    samples: list[Sample] = []
+    first: dict[Path, tuple[int, int]] = {}  # of each labelled image: where it stands first, and its class there
+    for row in table.rows:
         try:
-            samples.append(sample({key: (cell or "").strip() for key, cell in row.items() if key in columns}, home))
+            label = _label(row, counted)
+            target = None if says_none(row.target) else class_index(row.target, counted)
+            line, before = (row.line, label) if label is None else first.setdefault(row.image, (row.line, label))
+            if before != label:
+                raise ArtattackError(f"'{row.image.name}' has another class in line {line}: leave one out")
         except ArtattackError as error:
-            raise ArtattackError(f"{path}, line {line}: {error}") from error
-    return samples
+            raise ArtattackError(f"{path}, line {row.line}: {error}") from error
+        samples.append(Sample(_safe(row.image.stem), row.image, label, row.sha256 or None, target))
+    return samples, counted
 
 
-def _manifest_sample(row: Mapping[str, str], home: Path) -> Sample:
-    if not row["file"]:
-        raise ArtattackError("no file is named")
-    label = _label(row.get("class_index", ""), row.get("wnid", ""), row.get("name", ""))
-    image = home / _inside(row["file"])
-    target = class_index(row["target_class"]) if row.get("target_class") else None
-    return Sample(_safe(image.stem), image, label, row.get("sha256", "").lower() or None, target)
+def _counted(words: Iterable[str], classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the list that labels count: one's own classes where every label is one of them, else ImageNet's, ()."""
+    said = {word for word in words if not says_none(word)}
+    return classes if classes and said and all(is_class(word, classes) for word in said) else ()
 
 
-def _inside(file: str) -> str:
-    """Return a file's name in a table, if it does not climb out of the table's folder: tables come from strangers."""
-    if ".." in Path(file).parts:
-        raise ArtattackError(f"'{file}' leads out of the table's folder: write the whole path")
-    return file
-
-
-def _of_competition(columns: Collection[str]) -> bool:
-    """Tell the table of the images of the NIPS 2017 competition on adversarial attacks by its columns."""
-    return "file" not in columns and {"ImageId", "TrueLabel"} <= set(columns)
-
-
-def _competition_sample(row: Mapping[str, str], home: Path) -> Sample:
-    """Return the image ImageId.png, which lies beside the table or in images/; its classes count from 1."""
-    if not row["ImageId"]:
-        raise ArtattackError("no ImageId")
-    label = _of_one(row["TrueLabel"], "TrueLabel")
-    target = _of_one(row["TargetClass"], "TargetClass") if row.get("TargetClass") else None
-    name = _inside(f"{row['ImageId']}.png")
-    places = (home / name, home / "images" / name)
-    image = next((path for path in places if path.is_symlink() or path.is_file()), places[0])
-    return Sample(_safe(image.stem), image, label, target=target)
-
-
-def _of_one(number: str, column: str) -> int:
-    """Return the class that a number counted from 1 stands for."""
-    if not (number.isdecimal() and 1 <= int(number) <= len(IMAGENET)):
-        raise ArtattackError(f"{column} '{number}' (they are 1 to {len(IMAGENET)}, class + 1)")
-    return int(number) - 1
+def _check_words(words: Iterable[str], classes: Sequence[str], what: str) -> None:
+    """Find labels that are classes of one's own which nobody has named. A single wrong one is told where it stands."""
+    said = dict.fromkeys(word for word in words if not says_none(word))
+    foreign = [word for word in said if not _SURE.fullmatch(word) and not is_class(word)]
+    if len(foreign) < 2 or 2 * len(foreign) <= len(said):
+        return
+    shown = ", ".join(f"'{word}'" for word in foreign[:3]) + (" and others" if len(foreign) > 3 else "")
+    if classes:
+        raise ArtattackError(
+            f"{what}, {shown}, are neither among the classes of the models ({listed(classes)}) nor ImageNet's"
+        )
+    raise ArtattackError(
+        f"{what}, {shown}, are no ImageNet classes; if they are classes of your own, name all of them in the order of "
+        "the model's outputs, as `classes: [...]` of the model (docs/models.md) or classes=[...] in Python"
+    )
 
 
 def _competition_table(folder: Path) -> Path | None:
     """Return the table of the competition's images in a folder, if there is one."""
-    found = []
-    for path in sorted(folder.glob("*.csv")):
-        with (  # other tables may be anything
-            suppress(OSError, csv.Error),
-            path.open(encoding="utf-8-sig", errors="replace", newline="") as file,
-        ):
-            if _of_competition(next(csv.reader(file), [])):
-                found.append(path)
+    found = [path for path in sorted(folder.glob("*.csv")) if is_competition(path)]
     if len(found) > 1:
         raise ArtattackError(f"image set '{folder}': name one of {', '.join(path.name for path in found)}")
     return found[0] if found else None
 
 
-def _label(index: str, wnid: str, name: str) -> int | None:
-    """Return the class that a manifest's row means; the name serves only where nothing surer is given."""
-    labels = {class_index(text) for text in (index, wnid) if text}
-    if len(labels) > 1:
-        raise ArtattackError(f"class_index {index} is not {wnid}")
-    if labels:
-        return labels.pop()
-    return class_index(name) if name else None
+def _label(row: Row, classes: tuple[str, ...]) -> int | None:
+    """Return the class that a table's row means; a name serves only where no index or wnid is given."""
+    cells = {
+        name: cell for name, cell in row.labels.items() if not says_none(cell) or (classes and is_class(cell, classes))
+    }
+    sure = {name: cell for name, cell in cells.items() if _SURE.fullmatch(cell)}
+    chosen = cells if classes else sure or cells
+    labels = {name: class_index(cell, classes) for name, cell in chosen.items()}
+    for name, label in labels.items():
+        if label != next(iter(labels.values())):
+            first = next(iter(labels))
+            raise ArtattackError(f"{first} {cells[first]} is not {cells[name]}")
+    return next(iter(labels.values()), None)
 
 
-def _folder(path: Path) -> ImageSet:
-    classes = sorted(entry for entry in path.iterdir() if _is_folder(entry) and not entry.name.startswith("."))
+def _folder(path: Path, own: tuple[str, ...]) -> ImageSet:
+    folders = sorted(entry for entry in path.iterdir() if _is_folder(entry) and not entry.name.startswith("."))
     files = _files(path)
-    note = ""
+    note, counted = "", ()
     try:
-        if classes:
-            samples = [Sample(_safe(f.stem), f, class_index(c.name)) for c in classes for f in _files(c)]
+        if folders:
+            of_class = {folder: _files(folder) for folder in folders}
+            words = [folder.name for folder, inside in of_class.items() if inside]
+            counted = _counted(words, own)
+            if not counted:
+                _check_words(words, own, "these")
+            samples = [
+                Sample(_safe(f.stem), f, class_index(folder.name, counted))
+                for folder in of_class
+                for f in of_class[folder]
+            ]
             broken = [file for file in files if file.is_symlink() and not _is_file(file)]
             samples += [Sample(_safe(link.name), link) for link in broken]  # they may have been class folders
             beside = len(files) - len(broken)
@@ -328,12 +354,14 @@ def _folder(path: Path) -> ImageSet:
         else:
             samples = [Sample(_safe(file.stem), file, _wnid_of(file)) for file in files]
     except ArtattackError as error:
-        names = "sub-folders are classes" if classes else "files named WNID_* are labelled so"
+        names = "sub-folders are classes" if folders else "files named WNID_* are labelled so"
         raise ArtattackError(f"image set '{path}': {names}, but {error}") from error
     if not samples:
-        where = " in its class folders" if classes else ""
-        raise ArtattackError(f"image set '{path}': no images{where}")
-    return ImageSet(path.resolve().name, _distinct(samples), note)
+        parts = [folder.name for folder in folders if folder.name.lower() in _PARTS]
+        where = " in its class folders" if folders else ""
+        hint = f"; name one of its parts, {' or '.join(str(path / name) for name in parts)}" if parts else ""
+        raise ArtattackError(f"image set '{path}': no images{where}{hint}")
+    return ImageSet(path.resolve().name, _distinct(samples), note, counted)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -1,16 +1,101 @@
-"""ImageNet-1k classes and label spaces."""
+"""Classes: ImageNet's 1000 or a list of one's own, what people call them, and which of them a model tells apart."""
 
 from __future__ import annotations
 
 import csv
+import re
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from artattack.errors import ArtattackError, nearest
 from artattack.inputs.paths import data_dir
 
-LabelSpace = tuple[int, ...]  # the ImageNet class of each output of a model, in the order of its outputs
-IMAGENET: LabelSpace = tuple(range(1000))
+_SHOWN = 5  # classes of a list that a message names
+_NUMBER = re.compile(r"(\d+)(?:\.0*)?")  # pandas writes whole numbers as 65.0 where others are missing
+_NUMERIC = re.compile(r"[-+.\d]*")
+_WNID_FIRST = re.compile(
+    r"(n\d{8})[ .,:-]+\S.*"
+)  # `n01440764-tench`, `n01440764_tench`, `n01440764 tench, Tinca tinca`
+_UNLABELLED = frozenset({"", "-1", "-1.0", "nan", "none", "null", "na", "n/a", "<na>", "?", "unlabelled", "unlabeled"})
+
+
+class LabelSpace(tuple[int, ...]):
+    """The class of each output of a model, in the order of its outputs.
+
+    A class is a number: an index of ImageNet's or, where there are `names`, a place in that list of one's own classes.
+
+    Attributes:
+        names: the list of one's own classes that the numbers count; empty for ImageNet's.
+    """
+
+    names: tuple[str, ...]
+
+    def __new__(cls, classes: Iterable[int] = (), names: Iterable[str] = ()) -> LabelSpace:
+        """Make a label space of numbers and of the list that they count."""
+        space = super().__new__(cls, classes)
+        space.names = tuple(names)
+        return space
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether both have the same classes in the same order; a plain tuple has ImageNet's."""
+        return tuple.__eq__(self, other) is True and self.names == names_of(other)
+
+    def __ne__(self, other: object) -> bool:
+        """Tell whether they differ."""
+        return not self == other
+
+    def __hash__(self) -> int:
+        """Return the same number for equal ones."""
+        return tuple.__hash__(self)
+
+    def keeping(self, classes: Collection[int]) -> LabelSpace:
+        """Return those of the classes that are among others, in this order."""
+        return LabelSpace((index for index in self if index in classes), self.names)
+
+    def counted_in(self, names: tuple[str, ...]) -> LabelSpace:
+        """Return the same classes as places in another list of one's own; this one where a class is not in the list."""
+        if not self.names or not set(self.names) <= set(names):
+            return self
+        return LabelSpace((names.index(self.names[index]) for index in self), names)
+
+
+IMAGENET = LabelSpace(range(1000))
+
+
+def names_of(space: Any) -> tuple[str, ...]:
+    """Return the list of one's own classes in which a label space counts; empty for ImageNet's, and for no space."""
+    return space.names if isinstance(space, LabelSpace) else ()
+
+
+def own_classes(names: Sequence[Any]) -> LabelSpace:
+    """Return the label space of a model with classes of its own, by their names in the order of its outputs.
+
+    Raises:
+        ArtattackError: a name is empty or no text, or two are the same but for case, spaces and underscores.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        if isinstance(name, bool) or not isinstance(name, str | int):
+            raise ArtattackError(f"classes: {name!r} is no name; write names such as yes or 7 in quotes")
+        word = plain(str(name))
+        if not word:
+            raise ArtattackError("classes: a name is empty; give one for each output, in order")
+        if word in seen:
+            raise ArtattackError(f"classes: '{name}' is there twice")
+        seen[word] = str(name).strip()
+    return LabelSpace(range(len(seen)), seen.values())
+
+
+def check_outputs(space: LabelSpace | None, outputs: int, model: str) -> None:
+    """Find a label space that does not fit the outputs of a network.
+
+    Raises:
+        ArtattackError: it has more classes or fewer.
+    """
+    if space is not None and len(space) != outputs:
+        said = "classes: a list" if space.names else "a label space"
+        raise ArtattackError(f"model '{model}': {said} of {len(space)} classes for {outputs} outputs")
 
 
 class ImageNetClass(NamedTuple):
@@ -28,32 +113,78 @@ def imagenet_classes() -> tuple[ImageNetClass, ...]:
         return tuple(ImageNetClass(int(row["index"]), row["wnid"], row["name"]) for row in csv.DictReader(file))
 
 
-def class_name(index: int) -> str:
-    """Return the name of a class by its index.
+def class_name(index: int, names: Sequence[str] = ()) -> str:
+    """Return the name of a class by its number.
+
+    Args:
+        index: its index, or its place in `names`.
+        names: a list of one's own classes; empty for ImageNet's.
 
     Raises:
-        ArtattackError: the index is not in 0..999.
+        ArtattackError: there is no such class.
     """
-    if not 0 <= index < len(IMAGENET):
-        raise ArtattackError(f"no ImageNet class {index} (0 to 999)")
-    return imagenet_classes()[index].name
+    known = len(names) or len(IMAGENET)
+    if not 0 <= index < known:
+        raise ArtattackError(f"no {'' if names else 'ImageNet '}class {index} (0 to {known - 1})")
+    return names[index] if names else imagenet_classes()[index].name
 
 
-def class_index(text: str) -> int:
-    """Return the index of a class given as index, wnid or name (case, spaces and underscores do not matter).
+def class_index(text: str, names: Sequence[str] = ()) -> int:
+    """Return the number of a class; case, spaces and underscores do not matter.
+
+    Args:
+        text: ImageNet's index, wnid or name, also `n01440764-tench`, `007`, `7.0` and `tench, Tinca tinca`; of one's
+            own classes the name or, where no name is a number, the place in the list.
+        names: a list of one's own classes; empty for ImageNet's.
 
     Raises:
         ArtattackError: there is no such class, or the name is that of two.
     """
-    word = _plain(text)
-    found = _indices().get(word, ())
+    return _own_index(text, tuple(names)) if names else _imagenet_index(text)
+
+
+def _own_index(text: str, names: tuple[str, ...]) -> int:
+    if found := _meant(text, names):
+        return found[0]
+    hint = "" if _NUMERIC.fullmatch(text.strip()) else nearest(plain(text), _places(names))
+    raise ArtattackError(f"no class '{text}'{hint} (the classes are {listed(names)})")
+
+
+@cache
+def _places(names: tuple[str, ...]) -> dict[str, int]:
+    return {plain(name): place for place, name in enumerate(names)}
+
+
+def _imagenet_index(text: str) -> int:
+    found = _meant(text)
     if len(found) == 1:
         return found[0]
     if found:
         both = " and ".join(f"{index} ({imagenet_classes()[index].wnid})" for index in found)
         raise ArtattackError(f"'{text}' is the name of ImageNet classes {both}: give the index or the wnid")
-    hint = nearest(word, _indices())
+    number = _NUMBER.fullmatch(text.strip())
+    if number and int(number[1]) == len(IMAGENET):
+        raise ArtattackError(
+            f"no ImageNet class '{text}': here they count from 0 to 999. Numbers from 1 to 1000 are in the order of "
+            "wnids in some lists (then subtract 1) and in the development kit's own in others: give wnids"
+        )
+    hint = "" if _NUMERIC.fullmatch(text.strip()) else nearest(plain(text), _indices())
     raise ArtattackError(f"no ImageNet class '{text}'{hint} (give an index 0 to 999, a wnid or a name)")
+
+
+def _meant(text: str, names: tuple[str, ...] = ()) -> tuple[int, ...]:
+    """Return the classes that a text may stand for: none, one or, of a few of ImageNet's names, two."""
+    word = plain(text)
+    number = _NUMBER.fullmatch(word)
+    if names:
+        places = _places(names)
+        if word in places:
+            return (places[word],)
+        counts = number and int(number[1]) < len(names) and not any(map(str.isdecimal, places))
+        return (int(number[1]),) if number and counts else ()
+    led = _WNID_FIRST.fullmatch(word)
+    forms = (word, str(int(number[1])) if number else "", led[1] if led else "", word.partition(",")[0].strip())
+    return next((_indices()[form] for form in forms if form in _indices()), ())
 
 
 @cache
@@ -61,10 +192,27 @@ def _indices() -> dict[str, tuple[int, ...]]:
     """Return the classes that each index, wnid and name stands for: two for the few names given twice."""
     table: dict[str, tuple[int, ...]] = {}
     for c in imagenet_classes():
-        for key in (str(c.index), c.wnid, _plain(c.name)):
+        for key in (str(c.index), c.wnid, plain(c.name)):
             table[key] = (*table.get(key, ()), c.index)
     return table
 
 
-def _plain(text: str) -> str:
+def is_class(text: str, names: Sequence[str] = ()) -> bool:
+    """Whether a text stands for a class, as `class_index` reads it, or for two of the same name."""
+    return bool(_meant(text, tuple(names)))
+
+
+def says_none(text: str) -> bool:
+    """Whether a cell of a table says that an image has no label: empty, -1, or as pandas writes missing values."""
+    return text.strip().lower() in _UNLABELLED
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return a list of classes as a message shows it: the first few."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def plain(text: str) -> str:
+    """Return a class's name as names are compared: in small letters, with one space for spaces and underscores."""
     return " ".join(text.replace("_", " ").lower().split())

@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import threading
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.io import savemat
 
 from artattack.errors import ArtattackError
 from artattack.inputs import image_sets as datasets
@@ -30,7 +32,7 @@ from artattack.inputs.image_sets import (
     spread,
 )
 from artattack.inputs.images import fit, read_image, save_png
-from artattack.inputs.labels import class_name
+from artattack.inputs.labels import class_name, imagenet_classes
 from artattack.inputs.paths import data_dir
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "datasets"
@@ -143,14 +145,19 @@ def test_a_manifest_with_a_byte_order_mark(tmp_path: Path):
     ("text", "why"),
     [
         ("", "has a column 'file'; this has: nothing"),
-        ("image,label\na.png,1\n", "has a column 'file'; this has: image, label"),
+        ("picture,label\na.png,1\n", "has a column 'file'; this has: picture, label"),
+        ("path,filename\na.png,b.png\n", "both 'filename' and 'path' may name the image: call the right one 'file'"),
+        ("file,label,Label\na.png,1,2\n", "columns 'label' and 'Label' are called the same"),
+        ("file,ILSVRC2012_ID\na.png,1\n", "'ILSVRC2012_ID' counts in the development kit's order; give wnids"),
+        ("file,label\na.png,65\nb.png,3\na.png,66\n", "line 4: 'a.png' has another class in line 2: leave one out"),
+        ("file,label\na.png,cat\nb.png,dog\n", "its labels, 'cat', 'dog', are no ImageNet classes; if .*of your own"),
         ("file,wnid\n", "no images are listed"),
         ("file\na.png\n../b.png\n", r"line 3: '\.\./b\.png' leads out of the table's folder: write the whole path"),
         ("file\nx/../../b.png\n", "line 2: .* leads out of"),
         ("ImageId,TrueLabel\n../b,1\n", "line 2: .* leads out of"),
         ("file,class_index\na.png,1\n ,2\n", "line 3: no file is named"),
         ("file,class_index\na.png,1\nb.png,1000\n", "line 3: no ImageNet class '1000'"),
-        ("file,class_index\n\n\na.png,1.0\n", "line 4: no ImageNet class '1.0'"),
+        ("file,class_index\n\n\na.png,1.5\n", "line 4: no ImageNet class '1.5'"),
         ("file,name\na.png,tensh\n", "line 2: no ImageNet class 'tensh'; did you mean 'tench'"),
         ("file,name\na.png,crane\n", "line 2: 'crane' is the name of ImageNet classes 134 .* and 517"),
         ("file,class_index,wnid\na.png,0,n01440764\nb.png,5,n01440764\n", "line 3: class_index 5 is not n01440764"),
@@ -158,6 +165,129 @@ def test_a_manifest_with_a_byte_order_mark(tmp_path: Path):
 )
 def test_a_wrong_manifest_is_refused_by_line(tmp_path: Path, text: str, why: str):
     refused(manifest(tmp_path, text), rf"set\.csv(: .*|, )?{why}")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("file,label", "file,class", "file,Class_Index", "file,class_idx", "file,class_id", "file, class_index"),
+        *("File,class_index", "filename,label", "path,label", "image,label", "Image Path,Label", ",file,label"),
+        *("file;label", "file\tlabel", "file|label", "ImageId,label"),
+    ],
+)
+def test_columns_are_found_whatever_they_are_called(tmp_path: Path, header: str):
+    sign = next((sign for sign in ";\t|" if sign in header), ",")
+    line = sign.join(["0"] * (header.count(sign) - 1) + ["a.png", "65"])
+    assert labels(manifest(tmp_path, f"{header}\n{line}\n")) == {"a": 65}
+    assert open_image_set(tmp_path / "set.csv").doubts == ()
+
+
+@pytest.mark.parametrize("header", ["synset", "WNID", "wordnet_id", "label"])
+def test_a_wnid_may_stand_in_any_column_of_labels(tmp_path: Path, header: str):
+    assert labels(manifest(tmp_path, f"file,{header}\na.png,n01440764\n")) == {"a": 0}
+
+
+def test_a_manifest_as_pandas_writes_it(tmp_path: Path):
+    path = manifest(tmp_path, ",file,class_index\n0,a.png,65.0\n1,b.png,\n2,c.png,nan\n3,d.png,-1\n")
+    assert labels(path) == {"a": 65, "b": None, "c": None, "d": None}
+
+
+def test_a_manifest_in_utf_16(tmp_path: Path):
+    (tmp_path / "set.csv").write_bytes("file,class_index\nmünze.png,7\n".encode("utf-16"))
+    assert labels(tmp_path / "set.csv") == {"münze": 7}
+
+
+def test_files_with_backslashes_or_without_suffix_are_found(tmp_path: Path):
+    for name in ("sub/a.JPEG", "b.png", "c.d.png", "e.png", "e.jpg", "f\\g.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name, "PNG")
+    (tmp_path / "b.txt").touch()
+    path = manifest(tmp_path, "file,label\n.\\sub\\a.JPEG,1\nsub/a,1\nb,2\nc.d,3\nf\\g.png,4\ngone,5\n")
+    files = [sample.path.relative_to(tmp_path).as_posix() for sample in open_image_set(path).samples]
+    assert files == ["sub/a.JPEG", "sub/a.JPEG", "b.png", "c.d.png", "f\\g.png", "gone"]
+    refused(manifest(tmp_path, "file\ne\n"), r"line 2: 'e' may be e\.jpg or e\.png: write the suffix, too")
+    refused(manifest(tmp_path, "file\n..\\b.png\n"), "line 2: .*leads out of the table's folder")
+
+
+@pytest.mark.parametrize(
+    ("header", "cell", "doubted"),
+    [
+        ("true_class", "65", True),
+        ("target", "65", True),  # a label to some, what attacks aim at to others
+        ("lbl", "tench", True),  # by what stands in it
+        ("lbl", "65", True),
+        ("width", "500", False),
+        ("photographer", "Ann", False),
+        ("TargetClass", "65", False),
+    ],
+)
+def test_a_column_that_looks_like_labels_is_named(tmp_path: Path, header: str, cell: str, doubted: bool):
+    path = manifest(tmp_path, f"file,{header}\n{picture(tmp_path / 'a.png').name},{cell}\n")
+    image_set = open_image_set(path)
+    assert image_set.samples[0].label is None
+    named = [f"column '{header}' looks like labels and is not read" in doubt for doubt in image_set.doubts]
+    assert named == [True] * doubted
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        load_images(path, size=8)
+    assert [str(warning.message) for warning in caught] == list(image_set.doubts)
+
+
+def test_numbers_beside_labels_are_no_doubt(tmp_path: Path):
+    path = manifest(tmp_path, "file,label,rating\na.png,65,5\n")
+    assert open_image_set(path).doubts == ()
+
+
+# ImageNet as it is handed out
+
+VAL = [f"ILSVRC2012_val_{k:08d}" for k in (1, 2, 3)]
+SOLUTION = (
+    f"ImageId,PredictionString\n{VAL[1]},n09193705 0 0 499 374 n09193705 1 2 3 4 \n"
+    f"{VAL[0]},n01751748 111 108 230 366\n{VAL[2]},n01440764 1 2 3 4\n"
+)
+
+
+@pytest.mark.parametrize("folder", ["val", "ILSVRC/Data/CLS-LOC/val", "."])
+def test_kaggles_table_of_imagenet(tmp_path: Path, folder: str):
+    (tmp_path / "LOC_val_solution.csv").write_text(SOLUTION)
+    refused(tmp_path / "LOC_val_solution.csv", "none of the 3 images that it lists is there")
+    for name in VAL[:2]:
+        picture((tmp_path / folder / name).with_suffix(".JPEG"))
+    image_set = open_image_set(tmp_path / "LOC_val_solution.csv")
+    assert [(sample.id, sample.label) for sample in image_set.samples] == [(VAL[1], 970), (VAL[0], 65)]
+    assert image_set.note == "2 of 3 images present"
+
+
+def test_kaggles_table_of_training_images(tmp_path: Path):
+    (tmp_path / "LOC_train_solution.csv").write_text("ImageId,PredictionString\nn01440764_18,n01440764 1 2 3 4\n")
+    picture(tmp_path / "ILSVRC/Data/CLS-LOC/train/n01440764/n01440764_18.JPEG")
+    assert labels(tmp_path / "LOC_train_solution.csv") == {"n01440764_18": 0}
+
+
+def test_a_wrong_line_of_kaggles_table(tmp_path: Path):
+    (tmp_path / "s.csv").write_text("ImageId,PredictionString\na,n01440764 1 2 3 4 n01443537 1 2 3 4\n")
+    refused(tmp_path / "s.csv", "line 2: a wnid and four numbers for each box are wanted, of one class")
+
+
+def test_the_development_kits_list(tmp_path: Path):
+    path = tmp_path / "kit" / "data" / "ILSVRC2012_validation_ground_truth.txt"
+    path.parent.mkdir(parents=True)
+    path.write_text("1\n281\n1\n")
+    for name in VAL[:2]:
+        picture(tmp_path / "val" / f"{name}.JPEG")
+    refused(path, "count in an order of their own, which its file meta.mat says: put that beside the list")
+    order = [281, *range(281), *range(282, 1000)]  # 1 stands for class 281, and 281 for class 279
+    rows = [(k, imagenet_classes()[index].wnid, "words") for k, index in enumerate(order, 1)]
+    kinds = [("ILSVRC2012_ID", object), ("WNID", object), ("words", object)]
+    synsets = np.array([*rows, (1001, "n00001740", "entity")], kinds)
+    savemat(path.with_name("meta.mat"), {"synsets": synsets[:, None]})
+    image_set = open_image_set(path)
+    assert [(sample.id, sample.label) for sample in image_set.samples] == [(VAL[0], 281), (VAL[1], 279)]
+    assert image_set.note == "2 of 3 images present"
+    path.write_text("1\n1001\n")
+    refused(path, "line 2: '1001' is no class number of the kit")
+    path.with_name("meta.mat").write_bytes(b"nothing")
+    refused(path, r"meta\.mat: not the development kit's list of synsets")
 
 
 def test_a_manifest_that_is_no_text(tmp_path: Path):
@@ -191,6 +321,73 @@ def test_files_beside_class_folders_are_told(tmp_path: Path):
 def test_a_folder_that_is_no_class(tmp_path: Path):
     picture(tmp_path / "tensh" / "a.png")
     refused(tmp_path, "sub-folders are classes, but no ImageNet class 'tensh'; did you mean 'tench'")
+
+
+def test_folders_as_people_call_them(tmp_path: Path):
+    names = {
+        "000": 0,
+        "0017": 17,
+        "n01443537-goldfish": 1,
+        "n02823428_beer_bottle": 440,
+        "N01484850": 2,
+        "hen, biddy": 8,
+    }
+    for name, index in names.items():
+        picture(tmp_path / name / f"in_{index}.png")
+    assert labels(tmp_path) == {f"in_{index}": index for index in names.values()}
+
+
+def test_folders_that_count_from_1_are_refused(tmp_path: Path):
+    for name in ("1", "1000"):
+        picture(tmp_path / name / "a.png")
+    refused(tmp_path, "sub-folders are classes, but no ImageNet class '1000': here they count from 0")
+
+
+def test_the_parts_of_a_data_set_are_named(tmp_path: Path):
+    picture(tmp_path / "train" / "n01440764" / "a.png")
+    picture(tmp_path / "val" / "n01440764" / "a.png")
+    refused(tmp_path, f"no images in its class folders; name one of its parts, {tmp_path}/train or {tmp_path}/val")
+
+
+# Classes of one's own
+
+CIFAR = ("airplane", "automobile", "bird", "cat")
+
+
+def test_folders_of_own_classes_are_labelled_by_the_list_given(tmp_path: Path):
+    for name in ("Cat", "bird"):
+        picture(tmp_path / name / "a.png")
+    image_set = open_image_set(tmp_path, CIFAR)
+    assert {sample.id: sample.label for sample in image_set.samples} == {"Cat_a": 3, "bird_a": 2}
+    assert image_set.classes == CIFAR
+    assert load_images(tmp_path, size=8, classes=CIFAR).y.tolist() == [3, 2]
+    why = (
+        "these, 'Cat', 'bird', are no ImageNet classes; if they are classes of your own, name all of them in the order"
+    )
+    refused(tmp_path, why)
+    picture(tmp_path / "boat" / "a.png")
+    with pytest.raises(
+        ArtattackError, match=r"'boat', are neither among the classes of the models .airplane, automobile"
+    ):
+        open_image_set(tmp_path, CIFAR)
+
+
+def test_a_manifest_of_own_classes(tmp_path: Path):
+    path = manifest(tmp_path, "file,label,name\na.png,3,cat\nb.png,,Bird\nc.png,0,\nd.png,,\n")
+    image_set = open_image_set(path, CIFAR)
+    assert [sample.label for sample in image_set.samples] == [3, 2, 0, None]
+    path.write_text("file,label,name\na.png,2,cat\n")
+    with pytest.raises(ArtattackError, match="line 2: label 2 is not cat"):
+        open_image_set(path, CIFAR)
+    path.write_text("file,label\na.png,none\nb.png,some\n")  # `none` is a class where the list has it
+    assert [sample.label for sample in open_image_set(path, ("some", "none")).samples] == [1, 0]
+
+
+def test_images_of_imagenet_stay_so_beside_models_of_other_classes(tmp_path: Path):
+    picture(tmp_path / "n01440764" / "a.png")
+    assert (open_image_set(tmp_path, CIFAR).classes, open_image_set("samples", CIFAR).classes) == ((), ())
+    path = manifest(tmp_path, "ImageId,TrueLabel\na,3\n")
+    assert open_image_set(path, CIFAR).samples[0].label == 2  # class 2 of ImageNet
 
 
 def test_a_flat_folder_is_labelled_by_wnid_where_names_begin_so(tmp_path: Path):

@@ -1,11 +1,22 @@
 """ImageNet classes by index, wnid and name."""
 
+import pickle
 import re
+from copy import deepcopy
 
 import pytest
 
 from artattack.errors import ArtattackError
-from artattack.inputs.labels import IMAGENET, class_index, class_name, imagenet_classes
+from artattack.inputs.labels import (
+    IMAGENET,
+    LabelSpace,
+    class_index,
+    class_name,
+    imagenet_classes,
+    is_class,
+    names_of,
+    own_classes,
+)
 
 
 def test_there_are_1000_classes_in_wnid_order():
@@ -65,10 +76,101 @@ def test_a_mistyped_class_is_answered_with_the_nearest(text: str, hint: str):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "1000", "-1", "1.0", "xyzzy-qwrt"])
+@pytest.mark.parametrize("text", ["", "1000", "-1", "1.5", "n01440765", "xyzzy-qwrt", "n0144076-tench"])
 def test_no_class(text: str):
-    with pytest.raises(ArtattackError, match=f"no ImageNet class '{text}'"):
+    with pytest.raises(ArtattackError, match=f"no ImageNet class '{text}'") as caught:
         class_index(text)
+    assert "did you mean" not in str(caught.value) or text.startswith("n")  # the nearest number is no hint
+
+
+@pytest.mark.parametrize(
+    ("text", "index"),
+    [
+        ("65.0", 65),
+        ("7.", 7),
+        ("000", 0),
+        ("0999", 999),
+        ("n01440764-tench", 0),
+        ("N01443537_goldfish", 1),
+        ("n01484850 great white shark, white shark", 2),
+        ("tench, Tinca tinca", 0),
+        ("goldfish, Carassius auratus", 1),
+    ],
+)
+def test_a_class_is_read_as_others_write_it(text: str, index: int):
+    assert class_index(text) == index
+    assert is_class(text)
+
+
+@pytest.mark.parametrize("text", ["crane, bird", "maillot, tank suit"])  # the first word is the name of two
+def test_a_synonym_of_two_classes_is_refused(text: str):
+    with pytest.raises(ArtattackError, match=r"is the name of ImageNet classes \d+ .* and \d+"):
+        class_index(text)
+
+
+def test_counting_from_1_is_answered_with_what_may_be_meant():
+    with pytest.raises(ArtattackError, match=r"'1000': here they count from 0 to 999. .* subtract 1.* give wnids"):
+        class_index("1000")
+
+
+# Classes of one's own
+
+CIFAR = ("airplane", "automobile", "bird", "cat")
+
+
+@pytest.mark.parametrize(("text", "place"), [("airplane", 0), ("Auto_Mobile", 1), ("BIRD", 2), ("3", 3), ("3.0", 3)])
+def test_own_classes_by_name_or_place(text: str, place: int):
+    assert class_index(text, tuple(name.replace("automobile", "auto mobile") for name in CIFAR)) == place
+    assert class_name(place, CIFAR) == CIFAR[place]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"), [("aeroplane", "'aeroplane'; did you mean 'airplane'"), ("4", "'4' .the classes are airplane, ")]
+)
+def test_what_is_not_among_own_classes(text: str, why: str):
+    with pytest.raises(ArtattackError, match=f"no class {why}"):
+        class_index(text, CIFAR)
+    assert not is_class(text, CIFAR)
+
+
+def test_own_classes_that_are_numbers_are_names_and_not_places():
+    names = ("5", "3", "1")
+    assert [class_index(name, names) for name in names] == [0, 1, 2]
+    with pytest.raises(ArtattackError, match="no class '0'"):
+        class_index("0", names)
+
+
+@pytest.mark.parametrize(
+    ("names", "why"),
+    [
+        (["a", "A "], "'A ' is there twice"),
+        (["a b", "a_b"], "'a_b' is there twice"),
+        (["a", " "], "a name is empty"),
+        (["no", True], "True is no name; write names such as yes or 7 in quotes"),
+        (["a", 1.5], "1.5 is no name"),
+    ],
+)
+def test_a_list_of_own_classes_is_checked(names: list[object], why: str):
+    with pytest.raises(ArtattackError, match=f"^classes: {why}"):
+        own_classes(names)
+
+
+def test_a_label_space_knows_its_list():
+    own = own_classes(["a", "b", 3])
+    assert (own, own.names, names_of(own)) == (LabelSpace((0, 1, 2), ("a", "b", "3")), ("a", "b", "3"), ("a", "b", "3"))
+    assert own != (0, 1, 2)  # numbers alone are ImageNet's
+    assert LabelSpace((0, 1, 2)) == (0, 1, 2)
+    assert names_of((0, 1)) == names_of(None) == ()
+    for copied in (pickle.loads(pickle.dumps(own)), deepcopy(own)):
+        assert (copied, copied.names, hash(copied)) == (own, own.names, hash(own))
+
+
+def test_a_label_space_is_counted_in_another_list():
+    own = LabelSpace((2, 0), ("a", "b", "c"))
+    assert own.counted_in(("c", "b", "a", "d")) == LabelSpace((0, 2), ("c", "b", "a", "d"))
+    assert own.counted_in(("c", "b")) is own  # where a is missing
+    assert IMAGENET.counted_in(("c", "b")) is IMAGENET
+    assert own.keeping({0, 1}) == LabelSpace((0,), ("a", "b", "c"))
 
 
 @pytest.mark.parametrize("index", [-1, 1000])
