@@ -61,7 +61,12 @@ class ModelSpec(Section):
     )
     weights: str | None = Field(None, description="imagenet, bundled, random, or a path; default: the model's own")
     preprocessing: str | dict[str, Any] | None = Field(None, description="preprocessing of a local file")
-    label_space: str | list[str | int] | None = Field(None, description="label space of a local file, in order")
+    label_space: str | list[str | int] | None = Field(
+        None, description="label space of a local file: the ImageNet class of each output, in order"
+    )
+    classes: str | list[str | int | bool] | None = Field(
+        None, description="class names of a model with its own classes, in order: a list or a text file"
+    )
     input_size: PositiveInt | None = Field(None, description="side of the images it classifies, in pixels")
     outputs: Literal["logits", "probabilities"] | None = Field(
         None, description="for a model that is not Keras': what its outputs are; default: what they look like"
@@ -307,6 +312,7 @@ def _resolved(benchmark: Benchmark, base: Path) -> Benchmark:
                 "weights": near(spec.weights, "imagenet", "bundled", "random"),
             }
             | ({"label_space": near(spec.label_space, "imagenet")} if isinstance(spec.label_space, str) else {})
+            | ({"classes": near(spec.classes)} if isinstance(spec.classes, str) else {})
         )
         for name, spec in benchmark.models.items()
     }

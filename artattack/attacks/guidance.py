@@ -16,7 +16,7 @@ from artattack.attacks.options import StyleOptions
 from artattack.attacks.restyled import restyled
 from artattack.attacks.transforms import seed_of_view, transformed
 from artattack.errors import ArtattackError
-from artattack.inputs.labels import class_index, class_name
+from artattack.inputs.labels import class_index, class_name, names_of
 from artattack.models.classifier import Classifier
 
 _LEVELS = np.arange(256, dtype=np.float32) / np.float32(255)  # the values that 8 bits can hold
@@ -117,7 +117,8 @@ def rounded(x: tf.Tensor) -> tf.Tensor:
 
 
 def _output(model: Classifier, target: str) -> int:
-    index = class_index(target)
+    names = names_of(model.label_space)
+    index = class_index(target, names)
     if model.label_space is None or index not in model.label_space:
-        raise ArtattackError(f"guide '{model.name}' does not know the target class '{class_name(index)}'")
+        raise ArtattackError(f"guide '{model.name}' does not know the target class '{class_name(index, names)}'")
     return model.label_space.index(index)

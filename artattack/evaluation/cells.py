@@ -67,6 +67,7 @@ class CellWorker:
         cache: Cache | None = None,
     ) -> None:
         self._benchmark = plan.benchmark
+        self._own = plan.image_set.classes
         self._models = loaded.models
         self._feature_distance = loaded.feature_distance
         self._folder = folder
@@ -176,7 +177,7 @@ class CellWorker:
             "image": sample.id,
             "image_sha256": self._hashes.get(sample.id),
             "true_class": sample.label,
-            "true_name": None if sample.label is None else class_name(sample.label),
+            "true_name": None if sample.label is None else class_name(sample.label, self._own),
         }
 
     def _readable(self, cell: Cell) -> list[Sample]:
@@ -302,9 +303,8 @@ class CellWorker:
             untouched = {i: f"{why} for the untouched image" for i, why in not_finite(name, clean).items()}
             broken = not_finite(name, logits) | untouched
             sound = [i for i in range(len(samples)) if i not in broken]
-            scored = score_batch(
-                clean[sound], logits[sound], truth[sound], model.label_space, _class_of_style(cell), aims[sound]
-            )
+            style, space = _class_of_style(cell), model.label_space
+            scored = score_batch(clean[sound], logits[sound], truth[sound], space, style, aims[sound], self._own)
         except Exception as error:  # as above
             if not isinstance(error, ArtattackError):
                 self._log(cell, error)

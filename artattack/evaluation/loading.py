@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from artattack.config import Benchmark
 from artattack.errors import ArtattackError
 from artattack.evaluation.plan import Plan
+from artattack.inputs.labels import class_index, names_of
 from artattack.models.card import read_card
 from artattack.models.registry import model_infos, parse_label_space
 
@@ -71,10 +72,11 @@ def load_models(
     read = models[benchmark.feature_model]
     if not read.content_layers:
         raise ArtattackError(f"feature_model '{read.name}' has no default content layers: name a registry model")
+    models |= {name: _counted(model, plan.image_set.classes) for name, model in models.items()}
     classes = _classes(plan)
     if classes is not None:
         asked = dict.fromkeys((*benchmark.classifiers, *(n for e in benchmark.attacks for n in e.models_asked())))
-        models |= {name: _cut(models[name], name, classes, benchmark) for name in asked}
+        models |= {name: _cut(models[name], name, classes, plan.image_set.classes, benchmark) for name in asked}
     compare = FeatureDistance(Features(read, read.content_layers))
     return LoadedModels(models, untrained, _teachers(benchmark), compare)
 
@@ -100,12 +102,21 @@ def _classes(plan: Plan) -> set[int] | None:
         return None
     if declared == "own":
         return {sample.label for sample in plan.image_set.samples if sample.label is not None}
+    if plan.image_set.classes and not isinstance(declared, str):
+        return {class_index(str(word), plan.image_set.classes) for word in declared}
     return set(parse_label_space(declared))
 
 
-def _cut(model: Classifier, name: str, classes: set[int], benchmark: Benchmark) -> Classifier:
+def _counted(model: Classifier, own: tuple[str, ...]) -> Classifier:
+    """Return a model of classes of its own so that these are counted in the images' list, where that has them all."""
+    if model.label_space is None or names_of(model.label_space) in ((), own):
+        return model
+    return replace(model, label_space=model.label_space.counted_in(own))  # type: ignore[type-var]
+
+
+def _cut(model: Classifier, name: str, classes: set[int], own: tuple[str, ...], benchmark: Benchmark) -> Classifier:
     """Return a model that chooses among the classes it shares with the images; one of other classes stays."""
-    if model.label_space is None:
+    if model.label_space is None or names_of(model.label_space) != own:
         return model
     shared = tuple(index for index in model.label_space if index in classes)
     if len(shared) < 2:

@@ -12,9 +12,11 @@ from artattack.attacks.entries import CleanEntry, Variant
 from artattack.config import Benchmark
 from artattack.errors import ArtattackError
 from artattack.inputs.image_sets import ImageSet, Sample, open_image_set, spread, where_labels_come_from
+from artattack.inputs.labels import names_of
+from artattack.models.card import read_card
 from artattack.models.classifier import Classifier, Gives
 from artattack.models.kinds import check_fit, gives
-from artattack.models.registry import check_model, model_infos, parse_label_space
+from artattack.models.registry import check_model, model_infos, parse_classes, parse_label_space
 from artattack.validation import check_distance
 
 _MOST = 1e30  # passes told of one attack: whole numbers may be too large for any sum
@@ -53,7 +55,8 @@ CLEAN = Variant(CleanEntry())
 class Plan:
     """All a run will do, worked out before any of it is done. Each cell comes after those it needs.
 
-    `given` are models that are there already, by the names that the benchmark has for them.
+    `given` are models that are there already, by the names that the benchmark has for them; `own` are the classes of
+    classifiers that have classes of their own, as far as they are known before they are loaded.
     """
 
     benchmark: Benchmark
@@ -61,6 +64,7 @@ class Plan:
     samples: tuple[Sample, ...]
     cells: tuple[Cell, ...]
     given: Mapping[str, Classifier] = field(default_factory=dict)
+    own: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def variants(self) -> tuple[Variant, ...]:
@@ -86,7 +90,13 @@ class Plan:
     def doubts(self) -> tuple[str, ...]:
         """What is asked for and hardly meant, a line each."""
         of_attacks = (doubt for entry in self.benchmark.attacks for doubt in entry.doubts())
-        return (*self.image_set.doubts, *self._doubt_of_labels(), *of_attacks, *self._doubt_of_memory())
+        return (
+            *self.image_set.doubts,
+            *self._doubt_of_labels(),
+            *self._doubt_of_classes(),
+            *of_attacks,
+            *self._doubt_of_memory(),
+        )
 
     def _doubt_of_labels(self) -> Iterator[str]:
         """Yield a line where no image is labelled."""
@@ -96,6 +106,25 @@ class Plan:
             f"image set '{self.benchmark.images.set}': no image is labelled: flips and confidences are measured, "
             f"accuracy and successes are not. {where_labels_come_from(self.samples)}"
         )
+
+    def _doubt_of_classes(self) -> Iterator[str]:
+        """Yield a line where classifiers tell other classes apart than each other or than the images have."""
+        every = {name: frozenset(self.own.get(name, ())) for name in self.benchmark.classifiers}
+        if not any(every.values()):
+            return
+        if len({*every.values()}) > 1:
+            listed = ", ".join(
+                f"'{name}' {f'{len(own)} of its own' if own else 'others'}" for name, own in every.items()
+            )
+            yield (
+                f"classifiers: they do not tell the same classes apart ({listed}): each is scored on its own classes, "
+                "and accuracy and successes count only images whose class it has"
+            )
+        elif not self.image_set.classes and any(sample.label is not None for sample in self.samples):
+            yield (
+                f"image set '{self.benchmark.images.set}': its labels are ImageNet's, and the classifiers have "
+                "classes of their own: flips and confidences are measured, accuracy and successes are not"
+            )
 
     def _doubt_of_memory(self) -> Iterator[str]:
         """Yield a line where a batch may not fit into memory."""
@@ -122,13 +151,15 @@ def make_plan(benchmark: Benchmark, given: Mapping[str, Classifier] | None = Non
     given = given or {}
     _check_given(benchmark, given)
     _check_names(benchmark, given)
-    image_set = open_image_set(benchmark.images.set)
+    own = _own_classes(benchmark, given)
+    every = tuple(dict.fromkeys(name for names in own.values() for name in names))
+    image_set = open_image_set(benchmark.images.set, every)
     samples = spread(image_set.samples, benchmark.images.limit)
     batches = _batches(samples, benchmark.batch_size)
     cells = tuple(
         Cell(variant, number, batch) for variant in _variants(benchmark) for number, batch in enumerate(batches)
     )
-    return Plan(benchmark, image_set, samples, cells, given)
+    return Plan(benchmark, image_set, samples, cells, given, own)
 
 
 def _check_given(benchmark: Benchmark, given: Mapping[str, Classifier]) -> None:
@@ -162,7 +193,7 @@ def _check_names(benchmark: Benchmark, given: Mapping[str, Classifier]) -> None:
         with _at("style_judges"):
             check(benchmark.style_judges)
     size = benchmark.images.size, benchmark.images.size
-    if benchmark.images.label_space not in (None, "own"):
+    if benchmark.images.label_space not in (None, "own") and not _own_classes(benchmark, given):
         with _at("images.label_space"):
             parse_label_space(benchmark.images.label_space)
     for number, entry in enumerate(benchmark.attacks):
@@ -176,6 +207,23 @@ def _check_names(benchmark: Benchmark, given: Mapping[str, Classifier]) -> None:
         for budget in budgets:
             with _at(f"budgets.{name}"):
                 check_distance((name, budget), size)
+
+
+def _own_classes(benchmark: Benchmark, given: Mapping[str, Classifier]) -> dict[str, tuple[str, ...]]:
+    """Return the names of the classes of each classifier that has its own, in the order of its outputs."""
+
+    def own(name: str) -> tuple[str, ...]:
+        if name in given:
+            return names_of(given[name].label_space)
+        spec = benchmark.spec(name)
+        if spec.classes is not None:
+            with _at(f"models.{name}"):
+                return parse_classes(spec.classes).names
+        card = read_card(spec.model) if spec.preprocessing is None and spec.label_space is None else None
+        return names_of(card.space) if card else ()
+
+    found = {name: own(name) for name in benchmark.classifiers}
+    return {name: names for name, names in found.items() if names}
 
 
 def _check_classifiers(benchmark: Benchmark) -> None:

@@ -19,6 +19,7 @@ from artattack.evaluation.work import Work
 from artattack.files import absolute, sha256_file, to_path
 from artattack.inputs.image_sets import Sample, read_sample
 from artattack.inputs.images import saving
+from artattack.inputs.labels import names_of
 from artattack.remote import is_private, takes_turns
 from artattack.runtime import describe_machine
 
@@ -283,6 +284,7 @@ def _info(plan: Plan, loaded: LoadedModels, hashes: dict[str, str]) -> dict[str,
             "binary": model.binary,
             "classes": model.classes,
             **({"outputs": "probabilities"} if model.probabilities else {}),
+            **({"names": names_of(model.label_space)} if names_of(model.label_space) else {}),
         }
         for name, model in loaded.models.items()
     }

@@ -21,17 +21,19 @@ def score_batch(
     label_space: LabelSpace | None,
     style_class: int | None = None,
     target_classes: npt.NDArray[np.integer[Any]] | None = None,
+    own: tuple[str, ...] = (),
 ) -> list[dict[str, Any]]:
     """Score one classifier on a batch of images, before and after an attack.
 
     Args:
         clean, adversarial: logits (N, K).
-        true_classes: (N,) ImageNet indices, -1 where an image is unlabelled.
-        label_space: the ImageNet indices of the K outputs, or None where the classifier's classes are others:
-            then classes are its own output indices and nothing is said about truth.
+        true_classes: (N,) ImageNet indices or places in `own`, -1 where an image is unlabelled.
+        label_space: the classes of the K outputs, or None where nobody has said: then classes are the output's
+            indices. About truth something is said only where it counts as `true_classes` do.
         style_class: the ImageNet class that the style image shows, if it is known.
-        target_classes: (N,) ImageNet indices that a targeted attack led images to, -1 where it led to none; None for
-            none at all.
+        target_classes: (N,) classes, counted likewise, that a targeted attack led images to, -1 where it led to none;
+            None for none at all.
+        own: the list of one's own classes that these classes count; empty for ImageNet's.
 
     Returns:
         For each image the columns of records.csv that are an `Outcome`; None where missing.
@@ -40,7 +42,7 @@ def score_batch(
         ArtattackError: logits are not finite, are of fewer than two classes, or shapes do not fit each other or the
             label space.
     """
-    scores = Scores(clean, adversarial, true_classes, label_space, style_class, target_classes)
+    scores = Scores(clean, adversarial, true_classes, label_space, style_class, target_classes, own)
     columns: dict[str, list[Any]] = {}
     for column in _OUTCOMES:
         values = np.asarray(column.compute(scores), dtype=_NUMPY[column.dtype]).tolist()

@@ -334,7 +334,8 @@ def _label(row: Row, classes: tuple[str, ...]) -> int | None:
 def _folder(path: Path, own: tuple[str, ...]) -> ImageSet:
     folders = sorted(entry for entry in path.iterdir() if _is_folder(entry) and not entry.name.startswith("."))
     files = _files(path)
-    note, counted = "", ()
+    note = ""
+    counted: tuple[str, ...] = ()
     try:
         if folders:
             of_class = {folder: _files(folder) for folder in folders}

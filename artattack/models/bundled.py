@@ -49,7 +49,7 @@ NETWORKS = (
 def label_space(name: str) -> LabelSpace:
     """Return a bundled network's classes in the order of its outputs: from its list of wnids, or all of ImageNet's."""
     wnids = _FOLDER / f"{name}.wnids.txt"
-    return tuple(map(class_index, wnids.read_text().split())) if wnids.exists() else IMAGENET
+    return LabelSpace(map(class_index, wnids.read_text().split())) if wnids.exists() else IMAGENET
 
 
 def build(info: ModelInfo, weights: str | Path, classes: int) -> Any:

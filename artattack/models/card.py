@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from artattack.errors import ArtattackError
+from artattack.inputs.labels import LabelSpace, own_classes
 from artattack.validation import Section, explain
 
 
@@ -27,6 +28,13 @@ class Card(Section):
     content_layers: tuple[str, ...] = Field((), description="content layers")
     distilled_from: str = Field("", description="the teacher, if the network was distilled")
     facts: dict[str, Any] = Field({}, description="facts for readers: data, recipe, time, accuracy")
+
+    @property
+    def space(self) -> LabelSpace | None:
+        """The classes of the outputs: ImageNet's, the network's own by their names, or None where nothing says."""
+        if self.label_space is not None:
+            return LabelSpace(self.label_space)
+        return own_classes(self.classes) if self.classes else None
 
 
 def card_path(model: str | Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artattack.errors import ArtattackError
-from artattack.inputs.labels import LabelSpace
+from artattack.inputs.labels import LabelSpace, names_of
 
 # What can be had of a model, each including those after it.
 Gives = Literal["features", "gradients", "logits"]
@@ -27,7 +28,8 @@ class Classifier(ABC):
         weights_sha256: tells models apart: hash of the weights' values, of the file, or of answers.
         binary: whether the network is known to have binarized layers.
         input_size: (h, w) in pixels at which the network classifies.
-        label_space: ImageNet class of each of the model's K logits, or None where the classes are not ImageNet's.
+        label_space: class of each of the model's K logits, ImageNet's or, by their names, its own; None where nobody
+            has said.
         outputs: which of the network's outputs are the model's logits, in order; None for all.
         probabilities: whether the network gives probabilities, whose logarithms are the model's logits.
         doubt: what it was taken for and may not be, in a line that follows its name; empty for none.
@@ -83,14 +85,14 @@ class Classifier(ABC):
             raise ArtattackError(f"model '{self.name}' gave values that are not finite for {count} of {len(x)} images")
         return logits
 
-    def restricted_to(self, classes: LabelSpace) -> Self:
+    def restricted_to(self, classes: Collection[int]) -> Self:
         """Return a model of the same network that knows only some of its classes, and chooses among them.
 
         What an image set of fewer classes than ImageNet asks of a classifier (ImageNet-A and -R, Hendrycks et
         al., CVPR and ICCV 2021), for attacks to see as well.
 
         Args:
-            classes: the ImageNet classes to keep, two or more; their order does not matter.
+            classes: the classes to keep, as `label_space` counts them, two or more; their order does not matter.
 
         Returns:
             A model whose logits (N, len(classes)) are those of the classes, in this model's order, and whose
@@ -115,6 +117,6 @@ class Classifier(ABC):
         outputs = range(self.classes) if self.outputs is None else self.outputs
         return replace(  # type: ignore[type-var]
             self,
-            label_space=tuple(self.label_space[k] for k in kept),
+            label_space=LabelSpace((self.label_space[k] for k in kept), names_of(self.label_space)),
             outputs=tuple(outputs[k] for k in kept),
         )

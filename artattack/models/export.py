@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from artattack.errors import ArtattackError, unknown
 from artattack.files import write_file
-from artattack.inputs.labels import imagenet_classes
+from artattack.inputs.labels import imagenet_classes, names_of
 from artattack.models.model import Model
 from artattack.models.network import keras_of, reason
 from artattack.models.notes import packed
@@ -21,8 +21,8 @@ Format = Literal["tflite", "lce"]
 def export_model(model: Model, to: str, path: Path) -> int:
     """Write a network to a file: from one preprocessed image (1, h, w, 3) float32 to logits (1, K) float32.
 
-    The network does not include preprocessing. The file's trailing notes hold the preprocessing and, for ImageNet
-    classes, their wnids, which `load_model(f"{to}:{path}")` reads.
+    The network does not include preprocessing. The file's trailing notes hold the preprocessing and the classes, where
+    they are known, by wnid or name, which `load_model(f"{to}:{path}")` reads.
 
     Args:
         model: a Keras 2 model, such as those of the registry.
@@ -38,7 +38,8 @@ def export_model(model: Model, to: str, path: Path) -> int:
     """
     content = convert(model, to)
     known = model.label_space if model.outputs is None else None
-    labels = [imagenet_classes()[index].wnid for index in known or ()]
+    names = names_of(known)
+    labels = [names[index] if names else imagenet_classes()[index].wnid for index in known or ()]
     content += packed(labels, model.preprocessing, len(content))
     write_file(path, content)
     return len(content)

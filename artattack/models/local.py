@@ -22,7 +22,7 @@ from tf_keras.protobuf import saved_metadata_pb2
 from tf_keras.src.saving.legacy.saved_model import json_utils
 
 from artattack.errors import ArtattackError
-from artattack.inputs.labels import LabelSpace
+from artattack.inputs.labels import LabelSpace, check_outputs
 from artattack.models.card import read_card
 from artattack.models.model import Model, Preprocessing, parse_preprocessing, weights_sha256
 from artattack.models.network import (
@@ -60,7 +60,7 @@ def load(
     card = read_card(path) if preprocessing is None else None
     if card is not None:
         preprocessing = card.preprocessing
-        label_space = card.label_space if label_space is None else label_space
+        label_space = card.space if label_space is None else label_space
     if preprocessing is None:
         raise ArtattackError(
             f"model '{path}': say what its network expects, preprocessing=imagenet, caffe, tf, unit or byte, "
@@ -88,8 +88,7 @@ def load(
             f"model '{path}' has {outputs} output, and a classifier one for each of two or more classes; where that "
             "is the score z of one class against the other, save it with outputs 0 and z"
         )
-    if label_space is not None and len(label_space) != outputs:
-        raise ArtattackError(f"model '{path}': a label space of {len(label_space)} classes for {outputs} outputs")
+    check_outputs(label_space, outputs, str(path))
     style_layers, content_layers = default_layers(logits)
     if card is not None and card.style_layers:
         style_layers, content_layers = card.style_layers, card.content_layers

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
 from artattack.errors import ArtattackError
-from artattack.inputs.labels import IMAGENET, LabelSpace, class_index
+from artattack.inputs.labels import IMAGENET, LabelSpace, class_index, own_classes
 
 
 class Opened(NamedTuple):
@@ -42,7 +42,15 @@ def imagenet_classes_of(names: Iterable[str]) -> LabelSpace | None:
         found = tuple(class_index(name) for name in names)
     except ArtattackError:
         return None
-    return found if len(found) > 1 and len(set(found)) == len(found) else None
+    return LabelSpace(found) if len(found) > 1 and len(set(found)) == len(found) else None
+
+
+def own_classes_of(names: Sequence[str], outputs: int) -> LabelSpace | None:
+    """Return the classes of its own that a file names, or None where the names are not one for each output."""
+    try:
+        return own_classes(names) if len(names) == outputs else None
+    except ArtattackError:
+        return None
 
 
 def names_in(text: str) -> tuple[str, ...]:

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from artattack.errors import ArtattackError
 from artattack.files import sha256_file
-from artattack.inputs.labels import IMAGENET, LabelSpace
+from artattack.inputs.labels import IMAGENET, LabelSpace, check_outputs
 from artattack.models.classifier import Classifier, Gives
 from artattack.models.model import Preprocessing, parse_preprocessing, resize
 from artattack.models.network import reason
 from artattack.models.notes import read_preprocessing
-from artattack.models.opened import Opened, imagenet_classes_of
+from artattack.models.opened import Opened, imagenet_classes_of, own_classes_of
 
 Array = NDArray[Any]
 Outputs = Literal["logits", "probabilities"]
@@ -105,8 +105,8 @@ def predictor(
             f"model '{name}' has {classes} output; a classifier has one for each of two classes or more"
         )
     kept = _after_background(label_space, classes)
-    if label_space is not None and len(label_space) != classes and kept is None:
-        raise ArtattackError(f"model '{name}': a label space of {len(label_space)} classes for {classes} outputs")
+    if kept is None:
+        check_outputs(label_space, classes, name)
     probable = _are_probabilities(values, step)
     if outputs == "probabilities" and not probable:
         raise ArtattackError(
@@ -184,7 +184,7 @@ def load_file(
     def ask(x: Array) -> Array:
         return _in_batches(opened.run, x.transpose(0, 3, 1, 2) if channels_first else x, opened.shape[0])
 
-    return predictor(
+    found = predictor(
         path.stem,
         ask,
         preprocessing=expected,
@@ -195,6 +195,9 @@ def load_file(
         weights_sha256=sha256_file(path),
         step=opened.step,
     )
+    if found.label_space is None:
+        found.label_space = own_classes_of(opened.names, found.classes)
+    return found
 
 
 def prepared(x: Array, preprocessing: Preprocessing, size: tuple[int, int]) -> Array:
@@ -227,7 +230,7 @@ def answer(name: str, ask: Callable[[Array], Any], x: Array, classes: int | None
 
 def _after_background(label_space: LabelSpace | None, classes: int) -> tuple[int, ...] | None:
     """Return the outputs of ImageNet's classes where a background class stands in front, as TF-Slim has it."""
-    if label_space is None or len(label_space) != len(IMAGENET) or classes != len(IMAGENET) + 1:
+    if label_space is None or label_space.names or len(label_space) != len(IMAGENET) or classes != len(IMAGENET) + 1:
         return None
     return tuple(range(1, classes))
 

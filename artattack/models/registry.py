@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from artattack.errors import ArtattackError, unknown
-from artattack.inputs.labels import IMAGENET, LabelSpace, class_index
+from artattack.inputs.labels import IMAGENET, LabelSpace, check_outputs, class_index, own_classes
 from artattack.models import bundled, keras_applications, larq_zoo
 from artattack.models.info import ModelInfo
 from artattack.models.kinds import KINDS, check_kind, kind_of
@@ -85,6 +85,7 @@ def load_model(
     input_size: int | tuple[int, int] | None = None,
     preprocessing: str | Mapping[str, Any] | Preprocessing | None = None,
     label_space: str | Path | Sequence[int | str] | None = None,
+    classes: str | Path | Sequence[int | str] | None = None,
     outputs: Outputs | None = None,
     http: HttpOptions | Mapping[str, Any] | None = None,
     name: str | None = None,
@@ -107,8 +108,10 @@ def load_model(
             `bgr`; by default the model's own. A module or server needs one, and a file that does not say it itself
             (docs/models.md); a function gets images in [0, 1] unless told.
         label_space: the ImageNet class of each output: `imagenet`, a list of indices, wnids or names, or the
-            path of a text file with one a line. By default the model's own; a file's are foreign, None, unless
-            class names in an ONNX or TFLite file are all ImageNet's.
+            path of a text file with one a line. By default the model's own; a file's are what class names in the file
+            or its card say, ImageNet's or its own, else None.
+        classes: where they are not ImageNet's, the name of each output: a list, or the path of a text file with one a
+            line. Only one of `label_space` and `classes` is given.
         outputs: of what is not Keras': `logits` or `probabilities`, whose logarithm is then taken; by default
             whichever the outputs for a few images look like.
         http: of a server: how it is asked, see `artattack.models.http_options.HttpOptions`.
@@ -125,7 +128,10 @@ def load_model(
         check_model(spec)
     called = repr(getattr(spec, "__name__", type(spec).__name__)) if callable(spec) else f"'{spec}'"
     size = _parse_size(input_size)
+    if label_space is not None and classes is not None:
+        raise ArtattackError(f"model {called}: label_space is for ImageNet's classes, classes for others; give one")
     space = None if label_space is None else parse_label_space(label_space)
+    space = space if classes is None else parse_classes(classes)
     if space is not None and len(space) < 2:
         raise ArtattackError(
             f"model {called}: a label space of {len(space)} classes; a classifier chooses among two or more"
@@ -310,20 +316,34 @@ def parse_label_space(label_space: str | Path | Sequence[int | str]) -> LabelSpa
     if isinstance(label_space, str | Path):
         if str(label_space) == "imagenet":
             return IMAGENET
-        if not Path(label_space).is_file():
-            raise ArtattackError(f"label space '{label_space}' is neither 'imagenet', a list, nor a text file")
-        try:
-            text = Path(label_space).read_text(encoding="utf-8-sig")  # an editor may have put a mark in front
-        except (OSError, UnicodeDecodeError) as error:
-            raise ArtattackError(f"label space '{label_space}' cannot be read as text: {error}") from error
-        label_space = [line.strip() for line in text.splitlines() if line.strip()]
+        label_space = _lines("label space", label_space, "neither 'imagenet', a list, nor a text file")
     elif not isinstance(label_space, Sequence | np.ndarray):
         raise ArtattackError(f"a label space is a list in the order of the outputs, not {label_space!r}")
     indices = tuple(class_index(str(item)) for item in label_space)
     if len(set(indices)) < len(indices):
         twice = next(item for k, item in enumerate(label_space) if indices[k] in indices[:k])
         raise ArtattackError(f"label space names the class '{twice}' twice")
-    return indices
+    return LabelSpace(indices)
+
+
+def parse_classes(classes: str | Path | Sequence[int | str]) -> LabelSpace:
+    """Return the label space of a model's own classes, by their names: a list, or a text file with one a line."""
+    if isinstance(classes, str | Path):
+        classes = _lines("classes", classes, "neither a list nor a text file")
+    elif not isinstance(classes, Sequence):
+        raise ArtattackError(f"classes are a list of names in the order of the outputs, not {classes!r}")
+    return own_classes(classes)
+
+
+def _lines(what: str, path: str | Path, otherwise: str) -> list[str]:
+    """Return the lines of a text file that say something."""
+    if not Path(path).is_file():
+        raise ArtattackError(f"{what} '{path}' is {otherwise}")
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")  # an editor may have put a mark in front
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArtattackError(f"{what} '{path}' cannot be read as text: {error}") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _load_registered(
@@ -342,8 +362,8 @@ def _load_registered(
     own_space = bundled.label_space(info.name) if info.family == "bundled" else IMAGENET
     space = own_space if space is None else space
     fixed = chosen in ("imagenet", "bundled") or info.family == "efficientnet_lite"
-    if fixed and len(space) != len(own_space):
-        raise ArtattackError(f"model '{info.name}': a label space of {len(space)} classes for {len(own_space)} outputs")
+    if fixed:
+        check_outputs(space, len(own_space), info.name)
     network = with_logits(_build(info, chosen, len(space), seed))
     if size is not None and size != info.input_size:
         network = rebuild(network, input_shape=(*size, 3))

@@ -15,6 +15,7 @@ from artattack.checks.defaults import LIMIT, TOLERANCE
 from artattack.config import Benchmark, ModelSpec, load_benchmark
 from artattack.errors import ArtattackError
 from artattack.inputs.image_sets import load_images
+from artattack.inputs.labels import names_of
 from artattack.models.classifier import Classifier
 from artattack.models.model import PREPROCESSING, Preprocessing
 from artattack.models.registry import check_model, model_infos
@@ -142,7 +143,10 @@ def compare_models(
 def _columns(copy: Classifier, original: Classifier) -> list[int]:
     """Return the copy's output indices in the order of the original's classes."""
     ours, theirs = copy.label_space, original.label_space
-    if ours is not None and theirs is not None and set(ours) == set(theirs):
+    if ours is not None and names_of(ours):
+        ours = ours.counted_in(names_of(theirs))
+    same = names_of(ours) == names_of(theirs)
+    if ours is not None and theirs is not None and same and set(ours) == set(theirs):
         return [ours.index(k) for k in theirs]
     if copy.classes != original.classes:
         raise ArtattackError(

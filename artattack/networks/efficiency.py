@@ -18,6 +18,7 @@ import pandas as pd
 from artattack.errors import ArtattackError, unknown
 from artattack.files import write_file
 from artattack.inputs.image_sets import Images, load_images
+from artattack.inputs.labels import names_of
 from artattack.models.registry import load_registered, model_infos
 from artattack.networks.published import PUBLISHED
 from artattack.networks.runtimes import RUNTIMES, Runtime, Task, Timing, time_alone
@@ -181,7 +182,8 @@ def network_costs(model: Model) -> dict[str, Any]:
 
 def _accuracy(model: Model, images: Images) -> dict[str, Any]:
     """Return top-1 accuracy over the images with a class in the network's label space."""
-    known = np.isin(images.y, model.label_space or ())
+    classes = () if names_of(model.label_space) else model.label_space or ()  # the images' are ImageNet's
+    known = np.isin(images.y, classes)
     found = model.predict(images.x[known]).argmax(1)
     correct = int((np.asarray(model.label_space)[found] == images.y[known]).sum())
     n = int(known.sum())

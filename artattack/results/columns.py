@@ -85,7 +85,13 @@ DISTANCE_NAMES = frozenset(column.name for column in _distances())  # what an im
 RECORDS: tuple[Column, ...] = (
     Column("image", "string", "", "the image's id, unique in its image set", needed=True),
     Column("image_sha256", "string", "", "SHA-256 of the image file, hexadecimal"),
-    Column("true_class", "Int64", "class", "the image's label; missing where it has none"),
+    Column(
+        "true_class",
+        "Int64",
+        "class",
+        "the image's label: ImageNet's index or, of one's own classes, the place in the run's list; missing where it "
+        "has none",
+    ),
     Column("true_name", "string", "", "the name of that class"),
     Column(
         "kind",

@@ -12,7 +12,7 @@ from scipy.special import log_softmax, softmax
 
 from artattack.errors import ArtattackError
 from artattack.inputs.entry_classes import ENTRY_CLASSES
-from artattack.inputs.labels import LabelSpace, class_name
+from artattack.inputs.labels import LabelSpace, class_name, names_of
 
 Logits = npt.NDArray[np.floating[Any]]
 Floats = npt.NDArray[np.float64]
@@ -47,6 +47,7 @@ class Scores:
         label_space: LabelSpace | None,
         style_class: int | None = None,
         target_classes: npt.NDArray[np.integer[Any]] | None = None,
+        own: tuple[str, ...] = (),
     ) -> None:
         if not (clean.shape == adversarial.shape and clean.shape[:1] == true_classes.shape):
             raise ArtattackError(
@@ -61,14 +62,18 @@ class Scores:
         # Of logits: two confidences may round to one number.
         self.top_before: Outputs = self.logits_before.argmax(axis=1)
         self.top_after: Outputs = self.logits_after.argmax(axis=1)
-        outputs = {index: output for output, index in enumerate(label_space or ())}
+        self._names = names_of(label_space)
+        # Of ImageNet's classes: those of another list have other numbers.
+        of_imagenet = {} if self._names else {index: output for output, index in enumerate(label_space or ())}
+        self._of_imagenet = of_imagenet
+        outputs = {index: output for output, index in enumerate(label_space or ())} if self._names == own else {}
         found = np.array([outputs.get(index, -1) for index in true_classes.tolist()], np.int64)
         self.labelled: Mask = true_classes >= 0
         self.known: Mask = found >= 0
         self.true: Outputs = np.maximum(found, 0)
-        style = outputs.get(-1 if style_class is None else style_class, -1)
+        style = of_imagenet.get(-1 if style_class is None else style_class, -1)
         self.style: Outputs = np.full(len(found), max(style, 0), np.int64)
-        self.style_known: Mask = (true_classes != style_class) & (style >= 0)
+        self.style_known: Mask = ((true_classes != style_class) | bool(own)) & (style >= 0)
         targets = np.full(len(found), -1) if target_classes is None else target_classes
         led = np.array([outputs.get(index, -1) for index in targets.tolist()], np.int64)
         self.target: Outputs = np.maximum(led, 0)
@@ -81,7 +86,7 @@ class Scores:
 
     @cached_property
     def classes(self) -> npt.NDArray[np.int64]:
-        """The class of each output, (K,): ImageNet indices, or the output's own index."""
+        """The class of each output, (K,), as the label space counts; without one, the output's own index."""
         return np.array(self._label_space or range(self.before.shape[1]), np.int64)
 
     def names(self, outputs: Outputs) -> list[str]:
@@ -91,7 +96,7 @@ class Scores:
     @cached_property
     def _entry_classes(self) -> dict[str, list[int]]:
         """The outputs of each entry-level class."""
-        outputs = {index: output for output, index in enumerate(self._label_space or ())}
+        outputs = self._of_imagenet
         return {
             name: [outputs[index] for index in indices if index in outputs] for name, indices in ENTRY_CLASSES.items()
         }
@@ -140,8 +145,8 @@ def top_k(logits: Logits, label_space: LabelSpace | None, k: int = TOP) -> list[
         k: how many classes; a classifier with fewer gives fewer.
 
     Returns:
-        For each image, up to k of (class, name, confidence): ImageNet indices and names, or the classifier's
-        own output indices and "output 7"; confidences are softmax probabilities over the K outputs.
+        For each image, up to k of (class, name, confidence): numbers and names as the label space has them, or the
+        classifier's own output indices and "output 7"; confidences are softmax probabilities over the K outputs.
 
     Raises:
         ArtattackError: logits are not finite, are of fewer than two classes, or do not fit the label space.
@@ -172,7 +177,7 @@ def kl_divergence(clean: Logits, adversarial: Logits) -> npt.NDArray[np.float64]
 def _class(output: int, label_space: LabelSpace | None) -> tuple[int, str]:
     if label_space is None:
         return output, f"output {output}"
-    return label_space[output], class_name(label_space[output])
+    return label_space[output], class_name(label_space[output], names_of(label_space))
 
 
 def _checked(logits: Logits, label_space: LabelSpace | None) -> npt.NDArray[np.float64]:

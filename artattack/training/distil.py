@@ -181,8 +181,7 @@ def distil(
     card = Card(
         title=f"{info.name} distilled from {teacher.name}" + ", from its logits alone" * settings.logits_only,
         preprocessing=info.preprocessing,
-        label_space=teacher.label_space,
-        classes=() if teacher.label_space else tuple(map(str, range(teacher.classes))),
+        **_classes(teacher),
         style_layers=("activation:0", "sum:3", "sum:7", "sum:11")
         if info.source == "sota.QuickNet"
         else info.style_layers,
@@ -298,6 +297,14 @@ def _held_out(settings: DistilSettings, numbers: Array) -> Array:
     """Return the images held out for early stopping and measuring."""
     count = max(1, round(settings.held_out * len(numbers)))
     return np.random.default_rng(settings.seed).permutation(numbers)[:count]
+
+
+def _classes(teacher: Classifier) -> dict[str, Any]:
+    """Return what a student's card says of its classes, which are its teacher's."""
+    space = teacher.label_space
+    if space is not None and not space.names:
+        return {"label_space": space}
+    return {"classes": tuple(space.names[k] for k in space) if space else tuple(map(str, range(teacher.classes)))}
 
 
 def _course(settings: DistilSettings) -> Course:

@@ -212,7 +212,7 @@ def _label_space(classes: Sequence[str]) -> LabelSpace | None:
         found = tuple(class_index(name) for name in classes if not name.isdigit())
     except ArtattackError:
         return None
-    return found if len(set(found)) == len(classes) else None
+    return LabelSpace(found) if len(set(found)) == len(classes) else None
 
 
 def _course(settings: TrainSettings) -> Course:

@@ -15,7 +15,7 @@ from scipy.special import log_softmax, softmax
 from artattack.attacks.art_attacks import baseline_info, baseline_infos
 from artattack.attacks.baselines import _Generate, make_baseline
 from artattack.errors import ArtattackError
-from artattack.inputs.labels import imagenet_classes
+from artattack.inputs.labels import LabelSpace, imagenet_classes
 from artattack.models import load_model
 from artattack.models.estimator import to_estimator
 from artattack.models.opened import imagenet_classes_of
@@ -174,7 +174,9 @@ def test_label_spaces_from_names_in_files(tmp_path: Path) -> None:
     model = load_model(onnx_file(tmp_path / "a.onnx", names=names), preprocessing="tf")
     assert model.label_space == (0, 2, 1, 8, 9)
     foreign = load_model(onnx_file(tmp_path / "b.onnx", names="['a', 'b', 'c', 'd', 'e']"), preprocessing="tf")
-    assert foreign.label_space is None
+    assert foreign.label_space == LabelSpace(range(5), "abcde")
+    many = load_model(onnx_file(tmp_path / "d.onnx", names="['a', 'b', 'c', 'd']"), preprocessing="tf")
+    assert many.label_space is None  # not one for each output
     path = tflite_file(tmp_path / "c.tflite")
     with zipfile.ZipFile(path, "a") as archive:  # as TFLite's metadata tools do
         archive.writestr("labels.txt", "tench\ngoldfish\nn01484850\nhen\nostrich\n")

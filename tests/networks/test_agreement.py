@@ -77,6 +77,8 @@ def test_classes_in_another_order() -> None:
     assert "in another order: check the order of classes" in found.advice
     named = model(turned, label_space=[CLASSES[k] for k in (2, 0, 1)])
     assert compare_models(named, model(label_space=CLASSES), X, IDS).agree
+    named = model(turned, classes=["c", "a", "b"])
+    assert compare_models(named, model(classes=["a", "b", "c"]), X, IDS).agree
     with pytest.raises(ArtattackError, match="'fewer' has 2 classes and 'means' 3: to compare them"):
         compare_models(model(lambda x: means(x)[:, :2], name="fewer"), model(), X, IDS)
 

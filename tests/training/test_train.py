@@ -43,7 +43,8 @@ def trained(coloured: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_networks_learn_colours_and_their_cards_count_right(name: str, trained: Path, coloured: Path) -> None:
     images = read_labelled(coloured, 16, held_out=0.2, validation=0.1, seed=0, on_progress=lambda *_: None)
     model = load_model(trained / f"{name}.keras")
-    assert model.label_space is None
+    assert model.label_space is not None
+    assert model.label_space.names == ("blue", "green", "red")
     assert model.input_size == (16, 16)
     assert model.binary == (name == "w1a1")
     right = int((model.predict(to_float(images.test[0])).argmax(axis=1) == images.test[1]).sum())
