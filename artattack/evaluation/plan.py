@@ -12,7 +12,7 @@ from artattack.attacks.entries import CleanEntry, Variant
 from artattack.config import Benchmark
 from artattack.errors import ArtattackError
 from artattack.inputs.image_sets import ImageSet, Sample, open_image_set, spread, where_labels_come_from
-from artattack.inputs.labels import names_of
+from artattack.inputs.labels import names_of, plain, united
 from artattack.models.card import read_card
 from artattack.models.classifier import Classifier, Gives
 from artattack.models.kinds import check_fit, gives
@@ -109,7 +109,7 @@ class Plan:
 
     def _doubt_of_classes(self) -> Iterator[str]:
         """Yield a line where classifiers tell other classes apart than each other or than the images have."""
-        every = {name: frozenset(self.own.get(name, ())) for name in self.benchmark.classifiers}
+        every = {name: frozenset(map(plain, self.own.get(name, ()))) for name in self.benchmark.classifiers}
         if not any(every.values()):
             return
         if len({*every.values()}) > 1:
@@ -152,8 +152,7 @@ def make_plan(benchmark: Benchmark, given: Mapping[str, Classifier] | None = Non
     _check_given(benchmark, given)
     _check_names(benchmark, given)
     own = _own_classes(benchmark, given)
-    every = tuple(dict.fromkeys(name for names in own.values() for name in names))
-    image_set = open_image_set(benchmark.images.set, every)
+    image_set = open_image_set(benchmark.images.set, united(own.values()))
     samples = spread(image_set.samples, benchmark.images.limit)
     batches = _batches(samples, benchmark.batch_size)
     cells = tuple(

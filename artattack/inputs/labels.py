@@ -55,9 +55,10 @@ class LabelSpace(tuple[int, ...]):
 
     def counted_in(self, names: tuple[str, ...]) -> LabelSpace:
         """Return the same classes as places in another list of one's own; this one where a class is not in the list."""
-        if not self.names or not set(self.names) <= set(names):
+        places = _places(names)
+        if not self.names or any(plain(name) not in places for name in self.names):
             return self
-        return LabelSpace((names.index(self.names[index]) for index in self), names)
+        return LabelSpace((places[plain(self.names[index])] for index in self), names)
 
 
 IMAGENET = LabelSpace(range(1000))
@@ -85,6 +86,15 @@ def own_classes(names: Sequence[Any]) -> LabelSpace:
             raise ArtattackError(f"classes: '{name}' is there twice")
         seen[word] = str(name).strip()
     return LabelSpace(range(len(seen)), seen.values())
+
+
+def united(lists: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    """Return the classes of several lists of one's own, each once, in order of appearance."""
+    first: dict[str, str] = {}
+    for names in lists:
+        for name in names:
+            first.setdefault(plain(name), name)
+    return tuple(first.values())
 
 
 def check_outputs(space: LabelSpace | None, outputs: int, model: str) -> None:

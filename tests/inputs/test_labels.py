@@ -16,6 +16,7 @@ from artattack.inputs.labels import (
     is_class,
     names_of,
     own_classes,
+    united,
 )
 
 
@@ -168,7 +169,9 @@ def test_a_label_space_knows_its_list():
 def test_a_label_space_is_counted_in_another_list():
     own = LabelSpace((2, 0), ("a", "b", "c"))
     assert own.counted_in(("c", "b", "a", "d")) == LabelSpace((0, 2), ("c", "b", "a", "d"))
+    assert own.counted_in(("C", "_b", "A")) == LabelSpace((0, 2), ("C", "_b", "A"))  # as names are compared
     assert own.counted_in(("c", "b")) is own  # where a is missing
+    assert united([("a", "b"), ("B", "c"), ()]) == ("a", "b", "c")
     assert IMAGENET.counted_in(("c", "b")) is IMAGENET
     assert own.keeping({0, 1}) == LabelSpace((0,), ("a", "b", "c"))
 
