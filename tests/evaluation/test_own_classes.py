@@ -66,8 +66,9 @@ def test_models_and_folders_of_own_classes_are_compared_by_name(photos: Path, tm
             **{"blue": "blue", "green": "green", "odd": "blue", "red": "Red"}
         }
         assert mine["top1_name_before"].tolist() == ["blue", "green", "green", "Red"]
-        assert mine["correct_before"].tolist() == [True, True, False, True]
-        assert mine["true_class"].tolist() == [2, 1, 2, 0]  # places in the first model's list
+        assert mine.index.tolist() == ["blue", "odd", "green", "red"]  # by folder
+        assert mine["correct_before"].tolist() == [True, False, True, True]
+        assert mine["true_class"].tolist() == [2, 2, 1, 0]  # places in the first model's list
         assert mine["top1_class_before"].tolist() == [2, 1, 1, 0]
     assert re.search(r"\bgreen\b", write_report(load_run(tmp_path / "out")).read_text())
     assert load_run(tmp_path / "out").info["config"]["models"]["other"]["names"] == ["Red", "green", "blue"]
