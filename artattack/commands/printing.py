@@ -43,27 +43,31 @@ def say(console: Console, line: str, style: str | None = None) -> None:
 def print_summary(summary: pd.DataFrame, console: Console) -> None:
     """Print a summary as a table, the classifiers under each attack; untrained networks say RANDOM WEIGHTS.
 
-    Rates stand with their intervals: `62% [31, 86]`. `style` is how often an independent network recognises the style,
-    beside what guessing gives. Where rounding to 8 bits undid flips, the column `lost` says how many.
+    Rates stand with their intervals: `62% [31, 86]`, and beside them the mean L2. Where an attack falls short of a
+    budget, the column `there` says which share of images stands at it. `style` is how often an independent network
+    recognises the style, beside what guessing gives. Where rounding to 8 bits undid flips, the column `lost` says how many.
 
     Args:
         summary: as `summarise` returns it.
         console: where to; a narrow one is told less.
     """
     from artattack.results.records import CONTROL, RANDOM, variant_labels
+    from artattack.results.standing import ENOUGH
 
     lost = summary["lost_to_rounding"].sum()
     judged = summary["styles_judged"].sum()
+    short = (summary["standing_share"] < ENOUGH).fillna(False)
     columns: dict[str, Callable[[Mapping[Any, Any]], str]] = {  # the first ones matter most
         "n": lambda row: str(row["n"]),
         **({"errors": lambda row: str(row["errors"])} if (summary["errors"] > 0).any() else {}),
         "flips": lambda row: _interval(row, "flip_rate"),
+        "L2": lambda row: _number(row["mean_l2"], ".2f"),
+        **({"there": lambda row: _number(row["standing_share"], ".0%")} if short.any() else {}),
         "success": lambda row: _interval(row, "success_rate"),
         **({"style": lambda row: _interval(row, "style_identified_rate")} if judged else {}),
         **({"lost": lambda row: _number(row["lost_to_rounding"], "d")} if lost else {}),
         "clean": lambda row: _interval(row, "clean_accuracy"),
         "shift": lambda row: _number(row["mean_confidence_shift"], "+.2f"),
-        "L2": lambda row: _number(row["mean_l2"], ".2f"),
         "SSIM": lambda row: _number(row["mean_ssim"], ".2f"),
         "s/img": lambda row: _number(row["seconds_per_image"], ".2f"),
     }
@@ -89,6 +93,10 @@ def print_summary(summary: pd.DataFrame, console: Console) -> None:
     if judged:
         chance = summary["style_chance"].min()
         say(console, f"style: recognised by a network that the attack did not read; guessing gives {chance:.0%}")
+    if short.any():
+        say(
+            console, f"there: images that stand at the budget, within 5 %; below {ENOUGH:.0%} nothing is compared there"
+        )
     if lost:
         say(console, "lost: flips of the image as the attack made it that rounding to 8 bits undid")
     attacks = summary[(summary["kind"] != CONTROL).fillna(True)]  # one of the controls is untrained on purpose

@@ -23,6 +23,7 @@ from artattack.results.records import (
     untrained,
 )
 from artattack.results.run_folder import RunFolder
+from artattack.results.standing import budgets_reached
 
 # Apart for any colour vision, at least 3 to 1 on the page's paper both light and dark; grey is for what is beside.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#C0679A", "#AD7D00", "#7B6FD0")
@@ -125,11 +126,15 @@ def _dots(id: str, title: str, rows: pd.DataFrame, classifiers: Iterable[str], l
 
 
 def curves(run: RunFolder) -> Iterator[Curves]:
-    """Yield what budgets give: a figure for each distance, classifier and measure."""
+    """Yield what budgets give: a figure for each distance, classifier and measure.
+
+    A curve ends where its attack ends: it has no points at budgets that the attack does not reach.
+    """
     loud = untrained(run.summary)
     named = attack_labels(run.curves).map(lambda label: marked(str(label), loud))
     named += read_by_attack(run.curves).fillna(False).map({True: " (white box)", False: ""})
     table = perturbed_of(run.curves.assign(label=named))
+    table = table[_is_reached(table, run.records)]
     kinds = table["kind"].unique()
     taken: set[str] = set()
     for (distance, classifier), rows in table.groupby(["budget_distance", "classifier"], sort=False):
@@ -169,6 +174,18 @@ def curves(run: RunFolder) -> Iterator[Curves]:
             )
 
 
+def _is_reached(table: pd.DataFrame, records: pd.DataFrame) -> pd.Series[bool]:
+    """Say of each row of a summary at budgets whether its attack, or control, reaches that budget."""
+    names = ["attack", "style", "source", "budget_distance", "classifier"]
+    at_budgets = records[records["budget"].notna()].fillna(dict.fromkeys(names, ""))
+    groups = at_budgets.groupby(names, sort=False)
+    reached = {(key, budget) for key, rows in groups for budget in budgets_reached(rows)}
+    keys = table[names].fillna("").itertuples(index=False, name=None)
+    return pd.Series(
+        [(key, b) in reached for key, b in zip(keys, table["budget"], strict=True)], table.index, dtype=bool
+    )
+
+
 def numbers(figure: Dots | Curves) -> tuple[list[str], list[list[str]]]:
     """Return what a figure shows as a table: headings, and rows of text."""
     if isinstance(figure, Dots):
@@ -176,7 +193,8 @@ def numbers(figure: Dots | Curves) -> tuple[list[str], list[list[str]]]:
         series = {name: points for name, points in figure.series.items() if any(points)}
         columns = [[_shown(point, share=True) for point in points] for points in series.values()]
         return ["attack", *series], [list(row) for row in zip(lines, *columns, strict=True)]
-    budgets = list(dict.fromkeys(x for panel in figure.panels for curve in panel.curves.values() for x in curve))[1:]
+    found = {x for panel in figure.panels for curve in panel.curves.values() for x in curve}
+    budgets = sorted(found, reverse=figure.falls)[1:]  # without the untouched image
     rows = [
         [name, *(_shown(curve.get(x), share=figure.share) for x in budgets)]
         for panel in figure.panels

@@ -85,7 +85,7 @@ _VERDICTS = {
     "beats": "with more flips than every control",
     "no better": "not shown to have more flips than every control",
     "worse": "with fewer flips than some control",
-    "no control": "without a control at the same distance",
+    "no control": "without a control that stands at the same distance",
 }
 _CASES = {"unseen": "where the attack has not seen the classifier", "seen": "where it has (white box)"}
 

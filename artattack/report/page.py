@@ -179,8 +179,8 @@ def _tables(run: RunFolder) -> list[ShownTable]:
         table(
             "areas",
             "Curves summed up",
-            "Area under each curve over its width, which is the mean over distances from 0 to the largest budget, with "
-            "95 % bootstrap intervals.",
+            "Area under each curve over its width, which is the mean over distances from 0 to the largest budget that "
+            "the attack reaches, with 95 % bootstrap intervals. Areas up to different budgets do not compare.",
             labelled(run.areas),
             tables.AREA_FIELDS,
         ),
@@ -202,7 +202,8 @@ def _verdicts(run: RunFolder, verdicts: pd.DataFrame) -> ShownTable | None:
         return None
     caption = (
         "The deciding control is the one whose p value decides the verdict. Paired by image: Newcombe's interval of "
-        "the difference, exact McNemar tests, Holm's correction for the number of attacks."
+        "the difference, exact McNemar tests, Holm's correction for the number of rows. An image counts where attack "
+        "and control stand at one distance, within 5 %."
     )
     filled = tables.fill(verdicts, tables.CONTROL_FIELDS, untrained(run.summary))
     return ShownTable("controls", "Attacks against the controls at the same distance", caption, *filled)

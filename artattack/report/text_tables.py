@@ -43,10 +43,10 @@ _PAPER = (
     Field("Clean error (%)", "", lambda row: _of_known(row, clean_error(row, sign=""))),
     number("n", "", "n", "d"),
     rates("Flips (%)", "", "flip_rate", "flips", sign=""),
+    number("L2", "", "mean_l2", ".1f"),
     number("n correct", "", "n_correct", "d"),
     rates("Successes (%)", "", "success_rate", "successes", "n_correct", sign=""),
     means("Confidence shift", "", "mean_confidence_shift"),
-    number("L2", "", "mean_l2", ".1f"),
     number("SSIM", "", "mean_ssim"),
 )
 _LONG = 40  # rows that fit on a page

@@ -10,20 +10,23 @@ import numpy as np
 import pandas as pd
 
 from artattack.results.columns import CONTROLS
-from artattack.results.paired import PairedDifference, measure_difference, outcomes_by_case
-from artattack.results.records import perturbed_of
+from artattack.results.paired import Case, PairedDifference, measure_difference, outcomes_by_image, rows_by_case
+from artattack.results.records import attack_labels, perturbed_of
+from artattack.results.standing import ENOUGH, copied_distance, equally_far, moved, standing
 from artattack.results.statistics import holm, mcnemar_one_sided
 from artattack.results.tables import make_table
-
-_COMPARABLE = 0.8  # of the images that an attack was scored on, on which a control has to be scored to count
 
 
 def judge_against_controls(records: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
     """Judge of each attack whether it flips more images than every control at the same distance.
 
     Controls at the same distance are those that copy this attack's, image by image, or, for an attack brought to a
-    budget, those brought to the same. One that was scored on fewer than 80 % of the images that the attack was scored
-    on does not count, since it could win or lose by its choice of images, and is named in the column `left_out`.
+    budget, those brought to the same. An image is compared where both stand at that distance, within 5 %: at a budget
+    that is the budget, elsewhere the attack's own distance. A control that stands there on fewer than 80 % of the
+    images that the attack was scored on does not count, since it could win or lose by its distance or its choice of
+    images; the column `left_out` says why. An attack that itself stands short of a budget has no control there.
+
+    An attack whose own ball is one of the budgets has one row, that of the budget: it is one attack in one ball.
 
     Two claims can be made of an attack, each with the p value of a test:
 
@@ -36,9 +39,9 @@ def judge_against_controls(records: pd.DataFrame, confidence: float = 0.95) -> p
 
     The one-control tests are one-sided exact McNemar tests. As both claims are looked at, each is tested at half the
     level: `p` is twice the smaller p value of the two, which for a single control is the two-sided exact McNemar test.
-    For `p_holm`, the p values of each claim are first adjusted for the number of attacks (Holm): those of attacks at
-    their own distance together, and so those at the budgets of each distance. That keeps the chance of any wrong
-    verdict, either way, among attacks judged together at 1 - confidence, however their outcomes depend on each other.
+    For `p_holm`, the p values of each claim are first adjusted for the number of rows of the table (Holm), own
+    distances, budgets and classifiers together. That keeps the chance of any wrong verdict in the table, either way, at
+    1 - confidence, however outcomes depend on each other.
 
     Args:
         records: the records of one run.
@@ -48,33 +51,49 @@ def judge_against_controls(records: pd.DataFrame, confidence: float = 0.95) -> p
         A row for each attack x budget x classifier, in order of appearance, with the columns
         `artattack.results.columns.CONTROLS`. The control named is the one that decides the likelier claim: it has
         the largest p value in the attack's favour or, where "worse" is the likelier claim, the smallest in its own.
-        The verdict is "beats", "worse", "no better" (neither is shown) or "no control": none that counts is at this
-        attack's distance.
+        The verdict is "beats", "worse", "no better" (neither is shown) or "no control": none that counts stands at this
+        attack's distance, for the reason in `left_out` or because there is none.
 
     Raises:
         ArtattackError: an image is there twice.
     """
-    outcomes = outcomes_by_case(perturbed_of(records))
+    cases = rows_by_case(perturbed_of(records))
     rows: list[dict[str, Any]] = []
     claims: list[Claims | None] = []
-    for attack, flips in outcomes.items():
-        if attack.is_control:
+    for attack, own in cases.items():
+        if attack.is_control or _is_at_a_budget_too(attack, own, cases):
             continue
-        differences = {
-            control.label: measure_difference(flips, others, confidence)
-            for control, others in outcomes.items()
-            if control.is_control and control.classifier == attack.classifier and control.copies == attack.place
-        }
-        columns, claim = _judged(flips, differences)
+        columns, claim = _judged(attack, own, _controls_of(attack, cases), confidence)
         rows.append(attack.columns() | columns)
         claims.append(claim)
     table = make_table(rows, CONTROLS)
-    for _, family in table.groupby(table["budget_distance"].fillna("")):
-        table.loc[family.index, "p_holm"] = adjust([claims[i] for i in family.index])
+    table["p_holm"] = adjust(claims)
     shown = table["p_holm"] < 1 - confidence
     beats = [claim is not None and claim.beats <= claim.worse for claim in claims]
     table.loc[shown, "verdict"] = np.where(beats, "beats", "worse")[shown.to_numpy()]
     return table
+
+
+def _controls_of(attack: Case, cases: Mapping[Case, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Return the records of the controls that are meant to be at an attack's distance, by their labels."""
+    return {
+        control.label: rows
+        for control, rows in cases.items()
+        if control.is_control and control.classifier == attack.classifier and control.copies == attack.place
+    }
+
+
+def _is_at_a_budget_too(attack: Case, rows: pd.DataFrame, cases: Mapping[Case, pd.DataFrame]) -> bool:
+    """Whether an attack at its own distance is in the ball of a budget to which it is brought as well."""
+    ball = rows[["eps_norm", "eps"]].dropna().drop_duplicates()
+    if attack.budget_distance or len(ball) != 1:
+        return False
+    norm, eps = ball.iloc[0]
+    return any(
+        case.budget_distance == norm and math.isclose(case.budget, eps, rel_tol=1e-9)
+        for case, others in cases.items()
+        if case.classifier == attack.classifier and attack_labels(others.iloc[:1]).iloc[0] == attack.label
+    )
 
 
 class Claims(NamedTuple):
@@ -130,11 +149,29 @@ def adjust(claims: Sequence[Claims | None]) -> list[float]:
     return [min(1.0, 2 * p) if p == p else math.nan for p in likelier]
 
 
-def _judged(flips: pd.Series[Any], differences: Mapping[str, PairedDifference]) -> tuple[dict[str, Any], Claims | None]:
+def _judged(
+    attack: Case, rows: pd.DataFrame, controls: Mapping[str, pd.DataFrame], confidence: float
+) -> tuple[dict[str, Any], Claims | None]:
     """Return the columns that one attack's differences from its controls decide, and what can be claimed of it."""
+    flips = outcomes_by_image(rows, "flip")
     known = flips.dropna().astype(bool)
-    counted = {name: found for name, found in differences.items() if found.n and found.n >= _COMPARABLE * len(known)}
-    left_out = [f"{name} ({found.n} of {len(known)})" for name, found in differences.items() if name not in counted]
+    least = ENOUGH * len(known)
+    counted: dict[str, PairedDifference] = {}
+    left_out = []
+    if attack.budget_distance and (stands := int(standing(rows).sum())) < least:
+        place = f"{attack.budget_distance}={attack.budget:g}"
+        left_out.append(f"the attack itself stands at {place} with {stands} of {len(known)} images")
+        controls = {}
+    for name, others in controls.items():
+        scored = measure_difference(flips, outcomes_by_image(others, "flip"), confidence)
+        there = flips.where(_at_one_distance(rows, others).reindex(flips.index, fill_value=False))
+        found = measure_difference(there, outcomes_by_image(others, "flip"), confidence)
+        if found.n and found.n >= least:
+            counted[name] = found
+        elif scored.n < least or not scored.n:
+            left_out.append(f"{name} was scored on {scored.n} of {len(known)} images")
+        else:
+            left_out.append(f"{name} is at the attack's distance on {found.n} of {len(known)} images")
     columns: dict[str, Any] = {"controls": len(counted), "left_out": "; ".join(left_out)}
     if not counted:
         return columns | {"n": len(known), "flip_rate": known.mean(), "verdict": "no control"}, None
@@ -156,6 +193,19 @@ def _judged(flips: pd.Series[Any], differences: Mapping[str, PairedDifference]) 
     }, claims
 
 
+def _at_one_distance(attack: pd.DataFrame, control: pd.DataFrame) -> pd.Series[bool]:
+    """Say of each image of an attack, by its name, whether a control of it stands at the same distance, within 5 %."""
+    if not pd.isna(attack["budget_distance"].iloc[0]):
+        a, b = (standing(rows).set_axis(rows["image"]) for rows in (attack, control))
+        return a & b.reindex(a.index, fill_value=False)
+    distance = copied_distance(control["parameters"].iloc[0])
+    a, b = (pd.Series(moved(rows[distance], distance), rows["image"]) for rows in (attack, control))
+    if a.isna().all() or b.isna().all():  # the run has not measured that distance
+        return pd.Series(True, a.index)
+    b = b.reindex(a.index)
+    return pd.Series(equally_far(b.to_numpy(), a.to_numpy()), a.index)
+
+
 def verdicts_in_words(controls: pd.DataFrame) -> Iterator[str]:
     """Say of each row of `judge_against_controls` in words whether the attack beats its controls."""
     words = {
@@ -165,7 +215,7 @@ def verdicts_in_words(controls: pd.DataFrame) -> Iterator[str]:
     }
     for row in controls.to_dict("records"):
         start = f"{row['variant']} on {row['classifier']}"
-        left_out = "" if pd.isna(row["left_out"]) else f" Not counted, for too few images: {row['left_out']}."
+        left_out = "" if pd.isna(row["left_out"]) else f" Not compared: {row['left_out']}."
         if row["verdict"] == "no control":
             yield f"{start}: no control at the same distance.{left_out}"
             continue

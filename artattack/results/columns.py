@@ -494,6 +494,19 @@ SUMMARY: tuple[Column, ...] = (
     _count("n", "scored", lambda g: g.scored.sum(), needed=True),
     _count("errors", "with an error; they count nowhere else", lambda g: (~g.scored).sum()),
     _count(
+        "n_standing",
+        "at a budget: of `n`, those that stand there, no farther from it than 5 % of its distance from the untouched "
+        "image; missing at an attack's own distance, and where the run has not measured the budget's distance",
+        lambda g: None if g.standing is None else g.standing.sum(),
+    ),
+    Sum(
+        "standing_share",
+        "float64",
+        "[0, 1]",
+        "`n_standing` / `n`: below 0.8 the row's rates are of images that are elsewhere, and nothing is compared there",
+        compute=lambda g: None if g.standing is None or not g.scored.any() else g.standing.sum() / g.scored.sum(),
+    ),
+    _count(
         "n_labelled", "scored, with a true class the classifier knows (`in_label_space`)", lambda g: g.labelled.sum()
     ),
     _count("n_correct", "of `n_labelled`, those classified correctly before", lambda g: g.correct_before.sum()),
@@ -596,7 +609,12 @@ _DIFFERENCE_INTERVAL = "its 95 % interval (Newcombe 1998, method 10, for paired 
 
 CONTROLS: tuple[Column, ...] = (
     *_PLACE,
-    Column("n", "Int64", "images", "scored under both the attack and the control named here"),
+    Column(
+        "n",
+        "Int64",
+        "images",
+        "scored under both the attack and the control named here, and at the same distance within 5 %",
+    ),
     Column("flip_rate", "float64", "[0, 1]", "of the attack, over those `n`: not the summary's where images failed"),
     Column("controls", "Int64", "controls", "at the same distance that count"),
     Column(
@@ -623,22 +641,21 @@ CONTROLS: tuple[Column, ...] = (
         "p_holm",
         "float64",
         "[0, 1]",
-        "the same, with each claim adjusted for the number of attacks judged together (Holm): those at their own "
-        "distance, or those at all budgets of one distance",
+        "the same, with each claim adjusted for the number of rows of this table that have a control (Holm)",
     ),
     Column(
         "verdict",
         "string",
         "",
         "`beats` (every control) or `worse` (than some control) where `p_holm` < 0.05, `no better` where neither is "
-        "shown, `no control`",
+        "shown, `no control` where none counts",
     ),
     Column(
         "left_out",
         "string",
         "",
-        "controls at the same distance that do not count, as they were scored on fewer than 80 % of the attack's "
-        "images, with the number of those",
+        "why controls do not count: scored, or at the attack's distance within 5 %, on fewer than 80 % of its images; "
+        "or the attack itself stands short of the budget",
     ),
 )
 
@@ -670,8 +687,14 @@ AREAS: tuple[Column, ...] = (
     Column("source", "string", "", "as in the records"),
     Column("budget_distance", "string", "", "along which the curve goes"),
     Column("classifier", "string", "", "who saw it"),
-    Column("n", "Int64", "images", "scored at every budget"),
-    Column("largest_budget", "float64", "that distance's", "where the curve ends"),
+    Column("n", "Int64", "images", "scored at every budget of the curve"),
+    Column(
+        "largest_budget",
+        "float64",
+        "that distance's",
+        "where the curve ends: the largest budget at which 80 % of the images or more stand; missing if there is none. "
+        "Areas up to different budgets are not to be compared",
+    ),
     *_area(
         "flip_area",
         "[0, 1]",

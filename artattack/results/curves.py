@@ -12,6 +12,7 @@ from artattack.distances import DISTANCES
 from artattack.errors import ArtattackError
 from artattack.results.columns import AREAS
 from artattack.results.records import perturbed_of
+from artattack.results.standing import budgets_reached
 from artattack.results.statistics import Floats, bootstrap_mean
 from artattack.results.tables import make_table
 
@@ -25,14 +26,18 @@ def sum_up_curves(records: pd.DataFrame) -> pd.DataFrame:
     A curve starts at distance 0, where nothing is changed, and is straight between budgets (trapezoids). Its area is
     divided by its width, so that it is a mean: of the flip rate, say, over all distances up to the largest budget.
     The area of the mean curve is the mean over images of their own curves' areas, which is what is resampled for
-    its interval (bootstrap, 95 %). Only images known at every budget count.
+    its interval (bootstrap, 95 %). Only images known at every budget of the curve count.
+
+    A curve ends where its attack ends: at the largest budget that the attack reaches
+    (`artattack.results.standing.budgets_reached`). Budgets that it does not reach are no points of it.
 
     Args:
         records: the records of one run.
 
     Returns:
         A row for each attack or control x distance x classifier with the columns `artattack.results.columns.AREAS`;
-        none where the run has no budgets. `half_flip_budget` is missing where the curve stays below one half.
+        none where the run has no budgets. `half_flip_budget` is missing where the curve stays below one half. Of an
+        attack that reaches no budget there are no numbers.
 
     Raises:
         ArtattackError: an image is there twice.
@@ -45,7 +50,8 @@ def sum_up_curves(records: pd.DataFrame) -> pd.DataFrame:
         columns: dict[str, Any] = {
             name: None if pd.isna(part) else part for name, part in zip(names, parts, strict=True)
         }
-        rows.append(columns | _curve_columns(group, str(columns["budget_distance"])))
+        reached = group[group["budget"].isin(budgets_reached(group))]
+        rows.append(columns | (_curve_columns(reached, str(columns["budget_distance"])) if len(reached) else {"n": 0}))
     return make_table(rows, AREAS)
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from artattack.results import statistics
+from artattack.results.standing import stands_at
 from artattack.results.statistics import Floats, Interval, bootstrap_mean
 
 Mask = npt.NDArray[np.bool_]
@@ -48,6 +49,15 @@ class Group:
     def correct_after(self) -> Mask:
         """Which of these were classified correctly after it, (N,)."""
         return np.logical_and(self.labelled, self._records["top1_class_after"] == self._records["true_class"])
+
+    @cached_property
+    def standing(self) -> Mask | None:
+        """Which of these stand at their budget, (N,); None where there is no budget or its distance is not known."""
+        distance = self.first("budget_distance")
+        values = self._records.get(distance) if distance else None
+        if values is None or not self.knows(distance):
+            return None
+        return np.logical_and(self.scored, stands_at(values, distance, float(self.first("budget"))))
 
     def yes(self, name: str) -> Mask:
         """Return which scored records have True in a column, (N,)."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
 from artattack.errors import ArtattackError, unknown
 from artattack.results.records import CONTROL, variant_labels
-from artattack.results.statistics import mcnemar, newcombe
+from artattack.results.statistics import cluster_bootstrap, mcnemar, newcombe, sign_flip
 
 
 class PairedDifference(NamedTuple):
@@ -93,8 +94,8 @@ class Case(NamedTuple):
         return {"variant": self.label, "classifier": self.classifier} | place
 
 
-def outcomes_by_case(records: pd.DataFrame) -> dict[Case, pd.Series[Any]]:
-    """Return the flips by image of each attack and control at each place and classifier, in order of appearance.
+def rows_by_case(records: pd.DataFrame) -> dict[Case, pd.DataFrame]:
+    """Return the records of each attack and control at each place and classifier, in order of appearance.
 
     Raises:
         ArtattackError: an image is there twice.
@@ -103,11 +104,21 @@ def outcomes_by_case(records: pd.DataFrame) -> dict[Case, pd.Series[Any]]:
     keys["budget"] = keys["budget"].fillna(math.inf)  # NaN is not equal to itself
     keys = keys.fillna("")
     groups = records.groupby([keys[name] for name in Case._fields], sort=False)
-    found: dict[Case, pd.Series[Any]] = {}
+    found: dict[Case, pd.DataFrame] = {}
     for key, group in groups:
         parts: Any = key
-        found[Case(*parts)] = outcomes_by_image(group, "flip")
+        _refuse_twice(group)
+        found[Case(*parts)] = group
     return found
+
+
+def outcomes_by_case(records: pd.DataFrame) -> dict[Case, pd.Series[Any]]:
+    """Return the flips by image of each attack and control at each place and classifier, in order of appearance.
+
+    Raises:
+        ArtattackError: an image is there twice.
+    """
+    return {case: outcomes_by_image(rows, "flip") for case, rows in rows_by_case(records).items()}
 
 
 def outcomes_by_image(rows: pd.DataFrame, what: str) -> pd.Series[Any]:
@@ -116,12 +127,16 @@ def outcomes_by_image(rows: pd.DataFrame, what: str) -> pd.Series[Any]:
     Raises:
         ArtattackError: an image is there twice.
     """
+    _refuse_twice(rows)
+    return rows[what].where(rows["error"].isna()).set_axis(rows["image"])
+
+
+def _refuse_twice(rows: pd.DataFrame) -> None:
     if (twice := rows["image"].duplicated()).any():
         raise ArtattackError(
             f"image '{rows['image'][twice].iloc[0]}' is there twice under '{variant_labels(rows).iloc[0]}', "
             f"classifier '{rows['classifier'].iloc[0]}': compare the records of one run at a time"
         )
-    return rows[what].where(rows["error"].isna()).set_axis(rows["image"])
 
 
 def measure_difference(a: pd.Series[Any], b: pd.Series[Any], confidence: float) -> PairedDifference:
@@ -132,3 +147,79 @@ def measure_difference(a: pd.Series[Any], b: pd.Series[Any], confidence: float) 
     p_value, only_a, only_b = mcnemar(pairs["a"], pairs["b"])
     difference = (only_a - only_b) / len(pairs) if len(pairs) else math.nan
     return PairedDifference(len(pairs), rate_a, rate_b, difference, low, high, only_a, only_b, p_value)
+
+
+class PooledDifference(NamedTuple):
+    """Result of `pooled_difference`: rates of a and b over the n pairs of rows, which are of fewer photos.
+
+    `low` and `high` are the ends of the interval of the difference, `design_effect` says how much wider it is for the
+    repeats than that of as many photos, squared, and `p_value` is that of a test which knows of them.
+    """
+
+    n: int
+    photos: int
+    rate_a: float
+    rate_b: float
+    difference: float
+    low: float
+    high: float
+    design_effect: float
+    p_value: float
+
+
+def pooled_difference(
+    a: pd.DataFrame,
+    b: pd.DataFrame,
+    *,
+    what: str = "flip",
+    by: Sequence[str] = ("image", "style", "classifier"),
+    crossed: str | None = None,
+    confidence: float = 0.95,
+) -> PooledDifference:
+    """Measure how two attacks differ over several styles or classifiers, where the same photos come again and again.
+
+    A photo in six styles is six rows and one photo: the interval draws photos (`cluster_bootstrap`), and the test turns
+    the sign of a photo's rows together (`sign_flip`).
+
+    Args:
+        a, b: their records, at one distance.
+        what: the outcome whose rate is compared: a column of True and False.
+        by: columns that say which rows of a and b are of the same image; missing values are equal to each other. A
+            control without a style stands beside each style of an attack if `style` is left out.
+        crossed: a column that is drawn, too, where the claim is about others than those seen, such as `style`. The test
+            remains about those seen.
+        confidence: of the interval.
+
+    Returns:
+        n pairs of rows with a known outcome on both sides, and their photos; the two rates over them; their difference
+        a - b with its interval; the design effect; the exact two-sided p value.
+
+    Raises:
+        ArtattackError: b has several rows for one of a.
+    """
+    names = list(by)
+    sides = []
+    for rows in (a, b):
+        known = rows[rows["error"].isna() & rows[what].notna()]
+        sides.append(known.assign(**{name: known[name].fillna("") for name in names}))
+    if sides[1].duplicated(names).any():
+        raise ArtattackError(
+            f"rows are there twice that {', '.join(names)} do not tell apart: compare one run at a time"
+        )
+    wanted = list(dict.fromkeys([*names, *([crossed] if crossed else []), what]))
+    pairs = sides[0][wanted].merge(sides[1][[*names, what]], on=names, suffixes=("", "_b"))
+    first, second = pairs[what].astype(float), pairs[f"{what}_b"].astype(float)
+    differences = first - second
+    others = pairs[crossed] if crossed else None
+    found = cluster_bootstrap(differences, pairs["image"], others, confidence=confidence)
+    return PooledDifference(
+        len(pairs),
+        found.clusters,
+        float(first.mean()),
+        float(second.mean()),
+        found.mean,
+        found.low,
+        found.high,
+        found.design_effect,
+        sign_flip(differences, pairs["image"]),
+    )

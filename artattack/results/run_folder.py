@@ -14,6 +14,9 @@ cells/          KEY.json: the records of each finished cell, the checkpoint for 
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
+import lzma
 import platform
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -38,7 +41,7 @@ from artattack.results.plain_data import config_hash, differences, from_json, se
 from artattack.results.planned import amiss, expected_rows, planned_images
 from artattack.results.records import read_records, records_frame
 from artattack.results.summary import read_summary, summarise
-from artattack.results.tables import read_table, write_csv
+from artattack.results.tables import read_content, read_table, write_csv
 from artattack.runtime import installed_versions
 from artattack.version import __version__
 
@@ -411,7 +414,8 @@ class RunFolder:
     def _as_left(self, name: str) -> Path:
         """Return the file of a table, after checking that it has the rows and the SHA-256 that run.json has noted.
 
-        Runs of earlier versions have noted none.
+        Runs of earlier versions have noted none. Where the file is not there, but packed with xz, it is that one; the
+        SHA-256 is of what it holds.
 
         Raises:
             ArtattackError: the run is not finished, or the file is not as the run has left it.
@@ -422,7 +426,9 @@ class RunFolder:
                 f"{self.path}: the run is not finished ({len(self.done())} cells done): resume it (--resume)"
             )
         left = info.get("tables", {}).get(name)
-        sha256 = sha256_file(path) if path.exists() else None
+        packed = path.with_name(f"{name}.xz")
+        path = packed if packed.exists() and not path.exists() else path
+        sha256 = _sha256_of_table(path) if path.exists() else None
         if left is None or sha256 == left["sha256"]:
             return path
         found = f"{_count_rows(path)} rows with {short_hash(sha256)}" if sha256 else "no such file"
@@ -435,6 +441,16 @@ class RunFolder:
             f"{path}: not as the run has left it: expected {left['rows']} rows with the SHA-256 "
             f"{short_hash(left['sha256'])}, found {found}; {again}"
         )
+
+
+def _sha256_of_table(path: Path) -> str:
+    """Return the SHA-256 of a table as CSV, whether or not it is packed."""
+    if path.suffix != ".xz":
+        return sha256_file(path)
+    try:
+        return hashlib.sha256(read_content(path)).hexdigest()
+    except (OSError, EOFError, lzma.LZMAError) as error:
+        raise ArtattackError(f"{path}: cannot be unpacked: {error}; get the file again") from error
 
 
 def _read_info(path: Path) -> dict[str, Any]:
@@ -484,8 +500,9 @@ def load_run(path: RunFolder | str | Path) -> RunFolder:
 def _count_rows(path: Path) -> int:
     """Return how many rows a CSV file has below its header, as far as it can be read."""
     lines = 0
-    with path.open(encoding="utf-8", errors="replace", newline="") as file, suppress(csv.Error):
-        for _ in csv.reader(file):
+    text = read_content(path).decode("utf-8", "replace")
+    with suppress(csv.Error):
+        for _ in csv.reader(io.StringIO(text, newline="")):
             lines += 1
     return max(0, lines - 1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import lzma
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -95,19 +96,26 @@ def write_csv(path: Path, table: pd.DataFrame) -> str:
     return hashed.hexdigest()
 
 
+def read_content(path: Path) -> bytes:
+    """Return what a file holds; one whose name ends in `.xz` is unpacked."""
+    content = path.read_bytes()
+    return lzma.decompress(content) if path.suffix == ".xz" else content
+
+
 def read_table(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
-    """Read a table back from CSV, exactly as it was written.
+    """Read a table back from CSV, exactly as it was written, or from CSV packed with xz (`.csv.xz`).
 
     Returns:
         A frame with the columns and their dtypes. Of a table written before a column existed, that column is missing
         in every row.
 
     Raises:
-        ArtattackError: the file cannot be read, is not this table, or has columns that only a newer artattack knows.
+        ArtattackError: the file cannot be read or unpacked, is not this table, or has columns that only a newer
+            artattack knows.
     """
     expected = dtypes(columns)
     try:
-        content = path.read_bytes()
+        content = read_content(path)
         table = pd.read_csv(
             io.BytesIO(content),
             dtype=expected,
@@ -117,6 +125,8 @@ def read_table(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
         )
     except OSError as error:
         raise ArtattackError(f"{path}: cannot be read: {error.strerror}") from error
+    except (lzma.LZMAError, EOFError) as error:
+        raise ArtattackError(f"{path}: cannot be unpacked: {error}; get the file again") from error
     except (ValueError, TypeError) as error:
         raise ArtattackError(f"{path}: not a table of artattack: {' '.join(str(error).split())}") from error
     if missing := [column.name for column in columns if column.needed and column.name not in table.columns]:

@@ -3,6 +3,7 @@ import errno
 import hashlib
 import io
 import json
+import lzma
 import math
 import os
 import shutil
@@ -32,6 +33,7 @@ from artattack.results.run_folder import RunFolder, load_run, versions
 from artattack.results.statistics import bootstrap_mean
 from artattack.results.summary import read_summary, summarise
 
+RESULTS = Path(__file__).parents[2] / "results"
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "string": st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
     | st.sampled_from(["NA", "nan", "None", 'a,"b"', "Ölkännchen\n", "\r", " x ", "1.50", "True", "#", "turtle 🐢"]),
@@ -313,12 +315,12 @@ def test_printed_summary() -> None:
     )
     rows = [" ".join(line.split()) for line in text.splitlines()]
     assert rows == [
-        "attack, classifier n flips success clean shift L2 SSIM s/img",
+        "attack, classifier n flips L2 success clean shift SSIM s/img",
         "style/stained-glass/quicknet_tiny",
-        "lite0 1 100% [21, 100] 100% [21, 100] 100% [21, 100] -0.50 2.00 0.90 0.25",
-        "efficientnet_lite0 1 100% [21, 100] 100% [21, 100] 100% [21, 100] -0.50 2.00 0.90 0.25",
+        "lite0 1 100% [21, 100] 2.00 100% [21, 100] 100% [21, 100] -0.50 0.90 0.25",
+        "efficientnet_lite0 1 100% [21, 100] 2.00 100% [21, 100] 100% [21, 100] -0.50 0.90 0.25",
         "noise as style/stained-glass/quicknet_tiny",
-        "lite0 1 0% [0, 79] 0% [0, 79] -0.50 2.00 0.90 0.25",
+        "lite0 1 0% [0, 79] 2.00 0% [0, 79] -0.50 0.90 0.25",
     ]
 
 
@@ -344,7 +346,7 @@ def test_the_longest_names_of_the_default_run_are_not_broken() -> None:
 
 def test_a_narrow_terminal_keeps_the_intervals_and_drops_distances() -> None:
     text = printed([record()], 80)
-    assert text.splitlines()[0].split() == ["attack,", "classifier", "n", "flips", "success", "clean", "shift"]
+    assert text.splitlines()[0].split() == ["attack,", "classifier", "n", "flips", "L2", "success", "clean"]
     assert text.count("100% [21, 100]") == 3
 
 
@@ -358,8 +360,8 @@ def test_random_weights_are_marked_loudly(role: str) -> None:
 def test_flips_lost_to_rounding_are_printed_where_there_are_any() -> None:
     kept = record(flip=True, flip_float=True)
     text = printed([kept, record(image="b", flip=False, flip_float=True), record(attack="pgd")])
-    assert text.splitlines()[0].split()[3:6] == ["flips", "success", "lost"]
-    assert text.splitlines()[2].split()[8] == "1"  # after `50% [9, 91]` and `100% [21, 100]`
+    assert text.splitlines()[0].split()[3:7] == ["flips", "L2", "success", "lost"]
+    assert text.splitlines()[2].split()[9] == "1"  # after `50% [9, 91]`, `2.00` and `100% [21, 100]`
     assert "lost: flips of the image as the attack made it that rounding to 8 bits undid" in text
     assert "lost" not in printed([kept, record(attack="pgd")])
 
@@ -734,6 +736,31 @@ def test_no_command_takes_a_table_cut_short_for_a_whole_one(
     assert done.stderr.endswith("get the folder again from where it came from\n")
     assert done.stderr.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_records_packed_with_xz_open_as_they_were(tmp_path: Path) -> None:
+    run = finished(tmp_path / "run")
+    expected = run.records
+    plain = run.path / "records.csv"
+    packed = plain.with_name("records.csv.xz")
+    packed.write_bytes(lzma.compress(plain.read_bytes()))
+    plain.unlink()
+    pd.testing.assert_frame_equal(load_run(run.path).records, expected)
+    assert len(load_run(run.path).controls) == len(run.controls)
+    packed.write_bytes(lzma.compress(b"image\n"))  # others
+    with pytest.raises(ArtattackError, match=r"records\.csv\.xz: not as the run has left it: .* found 0 rows"):
+        _ = load_run(run.path).records
+    packed.write_bytes(packed.read_bytes()[:-20])
+    with pytest.raises(ArtattackError, match=r"records\.csv\.xz: cannot be unpacked"):
+        _ = load_run(run.path).records
+
+
+@pytest.mark.parametrize("name", ["comparison", "comparison-recipe", "comparison-ssim", "reference"])
+def test_committed_runs_open_with_all_their_tables(name: str) -> None:
+    run = load_run(RESULTS / name)
+    assert len(run.records) == run.info["tables"]["records.csv"]["rows"]
+    assert min(len(run.summary), len(run.controls), len(run.pairs)) > 0
+    assert len(run.areas) or not run.info["config"]["benchmark"]["budgets"]
 
 
 def test_a_run_of_a_version_that_noted_no_hashes_opens_as_it_is(tmp_path: Path) -> None:

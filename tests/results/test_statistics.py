@@ -15,10 +15,13 @@ from artattack.results.statistics import (
     bootstrap_mean,
     bootstrap_median,
     calibration_error,
+    cluster_bootstrap,
     holm,
     mcnemar,
     mcnemar_one_sided,
     newcombe,
+    pooled_rate,
+    sign_flip,
     wilson,
 )
 
@@ -241,3 +244,129 @@ def test_one_sided_mcnemar_is_the_binomial_test(only_a: int, only_b: int) -> Non
 def test_one_sided_mcnemar_by_hand() -> None:
     assert mcnemar_one_sided(9, 2) == pytest.approx((55 + 11 + 1) / 2048)
     assert mcnemar_one_sided(0, 3) == 1
+
+
+# ---- rows that repeat photos
+
+
+def test_cluster_bootstrap_by_hand() -> None:
+    # Two photos of three rows each, all the same within a photo. The means drawn are 2, 3 and 4, a quarter, a half and
+    # a quarter of the time, and t of one degree of freedom reaches beyond them all.
+    found = cluster_bootstrap([4, 4, 4, 2, 2, 2], list("aaabbb"))
+    assert (found.mean, found.low, found.high, found.n, found.clusters) == (3, 2, 4, 6, 2)
+    # The variance of the mean is that of two photos, 2 over 2; of six rows of six photos it would be 1.2 over 6.
+    assert found.design_effect == pytest.approx(5, rel=0.1)
+    # Of a rate: 60 rows of 20 photos, half of which flip in all three rows: v / 19 over v / 59, so 19 rows are left,
+    # and Student's t of 19 degrees of freedom, 2.093 for 1.960, leaves 16.7.
+    rate = cluster_bootstrap([True] * 30 + [False] * 30, np.arange(60) // 3)
+    low, high = map(float, wilson(8.33, 16.66))
+    assert (rate.mean, rate.design_effect) == (0.5, pytest.approx(59 / 19, rel=0.06))
+    assert (rate.low, rate.high) == pytest.approx((low, high), abs=0.01)
+
+
+def test_cluster_bootstrap_of_six_equal_rows_is_that_of_one() -> None:
+    flips = [True] * 15 + [False] * 10
+    photos = list(range(25))
+    once = cluster_bootstrap(flips, photos)
+    assert cluster_bootstrap(flips * 6, photos * 6)[:3] == pytest.approx(once[:3], abs=0.005)
+    assert cluster_bootstrap(flips * 6, photos * 6).design_effect == pytest.approx(149 / 24, rel=0.05)  # v/24 to v/149
+    assert once.design_effect == pytest.approx(1, rel=0.05)
+    low, high = map(float, wilson(15, 25))
+    assert (once.low, once.high) == pytest.approx((low, high), abs=0.04)
+
+
+@QUICK
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=40), st.randoms())
+def test_cluster_bootstrap_depends_on_rows_and_seed_alone(rows: list[tuple[int, bool]], random: Any) -> None:
+    found = cluster_bootstrap([flip for _, flip in rows], [photo for photo, _ in rows], resamples=300)
+    random.shuffle(rows)
+    missing = [*rows, (9, None)]
+    again = cluster_bootstrap([flip for _, flip in missing], [photo for photo, _ in missing], resamples=300)
+    np.testing.assert_equal(tuple(again), tuple(found))
+    if found.clusters > 1:
+        assert 0 <= found.low <= found.mean <= found.high <= 1
+
+
+def test_cluster_bootstrap_of_little() -> None:
+    assert np.isnan(cluster_bootstrap([], [])[:3]).all()
+    assert cluster_bootstrap([True, False], ["a", "a"])[0] == 0.5
+    assert math.isnan(cluster_bootstrap([True, False], ["a", "a"]).low)
+    # Where nothing flips, ten photos say what ten rows would, however often they are there.
+    none = cluster_bootstrap([False] * 60, list(range(10)) * 6)
+    assert (none.low, none.high) == tuple(map(float, wilson(0, 10)))
+    with pytest.raises(ValueError, match="same length, got"):
+        cluster_bootstrap([True], ["a", "b"])
+
+
+def test_other_styles_make_an_interval_wider() -> None:
+    rng = np.random.default_rng(3)
+    of_style = [0.1, 0.3, 0.5, 0.6, 0.8, 0.9]
+    rows = [(photo, style, rng.random() < p) for photo in range(60) for style, p in enumerate(of_style)]
+    photos, styles, flips = map(list, zip(*rows, strict=True))
+    these, others = cluster_bootstrap(flips, photos), cluster_bootstrap(flips, photos, styles)
+    assert others.high - others.low > 3 * (these.high - these.low)
+    assert others.clusters == 60
+
+
+def test_pooled_rate_is_wilsons_where_each_photo_is_there_once() -> None:
+    found = pooled_rate([True, False, None, True], list("abcd"))
+    low, high = wilson(2, 3)
+    assert found == (2 / 3, float(low), float(high), 3, 3, 1.0)
+    assert pooled_rate([True, False, True], list("abb")) == cluster_bootstrap([True, False, True], list("abb"))
+    assert math.isnan(pooled_rate([], []).mean)
+
+
+def simulated_runs(photos: int, styles: int, rate: float, shared: float, runs: int) -> np.ndarray:
+    """Return flips (runs, photos, styles); a share of each draw's variance is the photo's own."""
+    rng = np.random.default_rng(0)
+    draws = math.sqrt(shared) * rng.standard_normal((runs, photos, 1))
+    draws = draws + math.sqrt(1 - shared) * rng.standard_normal((runs, photos, styles))
+    return np.asarray(draws < NORMAL.inv_cdf(rate))
+
+
+@pytest.mark.parametrize(("photos", "rate", "shared"), [(25, 0.6, 0.8), (25, 0.2, 0.5), (60, 0.9, 0.9), (25, 0.5, 0.0)])
+def test_coverage_of_pooled_rates(photos: int, rate: float, shared: float) -> None:
+    """Of 300 runs in six styles, 92 % or more of the intervals hold the rate (95 % less chance); Wilson's do not."""
+    runs = simulated_runs(photos, 6, rate, shared, 300)
+    names = np.repeat(np.arange(photos), 6)
+    held = wilsons = 0
+    for flips in runs:
+        found = pooled_rate(flips.reshape(-1), names)
+        held += found.low <= rate <= found.high
+        low, high = wilson(flips.sum(), flips.size)
+        wilsons += low <= rate <= high
+    assert held >= 0.92 * len(runs)
+    if shared >= 0.8:
+        assert wilsons <= 0.8 * len(runs)
+
+
+@QUICK
+@given(OUTCOMES)
+def test_sign_flip_of_single_rows_is_mcnemar(outcomes: list[tuple[bool, bool]]) -> None:
+    a, b = map(list, zip(*outcomes, strict=True))
+    differences = np.subtract(a, b, dtype=float)
+    assert sign_flip(differences, range(len(a))) == pytest.approx(mcnemar(a, b).p_value)
+
+
+def test_sign_flip_by_hand() -> None:
+    # Sums of 3, 2 and -1 over three photos: 4. Of the 8 signs of 3, 2, 1 those of 6, 4, -4 and -6 are as far from 0.
+    assert sign_flip([1, 1, 1, 1, 1, -1], list("aaabbc")) == pytest.approx(4 / 8)
+    assert sign_flip([1] * 36, list(range(6)) * 6) == pytest.approx(2 / 64)  # six photos, not 36
+    assert sign_flip([1, -1], ["a", "a"]) == 1.0
+    assert math.isnan(sign_flip([], []))
+    with pytest.raises(ValueError, match="whole numbers"):
+        sign_flip([0.5], ["a"])
+
+
+def test_sign_flip_is_seldom_wrong_where_photos_repeat() -> None:
+    """Two attacks that do the same, over 400 simulated runs: at most 5 % are told apart, by McNemar's test far more."""
+    rng = np.random.default_rng(1)
+    photos = np.repeat(np.arange(25), 6)
+    wrong = naive = 0
+    for _ in range(400):
+        shift = rng.standard_normal((2, 25, 1))  # what each attack does to a photo in all styles
+        a, b = (shift + 0.5 * rng.standard_normal((2, 25, 6)) < 0).reshape(2, -1)
+        wrong += sign_flip(np.subtract(a, b, dtype=float), photos) < 0.05
+        naive += mcnemar(a, b).p_value < 0.05
+    assert wrong <= 0.06 * 400
+    assert naive >= 0.2 * 400

@@ -6,14 +6,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from artattack.errors import ArtattackError
 from artattack.results.against_controls import adjust, claims_of, judge_against_controls, verdicts_in_words
 from artattack.results.columns import AREA_COLUMNS, CONTROL_COLUMNS, PAIR_COLUMNS
 from artattack.results.curves import sum_up_curves
-from artattack.results.paired import paired_difference
+from artattack.results.paired import paired_difference, pooled_difference
 from artattack.results.pairs import pair_attacks
 from artattack.results.records import records_frame, variant_labels
+from artattack.results.standing import budgets_reached, stands_at
 from artattack.results.statistics import newcombe
 from artattack.results.summary import summarise, transfer_matrix
 
@@ -42,6 +45,7 @@ def attack(
 
 
 STYLE: dict[str, Any] = {"style": "waves", "source": "quicknet"}
+DISTANCE = st.floats(0.5, 40)
 COPIED = {"matched_to": "style/waves/quicknet"}
 
 
@@ -210,15 +214,15 @@ def test_a_control_scored_on_clearly_fewer_images_does_not_count_and_is_named() 
     (row,) = judge_against_controls(records_frame(few)).to_dict("records")
     assert (row["n"], row["controls"], row["control"]) == (8, 1, "blur as style/waves/quicknet")
     assert (row["p"], row["verdict"]) == (pytest.approx(2 / 256), "beats")
-    assert row["left_out"] == "noise as style/waves/quicknet (1 of 10)"
+    assert row["left_out"] == "noise as style/waves/quicknet was scored on 1 of 10 images"
     (words,) = verdicts_in_words(judge_against_controls(records_frame(few)))
-    assert words.endswith("Not counted, for too few images: noise as style/waves/quicknet (1 of 10).")
+    assert words.endswith("Not compared: noise as style/waves/quicknet was scored on 1 of 10 images.")
     fewer = records_frame([row for row in few if row["attack"] != "blur"] + attack(".......eee", "blur", **COPIED))
     (row,) = judge_against_controls(fewer).to_dict("records")
     assert (row["n"], row["controls"], row["verdict"]) == (10, 0, "no control")
-    assert row["left_out"].endswith("; blur as style/waves/quicknet (7 of 10)")
+    assert row["left_out"].endswith("; blur as style/waves/quicknet was scored on 7 of 10 images")
     (words,) = verdicts_in_words(judge_against_controls(fewer))
-    assert words.startswith("style/waves/quicknet on lite0: no control at the same distance. Not counted, for too few")
+    assert words.startswith("style/waves/quicknet on lite0: no control at the same distance. Not compared: noise")
 
 
 def test_images_on_which_the_attack_itself_failed_are_not_missing_from_a_control() -> None:
@@ -283,12 +287,106 @@ def test_a_control_at_the_same_budget_is_at_the_same_distance() -> None:
     table = judge_against_controls(records)
     found = table[["budget", "control", "only_variant", "verdict"]].to_numpy(object).tolist()
     assert [tuple(None if pd.isna(v) else v for v in row) for row in found] == [
-        (None, "noise as style/waves/quicknet", 6, "beats"),  # 2 / 64, the only test at its own distance
-        (5, "noise at l2=5", 6, "no better"),  # 2 / 64 of two tests
+        (None, "noise as style/waves/quicknet", 6, "no better"),  # 2 / 64 of three tests: one family
+        (5, "noise at l2=5", 6, "no better"),
         (10, "noise at l2=10", 1, "no better"),
     ]
     assert table["variant"].tolist()[1:] == [f"style/waves/quicknet at l2={budget}" for budget in (5, 10)]
-    assert table["p_holm"].tolist()[1:] == pytest.approx([4 / 64, 1])
+    assert table["p_holm"].tolist() == pytest.approx([6 / 64, 6 / 64, 1])
+
+
+def at(rows: list[dict[str, Any]], *distances: float, name: str = "l2") -> list[dict[str, Any]]:
+    """Return records with their distances, the last of which holds for all further ones."""
+    return [row | {name: distances[min(i, len(distances) - 1)]} for i, row in enumerate(rows)]
+
+
+def test_an_attack_that_stands_short_of_a_budget_has_no_control_there() -> None:
+    """Made within 10 and judged at 20, it is worse than controls at 20 for its distance alone."""
+    inside = attack("x.........", budget_distance="l2", budget=20, **STYLE)
+    blur = at(attack("xxxxxxxxxx", "blur", budget_distance="l2", budget=20), 19.9)
+    (row,) = judge_against_controls(records_frame(at(inside, 19.5) + blur)).to_dict("records")
+    assert (row["n"], row["control"], row["verdict"]) == (10, "blur at l2=20", "worse")  # 9 images: 2 / 512
+    short = records_frame(at(inside, 19.5, 19.5, 19.5, 9.9) + blur)
+    (row,) = judge_against_controls(short).to_dict("records")
+    assert (row["n"], row["controls"], row["flip_rate"], row["verdict"]) == (10, 0, 0.1, "no control")
+    assert row["left_out"] == "the attack itself stands at l2=20 with 3 of 10 images"
+    (words,) = verdicts_in_words(judge_against_controls(short))
+    assert words == (
+        "style/waves/quicknet at l2=20 on lite0: no control at the same distance. Not compared: the attack itself "
+        "stands at l2=20 with 3 of 10 images."
+    )
+
+
+def test_a_control_counts_on_the_images_that_it_moves_as_far() -> None:
+    own = at(attack("xxxxxxxxxx", **STYLE), 10)
+    near = at(attack("xx........", "noise", **COPIED), 3, 10.4)  # the first image is elsewhere
+    (row,) = judge_against_controls(records_frame(own + near)).to_dict("records")
+    assert (row["n"], row["only_variant"], row["verdict"]) == (9, 8, "beats")
+    far_off = at(attack("..........", "blur", **COPIED), 3, 3, 3, 10)
+    (row,) = judge_against_controls(records_frame(own + near + far_off)).to_dict("records")
+    assert (row["controls"], row["control"]) == (1, "noise as style/waves/quicknet")
+    assert row["left_out"] == "blur as style/waves/quicknet is at the attack's distance on 7 of 10 images"
+
+
+def test_a_control_is_compared_in_the_distance_that_it_copies() -> None:
+    own = [row | {"l2": 30.0} for row in at(attack("xxxxxxxx", **STYLE), 0.8, name="ssim")]
+    copied = attack("........", "noise", parameters='{"distance": "ssim"}', **COPIED)
+    # 1 - SSIM: 0.2 for the attack; 0.205 is within 5 % of it, 0.25 is not, whatever the L2.
+    for ssim, verdict in ((0.795, "beats"), (0.75, "no control")):
+        table = judge_against_controls(records_frame(own + at(copied, ssim, name="ssim")))
+        assert table["verdict"].tolist() == [verdict]
+
+
+@pytest.mark.parametrize(
+    ("distance", "budget", "there", "short"),
+    [
+        ("ssim", 0.9, 0.904, 0.912),
+        ("l2", 20.0, 19.1, 18.9),
+        ("psnr", 30.0, 30.4, 30.5),
+        ("linf", 0.03, 7 / 255, 6 / 255),
+    ],
+)
+def test_what_stands_at_a_budget(distance: str, budget: float, there: float, short: float) -> None:
+    """SSIM 0.9 is 0.1 from the untouched image, and 0.904 lies 4 % short; files have 7 steps of 1/255 below 0.03."""
+    assert stands_at([there, short, None, budget], distance, budget).tolist() == [True, False, False, True]
+    rows = attack("x..e", budget_distance=distance, budget=budget)
+    summary = summarise(records_frame(at(rows, there, short, name=distance)))
+    assert summary[["n", "n_standing", "standing_share"]].to_numpy().tolist() == [[3, 1, pytest.approx(1 / 3)]]
+
+
+def test_no_share_stands_where_there_is_no_budget() -> None:
+    assert summarise(records_frame(at(attack("x."), 5))).loc[0, ["n_standing", "standing_share"]].isna().all()
+
+
+def test_an_attack_whose_ball_is_a_budget_has_one_verdict() -> None:
+    ball: dict[str, Any] = {"eps_norm": "l2", "eps": 10.0}
+    rows = [
+        *at(attack("xxxxxx", **STYLE, **ball), 10),
+        *at(attack("......", "noise", **COPIED), 10),
+        *at(attack("xxxxxx", budget_distance="l2", budget=10, **STYLE, **ball), 10),
+        *at(attack("......", "noise", budget_distance="l2", budget=10), 10),
+    ]
+    table = judge_against_controls(records_frame(rows))
+    assert table["variant"].tolist() == ["style/waves/quicknet at l2=10"]
+    assert (table["verdict"].tolist(), table["p_holm"].tolist()) == (["beats"], [pytest.approx(2 / 64)])
+    other = records_frame([row | ({"eps": 5.0} if row.get("eps") and "budget" not in row else {}) for row in rows])
+    assert len(judge_against_controls(other)) == 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.booleans(), DISTANCE, DISTANCE), min_size=1, max_size=20))
+def test_a_comparison_is_of_images_at_one_distance(images: list[tuple[bool, bool, float, float]]) -> None:
+    own = [row | {"l2": l2} for row, (_, _, l2, _) in zip(
+        attack("".join("x" if a else "." for a, *_ in images), **STYLE), images, strict=True)]  # fmt: skip
+    control = [row | {"l2": l2} for row, (*_, l2) in zip(
+        attack("".join("x" if b else "." for _, b, *_ in images), "noise", **COPIED), images, strict=True)]  # fmt: skip
+    (row,) = judge_against_controls(records_frame(own + control)).to_dict("records")
+    near = [(a, b) for a, b, x, y in images if abs(x - y) <= 0.05 * x]
+    if len(near) >= 0.8 * len(images):
+        assert row["n"] == len(near)
+        assert (row["only_variant"], row["only_control"]) == (sum(a > b for a, b in near), sum(b > a for a, b in near))
+    else:
+        assert (row["verdict"], row["controls"]) == ("no control", 0)
 
 
 def test_areas_by_hand() -> None:
@@ -325,6 +423,59 @@ def test_areas_count_images_known_at_every_budget_alone() -> None:
     assert table.loc[0, "n"] == 1
     assert table.loc[0, "flip_area"] == pytest.approx(0.75)
     assert sum_up_curves(records_frame(attack("x", **STYLE))).empty
+
+
+def test_a_curve_ends_where_its_attack_ends() -> None:
+    """Made within 10 and shown at 5, 10, 20: without the point at 20, which would be a flat tail."""
+    rows = [
+        row | {"l2": min(row["budget"], 10.0)} for row in curve({5: "x...", 10: "xx..", 20: "xx.."}, **STYLE)
+    ]  # fmt: skip
+    (row,) = sum_up_curves(records_frame(rows)).to_dict("records")
+    assert row["largest_budget"] == 10
+    assert row["flip_area"] == pytest.approx((0.5 * 5 * 0.25 + 5 * 0.375) / 10)
+    assert budgets_reached(records_frame(rows)) == [5, 10]
+    half = [row | {"l2": 2.0} for row in rows]
+    (row,) = sum_up_curves(records_frame(half)).to_dict("records")
+    assert (row["n"], row["largest_budget"] != row["largest_budget"]) == (0, True)
+    similar = [row | {"ssim": row["budget"]} for row in curve({0.4: "x", 0.8: "."}, distance="ssim", **STYLE)]
+    assert budgets_reached(records_frame(similar)) == [0.8, 0.4]
+
+
+def test_a_curve_of_smallest_changes_ends_where_all_images_are_found() -> None:
+    """Each image counts from its own distance on, untouched before: 3 and 9 of four images, or 30, beyond them all."""
+    own = [3.0, 3.0, 9.0, 9.0]
+
+    def rows(own: list[float]) -> list[dict[str, Any]]:
+        letters = {b: "".join("x" if d <= b else "." for d in own) for b in (5, 10, 20, 40)}
+        return [
+            row | {"l2": d if d <= row["budget"] else 0.0}
+            for row, d in zip(curve(letters, "deepfool"), own * 4, strict=True)
+        ]
+
+    assert budgets_reached(records_frame(rows(own))) == [5, 10]
+    assert budgets_reached(records_frame(rows([3.0, 3.0, 9.0, 50.0]))) == [5, 10, 20, 40]
+
+
+# ---- over styles and classifiers, where photos repeat
+
+
+def test_pooled_difference_counts_photos() -> None:
+    styles = ("waves", "marble", "glass")
+    a = [row for style in styles for row in attack("xxxxxx..", style=style)]
+    b = [row for style in styles for row in attack("........", "blend", style=style)]
+    found = pooled_difference(records_frame(a), records_frame(b))
+    assert found[:5] == (24, 8, 0.75, 0.0, 0.75)
+    assert found.p_value == pytest.approx(2 / 64)  # of six photos, where McNemar's test of 18 rows says 2 / 2^18
+    assert found.low < 0.45
+    # The variance of the mean is v / 8, of 24 photos v / 24: three, but for the small-sample factors 8/7 and 24/23.
+    assert found.design_effect == pytest.approx(23 / 7, rel=0.1)
+    # A control without a style stands beside each of them.
+    jpeg = records_frame(attack("........", "jpeg"))
+    assert pooled_difference(records_frame(a), jpeg, by=("image", "classifier"))[:5] == found[:5]
+    one = [row for row in a if row["style"] == "waves"], [row for row in b if row["style"] == "waves"]
+    assert pooled_difference(*map(records_frame, one)).p_value == pytest.approx(2 / 64)
+    with pytest.raises(ArtattackError, match="rows are there twice that image do not tell apart"):
+        pooled_difference(records_frame(a), records_frame(b), by=("image",))
 
 
 def test_attacks_against_each_other() -> None:

@@ -1,0 +1,108 @@
+"""At which distance images stand: at a budget or short of it, and as far as the images of another attack or not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from artattack.distances import DISTANCES
+
+TOLERANCE = 0.05  # of a distance: what lies no farther apart counts as equally far
+ENOUGH = (
+    0.8  # of an attack's images, at whose distance a control has to stand, or an attack at a budget, to be compared
+)
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+
+def moved(values: Any, distance: str) -> Floats:
+    """Return how far from the untouched image a value of a distance is: of a similarity, how much is lost."""
+    found: Floats = pd.Series(values, dtype="Float64").to_numpy(np.float64, na_value=np.nan)
+    known = DISTANCES.get(distance)
+    if known is None or not known.is_similarity:
+        return found
+    if np.isinf(known.untouched):  # dB, of which none is zero: 5 % of the root mean squared difference
+        return np.asarray(10.0 ** (-found / 20.0), np.float64)
+    return known.untouched - found
+
+
+def stands_at(values: Any, distance: str, budget: float) -> Mask:
+    """Say which images stand at a budget: no farther from it than 5 % of its distance from the untouched image.
+
+    Args:
+        values: (N,) of the distance, as the records have it.
+        distance: a name in `artattack.distances.DISTANCES`.
+        budget: in the distance's unit.
+
+    Returns:
+        (N,) bool; False where the value is missing.
+    """
+    found, wanted = moved(values, distance), float(moved([budget], distance)[0])
+    there = equally_far(found, wanted)
+    if distance == "linf":  # counted in whole 8-bit steps: no file stands between two
+        there |= equally_far(found, np.floor(255.0 * wanted + 1e-6) / 255.0)
+    return there
+
+
+def equally_far(found: Floats, wanted: Floats | float) -> Mask:
+    """Say which distances from the untouched image are within 5 % of those wanted; a missing one is not."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.abs(found - wanted) <= TOLERANCE * np.abs(wanted) + 1e-12, np.bool_)
+
+
+def standing(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Say which records, of attacks or controls brought to one budget, stand there.
+
+    A record without a result does not. Where a run has not measured the distance, all that have a result do.
+    """
+    distance, budget = rows["budget_distance"].iloc[0], float(rows["budget"].iloc[0])
+    scored = rows["error"].isna()
+    if distance not in rows or rows[distance].isna().all():
+        return scored
+    return scored & stands_at(rows[distance], str(distance), budget)
+
+
+def copied_distance(parameters: Any) -> str:
+    """Return the distance that a control has copied, from its parameters as the records have them; by default L2."""
+    try:
+        told = json.loads(parameters)
+    except (TypeError, ValueError):
+        return "l2"
+    name = told.get("distance", "l2") if isinstance(told, dict) else "l2"
+    return name if name in DISTANCES else "l2"
+
+
+def budgets_reached(rows: pd.DataFrame) -> list[float]:
+    """Return the budgets of one distance that one attack or control reaches, the smallest distance first.
+
+    A budget is reached where at least 80 % of the images that have a result stand at it. An attack that seeks the
+    smallest change leaves an image at its own distance, or untouched where that is larger than the budget: it reaches
+    all budgets up to the first that holds all of its images. Where the run has not measured the distance, all count.
+
+    Args:
+        rows: its records at all budgets of the distance, as one classifier sees them.
+    """
+    distance = str(rows["budget_distance"].iloc[0])
+    scored = rows[rows["error"].isna()]
+    budgets = sorted(rows["budget"].unique().tolist(), key=lambda budget: float(moved([budget], distance)[0]))
+    if distance not in rows or scored[distance].isna().all():
+        return budgets
+    far = scored.assign(far=moved(scored[distance], distance))
+    table = far.pivot_table(index="budget", columns="image", values="far").reindex(budgets).dropna(axis=1)
+    if _seeks_least(table.to_numpy()):
+        holding = np.flatnonzero((table.to_numpy() > 0).all(axis=1))
+        return budgets[: holding[0] + 1] if len(holding) else budgets
+    shares = {budget: standing(at).sum() / len(at) for budget, at in scored.groupby("budget")}
+    return [budget for budget in budgets if shares.get(budget, 0.0) >= ENOUGH]
+
+
+def _seeks_least(far: Floats) -> bool:
+    """Whether distances (budgets, images) are each one of an image's own or 0, and 0 only at the smaller budgets."""
+    own = far.max(axis=0, initial=0.0)
+    settled = np.isclose(far, own, rtol=1e-6) | (far == 0)
+    return bool(settled.all() and ((far == 0) & (own > 0)).any())
