@@ -39,8 +39,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
-from scipy.stats import bootstrap
-from statsmodels.stats.proportion import proportion_confint
 
 import artattack  # noqa: F401  (chooses Keras 2 before TensorFlow loads)
 from artattack.attacks.objective import Objective, Targets
@@ -53,7 +51,10 @@ from artattack.models.card import read_card
 from artattack.report import save_figures
 from artattack.report.tables import clean_error
 from artattack.results.columns import EFFICIENCY
+from artattack.results.paired import pooled_difference
 from artattack.results.run_folder import RunFolder, load_run
+from artattack.results.standing import ENOUGH
+from artattack.results.statistics import pooled_rate
 from artattack.results.tables import read_table
 
 HERE = Path(__file__).parent
@@ -150,7 +151,9 @@ def comparison_tables(run: RunFolder) -> str:
     for key, rows in run.curves[at_l2].fillna(dict.fromkeys(VARIANT, "")).groupby(VARIANT, sort=False):
         label = named(key)
         middle = rows[rows["budget"] == MIDDLE].set_index("classifier").to_dict("index")
-        seen_rates = [rate(middle[name], "flip_rate") + " seen" * has_read(run, key, name) for name in others]
+        seen_rates = [
+            at_its_distance(middle[name], "flip_rate") + " seen" * has_read(run, key, name) for name in others
+        ]
         one = middle[UNSEEN[0]]
         style_seen = rate(one, "style_identified_rate")
         tables[0].append([label, *seen_rates, style_seen, f"{one['mean_ssim']:.2f}", f"{one['mean_gmsd']:.2f}"])
@@ -167,23 +170,28 @@ def flips_at_budgets(curves: pd.DataFrame) -> str:
     lines = []
     for key, rows in curves.fillna(dict.fromkeys(VARIANT, "")).groupby(VARIANT, sort=False):
         by = rows.set_index(["classifier", "budget_distance", "budget"]).to_dict("index")
-        lines.append([named(key), *(rate(by[name, *budget], "flip_rate") for name in UNSEEN for budget in budgets)])
+        rates = [at_its_distance(by[name, *budget], "flip_rate") for name in UNSEEN for budget in budgets]
+        lines.append([named(key), *rates])
     return markdown(["attack or control", *titles], lines)
 
 
 def recipe_table(records: pd.DataFrame) -> str:
-    """Return what became of each attack and control over all styles, without a budget and at each, as Markdown."""
+    """Return what became of each attack and control over all styles, without a budget and at each, as Markdown.
+
+    Intervals resample photos, which come once in each style, and stand with the design effect.
+    """
     records = records[records["kind"] != "clean"]
     classifiers = list(dict.fromkeys(records["classifier"]))
     titles = ["recognised", *(f"flips, {short(name)}" for name in classifiers)]
     lines = []
     for (budget, attack), rows in records.groupby([records["budget"].fillna(np.inf), "attack"], sort=False):
         images = rows[rows["classifier"] == classifiers[0]]
-        parts = [images["style_identified"], *(rows.loc[rows["classifier"] == name, "flip"] for name in classifiers)]
+        of = [rows[rows["classifier"] == name] for name in classifiers]
+        parts = [(images, "style_identified"), *((mine, "flip") for mine in of)]
         place = budget if np.isfinite(budget) else round(images["l2"].mean())
         lines.append((place, [
             f"{attack}, L2 {images['l2'].mean():.0f}",
-            *(counted_rate(part) for part in parts),
+            *(pooled_share(mine, column) for mine, column in parts),
             f"{images['ssim'].mean():.2f}",
             f"{images['gmsd'].mean():.2f}",
             f"{images['checkerboard'].median():.1f}",
@@ -193,30 +201,42 @@ def recipe_table(records: pd.DataFrame) -> str:
 
 
 def recipe_differences(run: RunFolder) -> str:
-    """Return how far the default attack is ahead of the blend at each budget, in points, as Markdown.
+    """Return how far the default attack is ahead of each control at each budget, in points, as Markdown.
 
-    Each image's rate over all styles counts once: intervals are bootstrapped over images.
+    Intervals resample photos, which come once in each style, and p values are those of the sign-flip test over photos.
     """
     records = run.records[run.records["budget"].notna()]
     judge = next(iter(records["style_judge"].dropna().unique()))
     what = [("recognised", "style_identified", judge), *((short(name), "flip", name) for name in (CLASSIFIER, *UNSEEN))]
     lines = []
     for budget, rows in records.groupby("budget"):
-        cells = []
-        for _, column, classifier in what:
-            mine = rows[rows["classifier"] == classifier]
-            rates = mine.assign(value=mine[column].astype(float)).groupby(["attack", "image"])["value"].mean()
-            ahead = (rates["style"] - rates["blend"]).to_numpy()
-            low, high = bootstrap((ahead,), np.mean, random_state=0).confidence_interval
-            cells.append(f"{100 * ahead.mean():+.0f} [{100 * low:.0f}, {100 * high:.0f}]")
-        lines.append([f"L2 {budget:g}", *cells])
-    return markdown(["points ahead of the blend", "recognised", *(f"flips, {name}" for name, _, _ in what[1:])], lines)
+        for control in dict.fromkeys(rows.loc[rows["kind"] == "control", "attack"]):
+            cells = []
+            for _, column, classifier in what:
+                mine = rows[rows["classifier"] == classifier]
+                ours, other = (mine[mine["attack"] == name] for name in ("style", control))
+                by = ("image", "style", "classifier") if other["style"].notna().all() else ("image", "classifier")
+                found = pooled_difference(ours, other, what=column, by=by)
+                points = [100 * value for value in (found.difference, found.low, found.high)]
+                cells.append(
+                    "" if not found.n else f"{points[0]:+.0f} [{points[1]:.0f}, {points[2]:.0f}], p {found.p_value:.2g}"
+                )
+            lines.append([f"L2 {budget:g}, {control}", *cells])
+    headings = ["points ahead of", "recognised", *(f"flips, {name}" for name, _, _ in what[1:])]
+    return markdown(headings, lines)
 
 
-def counted_rate(part: pd.Series) -> str:
-    """Return the share of a column of booleans with its interval."""
-    low, high = proportion_confint(part.sum(), part.count(), method="wilson")
-    return rate({"of": part.mean(), "of_low": low, "of_high": high}, "of")
+def at_its_distance(row: dict[Any, Any], name: str) -> str:
+    """Return a rate with its interval and the mean L2 it stands at, marked where too few images stand at the budget."""
+    short_of = f", {row['standing_share']:.0%} of images there" if row["standing_share"] < ENOUGH else ""
+    return f"{rate(row, name)} at L2 {row['mean_l2']:.1f}{short_of}"
+
+
+def pooled_share(rows: pd.DataFrame, column: str) -> str:
+    """Return the share of a column of booleans, its interval over photos and, where they repeat, the design effect."""
+    found = pooled_rate(rows[column], rows["image"])
+    shown = rate({"of": found.mean, "of_low": found.low, "of_high": found.high}, "of")
+    return f"{shown}, design effect {found.design_effect:.1f}" if found.n > found.clusters else shown
 
 
 def named(key: Any) -> str:
@@ -238,6 +258,8 @@ def has_read(run: RunFolder, key: Any, classifier: str) -> bool:
 
 def verdict(row: pd.Series) -> str:
     """Say how an attack stands against its controls: `beats blend/waves by 12 points [5, 19], p 0.003`."""
+    if row["verdict"] == "no control":
+        return "no control" + ("" if pd.isna(row["left_out"]) else f": {row['left_out']}")
     points = (
         f"{100 * row['difference']:+.0f} points [{100 * row['difference_low']:.0f}, {100 * row['difference_high']:.0f}]"
     )

@@ -45,7 +45,8 @@ def print_summary(summary: pd.DataFrame, console: Console) -> None:
 
     Rates stand with their intervals: `62% [31, 86]`, and beside them the mean L2. Where an attack falls short of a
     budget, the column `there` says which share of images stands at it. `style` is how often an independent network
-    recognises the style, beside what guessing gives. Where rounding to 8 bits undid flips, the column `lost` says how many.
+    recognises the style, beside what guessing
+    gives. Where rounding to 8 bits undid flips, the column `lost` says how many.
 
     Args:
         summary: as `summarise` returns it.

@@ -163,15 +163,16 @@ def _judged(
         left_out.append(f"the attack itself stands at {place} with {stands} of {len(known)} images")
         controls = {}
     for name, others in controls.items():
-        scored = measure_difference(flips, outcomes_by_image(others, "flip"), confidence)
-        there = flips.where(_at_one_distance(rows, others).reindex(flips.index, fill_value=False))
-        found = measure_difference(there, outcomes_by_image(others, "flip"), confidence)
-        if found.n and found.n >= least:
-            counted[name] = found
+        other_flips = outcomes_by_image(others, "flip")
+        scored = measure_difference(flips, other_flips, confidence)
+        there = _at_one_distance(rows, others).reindex(flips.index, fill_value=False)
+        compared = measure_difference(flips.where(there), other_flips, confidence)
+        if compared.n and compared.n >= least:
+            counted[name] = compared
         elif scored.n < least or not scored.n:
             left_out.append(f"{name} was scored on {scored.n} of {len(known)} images")
         else:
-            left_out.append(f"{name} is at the attack's distance on {found.n} of {len(known)} images")
+            left_out.append(f"{name} is at the attack's distance on {compared.n} of {len(known)} images")
     columns: dict[str, Any] = {"controls": len(counted), "left_out": "; ".join(left_out)}
     if not counted:
         return columns | {"n": len(known), "flip_rate": known.mean(), "verdict": "no control"}, None
@@ -199,11 +200,10 @@ def _at_one_distance(attack: pd.DataFrame, control: pd.DataFrame) -> pd.Series[b
         a, b = (standing(rows).set_axis(rows["image"]) for rows in (attack, control))
         return a & b.reindex(a.index, fill_value=False)
     distance = copied_distance(control["parameters"].iloc[0])
-    a, b = (pd.Series(moved(rows[distance], distance), rows["image"]) for rows in (attack, control))
-    if a.isna().all() or b.isna().all():  # the run has not measured that distance
-        return pd.Series(True, a.index)
-    b = b.reindex(a.index)
-    return pd.Series(equally_far(b.to_numpy(), a.to_numpy()), a.index)
+    own, other = (pd.Series(moved(rows[distance], distance), rows["image"]) for rows in (attack, control))
+    if own.isna().all() or other.isna().all():  # the run has not measured that distance
+        return pd.Series(True, own.index)
+    return pd.Series(equally_far(other.reindex(own.index).to_numpy(), own.to_numpy()), own.index)
 
 
 def verdicts_in_words(controls: pd.DataFrame) -> Iterator[str]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from artattack.errors import ArtattackError, unknown
@@ -208,15 +209,15 @@ def pooled_difference(
         )
     wanted = list(dict.fromkeys([*names, *([crossed] if crossed else []), what]))
     pairs = sides[0][wanted].merge(sides[1][[*names, what]], on=names, suffixes=("", "_b"))
-    first, second = pairs[what].astype(float), pairs[f"{what}_b"].astype(float)
+    first, second = (pairs[name].to_numpy(np.float64) for name in (what, f"{what}_b"))
     differences = first - second
     others = pairs[crossed] if crossed else None
     found = cluster_bootstrap(differences, pairs["image"], others, confidence=confidence)
     return PooledDifference(
         len(pairs),
         found.clusters,
-        float(first.mean()),
-        float(second.mean()),
+        float(first.mean()) if len(pairs) else math.nan,
+        float(second.mean()) if len(pairs) else math.nan,
         found.mean,
         found.low,
         found.high,

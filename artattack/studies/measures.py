@@ -10,6 +10,7 @@ import pandas as pd
 
 from artattack.report.tables import Field, number, rates, words
 from artattack.results.records import at_own_distance, perturbed_of, read_by_attack
+from artattack.results.statistics import pooled_rate
 from artattack.results.summary import summarise
 
 _COUNTED = [  # of the summary, by the same names
@@ -68,7 +69,8 @@ def option_of(key: str, heading: str, meaning: str) -> Field:
 def sum_up(records: pd.DataFrame, options: Sequence[str] = (), *, by_style: bool = False) -> pd.DataFrame:
     """Summarize a run's records for a study.
 
-    Rates and means are those of `artattack.results.summary.summarise`.
+    Rates and means are those of `artattack.results.summary.summarise`; the intervals of rates over several styles
+    resample photos.
 
     Args:
         records: of a run.
@@ -85,6 +87,8 @@ def sum_up(records: pd.DataFrame, options: Sequence[str] = (), *, by_style: bool
     read = read_by_attack(pooled).fillna(False)
     pooled = pooled[(pooled["n"] > 0) & ~read].drop_duplicates(_CASE if by_style else _CASE[:2])
     table = pooled[[*_COUNTED, *_AVERAGED]].rename(columns=_AVERAGED)
+    if not by_style:
+        table = _with_intervals_over_photos(table, attacked)
     for place, option in enumerate(options):
         values = [json.loads(text).get(option) for text in pooled["parameters"]]
         table.insert(2 + place, option, ["+".join(value) if isinstance(value, list) else value for value in values])
@@ -92,6 +96,21 @@ def sum_up(records: pd.DataFrame, options: Sequence[str] = (), *, by_style: bool
         table.insert(2, "style", pooled["style"])
     grids = _grids(attacked.assign(**blank))
     return table.merge(grids, "left", _CASE if by_style else _CASE[:2])
+
+
+def _with_intervals_over_photos(table: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose rates over several styles have intervals that resample photos, which come once in each."""
+    scored = records[records["error"].isna()]
+    names = ["attack", "source", "classifier"]
+    groups = dict(list(scored.fillna(dict.fromkeys(names, "")).groupby(names, sort=False)))
+    for at, row in table.fillna(dict.fromkeys(names, "")).iterrows():
+        own = groups[tuple(row[name] for name in names)]
+        if not own["image"].duplicated().any():
+            continue
+        for rate, outcome in (("flip_rate", "flip"), ("style_identified_rate", "style_identified")):
+            found = pooled_rate(own[outcome], own["image"])
+            table.loc[at, [f"{rate}_low", f"{rate}_high"]] = [found.low, found.high]
+    return table
 
 
 def _grids(records: pd.DataFrame) -> pd.DataFrame:
