@@ -158,7 +158,7 @@ def _judged(
     least = ENOUGH * len(known)
     counted: dict[str, PairedDifference] = {}
     left_out = []
-    if attack.budget_distance and (stands := int(standing(rows).sum())) < least:
+    if controls and attack.budget_distance and (stands := int(standing(rows).sum())) < least:
         place = f"{attack.budget_distance}={attack.budget:g}"
         left_out.append(f"the attack itself stands at {place} with {stands} of {len(known)} images")
         controls = {}

@@ -73,7 +73,7 @@ def _make_run(
         rows.append(record(image, "fgsm", "baseline", i < 2, source="lite0", source_weights="imagenet"))
         rows.append(record(image, "noise", "control", i < 1, matched_to="style/waves/quick"))
         for budget, more in zip((0.9, 0.5) if distance == "ssim" else (1.0, 2.0), (0, 2), strict=True):
-            at = {"budget_distance": distance, "budget": budget}
+            at = {"budget_distance": distance, "budget": budget, distance: budget}
             rows.append(record(image, "style", "style", i < 4 + more, **style, **at))
             rows.append(record(image, "noise", "control", i < more, **at))
     rows.append({"image": "broken", "error": f"broken.png: not an image {EVIL}"})
