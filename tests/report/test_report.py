@@ -175,7 +175,7 @@ def test_verdicts_are_one_table_with_unseen_classifiers_first(run: RunFolder, pa
     told = with_seen(run.controls, run.summary)
     assert count_verdicts(told[told["budget"].isna()]) == [
         "of 1 case where the attack has not seen the classifier, 1 not shown to have more flips than every control",
-        "of 1 case where it has (white box), 1 without a control at the same distance",
+        "of 1 case where it has (white box), 1 without a control that stands at the same distance",
     ]
     assert "; ".join(count_verdicts(told[told["budget"].isna()])) in page.text
     assert count_verdicts(told.iloc[:0]) == []
