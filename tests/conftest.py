@@ -1,30 +1,30 @@
-"""Shared by all tests."""
+"""Fixtures and settings shared by all tests. TensorFlow loads only for the files whose tests need it."""
 
+import ctypes
 import gc
 import inspect
 import os
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache, lru_cache
 from pkgutil import resolve_name
 from typing import Any
 
+import psutil
 import pytest
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # programs that use all cores at once slow each other down tenfold
+if "PYTEST_XDIST_WORKER" in os.environ:  # processes that each use all cores slow one another down tenfold
     os.environ |= {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 os.environ["ARTATTACK_CACHE_SIZE"] = "0"  # each test makes its own images
 
-import artattack.models
-from artattack.runtime import load_tensorflow
+import artattack.models  # before a test file imports TensorFlow: this chooses Keras 2
+from artattack.runtime import usable_cores, write_art_settings
 
-load_tensorflow()  # with Keras 2, before a test imports it in its own way
-gc.collect()
-gc.freeze()  # what TensorFlow is made of need not be looked through at each collection
+write_art_settings()  # before several workers import ART at once
 
-_load = artattack.models.load_model
-_loaded = cache(_load)
-
-_COMPILED = (  # what follows from a loaded model and options alone, so that one will do for several runs
+_WORKER = 2.5e9  # bytes of memory that a worker may take
+_COMPILED = (  # made from a loaded model and options alone, so that one instance serves several runs
     "artattack.models.estimator.to_estimator",
     "artattack.attacks.features.Features",
     "artattack.attacks.objective.FeatureDistance",
@@ -33,25 +33,62 @@ _COMPILED = (  # what follows from a loaded model and options alone, so that one
     "artattack.attacks.momentum._Climb",
     "artattack.evaluation.style_judging.StyleJudge",
 )
-_once = {path: lru_cache(8)(resolve_name(path)) for path in _COMPILED}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return the workers of `-n auto`: one a core, as far as the free memory carries them."""
+    return max(1, min(usable_cores() or 1, int(psutil.virtual_memory().available / _WORKER)))
+
+
+@cache
+def _once() -> dict[str, Any]:
+    return {path: lru_cache(8)(resolve_name(path)) for path in _COMPILED}
+
+
+@cache
+def _loaded(spec: str) -> Any:
+    from artattack.models.registry import load_model
+
+    return load_model(spec)
 
 
 @pytest.fixture(scope="module")
 def models_load_once() -> Iterator[None]:
-    """Give runs a model that was loaded before, where nothing but its name is said, with what was compiled of it.
+    """Give runs a model that was loaded before, where only its name is given, and the objects compiled from it.
 
     Loading and compiling are the slowest part of a small run.
     """
+    load = artattack.models.load_model
 
     def load_model(spec: str, seed: int = 0, **options: Any) -> Any:
         given = {name: value for name, value in options.items() if value is not None}
-        return _load(spec, seed=seed, **given) if given else _loaded(spec)  # whose weights are not drawn
+        return load(spec, seed=seed, **given) if given else _loaded(spec)  # without random weights
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(artattack.models, "load_model", load_model)
-        for path, made_once in _once.items():
+        for path, made_once in _once().items():
             patch.setattr(path, made_once)
         yield
+
+
+@cache
+def _freeze() -> None:
+    """Keep TensorFlow's own objects out of all later garbage collections, which they would slow down."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _memory_is_given_back() -> Iterator[None]:
+    """Free the graphs that a file's tests have compiled, which hold one another in cycles, before the next file."""
+    if "tensorflow" in sys.modules:
+        _freeze()
+    yield
+    if "tensorflow" in sys.modules:
+        gc.collect()
+        with suppress(OSError, AttributeError):  # glibc alone has it
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 @cache
@@ -60,7 +97,7 @@ def _may_skip(module: Any) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of files that look for packages which need not be there; `-m extras` runs them where they are."""
+    """Mark the tests of files that look for optional packages; `-m extras` runs them where the packages are there."""
     for item in items:
         if _may_skip(item.module):  # type: ignore[attr-defined]
             item.add_marker(pytest.mark.extras)
