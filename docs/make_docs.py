@@ -99,38 +99,60 @@ def readme_picture(folder: Path, records: pd.DataFrame, image: str, style: str) 
 
 
 def readme_table(summary: pd.DataFrame) -> str:
-    """Return the summary of the default run, as Markdown: a row for each attack, and each control beside a style."""
-    headings = (
-        "attack or control",
-        "source",
-        "flips, EfficientNet-Lite0",
-        "successes",
-        "flips, quicknet_tiny",
-        "style recognised",
-        "L2",
-        "SSIM",
-    )
-    untouched = summary[summary["kind"] == "clean"].set_index("classifier").to_dict("index")
-    errors = [clean_error(untouched[name]) for name in (CLASSIFIER, "quicknet_tiny")]
-    wrong = [f"wrong: {cell.note}, {cell.text}" for cell in errors]
-    lines = [
-        f"| {' | '.join(headings)} |",
-        f"|{' --- |' * len(headings)}",
-        f"| untouched |  | {wrong[0]} |  | {wrong[1]} |  | 0 | 1 |",
+    """Return the default run in seven rows, as Markdown: its styles, the best control, the blend and two PGD attacks."""
+    ours = summary[summary["classifier"] == CLASSIFIER].fillna(dict.fromkeys([*VARIANT, "matched_to"], ""))
+    error = clean_error(ours[ours["kind"] == "clean"].iloc[0].to_dict())
+    styles = ours[ours["attack"] == "style"]
+    place = named(styles.iloc[-1][VARIANT])
+    controls = ours[ours["matched_to"] == place]
+    rest = controls[controls["attack"] != "blend"]
+    best = rest[rest["flips"] == rest["flips"].max()].iloc[:1]
+    at = f" (control), at the L2 of {styles.iloc[-1]['style']}"
+    rows = [
+        *((f"style, {row['style']}, unseen", row) for row in styles.to_dict("records")),
+        *((f"{row['attack']}{at}", row) for row in best.to_dict("records")),
+        *((f"style image mixed in{at}", row) for row in controls[controls["attack"] == "blend"].to_dict("records")),
+        *(
+            (f"PGD on {row['source']}, {'white box' if row['source'] == CLASSIFIER else 'unseen'}", row)
+            for row in ours[ours["attack"] == "pgd"].to_dict("records")
+        ),
     ]
-    wanted = summary[summary["matched_to"].fillna("style/").str.startswith("style/") & (summary["kind"] != "clean")]
-    names = ["attack", "style", "source", "matched_to"]
-    for key, rows in wanted.fillna(dict.fromkeys(names, "")).groupby(names, sort=False):
-        attack, style, source, matched_to = map(str, key)
-        copied = f" at the L2 of {matched_to.split('/')[1]}" if matched_to else f", {style}" if style else ""
-        ours, other = (rows[(rows["classifier"] == CLASSIFIER) == mine].iloc[0].to_dict() for mine in (True, False))
-        flips, others = (counted(row, "flip_rate", "flips", "n") for row in (ours, other))
-        successes = counted(ours, "success_rate", "successes", "n_correct")
-        style_seen = counted(ours, "style_identified_rate", "styles_identified", "styles_judged")
-        recognised = style_seen if ours["styles_judged"] else ""
-        distances = f"{ours['mean_l2']:.1f} | {ours['mean_ssim']:.2f}"
-        lines.append(f"| {attack}{copied} | {source} | {flips} | {successes} | {others} | {recognised} | {distances} |")
-    return "\n".join(lines)
+    lines = [["none (untouched)", f"wrong: {error.note}, {error.text}", "", "0"]]
+    for label, row in rows:
+        seen = counted(row, "style_identified_rate", "styles_identified", "styles_judged") if row["styles_judged"] else ""
+        lines.append([label, counted(row, "flip_rate", "flips", "n"), seen, f"{row['mean_l2']:.1f}"])
+    return markdown(["attack", "flips of EfficientNet-Lite0", "style recognised", "mean L2"], lines)
+
+
+def readme_findings(recipe: RunFolder, comparison: RunFolder) -> str:
+    """Return three findings, a sentence each, with the figures of two runs."""
+    budget = 20
+    here = recipe.records[(recipe.records["budget"] == budget) & (recipe.records["classifier"] == UNSEEN[1])]
+    style = here[here["attack"] == "style"]
+    paint = pooled_share(style, "flip")
+    ahead = []
+    for control in dict.fromkeys(here.loc[here["kind"] == "control", "attack"]):
+        other = here[here["attack"] == control]
+        by = ("image", "style", "classifier") if other["style"].notna().all() else ("image", "classifier")
+        ahead.append((pooled_difference(style, other, by=by), control))
+    found, control = min(ahead, key=lambda pair: pair[0].difference)
+    beyond = "beyond chance" if found.low > 0 else "not beyond chance"
+    points = f"{100 * found.difference:+.0f} points [{100 * found.low:.0f}, {100 * found.high:.0f}]"
+    images, styles = style["image"].nunique(), style["style"].nunique()
+    at_ten = comparison.curves[(comparison.curves["budget_distance"] == "l2") & (comparison.curves["budget"] == MIDDLE)]
+    of = at_ten[at_ten["classifier"] == UNSEEN[1]].fillna(dict.fromkeys(VARIANT, ""))
+    rates = {named(row[name] for name in VARIANT): rate(row, "flip_rate") for row in of.to_dict("records")}
+    n = comparison.records["image"].nunique()
+    return "\n".join([
+        f"- **Paint made with 1-bit features flips an unseen float classifier.** Within an L2 of {budget}, {styles} styles "
+        f"on {images} photos flip EfficientNet-Lite2 in {paint}; the closest control, {control}, is {points} behind, "
+        f"{beyond} ([what makes paint recognisable](docs/style.md)).",
+        f"- **Gradients of a float network carry over to its siblings.** On {n} photos at an L2 of {MIDDLE}, DI-MI-FGSM "
+        f"from EfficientNet-Lite0 flips Lite2 in {rates['di-mi-fgsm/efficientnet_lite0']}, paint guided by it in "
+        f"{rates['guided-float/waves/quicknet_tiny']} ([the comparison](docs/comparison.md)).",
+        f"- **Gradients of a small BNN do not.** There, PGD on `quicknet_tiny` flips {rates['pgd/quicknet_tiny']}, mixing "
+        f"the style image in {rates['blend/waves']} ([the comparison](docs/comparison.md)).",
+    ])  # fmt: skip
 
 
 def counted(row: dict[Any, Any], name: str, part: str, whole: str) -> str:
@@ -364,6 +386,8 @@ def readme_page(run: RunFolder) -> None:
     Image.fromarray(picture).save(HERE / "images" / "readme.png", optimize=True)
     copy_figure(run, "flip-rates", "default")
     insert(HERE.parent / "README.md", readme_table(run.summary))
+    kept = HERE.parent / "results"
+    insert(HERE.parent / "README.md", readme_findings(load_run(kept / "recipe"), load_run(kept / "comparison")), "findings")
 
 
 def comparison_page(run: RunFolder) -> None:
