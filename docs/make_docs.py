@@ -99,7 +99,7 @@ def readme_picture(folder: Path, records: pd.DataFrame, image: str, style: str) 
 
 
 def readme_table(summary: pd.DataFrame) -> str:
-    """Return the default run in seven rows, as Markdown: its styles, the best control, the blend and two PGD attacks."""
+    """Return seven rows of the default run, as Markdown: styles, the best control, the blend and two PGD attacks."""
     ours = summary[summary["classifier"] == CLASSIFIER].fillna(dict.fromkeys([*VARIANT, "matched_to"], ""))
     error = clean_error(ours[ours["kind"] == "clean"].iloc[0].to_dict())
     styles = ours[ours["attack"] == "style"]
@@ -119,7 +119,8 @@ def readme_table(summary: pd.DataFrame) -> str:
     ]
     lines = [["none (untouched)", f"wrong: {error.note}, {error.text}", "", "0"]]
     for label, row in rows:
-        seen = counted(row, "style_identified_rate", "styles_identified", "styles_judged") if row["styles_judged"] else ""
+        named_style = counted(row, "style_identified_rate", "styles_identified", "styles_judged")
+        seen = named_style if row["styles_judged"] else ""
         lines.append([label, counted(row, "flip_rate", "flips", "n"), seen, f"{row['mean_l2']:.1f}"])
     return markdown(["attack", "flips of EfficientNet-Lite0", "style recognised", "mean L2"], lines)
 
@@ -144,14 +145,14 @@ def readme_findings(recipe: RunFolder, comparison: RunFolder) -> str:
     rates = {named(row[name] for name in VARIANT): rate(row, "flip_rate") for row in of.to_dict("records")}
     n = comparison.records["image"].nunique()
     return "\n".join([
-        f"- **Paint made with 1-bit features flips an unseen float classifier.** Within an L2 of {budget}, {styles} styles "
-        f"on {images} photos flip EfficientNet-Lite2 in {paint}; the closest control, {control}, is {points} behind, "
-        f"{beyond} ([what makes paint recognisable](docs/style.md)).",
-        f"- **Gradients of a float network carry over to its siblings.** On {n} photos at an L2 of {MIDDLE}, DI-MI-FGSM "
-        f"from EfficientNet-Lite0 flips Lite2 in {rates['di-mi-fgsm/efficientnet_lite0']}, paint guided by it in "
-        f"{rates['guided-float/waves/quicknet_tiny']} ([the comparison](docs/comparison.md)).",
-        f"- **Gradients of a small BNN do not.** There, PGD on `quicknet_tiny` flips {rates['pgd/quicknet_tiny']}, mixing "
-        f"the style image in {rates['blend/waves']} ([the comparison](docs/comparison.md)).",
+        f"- **Paint made with 1-bit features flips an unseen float classifier.** Within an L2 of {budget}, {styles} "
+        f"styles on {images} photos flip EfficientNet-Lite2 in {paint}; the difference from the closest control, "
+        f"{control}, is {points}, {beyond} ([style](docs/style.md)).",
+        f"- **Gradients of a float network carry over to its siblings.** On {n} photos at an L2 of {MIDDLE}, "
+        f"DI-MI-FGSM from EfficientNet-Lite0 flips Lite2 in {rates['di-mi-fgsm/efficientnet_lite0']}, paint guided by "
+        f"Lite0 in {rates['guided-float/waves/quicknet_tiny']} ([comparison](docs/comparison.md)).",
+        f"- **Gradients of a small BNN do not.** There, PGD on `quicknet_tiny` flips {rates['pgd/quicknet_tiny']}, "
+        f"and the style image mixed in {rates['blend/waves']} ([comparison](docs/comparison.md)).",
     ])  # fmt: skip
 
 
@@ -387,7 +388,8 @@ def readme_page(run: RunFolder) -> None:
     copy_figure(run, "flip-rates", "default")
     insert(HERE.parent / "README.md", readme_table(run.summary))
     kept = HERE.parent / "results"
-    insert(HERE.parent / "README.md", readme_findings(load_run(kept / "recipe"), load_run(kept / "comparison")), "findings")
+    findings = readme_findings(load_run(kept / "recipe"), load_run(kept / "comparison"))
+    insert(HERE.parent / "README.md", findings, "findings")
 
 
 def comparison_page(run: RunFolder) -> None:

@@ -98,6 +98,7 @@ def test_the_models_section() -> None:
     assert benchmark.spec("mine").arguments() == {
         "spec": "net.keras",
         "weights": None,
+        "classes": None,
         "preprocessing": "unit",
         "label_space": [1, "tench"],
         "input_size": None,
