@@ -71,6 +71,9 @@ class ModelSpec(Section):
     outputs: Literal["logits", "probabilities"] | None = Field(
         None, description="for a model that is not Keras': what its outputs are; default: what they look like"
     )
+    random: bool = Field(
+        False, description="the model answers the same image differently from time to time: its answers are averaged"
+    )
     http: HttpOptions | None = Field(None, description="for a server: time-out, tries, rate, batches, token")
     distilled_from: str | None = Field(None, description="the model it was trained to imitate, if any")
 

@@ -310,6 +310,8 @@ def _tell_results(path: Path, answer: str = "") -> None:
 
     run = load_run(path)
     records = run.records
+    for doubt in run.doubts_after:
+        say(console, f"Doubtful: {doubt}", "bold yellow")
     print_summary(run.summary, console)
     if answer:
         say(console, answer)

@@ -36,6 +36,8 @@ from artattack.results.columns import CLASSIFIER_COLUMNS, MEASURED_COLUMNS, OUTC
 from artattack.results.records import CONTROL
 from artattack.results.run_folder import RunFolder
 
+_ROUNDING = 1e-3  # of the range of an image's logits, by which two answers may differ
+
 Clean = dict[str, np.ndarray | str]  # by classifier: logits (N, K) of a batch, or why there are none
 Row = dict[str, Any]
 
@@ -302,6 +304,9 @@ class CellWorker:
             as_made = logits if same else model.predict(np.asarray(perturbed.made, np.float32))
             untouched = {i: f"{why} for the untouched image" for i, why in not_finite(name, clean).items()}
             broken = not_finite(name, logits) | untouched
+            if cell.variant == CLEAN and model.draws == 1:
+                logits, changed = _steady(name, clean, logits)
+                as_made, broken = logits, changed | broken
             sound = [i for i in range(len(samples)) if i not in broken]
             style, space = _class_of_style(cell), model.label_space
             scored = score_batch(clean[sound], logits[sound], truth[sound], space, style, aims[sound], self._own)
@@ -345,7 +350,22 @@ class CellWorker:
         return {} if cell.variant == CLEAN else {"classifier_seen": self._models[name].weights_sha256 in read}
 
     def _classifier_columns(self, name: str) -> Row:
-        return {"classifier": name, "classifier_weights": self._models[name].weights}
+        model = self._models[name]
+        draws = {"classifier_draws": model.draws} if model.draws > 1 else {}
+        return {"classifier": name, "classifier_weights": model.weights, **draws}
+
+
+def _steady(name: str, clean: np.ndarray, logits: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
+    """Compare two answers (N, K) about untouched images: without an attack there is no flip.
+
+    Returns:
+        The first answer where the second differs by rounding, else the second; and from the places of images whose
+        class has changed beyond that to an error.
+    """
+    moved = abs(logits - clean).max(1) > _ROUNDING * (clean.max(1) - clean.min(1))
+    flipped = moved & (logits.argmax(1) != clean.argmax(1))
+    why = f"model '{name}' answers differently when asked again about the same untouched image; see `random` in models"
+    return np.where(moved[:, None], logits, clean), {int(i): why for i in np.flatnonzero(flipped)}
 
 
 def _only(view: Row, names: Collection[str]) -> Row:

@@ -28,23 +28,22 @@ class LoadedModels:
         untrained: the same networks with random weights, where controls read them.
         teachers: from a model's name to that of the model it was distilled from, where it was.
         feature_distance: compares perturbed images with originals.
+        doubts: what may not be right about the models, a line each.
     """
 
     models: Mapping[str, Classifier]
     untrained: Mapping[str, Classifier]
     teachers: Mapping[str, str]
     feature_distance: FeatureDistance
+    doubts: tuple[str, ...] = ()
 
 
-def load_models(
-    plan: Plan, on_loading: Callable[[str], None], on_doubt: Callable[[str], None] = lambda doubt: None
-) -> LoadedModels:
+def load_models(plan: Plan, on_loading: Callable[[str], None]) -> LoadedModels:
     """Load the models of a plan.
 
     Args:
         plan: what is going to be done.
         on_loading: called with each name before it is loaded.
-        on_doubt: called with what is doubtful about a model, in one line, once it is loaded.
 
     Raises:
         ArtattackError: a model cannot be loaded, or has too few of the classes of `images.label_space`.
@@ -62,9 +61,7 @@ def load_models(
         if name not in models:
             on_loading(name)
             models[name] = load_model(**benchmark.spec(name).arguments(), seed=benchmark.seed)
-    for name, model in models.items():
-        if model.doubt:
-            on_doubt(f"model '{name}' {model.doubt}")
+    doubts = tuple(f"model '{name}' {doubt}" for name, model in models.items() for doubt in model.doubts)
     untrained: dict[str, Classifier] = {}
     for name in {variant.source for variant in plan.variants if variant.entry.untrained}:
         arguments = benchmark.spec(name).arguments() | {"weights": "random"}
@@ -78,7 +75,7 @@ def load_models(
         asked = dict.fromkeys((*benchmark.classifiers, *(n for e in benchmark.attacks for n in e.models_asked())))
         models |= {name: _cut(models[name], name, classes, plan.image_set.classes, benchmark) for name in asked}
     compare = FeatureDistance(Features(read, read.content_layers))
-    return LoadedModels(models, untrained, _teachers(benchmark), compare)
+    return LoadedModels(models, untrained, _teachers(benchmark), compare, doubts)
 
 
 def _teachers(benchmark: Benchmark) -> dict[str, str]:

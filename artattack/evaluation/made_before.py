@@ -34,7 +34,7 @@ from artattack.runtime import installed_versions, processor, usable_cores
 
 _FORMAT = 1  # of the entries; another number finds none of the old ones
 _OPAQUE = ("python", "http")  # weights of models known by a few answers alone, which may change behind our back
-_NO_MATTER = ("name", "doubt")  # what is said of a model, and does not make its answers
+_NO_MATTER = ("name", "doubts")  # what is said of a model, and does not make its answers
 _CODE = ("attacks", "evaluation", "inputs", "models", "distances.py", "runtime.py", "tracing.py")  # that decides images
 _ARITHMETIC = (  # variables of the environment that change how sums are done
     "OMP_NUM_THREADS",

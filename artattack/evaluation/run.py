@@ -81,8 +81,8 @@ def run_benchmark(
             nothing: its records say why.
 
     Warns:
-        UserWarning: without `on_doubt`, each doubt: an option is far out of its usual range, or a model may not be
-            the one it was taken for.
+        UserWarning: without `on_doubt`, each doubt: an option is far out of its usual range; a model may not be the
+            one it was taken for, or gets images scaled twice; the records are those of a classifier that guesses.
     """
     chosen = replaced(opened_benchmark(benchmark), seed=seed, limit=limit, budgets=budgets)
     plan = make_plan(chosen, models)
@@ -92,7 +92,12 @@ def run_benchmark(
     if on_plan:
         on_plan(plan)
     how: dict[str, Any] = {"engine": engine, "workers": workers, "cache": cache, "on_progress": on_progress}
-    return run_plan(plan, run_path(chosen.name, out), resume=resume, on_doubt=doubt, **how)[0]
+    path = run_path(chosen.name, out)
+    records = run_plan(plan, path, resume=resume, on_doubt=doubt, **how)[0]
+    if on_doubt is None:  # else its caller shows the run, with its doubts at the top
+        for found in RunFolder.open(path).doubts_after:
+            doubt(found)
+    return records
 
 
 def opened_benchmark(benchmark: Benchmark | dict[str, Any] | str | Path | None) -> Benchmark:
@@ -142,7 +147,9 @@ def run_plan(
         check_parquet()
     hashes = _image_hashes(plan)
     with _ONE_AT_A_TIME:
-        loaded = load_models(plan, lambda name: tell(f"loading {name}", 0, len(plan.cells)), on_doubt)
+        loaded = load_models(plan, lambda name: tell(f"loading {name}", 0, len(plan.cells)))
+        for doubt in loaded.doubts:
+            on_doubt(doubt)
         with RunFolder(path).locked():
             return _in_folder(path, plan, loaded, hashes, do_cells, kept, tell, resume=resume, extend=extend)
 
@@ -285,6 +292,7 @@ def _info(plan: Plan, loaded: LoadedModels, hashes: dict[str, str]) -> dict[str,
             "classes": model.classes,
             **({"outputs": "probabilities"} if model.probabilities else {}),
             **({"names": names_of(model.label_space)} if names_of(model.label_space) else {}),
+            **({"draws": model.draws} if model.draws > 1 else {}),
         }
         for name, model in loaded.models.items()
     }
@@ -302,6 +310,7 @@ def _info(plan: Plan, loaded: LoadedModels, hashes: dict[str, str]) -> dict[str,
         },
         "image_set": {"name": plan.image_set.name, "note": plan.image_set.note},
         "cells": _cells_told(plan),
+        "doubts": {"before": [*plan.doubts, *loaded.doubts]},
         "versions": versions(),
         "machine": describe_machine(),
     }

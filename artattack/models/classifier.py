@@ -9,9 +9,12 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax, logsumexp
 
 from artattack.errors import ArtattackError
 from artattack.inputs.labels import LabelSpace, names_of
+
+DRAWS = 8  # answers that are averaged of a model whose answers change from asking to asking
 
 # What can be had of a model, each including those after it.
 Gives = Literal["features", "gradients", "logits"]
@@ -32,7 +35,8 @@ class Classifier(ABC):
             has said.
         outputs: which of the network's outputs are the model's logits, in order; None for all.
         probabilities: whether the network gives probabilities, whose logarithms are the model's logits.
-        doubt: what it was taken for and may not be, in a line that follows its name; empty for none.
+        doubts: what may not be right about it, each in a line that follows its name (`artattack.models.doubts`).
+        draws: how many times it is asked for an answer, whose probabilities are averaged; 1 unless it is random.
     """
 
     gives: ClassVar[Gives]
@@ -45,7 +49,8 @@ class Classifier(ABC):
     label_space: LabelSpace | None
     outputs: tuple[int, ...] | None
     probabilities: bool
-    doubt: str = ""
+    doubts: tuple[str, ...] = ()
+    draws: int = 1
 
     @property
     @abstractmethod
@@ -61,6 +66,16 @@ class Classifier(ABC):
         """How many classes the model tells apart: the K of its logits."""
         return self.network_classes if self.outputs is None else len(self.outputs)
 
+    @property
+    def doubt(self) -> str:
+        """Its doubts in one line; empty for none."""
+        return "; ".join(self.doubts)
+
+    def __repr__(self) -> str:
+        """Say in one short line which model it is: a dataclass would print its network and all that belongs to it."""
+        height, width = self.input_size
+        return f"<{type(self).__name__} '{self.name}': {self.classes} classes, {height} x {width} px, {self.weights}>"
+
     def predict(self, x: NDArray[Any], batch_size: int = 32) -> NDArray[Any]:
         """Return logits (N, K) float32 of images (N, H, W, 3) in [0, 1], in batches.
 
@@ -71,8 +86,15 @@ class Classifier(ABC):
         """
         if x.ndim != 4 or x.shape[-1] != 3:
             raise ArtattackError(f"model '{self.name}' takes images of shape (N, H, W, 3), not {x.shape}")
-        batches = [self._predict(np.asarray(x[i : i + batch_size], np.float32)) for i in range(0, len(x), batch_size)]
+        batches = [self._averaged(np.asarray(x[i : i + batch_size], np.float32)) for i in range(0, len(x), batch_size)]
         return np.concatenate(batches) if batches else np.zeros((0, self.classes), np.float32)
+
+    def _averaged(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return logits of a batch: of several draws, the logarithm of their mean probabilities."""
+        if self.draws == 1:
+            return self._predict(x)
+        drawn = np.stack([log_softmax(self._predict(x), axis=1) for _ in range(self.draws)])
+        return np.asarray(logsumexp(drawn, axis=0) - np.log(self.draws), np.float32)
 
     def predict_finite(self, x: NDArray[Any], batch_size: int = 32) -> NDArray[Any]:
         """Return logits as `predict` does.

@@ -28,6 +28,7 @@ from artattack.models.model import Model, Preprocessing, parse_preprocessing, we
 from artattack.models.network import (
     default_layers,
     final_names,
+    freeze,
     is_binary_convolution,
     keras_of,
     reason,
@@ -224,7 +225,7 @@ def _functional(path: Path, network: Any) -> Any:
         raise ArtattackError(
             f"model '{path}' maps {shapes[0]} to {shapes[1]}; a classifier maps (None, H, W, 3) to (None, classes)"
         )
-    network.trainable = False
+    freeze(network)
     return network
 
 

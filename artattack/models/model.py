@@ -113,7 +113,7 @@ def parse_preprocessing(value: str | Mapping[str, Any] | Preprocessing) -> Prepr
     return preprocessing
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Model(Classifier):
     """A TensorFlow network with its preprocessing, input size and label space, usable as backbone or classifier.
 
@@ -139,6 +139,8 @@ class Model(Classifier):
     content_layers: tuple[str, ...]
     outputs: tuple[int, ...] | None = None
     probabilities: bool = False
+    doubts: tuple[str, ...] = ()
+    draws: int = 1
     # Not among the arguments, so that a changed copy (`dataclasses.replace`) starts with none of the original's.
     _compiled: dict[tuple[int, int], Callable[[tf.Tensor], tf.Tensor]] = field(
         default_factory=dict, init=False, repr=False

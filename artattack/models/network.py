@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import larq as lq
+import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
@@ -93,8 +94,25 @@ def rebuild(
         raise ArtattackError(
             f"network '{network.name}' cannot be rebuilt for input {shape}: {reason(error)}"
         ) from error
-    copy.trainable = False
+    freeze(copy)
     return copy
+
+
+def freeze(network: Network) -> None:
+    """Keep a network from learning, and leave it as its file says it works.
+
+    Keras 2 puts a batch normalization that may not learn into evaluation mode, even one that the file calls with
+    `training=True`. Such a layer stays as it is: it normalizes by the batch. In Keras 3 the mode that a network is
+    called in goes before what its layers are called with.
+    """
+    network.trainable = False
+    for layer in network.layers:
+        if _is_network(layer):
+            freeze(layer)
+        elif type(layer).__name__ == "BatchNormalization" and any(
+            getattr(node, "call_kwargs", {}).get("training") is True for node in layer._inbound_nodes
+        ):
+            layer.trainable = True
 
 
 def reason(error: Exception) -> str:
@@ -115,6 +133,81 @@ def _pools_everything(layer: Layer) -> bool:
         return False
     size = tuple(layer.input.shape[1:3])
     return size == tuple(layer.pool_size) and size != (1, 1)
+
+
+class _Beginning(NamedTuple):
+    """How a network begins: layers that scale, the last of those that do no more, and a network that comes next."""
+
+    scaling: tuple[str, ...]
+    last: Layer | None
+    nested: Network | None
+
+
+# Beside arithmetic with constants. What leaves values as they are is passed over: crops, flips, another order.
+_SCALING = ("Rescaling", "Normalization")
+_ARITHMETIC_2 = ("math.truediv", "math.divide", "math.multiply", "math.subtract", "math.add", "__operators__.add")
+_ARITHMETIC_3 = ("TrueDivide", "Divide", "Multiply", "Subtract", "Add")
+_ARITHMETIC = {*_ARITHMETIC_2, *_ARITHMETIC_3, "nn.bias_add"}
+_PASSING = ("CenterCrop", "Cropping2D", "Resizing", "SlicingOpLambda", "GetItem", "Dropout")
+
+
+def _beginning(network: Network) -> _Beginning:
+    layer, last = network.input._keras_history[0], None
+    scaling: list[str] = []
+    while True:
+        nodes = [getattr(node, "operation", None) or node.layer for node in layer._outbound_nodes]
+        after = [found for found in network.layers if any(found is other for other in nodes)]
+        if len(after) != 1 or len(after[0]._inbound_nodes) != 1:
+            return _Beginning(tuple(scaling), last, None)
+        layer = after[0]
+        if _is_network(layer):
+            return _Beginning(tuple(scaling), last, layer if getattr(layer, "inputs", None) else None)
+        kind = type(layer).__name__
+        name = layer.get_config().get("function") if kind == "TFOpLambda" else kind
+        alone = len(layer._inbound_nodes[0].parent_nodes) == 1
+        if name in _SCALING or (name in _ARITHMETIC and alone):
+            scaling.append(name)
+        elif name not in _PASSING and not kind.startswith("Random"):
+            return _Beginning(tuple(scaling), last, None)
+        last = layer
+
+
+def scaling_layers(network: Network) -> tuple[str, ...]:
+    """Return what scales images at the beginning of a network, in order: kinds of layers, or functions."""
+    scaling, _, nested = _beginning(network)
+    return scaling if nested is None else (*scaling, *scaling_layers(nested))
+
+
+def after_scaling(network: Network, x: Any) -> Any:
+    """Return what its first layers make of preprocessed images (N, h, w, 3): those of `scaling_layers`."""
+    _, last, nested = _beginning(network)
+    if last is not None:
+        x = keras_of(network).Model(network.input, last.output)(tf.constant(x), training=False)
+    return np.asarray(x) if nested is None else after_scaling(nested, x)
+
+
+def spread_at_first_normalization(network: Network, x: Any) -> float | None:
+    """Return how preprocessed images (N, h, w, 3) spread at the first batch normalization, over what it has learnt.
+
+    The median over its channels of the standard deviations of what it gets, over those it was trained on. None for
+    networks without such a layer, or with one that has learnt nothing.
+    """
+    _, last, nested = _beginning(network)
+    if nested is not None:
+        if last is not None:
+            x = keras_of(network).Model(network.input, last.output)(tf.constant(x), training=False)
+        return spread_at_first_normalization(nested, np.asarray(x))
+    norms = [layer for layer in network.layers if type(layer).__name__ == "BatchNormalization"]
+    if not norms or len(norms[0]._inbound_nodes) != 1:
+        return None
+    mean, variance = np.asarray(norms[0].moving_mean), np.asarray(norms[0].moving_variance)
+    if not mean.any() and (variance == 1).all():
+        return None
+    got = np.asarray(keras_of(network).Model(network.input, norms[0].input)(tf.constant(x), training=False))
+    if got.shape[-1] != len(mean):
+        return None
+    spread = got.std(axis=tuple(range(got.ndim - 1)))
+    return float(np.median(spread / np.sqrt(variance + norms[0].epsilon)))
 
 
 def with_logits(network: Network) -> Network:

@@ -10,7 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from artattack.errors import ArtattackError
-from artattack.models.opened import Opened, names_in
+from artattack.models.opened import InputRange, Opened, names_in
 
 _DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 _DTYPES_OF_PIXELS = {"tensor(uint8)": np.uint8}
@@ -54,4 +54,10 @@ def open_onnx(path: Path, input_size: tuple[int, int] | None) -> Opened:
 
     shape = tuple(side if isinstance(side, int) and side > 0 else None for side in taken.shape)
     said = session.get_modelmeta().custom_metadata_map
-    return Opened(run, shape, names_in(said.get("names", "")), preprocessing=said.get("preprocessing", ""))
+    return Opened(
+        run,
+        shape,
+        names_in(said.get("names", "")),
+        preprocessing=said.get("preprocessing", ""),
+        input_range=InputRange(0, 255, 1) if dtype is np.uint8 else None,
+    )

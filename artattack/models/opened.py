@@ -12,6 +12,19 @@ from artattack.errors import ArtattackError
 from artattack.inputs.labels import IMAGENET, LabelSpace, class_index, own_classes
 
 
+class InputRange(NamedTuple):
+    """What the input of a network can hold.
+
+    Attributes:
+        low, high: the least and the greatest value.
+        step: between neighbouring values.
+    """
+
+    low: float
+    high: float
+    step: float
+
+
 class Opened(NamedTuple):
     """An opened network file.
 
@@ -21,6 +34,7 @@ class Opened(NamedTuple):
         names: class names from the file, in the order of the outputs; empty if the file has none.
         step: quantization step of the outputs; 0 if they are not quantized.
         preprocessing: preprocessing according to the file; empty if not given.
+        input_range: values that its input can hold; None where nothing limits them.
     """
 
     run: Callable[[NDArray[Any]], NDArray[Any]]
@@ -28,6 +42,7 @@ class Opened(NamedTuple):
     names: tuple[str, ...] = ()
     step: float = 0.0
     preprocessing: str = ""
+    input_range: InputRange | None = None
 
 
 def imagenet_classes_of(names: Iterable[str]) -> LabelSpace | None:

@@ -19,7 +19,7 @@ from artattack.models.classifier import Classifier, Gives
 from artattack.models.model import Preprocessing, parse_preprocessing, resize
 from artattack.models.network import reason
 from artattack.models.notes import read_preprocessing
-from artattack.models.opened import Opened, imagenet_classes_of, own_classes_of
+from artattack.models.opened import InputRange, Opened, imagenet_classes_of, own_classes_of
 
 Array = NDArray[Any]
 Outputs = Literal["logits", "probabilities"]
@@ -29,7 +29,7 @@ LEAST_PROBABILITY = np.finfo(np.float32).tiny  # of a probability, so that it ha
 _ROUNDING = 1e-3  # by which probabilities may miss a sum of 1
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(eq=False, kw_only=True, repr=False)
 class Predictor(Classifier):
     """A model of which only answers are known. It is scored, and attacked by queries.
 
@@ -37,7 +37,7 @@ class Predictor(Classifier):
         ask: from preprocessed images (N, h, w, 3) float32 of `input_size` to values (N, K).
         preprocessing: applied to images in [0, 1] before.
         answers: K, how many values it gives for an image.
-        doubt: what it was taken for and may not be, in a line that follows the model's name; empty for none.
+        input_range: what its input can hold, where that is limited.
     """
 
     gives: ClassVar[Gives] = "logits"
@@ -53,7 +53,9 @@ class Predictor(Classifier):
     ask: Callable[[Array], Any]
     preprocessing: Preprocessing
     answers: int
-    doubt: str = ""
+    input_range: InputRange | None = None
+    doubts: tuple[str, ...] = ()
+    draws: int = 1
 
     @property
     def network_classes(self) -> int:
@@ -78,6 +80,7 @@ def predictor(
     weights: str,
     weights_sha256: str | Callable[[Array], str] | None = None,
     step: float = 0.0,
+    input_range: InputRange | None = None,
 ) -> Predictor:
     """Make a model of what answers questions, after asking it about a few images.
 
@@ -91,6 +94,7 @@ def predictor(
         weights: `file`, `python` or `http`.
         weights_sha256: hash of the file, or what makes one of the answers (N, K); by default the hash of their bytes.
         step: between neighbouring values where they are quantized, else 0.
+        input_range: what its input can hold, where that is limited.
 
     Raises:
         ArtattackError: it fails, its answers are none, or there are not as many classes as `label_space` says.
@@ -115,14 +119,14 @@ def predictor(
         )
     if weights_sha256 is None:
         weights_sha256 = hashlib.sha256(np.ascontiguousarray(values, "<f4").tobytes()).hexdigest()
-    doubt = ""
+    doubts: tuple[str, ...] = ()
     if probable and outputs != "probabilities":
         looks = "values that lie in [0, 1] and sum to 1 for four random images"
-        doubt = (
+        doubts = (
             f"gives {looks}, and is taken at its word that they are logits; are they no probabilities?"
             if outputs == "logits"
             else f"gives {looks}: taken for probabilities, whose logarithms count as logits; say outputs: "
-            "probabilities or, if they are none, outputs: logits"
+            "probabilities or, if they are none, outputs: logits",
         )
     return Predictor(
         name=name,
@@ -136,7 +140,8 @@ def predictor(
         ask=ask,
         preprocessing=preprocessing,
         answers=classes,
-        doubt=doubt,
+        input_range=input_range,
+        doubts=doubts,
     )
 
 
@@ -194,6 +199,7 @@ def load_file(
         weights="file",
         weights_sha256=sha256_file(path),
         step=opened.step,
+        input_range=opened.input_range,
     )
     if found.label_space is None:
         found.label_space = own_classes_of(opened.names, found.classes)

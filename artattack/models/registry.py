@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import random as python_random
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +19,7 @@ from artattack.inputs.labels import IMAGENET, LabelSpace, check_outputs, class_i
 from artattack.models import bundled, keras_applications, larq_zoo
 from artattack.models.info import ModelInfo
 from artattack.models.kinds import KINDS, check_kind, kind_of
+from artattack.runtime import load_tensorflow
 
 if TYPE_CHECKING:
     from artattack.models.classifier import Classifier
@@ -88,6 +89,7 @@ def load_model(
     classes: str | Path | Sequence[int | str] | None = None,
     outputs: Outputs | None = None,
     http: HttpOptions | Mapping[str, Any] | None = None,
+    random: bool = False,
     name: str | None = None,
     seed: int = 0,
 ) -> Classifier:
@@ -115,15 +117,20 @@ def load_model(
         outputs: of what is not Keras': `logits` or `probabilities`, whose logarithm is then taken; by default
             whichever the outputs for a few images look like.
         http: of a server: how it is asked, see `artattack.models.http_options.HttpOptions`.
+        random: whether the model may answer the same image differently from time to time; its answers are then
+            averaged (see `artattack.models.classifier.DRAWS`). Without it, such a model is refused.
         name: what the model is called; by default the registry's name, or that of the file or function.
         seed: of random weights, from 0 to 2^32 - 1.
 
     Returns:
-        A model of which features can be had, gradients, or logits alone, as its `gives` says.
+        A model of which features can be had, gradients, or logits alone, as its `gives` says. Its `doubts` say what
+        may not be right about it, such as preprocessing that its file speaks against.
 
     Raises:
-        ArtattackError: no such model or weights, they do not fit together, or fewer than two classes.
+        ArtattackError: no such model or weights, they do not fit together, or fewer than two classes; answers that
+            change from time to time, or with the other images in a batch.
     """
+    load_tensorflow()
     if not callable(spec):
         check_model(spec)
     called = repr(getattr(spec, "__name__", type(spec).__name__)) if callable(spec) else f"'{spec}'"
@@ -149,7 +156,12 @@ def load_model(
         model = _from_server(str(spec), preprocessing, space, size, outputs, http)
     else:
         model = _load(spec, called, weights, size, preprocessing, space, outputs, int(seed))
-    return model if name is None else replace(model, name=name)  # type: ignore[type-var]
+    model = model if name is None else replace(model, name=name)  # type: ignore[type-var]
+    if str(spec) in _INFOS and preprocessing is None and not random:
+        return model  # whose network and preprocessing are known
+    from artattack.models.doubts import examined
+
+    return examined(model, random=random)
 
 
 def _load(
@@ -460,10 +472,10 @@ def _seeded(seed: int) -> Iterator[None]:
     """Seed every generator that initializers draw from; leave Python's and NumPy's as they were."""
     import tf_keras
 
-    python_state, numpy_state = random.getstate(), np.random.get_state()
+    python_state, numpy_state = python_random.getstate(), np.random.get_state()
     try:
         tf_keras.utils.set_random_seed(seed)
         yield
     finally:
-        random.setstate(python_state)
+        python_random.setstate(python_state)
         np.random.set_state(numpy_state)

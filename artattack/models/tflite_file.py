@@ -18,9 +18,12 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from artattack.errors import ArtattackError
 from artattack.models.notes import labels_behind, preprocessing_in
-from artattack.models.opened import Opened
+from artattack.models.opened import InputRange, Opened
 from artattack.models.trial import try_elsewhere
 from artattack.runtime import quietly
+
+_TYPE = schema.TensorType
+_INTEGERS = {_TYPE.INT8: np.int8, _TYPE.UINT8: np.uint8, _TYPE.INT16: np.int16}
 
 
 def open_tflite(path: Path, input_size: tuple[int, int] | None, *, threads: int | None = None) -> Opened:
@@ -64,7 +67,14 @@ def open_tflite(path: Path, input_size: tuple[int, int] | None, *, threads: int 
         return _real(interpreter.get_tensor(outputs[0]["index"]), outputs[0])
 
     step = float(outputs[0]["quantization"][0])
-    return Opened(run, tuple(side or None for side in shape), labels_behind(path), step, preprocessing_in(path))
+    return Opened(
+        run,
+        tuple(side or None for side in shape),
+        labels_behind(path),
+        step,
+        preprocessing_in(path),
+        _input_range(schema.Model.GetRootAs(content, 0).Subgraphs(0), inputs[0]),
+    )
 
 
 def check_operators(path: Path, content: bytes, known: Collection[str] = ()) -> None:
@@ -104,6 +114,35 @@ def _quantized(x: NDArray[Any], details: dict[str, Any]) -> NDArray[Any]:
         return np.asarray(x, dtype)
     bounds = np.iinfo(dtype)
     return np.asarray(np.clip(np.rint(x / (scale or 1.0)) + zero, bounds.min, bounds.max), dtype)
+
+
+def _input_range(graph: Any, details: dict[str, Any]) -> InputRange | None:
+    """Return what an input can hold, or the tensor that a float input is quantized to; None where nothing limits it."""
+    dtype, (scale, zero) = details["dtype"], details["quantization"]
+    if not np.issubdtype(dtype, np.integer):
+        quantized = _quantized_input(graph)
+        if quantized is None:
+            return None
+        dtype, scale, zero = quantized
+    bounds = np.iinfo(dtype)
+    step = scale or 1.0
+    return InputRange((bounds.min - zero) * step, (bounds.max - zero) * step, step)
+
+
+def _quantized_input(graph: Any) -> tuple[Any, float, int] | None:
+    """Return the type, scale and zero point that a graph's float input is quantized to, if that is done first."""
+    image, tensor = int(graph.Inputs(0)), None
+    for k in range(graph.OperatorsLength()):
+        operator = graph.Operators(k)
+        if image in operator.InputsAsNumpy():
+            if tensor is not None or operator.InputsLength() != 1 or operator.OutputsLength() != 1:
+                return None
+            tensor = graph.Tensors(int(operator.Outputs(0)))
+    found = None if tensor is None else tensor.Quantization()
+    dtype = None if tensor is None else _INTEGERS.get(tensor.Type())
+    if found is None or dtype is None or found.ScaleLength() != 1:
+        return None
+    return dtype, float(found.Scale(0)), int(found.ZeroPoint(0))
 
 
 def _real(values: NDArray[Any], details: dict[str, Any]) -> NDArray[Any]:

@@ -26,7 +26,7 @@ from artattack.models.predictor import LEAST_PROBABILITY, Outputs, Predictor, pr
 Array = NDArray[Any]
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(eq=False, kw_only=True, repr=False)
 class TorchModel(Predictor):
     """A PyTorch network with its preprocessing, input size and label space, usable as classifier, source and guide.
 
@@ -97,6 +97,29 @@ class TorchNetwork:
             return values, gradient
 
         return called(x)
+
+    def first_spread(self, x: Array) -> float | None:
+        """Return how preprocessed images (N, h, w, 3) spread at the first batch normalization, over what it has learnt.
+
+        The median over its channels of the standard deviations of what it gets, over those it was trained on. None
+        for networks that cannot be watched, such as TorchScript's, or that have learnt none.
+        """
+        norms = (part for part in self._module.modules() if isinstance(part, torch.nn.BatchNorm2d))
+        norm = next(norms, None)
+        if isinstance(self._module, torch.jit.ScriptModule) or norm is None:
+            return None
+        mean, variance = norm.running_mean, norm.running_var
+        if mean is None or variance is None or (not mean.any() and bool((variance == 1).all())):
+            return None
+        got: list[torch.Tensor] = []
+        hook = norm.register_forward_pre_hook(lambda _, inputs: got.append(inputs[0].detach()))
+        try:
+            self.values(x)
+        finally:
+            hook.remove()
+        if not got:
+            return None
+        return float((got[0].std(dim=(0, 2, 3)) / (variance + norm.eps).sqrt()).median())
 
     def _batches(self, x: Array) -> list[tuple[Array, torch.Tensor]]:
         """Split images into batches; return each with its tensor, zero-padded to a fixed batch size if any."""

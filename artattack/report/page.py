@@ -115,6 +115,7 @@ def render(run: RunFolder) -> str:
         failed=failed,
         glossary=_glossary(),
         untrained=[name for name, model in config.get("models", {}).items() if model.get("weights") == "random"],
+        doubts=[*run.doubts_after, *run.doubts_before],
         config=json.dumps(config.get("benchmark", {}), indent=2, ensure_ascii=False),
         style=Markup((own / "report.css").read_text("utf-8")),
         scripts=[Markup(script) for script in scripts],

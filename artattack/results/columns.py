@@ -157,6 +157,14 @@ RECORDS: tuple[Column, ...] = (
     Column("classifier", "string", "", "the model scored", needed=True, of="classifier"),
     Column("classifier_weights", "string", "", "its weights, as in `source_weights`", of="classifier"),
     Column(
+        "classifier_draws",
+        "Int64",
+        "answers",
+        "that are averaged for one, of a classifier whose answers change from time to time (`random: true`); missing "
+        "for others",
+        of="classifier",
+    ),
+    Column(
         "classifier_seen",
         "boolean",
         "",

@@ -35,6 +35,7 @@ from artattack.remote import in_one_line, is_of_server, without_secret
 from artattack.results.against_controls import judge_against_controls
 from artattack.results.columns import CHECKS, RECORD_COLUMNS
 from artattack.results.curves import sum_up_curves
+from artattack.results.doubts import doubts_of
 from artattack.results.locking import is_locked, locked
 from artattack.results.pairs import pair_attacks
 from artattack.results.plain_data import config_hash, differences, from_json, seal, short_hash, to_json, unseal
@@ -140,6 +141,16 @@ class RunFolder:
             with suppress(ArtattackError):
                 return _read_info(self.path / _COPY)
             raise
+
+    @property
+    def doubts_before(self) -> tuple[str, ...]:
+        """What was doubtful before the run started, about what it was asked for and about its models, a line each."""
+        return tuple(self.info.get("doubts", {}).get("before", []))
+
+    @property
+    def doubts_after(self) -> tuple[str, ...]:
+        """What the records of a finished run say against its classifiers, a line each."""
+        return tuple(self.info.get("doubts", {}).get("after", []))
 
     @property
     def images(self) -> Path:
@@ -291,7 +302,9 @@ class RunFolder:
             left[f"{name}.csv"] = {"rows": len(table), "sha256": sha256}
         if parquet:
             write_file(self.path / "records.parquet", records.to_parquet(index=False))
-        self._write_info({**self.info, "status": "finished", "finished": _now(), "tables": left})
+        info = self.info
+        doubts = {**info.get("doubts", {}), "after": list(doubts_of(records))}
+        self._write_info({**info, "status": "finished", "finished": _now(), "tables": left, "doubts": doubts})
         return records, summary
 
     @contextmanager

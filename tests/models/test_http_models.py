@@ -160,7 +160,7 @@ def test_its_logits_are_those_of_the_function_behind_it(server: Server) -> None:
     assert server.headers[-1]["Content-Type"] == "application/json"
     assert "Authorization" not in server.headers[-1]
     first = load(server, channels="first")
-    assert server.shapes[-1] == (4, 3, SIZE, SIZE)
+    assert server.shapes[-1] == (1, 3, SIZE, SIZE)  # the last of the questions at loading
     np.testing.assert_allclose(first.predict(X), model.predict(X), rtol=1e-5)
     assert first.weights_sha256 == model.weights_sha256
 
@@ -268,12 +268,12 @@ def test_no_more_requests_than_asked_for(server: Server, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(http_model, "_sleep", sleep)
     monkeypatch.setattr(http_model, "_now", lambda: now)
-    model = load(server, per_second=4, batch_size=1)  # four probes
+    model = load(server, per_second=4, batch_size=1)  # four probes, then four pictures twice and one alone: 13 requests
     model.predict(X)
-    assert now == 100 + 8 / 4  # the first of nine needs no wait
+    assert now == 100 + 17 / 4  # the first of 18 needs no wait
     now += 1
     model.predict(X[:2])
-    assert now == 103.25
+    assert now == 105.5
 
 
 def test_a_token_comes_from_the_environment(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
