@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from artattack.results.run_folder import load_run as load_run
     from artattack.studies import run_study as run_study
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+_named, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "attacks.style": ["StyleTransferAttack"],
@@ -45,3 +45,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "studies": ["run_study"],
     },
 )
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name; the class that is built on TensorFlow's and ART's, after these are loaded as they must be."""
+    if name == "StyleTransferAttack":
+        from artattack.runtime import load_tensorflow
+
+        load_tensorflow()
+    return _named(name)

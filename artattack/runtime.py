@@ -55,11 +55,13 @@ _VECTOR = (
 def load_tensorflow() -> None:
     """Import TensorFlow, larq and ART with Keras 2, quietly; GPU memory grows as needed.
 
-    Safe to call again.
+    Safe to call again. From then on the messages that these libraries have for their developers stay off the terminal,
+    see `silence_libraries`.
 
     Raises:
         ArtattackError: Keras 3 is in use already.
     """
+    silence_libraries()
     with quietly():
         import tensorflow as tf
 
@@ -96,15 +98,13 @@ def write_art_settings() -> None:
 
 
 def silence_libraries() -> None:
-    """Hide the developer warnings of TensorFlow, Keras, larq and ART, unless `python -W` asks for warnings.
-
-    For the command line only: a library leaves warnings to its user.
+    """Hide developer messages of TensorFlow, Keras, larq, ART, Matplotlib and tqdm, unless `python -W` asks for them.
     """
     if sys.warnoptions:
         return
-    for module in ("tf_keras", "keras", "larq", "art", "tensorflow"):
+    for module in ("tf_keras", "keras", "larq", "art", "tensorflow", "matplotlib", "tqdm"):
         warnings.filterwarnings("ignore", module=rf"{module}(\.|$)")
-    for name in ("art", "tensorflow"):
+    for name in ("art", "tensorflow", "absl", "matplotlib"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 

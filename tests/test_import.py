@@ -1,6 +1,7 @@
 """Importing the package, and the commands that only list or plan, do not load TensorFlow."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -78,3 +79,22 @@ with TemporaryDirectory() as folder:
 def test_keras_2_is_chosen_before_tensorflow_loads() -> None:
     code = "import artattack, os; assert os.environ['TF_USE_LEGACY_KERAS'] == '1'"
     assert "tensorflow" not in loaded_by(code)
+
+
+@pytest.mark.parametrize("first", ["import keras", "import tensorflow as tf; tf.keras"])
+@pytest.mark.parametrize("use", ["artattack.load_model('quicknet_tiny')", "artattack.StyleTransferAttack"])
+def test_tensorflow_with_keras_3_is_told_in_one_line(first: str, use: str) -> None:
+    code = f"""
+{first}
+import artattack
+try:
+    {use}
+except artattack.ArtattackError as error:
+    print(error)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(
+        "TensorFlow runs with Keras 3, larq needs Keras 2: import artattack before tensorflow"
+    )

@@ -95,6 +95,8 @@ def run_benchmark(
     path = run_path(chosen.name, out)
     records = run_plan(plan, path, resume=resume, on_doubt=doubt, **how)[0]
     if on_doubt is None:  # else its caller shows the run, with its doubts at the top
+        from artattack.results.run_folder import RunFolder
+
         for found in RunFolder.open(path).doubts_after:
             doubt(found)
     return records

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax, logsumexp
 
 from artattack.errors import ArtattackError
 from artattack.inputs.labels import LabelSpace, names_of
@@ -93,6 +92,8 @@ class Classifier(ABC):
         """Return logits of a batch: of several draws, the logarithm of their mean probabilities."""
         if self.draws == 1:
             return self._predict(x)
+        from scipy.special import log_softmax, logsumexp  # not for commands that only list or plan
+
         drawn = np.stack([log_softmax(self._predict(x), axis=1) for _ in range(self.draws)])
         return np.asarray(logsumexp(drawn, axis=0) - np.log(self.draws), np.float32)
 

@@ -163,7 +163,8 @@ class Model(Classifier):
         height, width = x.shape[1:3]
         if (height, width) not in self._compiled:
             spec = tf.TensorSpec((None, height, width, 3), tf.float32)
-            self._compiled[height, width] = tf.function(self.logits, input_signature=[spec])
+            # A concrete function: TensorFlow would take the first calls of many models for one that is traced anew.
+            self._compiled[height, width] = tf.function(self.logits).get_concrete_function(spec)
         return np.asarray(self._compiled[height, width](tf.constant(x)).numpy())
 
 

@@ -156,7 +156,9 @@ def _beginning(network: Network) -> _Beginning:
     scaling: list[str] = []
     while True:
         nodes = [getattr(node, "operation", None) or node.layer for node in layer._outbound_nodes]
-        after = [found for found in network.layers if any(found is other for other in nodes)]
+        after = [
+            found for found in getattr(network, "operations", network.layers) if any(found is other for other in nodes)
+        ]
         if len(after) != 1 or len(after[0]._inbound_nodes) != 1:
             return _Beginning(tuple(scaling), last, None)
         layer = after[0]

@@ -138,7 +138,7 @@ class TorchNetwork:
             raise TypeError(
                 f"the network returns {type(values).__name__}, not a tensor; wrap it in a module that returns a tensor"
             )
-        return values
+        return values[:, :, 0, 0] if values.ndim == 4 and values.shape[2:] == (1, 1) else values
 
 
 def load_module(

@@ -16,6 +16,7 @@ from artattack.report.figures import COLOURS, GREY, Curves, Dots, Panel, curves,
 from artattack.report.transfer import OWN, Matrix, matrices
 from artattack.results.records import untrained
 from artattack.results.run_folder import RunFolder
+from artattack.runtime import silence_libraries
 
 _STYLE = {
     "font.size": 9,
@@ -62,6 +63,7 @@ def save_drawing(draw: Callable[[Any], None], path: Path) -> list[Path]:
     Raises:
         ArtattackError: the folder cannot be written.
     """
+    silence_libraries()  # on a home folder that cannot be written to
     import matplotlib as mpl
     from matplotlib.figure import Figure as Drawing
 

@@ -323,6 +323,17 @@ def test_functions_that_answer_nonsense(function: Any, message: str) -> None:
         load_model(function, input_size=SIZE)
 
 
+def test_outputs_with_two_sides_of_one_pixel_are_logits() -> None:
+    model = load_model(lambda x: by_hand(x)[:, :, None, None], input_size=SIZE)
+    np.testing.assert_allclose(model.predict(X), by_hand(X), rtol=1e-5, atol=1e-5)
+    torch = pytest.importorskip("torch")
+    network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Conv2d(3, CLASSES, 1))
+    with torch.no_grad():
+        network[1].weight[:], network[1].bias[:] = torch.from_numpy(WEIGHTS.T[:, :, None, None]), torch.from_numpy(BIAS)
+    made = load_model(network, preprocessing="tf", input_size=SIZE)
+    np.testing.assert_allclose(made.predict(X), by_hand(X), rtol=1e-5, atol=1e-5)
+
+
 def test_functions_are_checked_at_each_answer() -> None:
     model = load_model(lambda x: by_hand(x)[:, : 5 if len(x) in (1, 4) else 3], input_size=SIZE)
     with pytest.raises(
