@@ -98,8 +98,7 @@ def write_art_settings() -> None:
 
 
 def silence_libraries() -> None:
-    """Hide developer messages of TensorFlow, Keras, larq, ART, Matplotlib and tqdm, unless `python -W` asks for them.
-    """
+    """Hide developer messages of the libraries in use, from TensorFlow to tqdm, unless `python -W` asks for them."""
     if sys.warnoptions:
         return
     for module in ("tf_keras", "keras", "larq", "art", "tensorflow", "matplotlib", "tqdm"):
