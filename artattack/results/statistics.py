@@ -239,8 +239,9 @@ def cluster_bootstrap(
         resamples: how often clusters are drawn.
 
     Returns:
-        The mean, its interval and the design effect. The interval of fewer than two clusters is NaN. Where all rows
-        are 0, or all 1, the interval is Wilson's of as many rows as there are clusters.
+        The mean, its interval and the design effect. The interval of a mean over fewer than two clusters is NaN.
+        Where all rows are 0, or all 1, or of one cluster, that of a rate is Wilson's of as many rows as there are
+        clusters.
 
     Raises:
         ValueError: the arguments are not of the same length.
@@ -259,9 +260,10 @@ def cluster_bootstrap(
     sizes = [int(code.max()) + 1 if len(code) else 0 for code in codes]
     n, fewest = len(x), min(sizes)
     mean = float(x.mean()) if n else math.nan
+    is_rate = n > 0 and bool(np.isin(x, (0.0, 1.0)).all())
     if fewest < 2:
-        return Pooled(mean, math.nan, math.nan, n, sizes[0], math.nan)
-    is_rate = bool(np.isin(x, (0.0, 1.0)).all())
+        low, high = _wilson_of(mean, 1.0, confidence) if is_rate else (math.nan, math.nan)
+        return Pooled(mean, low, high, n, sizes[0], math.nan)
     if x.min() == x.max():
         low, high = _wilson_of(mean, fewest, confidence) if is_rate else (mean, mean)
         return Pooled(mean, low, high, n, sizes[0], math.nan)

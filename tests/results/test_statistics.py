@@ -290,7 +290,9 @@ def test_cluster_bootstrap_depends_on_rows_and_seed_alone(rows: list[tuple[int, 
 def test_cluster_bootstrap_of_little() -> None:
     assert np.isnan(cluster_bootstrap([], [])[:3]).all()
     assert cluster_bootstrap([True, False], ["a", "a"])[0] == 0.5
-    assert math.isnan(cluster_bootstrap([True, False], ["a", "a"]).low)
+    one = cluster_bootstrap([True, False], ["a", "a"])
+    assert (one.low, one.high) == tuple(map(float, wilson(0.5, 1)))
+    assert math.isnan(cluster_bootstrap([0.3, 0.4], ["a", "a"]).low)
     # Where nothing flips, ten photos say what ten rows would, however often they are there.
     none = cluster_bootstrap([False] * 60, list(range(10)) * 6)
     assert (none.low, none.high) == tuple(map(float, wilson(0, 10)))

@@ -35,6 +35,7 @@ from artattack.report import write_report
 from artattack.results.progress import read_progress
 from artattack.results.records import records_frame
 from artattack.results.run_folder import RunFolder, load_run
+from artattack.results.statistics import wilson
 from artattack.studies import (
     Settings,
     architectures,
@@ -283,6 +284,8 @@ def test_styles_are_taken_together_or_apart() -> None:
     rows = [record("a", flip=style == "waves") | {"style": style, "file": style} for style in ("waves", "marble")]
     together, apart = sum_up(records_frame(rows)), sum_up(records_frame(rows), by_style=True)
     assert list(zip(together["n"], together["flips"], strict=True)) == [(2, 1)]
+    # One photo in two styles is one photo: the interval is not that of 1 of 2, 9 to 91 %.
+    assert (together.loc[0, "flip_rate_low"], together.loc[0, "flip_rate_high"]) == tuple(map(float, wilson(0.5, 1)))
     assert list(zip(apart["style"], apart["n"], apart["flips"], strict=True)) == [("waves", 1, 1), ("marble", 1, 0)]
 
 
