@@ -126,33 +126,29 @@ def readme_table(summary: pd.DataFrame) -> str:
 
 
 def readme_findings(recipe: RunFolder, comparison: RunFolder) -> str:
-    """Return three findings, a sentence each, with the figures of two runs."""
+    """Return three findings, a sentence each, with the figures of two runs on the same photos."""
     budget = 20
-    here = recipe.records[(recipe.records["budget"] == budget) & (recipe.records["classifier"] == UNSEEN[1])]
-    style = here[here["attack"] == "style"]
-    paint = pooled_share(style, "flip")
-    ahead = []
-    for control in dict.fromkeys(here.loc[here["kind"] == "control", "attack"]):
-        other = here[here["attack"] == control]
-        by = ("image", "style", "classifier") if other["style"].notna().all() else ("image", "classifier")
-        ahead.append((pooled_difference(style, other, by=by), control))
-    found, control = min(ahead, key=lambda pair: pair[0].difference)
-    beyond = "beyond chance" if found.low > 0 else "not beyond chance"
-    points = f"{100 * found.difference:+.0f} points [{100 * found.low:.0f}, {100 * found.high:.0f}]"
-    images, styles = style["image"].nunique(), style["style"].nunique()
+    verdicts = recipe.controls.set_index(["variant", "classifier"])
+    paint = verdicts.loc[(f"style/waves/quicknet_tiny at l2={budget}", UNSEEN[1])]
+    points = f"{100 * paint['difference']:+.0f} points [{100 * paint['difference_low']:.0f}, "
+    points += f"{100 * paint['difference_high']:.0f}]"
+    beyond = "beyond chance" if paint["verdict"] == "beats" else "not beyond chance"
     at_ten = comparison.curves[(comparison.curves["budget_distance"] == "l2") & (comparison.curves["budget"] == MIDDLE)]
-    of = at_ten[at_ten["classifier"] == UNSEEN[1]].fillna(dict.fromkeys(VARIANT, ""))
-    rates = {named(row[name] for name in VARIANT): rate(row, "flip_rate") for row in of.to_dict("records")}
+    of = at_ten[at_ten["classifier"] == UNSEEN[1]].fillna(dict.fromkeys(VARIANT, "")).to_dict("records")
+    rates = {
+        named([row[name] for name in VARIANT]): f"{rate(row, 'flip_rate')}, mean L2 {row['mean_l2']:.1f}" for row in of
+    }
     n = comparison.records["image"].nunique()
     return "\n".join([
-        f"- **Paint made with 1-bit features flips an unseen float classifier.** Within an L2 of {budget}, {styles} "
-        f"styles on {images} photos flip EfficientNet-Lite2 in {paint}; the difference from the closest control, "
-        f"{control}, is {points}, {beyond} ([style](docs/style.md)).",
-        f"- **Gradients of a float network carry over to its siblings.** On {n} photos at an L2 of {MIDDLE}, "
-        f"DI-MI-FGSM from EfficientNet-Lite0 flips Lite2 in {rates['di-mi-fgsm/efficientnet_lite0']}, paint guided by "
-        f"Lite0 in {rates['guided-float/waves/quicknet_tiny']} ([comparison](docs/comparison.md)).",
-        f"- **Gradients of a small BNN do not.** There, PGD on `quicknet_tiny` flips {rates['pgd/quicknet_tiny']}, "
-        f"and the style image mixed in {rates['blend/waves']} ([comparison](docs/comparison.md)).",
+        f"- **Paint made with 1-bit features flips an unseen float classifier.** Within an L2 of {budget}, waves "
+        f"painted through `quicknet_tiny` flip EfficientNet-Lite2 on {paint['flip_rate']:.0%} of {paint['n']} photos; "
+        f"the difference from the closest control, {paint['control'].partition('/')[0]}, is {points}, {beyond} "
+        "([comparison](docs/comparison.md#the-default-recipe-through-the-small-bnn)).",
+        f"- **Gradients of a float network carry over to its siblings.** On {n} photos at L2 {MIDDLE}, DI-MI-FGSM from "
+        f"EfficientNet-Lite0 flips Lite2 on {rates['di-mi-fgsm/efficientnet_lite0']}; paint guided by Lite0 on "
+        f"{rates['guided-float/waves/quicknet_tiny']} ([comparison](docs/comparison.md)).",
+        f"- **Gradients of a small BNN do not.** PGD on `quicknet_tiny` flips Lite2 on {rates['pgd/quicknet_tiny']}; "
+        f"the style image mixed in on {rates['blend/waves']} ([comparison](docs/comparison.md)).",
     ])  # fmt: skip
 
 
@@ -388,7 +384,7 @@ def readme_page(run: RunFolder) -> None:
     copy_figure(run, "flip-rates", "default")
     insert(HERE.parent / "README.md", readme_table(run.summary))
     kept = HERE.parent / "results"
-    findings = readme_findings(load_run(kept / "recipe"), load_run(kept / "comparison"))
+    findings = readme_findings(load_run(kept / "comparison-recipe"), load_run(kept / "comparison"))
     insert(HERE.parent / "README.md", findings, "findings")
 
 
