@@ -92,8 +92,10 @@ def print_summary(summary: pd.DataFrame, console: Console) -> None:
         line[0] += f" {RANDOM}" * untrained
         console.print(_line(line, widths, "bold red" if untrained else ""), no_wrap=True, overflow="ellipsis")
     if judged:
-        chance = summary["style_chance"].min()
-        say(console, f"style: recognised by a network that the attack did not read; guessing gives {chance:.0%}")
+        known = summary[summary["styles_identified_before"].notna()]
+        before, of = known["styles_identified_before"].sum(), known["styles_judged"].sum()
+        null = f"; {before / of:.0%} of the untouched photos are nearest to that style already" if of else ""
+        say(console, f"style: recognised by a network that is no relative of those the attack read{null}")
     if short.any():
         say(
             console, f"there: images that stand at the budget, within 5 %; below {ENOUGH:.0%} nothing is compared there"

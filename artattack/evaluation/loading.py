@@ -88,7 +88,7 @@ def _teachers(benchmark: Benchmark) -> dict[str, str]:
         card = read_card(spec.model)
         return card.distilled_from if card else ""
 
-    found = {name: teacher(name) for name in benchmark.model_names()}
+    found = known | {name: teacher(name) for name in benchmark.model_names()}
     return {name: teacher for name, teacher in found.items() if teacher}
 
 

@@ -7,7 +7,7 @@ are nearest to its own. A style that only the attack's own backbone recognises i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,13 +18,14 @@ from artattack.attacks.features import Features
 from artattack.attacks.objective import gram, relative_distance
 from artattack.errors import ArtattackError
 from artattack.inputs.styles import load_styles
+from artattack.models.ancestry import ancestry
 
 if TYPE_CHECKING:
     from artattack.models.model import Model
 
 _FINEST = 8  # stride in px: deeper layers see objects more than texture
 _BATCH = 8  # images looked at at once
-NO_JUDGE = "none: the attack read each of style_judges, or what was distilled from it"
+NO_JUDGE = "none: each of style_judges was read by the attack, or shares a teacher with a model that was"
 
 
 class StyleJudge:
@@ -102,17 +103,24 @@ class StyleJudges:
         self._originals: dict[tuple[str, bytes], np.ndarray] = {}
 
     def independent_of(self, variant: Variant) -> StyleJudge | None:
-        """Return the first judge that is none of the models behind a variant, or None."""
+        """Return the first judge that shares no ancestor with the models that a variant's attack read, or None.
+
+        A judge that was distilled from a network sees as it does, and so does a network that both were distilled from.
+        """
         copied = variant.matched or variant  # a control is judged as what it is compared with
         read = {*copied.entry.models_of(copied), *variant.entry.models_of(variant)}
-        teachers = {self._teachers[name] for name in read if name in self._teachers}
-        hashes = {self._models[name].weights_sha256 for name in (*read, *teachers) if name in self._models}
+        kin = self._ancestry_of(read)
         for name in self._names:
-            if name not in {*read, *teachers} and self._models[name].weights_sha256 not in hashes:
+            if not kin & self._ancestry_of([name]):
                 if name not in self._made:
                     self._made[name] = StyleJudge(self._models[name], self._bank, self._size)
                 return self._made[name]
         return None
+
+    def _ancestry_of(self, names: Iterable[str]) -> set[str]:
+        """Return the models, their teachers and theirs: by name, and by weights, which an alias shares."""
+        found = ancestry(names, self._teachers)
+        return found | {self._models[name].weights_sha256 for name in found if name in self._models}
 
     def columns(self, variant: Variant, x: np.ndarray, files: np.ndarray) -> dict[str, Any]:
         """Return the columns of the records that say whether files (N, H, W, 3) are recognised as their style.
@@ -131,7 +139,9 @@ class StyleJudges:
         return {
             "style_judge": [judge.name] * len(x),
             "style_nearest": [judge.bank[k] for k in nearest],
+            "style_nearest_before": [judge.bank[k] for k in before.argmin(1)],
             "style_identified": nearest == own,
+            "style_identified_before": before.argmin(1) == own,
             "style_chance": [1.0 / len(judge.bank)] * len(x),
             "style_seen_before": before[:, own],
             "style_seen_after": after[:, own],

@@ -137,7 +137,8 @@ def _style(row: Mapping[Any, Any]) -> str:
     judge = text(row["style_judge"])
     if pd.isna(row["style_identified"]):
         return judge.replace("none: ", "style not judged: ", 1)  # it says why
-    guessing = f"guessing: {row['style_chance']:.0%}"
+    untouched = text(row["style_nearest_before"])
+    null = f" (untouched: nearest to {untouched})" if untouched else ""
     if row["style_identified"]:
-        return f"style recognised by {judge} ({guessing})"
-    return f"style not recognised by {judge}, which takes it for {text(row['style_nearest'])} ({guessing})"
+        return f"style recognised by {judge}{null}"
+    return f"style not recognised by {judge}, which takes it for {text(row['style_nearest'])}{null}"

@@ -380,11 +380,18 @@ RECORDS: tuple[Column, ...] = (
         "string",
         "",
         "of images with a style, and of controls that copy their distance: the network that says which style an image "
-        "has, the first of the `style_judges` that the attack does not read, nor a model distilled from it; "
+        "has, the first of the `style_judges` that shares no ancestor with a model that the attack read; "
         "or `none`",
     ),
     Column("style_nearest", "string", "", "the style whose Gram matrices are nearest, as the judge sees it"),
-    Column("style_identified", "boolean", "", "is that the image's own style; a control's is that of what it copies"),
+    Column("style_nearest_before", "string", "", "the style nearest to the untouched image, as the judge sees it"),
+    Column(
+        "style_identified",
+        "boolean",
+        "",
+        "is `style_nearest` the image's own style; a control's is that of the attack it copies",
+    ),
+    Column("style_identified_before", "boolean", "", "is `style_nearest_before` that style: without any paint"),
     Column("style_chance", "float64", "[0, 1]", "1 over the styles in the bank: how often guessing is right"),
     Column(
         "style_seen_before",
@@ -469,6 +476,15 @@ def _shift_bound(side: int) -> Column:
     """Return the lower (0) or the upper end (1) of the interval of the mean confidence shift."""
     name = f"mean_confidence_shift_{('low', 'high')[side]}"
     return Sum(name, "float64", "[-1, 1]", "its interval", compute=lambda g: g.mean_interval("confidence_shift")[side])
+
+
+def _style_gain() -> Iterator[Column]:
+    """Yield the gain in recognition over the untouched images, and its interval for paired rates."""
+    meaning = "`style_identified_rate` less the same of the untouched images: what the paint adds to recognition"
+    yield Sum("style_gain", "float64", "[-1, 1]", meaning, compute=lambda g: g.style_gain()[0])
+    for place, end in enumerate(("low", "high"), 1):
+        says = "its 95 % interval (Newcombe 1998, method 10, for paired rates)"
+        yield Sum(f"style_gain_{end}", "float64", "[-1, 1]", says, compute=lambda g, k=place: g.style_gain()[k])
 
 
 def _calibration_error(when: Literal["before", "after"]) -> Column:
@@ -590,7 +606,14 @@ SUMMARY: tuple[Column, ...] = (
         "of `styles_judged`, those recognised as their own style",
         lambda g: g.yes("style_identified"),
     ),
-    *_rate("style_identified_rate", "styles_identified", "styles_judged", "guessing gives `style_chance`"),
+    *_rate("style_identified_rate", "styles_identified", "styles_judged", "`styles_identified_before` is what to beat"),
+    _count_of_known(
+        "styles_identified_before",
+        "style_identified_before",
+        "of `styles_judged`, those whose untouched image is nearest to that style already",
+        lambda g: g.yes("style_identified_before"),
+    ),
+    *_style_gain(),
     Sum("style_chance", "float64", "[0, 1]", "as in the records", compute=lambda g: g.first("style_chance")),
     _mean("confidence_shift"),
     _shift_bound(0),

@@ -13,7 +13,7 @@ import pandas as pd
 
 from artattack.results import statistics
 from artattack.results.standing import stands_at
-from artattack.results.statistics import Floats, Interval, bootstrap_mean
+from artattack.results.statistics import Floats, Interval, bootstrap_mean, newcombe
 
 Mask = npt.NDArray[np.bool_]
 _SEED = 0  # of the bootstrap: the same records always have the same summary
@@ -91,6 +91,17 @@ class Group:
         if name not in self._intervals:
             self._intervals[name] = bootstrap_mean(self._known(name), seed=_SEED)
         return self._intervals[name]
+
+    def style_gain(self) -> tuple[float, float, float]:
+        """Return how many more images are recognised than untouched ones, as rates, with the ends of its interval.
+
+        NaN where no record knows both.
+        """
+        known = self.has("style_identified") & self.has("style_identified_before")
+        if not known.any():
+            return math.nan, math.nan, math.nan
+        after, before = self.yes("style_identified")[known], self.yes("style_identified_before")[known]
+        return float(after.mean() - before.mean()), *newcombe(after, before)
 
     def calibration_error(self, when: Literal["before", "after"]) -> float:
         """Return the expected calibration error of the labelled records, before or after the attack."""

@@ -13,6 +13,7 @@ from artattack.errors import ArtattackError
 from artattack.evaluation.plan import make_plan
 from artattack.evaluation.run import run_benchmark
 from artattack.evaluation.style_judging import NO_JUDGE, StyleJudge, StyleJudges
+from artattack.inputs.images import read_image, to_float
 from artattack.inputs.styles import load_styles, style_names
 from artattack.models.model import Model
 from artattack.results.run_folder import load_run
@@ -73,7 +74,7 @@ def test_a_judge_needs_style_layers(lite0: Model) -> None:
 def chosen(attack: dict[str, Any], *, control: str | None = None, **keys: Any) -> str | None:
     """Return who judges the first variant of an attack, or of a control that copies it."""
     entries = [{"attack": "style", "style": "waves"} | attack] + ([{"attack": control}] if control else [])
-    given = {"attacks": entries, "style_judges": ["efficientnet_lite2", "efficientnet_lite0"], **keys}
+    given = {"attacks": entries, "style_judges": ["efficientnet_lite2", "efficientnet_lite0"]} | keys
     benchmark = parse_benchmark(given)
     variants = make_plan(benchmark).variants
     models = {
@@ -98,6 +99,12 @@ def test_the_judge_is_none_of_those_that_the_attack_read() -> None:
     assert chosen({"backbone": "alias"}, models=models) == lite0
     student: dict[str, Any] = {"student": {"model": "quicknet_tiny", "distilled_from": lite2}}
     assert chosen({"backbone": "student"}, models=student) == lite0
+    # Nor a student of what it read, or of its teacher, through any number of teachers.
+    models = {"student": {"model": "quicknet_tiny", "distilled_from": lite0}}
+    assert chosen({"backbone": lite0}, models=models, style_judges=["student", lite2]) == lite2
+    models |= {"second": {"model": "quicknet_tiny", "weights": "random", "distilled_from": "student"}}
+    assert chosen({"backbone": "second"}, models=models, style_judges=[lite0, lite2]) == lite2
+    assert chosen({"backbone": "efficientnet_lite0"}, models=models, style_judges=["second"]) is None
     # Controls are judged by the judge of what they are compared with.
     assert chosen({"backbone": lite2}, control="noise") == lite0
     assert chosen({"backbone": lite2}, control="random-backbone") == lite0
@@ -128,6 +135,13 @@ def test_records_and_summary_say_who_recognised_what(tmp_path: Path) -> None:
     assert (judged["style_identified"] == (judged["style_nearest"] == judged["style"])).all()
     assert (records.loc[records["attack"] == "all-read", "style_judge"] == NO_JUDGE).all()
     assert records.loc[records["attack"].isin(["clean", "fgsm"]), "style_judge"].isna().all()
+    # The untouched photo's nearest style is the same under each attack, and what recognition has to beat.
+    nearest = judged.groupby("image")["style_nearest_before"].agg(lambda names: sorted({*names}))
+    judge = StyleJudge(artattack.models.load_model("efficientnet_lite0"), style_names(), SIZE)
+    for image, names in nearest.items():
+        photo = read_image(tmp_path / "run" / "images" / "original" / f"{image}.png")
+        assert names == [style_names()[int(judge.distances(to_float(photo)[np.newaxis]).argmin())]]
+    assert (judged["style_identified_before"] == (judged["style_nearest_before"] == judged["style"])).all()
     seen = records.groupby(["attack", "classifier"])["classifier_seen"].first()
     assert pd.isna(seen["clean", "quicknet_tiny"])
     assert {pair: bool(value) for pair, value in seen.dropna().items()} == {

@@ -138,14 +138,14 @@ def test_a_run_without_flips_or_without_their_pictures_says_so(
 
 def test_the_style_is_judged_in_words(make_run: Callable[..., RunFolder], tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", images=1)
-    told: dict[str, Any] = {"style_judge": "lite2", "style_chance": 1 / 6, "style_nearest": "waves"}
+    told: dict[str, Any] = {"style_judge": "lite2", "style_nearest_before": "brushstrokes", "style_nearest": "waves"}
 
     def says(**more: Any) -> str:
         return striking_flips(_with_style(run, told | more))[0][0].style
 
-    assert says(style_identified=True) == "style recognised by lite2 (guessing: 17%)"
+    assert says(style_identified=True) == "style recognised by lite2 (untouched: nearest to brushstrokes)"
     assert says(style_identified=False, style_nearest="marble") == (
-        "style not recognised by lite2, which takes it for marble (guessing: 17%)"
+        "style not recognised by lite2, which takes it for marble (untouched: nearest to brushstrokes)"
     )
     assert says(style_judge="none: read by the attack", style_nearest=None) == "style not judged: read by the attack"
 

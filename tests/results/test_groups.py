@@ -1,0 +1,27 @@
+"""What a row of the summary computes from its records, counted by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from artattack.results.groups import Group
+from artattack.results.statistics import newcombe
+
+
+def test_the_gain_in_recognition_is_over_the_untouched_images() -> None:
+    after = [True] * 8 + [False] * 2 + [True]
+    before = [True] * 2 + [False] * 8 + [math.nan]  # of the last, nobody knows
+    group = Group(
+        {
+            "error": np.array([None] * 11, object),
+            "style_identified": np.array(after, float),
+            "style_identified_before": np.array(before, float),
+        }
+    )
+    gain, low, high = group.style_gain()
+    assert gain == pytest.approx(0.8 - 0.2)
+    assert (low, high) == newcombe(np.array(after[:10]), np.array(before[:10], bool))
+    assert 0 < low < gain < high < 1
+    unknown = Group({"error": np.array([None], object), **dict.fromkeys(("style_identified", "style_identified_before"), np.array([math.nan]))})  # fmt: skip
+    assert all(map(math.isnan, unknown.style_gain()))
