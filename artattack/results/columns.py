@@ -482,9 +482,9 @@ def _style_gain() -> Iterator[Column]:
     """Yield the gain in recognition over the untouched images, and its interval for paired rates."""
     meaning = "`style_identified_rate` less the same of the untouched images: what the paint adds to recognition"
     yield Sum("style_gain", "float64", "[-1, 1]", meaning, compute=lambda g: g.style_gain()[0])
-    for place, end in enumerate(("low", "high"), 1):
-        says = "its 95 % interval (Newcombe 1998, method 10, for paired rates)"
-        yield Sum(f"style_gain_{end}", "float64", "[-1, 1]", says, compute=lambda g, k=place: g.style_gain()[k])
+    says = "its 95 % interval (Newcombe 1998, method 10, for paired rates)"
+    yield Sum("style_gain_low", "float64", "[-1, 1]", says, compute=lambda g: g.style_gain()[1])
+    yield Sum("style_gain_high", "float64", "[-1, 1]", says, compute=lambda g: g.style_gain()[2])
 
 
 def _calibration_error(when: Literal["before", "after"]) -> Column:

@@ -23,5 +23,12 @@ def test_the_gain_in_recognition_is_over_the_untouched_images() -> None:
     assert gain == pytest.approx(0.8 - 0.2)
     assert (low, high) == newcombe(np.array(after[:10]), np.array(before[:10], bool))
     assert 0 < low < gain < high < 1
-    unknown = Group({"error": np.array([None], object), **dict.fromkeys(("style_identified", "style_identified_before"), np.array([math.nan]))})  # fmt: skip
+    nobody = np.array([math.nan])
+    unknown = Group(
+        {
+            "error": np.array([None], object),
+            "style_identified": nobody,
+            "style_identified_before": nobody,
+        }
+    )
     assert all(map(math.isnan, unknown.style_gain()))
