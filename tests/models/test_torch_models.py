@@ -197,7 +197,7 @@ class Gives(torch.nn.Module):
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        (lambda x: {"logits": x}, "failed on images of .*gives dict and no tensor"),
+        (lambda x: {"logits": x}, "failed on images of .*returns dict, not a tensor"),
         (lambda x: x, r"gave values of shape \(4, 3, 12, 12\) for 4 images"),
         (lambda x: x.mean((2, 3)) * torch.nan, "gave values that are not finite"),
         (lambda x: x @ torch.zeros(7, 7), "failed on images of"),
@@ -277,7 +277,7 @@ def test_pickles_in_exported_files_are_not_run(paths: dict[str, Path], tmp_path:
             content.replace(b'"use_pickle": false', b'"use_pickle": true') if name.endswith("config.json") else content
         )
 
-    refused(exchanged(paths["any"], tmp_path / "b.pt2", pickled_weights), "it holds pickles")
+    refused(exchanged(paths["any"], tmp_path / "b.pt2", pickled_weights), "it contains pickles")
     assert not target.exists()
 
 
@@ -311,10 +311,10 @@ def test_code_in_exported_files_is_not_run(paths: dict[str, Path], tmp_path: Pat
         torch.export.load(path)
     assert target.exists()
     target.unlink()
-    refused(path, "it holds 'open")
+    refused(path, "it contains 'open")
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("any/data/aotinductor/model/code.so", b"")
-    refused(path, "data/aotinductor|it holds 'open")
+    refused(path, "data/aotinductor|it contains 'open")
     assert not target.exists()
 
 
