@@ -2,6 +2,7 @@
 
 import re
 from importlib.util import module_from_spec, spec_from_file_location
+from inspect import signature
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 import yaml
 from PIL import Image
 
+from artattack.commands.models import agree
 from artattack.models.card import Card
+from artattack.models.model import PREPROCESSING
 from artattack.results.run_folder import StudyResult
 from artattack.studies import studies
 from artattack.studies.study import Study
@@ -221,3 +224,16 @@ def test_a_training_and_a_poster_fill_their_pages(tmp_path: Path, monkeypatch: p
     make_docs.poster(tmp_path / "poster.png")
     text = (tmp_path / "lessons" / "art-attack.md").read_text()
     assert "![A photo of 1024 x 683 pixels painted at its own size](../images/poster.png)" in text
+
+
+def test_every_preprocessing_is_named_wherever_they_are_listed() -> None:
+    (option,) = signature(agree, eval_str=True).parameters["preprocessing"].annotation.__metadata__
+    for text in ((ROOT / "docs" / "models.md").read_text("utf-8"), option.help):
+        assert {*PREPROCESSING} <= {*re.findall(r"\w+", text)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_no_table_is_cut_in_two(page: Path) -> None:
+    """A row behind a blank line belongs to no table: each table begins with a heading and a line of dashes."""
+    for table in re.findall(r"(?:^\|.*\n)+", page.read_text("utf-8"), re.M):
+        assert re.match(r"\|.*\n\|[\s:|-]+\|?\n", table), table.splitlines()[0]

@@ -24,7 +24,7 @@ from tf_keras.src.saving.legacy.saved_model import json_utils
 from artattack.errors import ArtattackError
 from artattack.inputs.labels import LabelSpace, check_outputs
 from artattack.models.card import read_card
-from artattack.models.model import Model, Preprocessing, parse_preprocessing, weights_sha256
+from artattack.models.model import Model, Preprocessing, parse_preprocessing, weights_sha256, without_preprocessing
 from artattack.models.network import (
     default_layers,
     final_names,
@@ -63,10 +63,7 @@ def load(
         preprocessing = card.preprocessing
         label_space = card.space if label_space is None else label_space
     if preprocessing is None:
-        raise ArtattackError(
-            f"model '{path}': say what its network expects, preprocessing=imagenet, caffe, tf, unit or byte, "
-            "or mean and std in 0..255"
-        )
+        raise without_preprocessing(str(path))
     expected = parse_preprocessing(preprocessing)
     network = _functional(path, _read(path))
     size = input_size or network.input_shape[1:3]

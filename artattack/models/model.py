@@ -78,6 +78,12 @@ PREPROCESSING = {
 }
 
 
+def without_preprocessing(model: str) -> ArtattackError:
+    """Return the error about a model, named as its user names it, whose preprocessing nobody has given."""
+    names = ", ".join(PREPROCESSING)
+    return ArtattackError(f"model '{model}': give its preprocessing: {names}, or mean and std in 0..255")
+
+
 def parse_preprocessing(value: str | Mapping[str, Any] | Preprocessing) -> Preprocessing:
     """Return a preprocessing by its name, or from `mean`, `std` (each of 3 numbers in 0..255) and `bgr`.
 

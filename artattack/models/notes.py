@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from artattack.errors import ArtattackError
-from artattack.models.model import PREPROCESSING, Preprocessing, parse_preprocessing
+from artattack.models.model import PREPROCESSING, Preprocessing, parse_preprocessing, without_preprocessing
 
 PREPROCESSING_FILE = "preprocessing.json"
 _LARGEST = 2**20  # bytes of a note
@@ -42,10 +42,7 @@ def read_preprocessing(path: Path, text: str) -> Preprocessing:
         ArtattackError: it says nothing, or nothing that can be used.
     """
     if not text:
-        raise ArtattackError(
-            f"model '{path}': say what its network expects, preprocessing=imagenet, caffe, tf, unit or byte, "
-            "or mean and std in 0..255"
-        )
+        raise without_preprocessing(str(path))
     try:
         return parse_preprocessing(text if text in PREPROCESSING else json.loads(text))
     except (ValueError, RecursionError) as error:  # of which ArtattackError is one

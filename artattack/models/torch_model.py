@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from artattack.errors import ArtattackError
 from artattack.inputs.labels import LabelSpace
 from artattack.models.classifier import Gives
-from artattack.models.model import Preprocessing, parse_preprocessing, resize
+from artattack.models.model import Preprocessing, parse_preprocessing, resize, without_preprocessing
 from artattack.models.predictor import LEAST_PROBABILITY, Outputs, Predictor, predictor
 
 Array = NDArray[Any]
@@ -169,9 +169,7 @@ def load_module(
             `label_space`.
     """
     if preprocessing is None:
-        raise ArtattackError(
-            f"model '{name}': give its preprocessing: imagenet, caffe, tf, unit or byte, or mean and std in 0..255"
-        )
+        raise without_preprocessing(name)
     if input_size is None:
         raise ArtattackError(f"model '{name}': the network does not fix its input size; give input_size")
     with suppress(NotImplementedError):  # torch.export networks have a single mode

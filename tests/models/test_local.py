@@ -266,7 +266,7 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
 
 def test_what_a_file_needs_besides(tmp_path: Path) -> None:
     path = save(classifier(), tmp_path / "model.keras")
-    with pytest.raises(ArtattackError, match="preprocessing=imagenet, caffe, tf, unit or byte"):
+    with pytest.raises(ArtattackError, match="give its preprocessing: imagenet, caffe, tf, lite, unit, byte, or mean"):
         load_model(path)
     with pytest.raises(ArtattackError, match="leave out weights"):
         load_model(path, "random", preprocessing="unit")
