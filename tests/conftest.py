@@ -62,7 +62,7 @@ def models_load_once() -> Iterator[None]:
     load = artattack.models.load_model
 
     def load_model(spec: str, seed: int = 0, **options: Any) -> Any:
-        given = {name: value for name, value in options.items() if value is not None}
+        given = {name: value for name, value in options.items() if value not in (None, False)}
         return load(spec, seed=seed, **given) if given else _loaded(spec)  # without random weights
 
     with pytest.MonkeyPatch.context() as patch:
