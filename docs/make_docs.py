@@ -247,7 +247,7 @@ def recipe_differences(run: RunFolder) -> str:
 
 def at_its_distance(row: dict[Any, Any], name: str) -> str:
     """Return a rate with its interval and the mean L2 it stands at, marked where too few images stand at the budget."""
-    short_of = f", {row['standing_share']:.0%} of images there" if row["standing_share"] < ENOUGH else ""
+    short_of = f", {row['standing_share']:.0%} there" if row["standing_share"] < ENOUGH else ""
     return f"{rate(row, name)} at L2 {row['mean_l2']:.1f}{short_of}"
 
 
