@@ -515,7 +515,10 @@ def test_tables_of_a_run_at_budgets(compared: RunFolder) -> None:
         assert list(written.columns) == list(table.columns)
         assert len(written) == len(table) > 0
     at_budgets = compared.controls[compared.controls["budget"].notna()]
-    assert (at_budgets["verdict"] != "no control").all()
+    alone = at_budgets["verdict"] == "no control"  # where attack and controls do not stand at one distance
+    assert at_budgets["left_out"][alone].notna().all()
+    assert (at_budgets["controls"][~alone] > 0).all()
+    assert (~alone).any()
 
 
 def test_logits_are_restricted_to_the_classes_of_the_set(tmp_path: Path) -> None:

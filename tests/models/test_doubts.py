@@ -201,6 +201,8 @@ def test_layers_that_scale_fractions_are_doubted_when_given_bytes(tmp_path: Path
 
 def test_values_unlike_those_that_a_batch_normalization_learnt_are_doubted(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
+    tf_keras.utils.set_random_seed(0)
+    torch.manual_seed(0)
     given = doubt_pictures((SIZE, SIZE))
     made = network()
     conv, norm = made.layers[1], made.layers[2]
@@ -210,7 +212,9 @@ def test_values_unlike_those_that_a_batch_normalization_learnt_are_doubted(tmp_p
     path = saved(made, tmp_path / "net.keras")
     assert load_model(path, preprocessing="unit").doubts == ()
     (doubt,) = load_model(path, preprocessing="byte").doubts
-    assert "spread 255 times more at its first batch normalization" in doubt or "spread 25" in doubt
+    found = re.search(r"spread (\d+) times more at its first batch normalization", doubt)
+    assert found is not None
+    assert 200 < int(found[1]) <= 255  # 255 but for the layer's epsilon beside small variances
     layers = [torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()]
     module = torch.nn.Sequential(*layers, torch.nn.Linear(8, 4))
     with torch.no_grad():
