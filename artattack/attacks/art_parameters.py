@@ -23,6 +23,7 @@ from artattack.validation import check_distance, parse_number
 # Summary writers write files; worker processes cannot receive a compiled estimator.
 _CLOSED = frozenset({"summary_writer", "tensor_board", "parallel_pool_size"})
 _NORMS: dict[Any, str] = {math.inf: "linf", "inf": "linf", 1: "l1", "1": "l1", 2: "l2", "2": "l2"}
+_MOST = 10**300  # beyond which whole numbers do not fit into a float
 _SIZES = 10  # that FGSM tries with `minimal`, from one step to the whole ball
 
 
@@ -203,7 +204,11 @@ def _balls(info: BaselineInfo) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and (isinstance(value, int) or math.isfinite(value))
+    )
 
 
 def _number(value: Any) -> float:
@@ -227,8 +232,8 @@ def _read(default: Any, value: Any, what: str) -> Any:
     if not isinstance(value, int | float):
         return value
     if isinstance(default, float):
-        return float(value)
-    if not float(value).is_integer():
+        return float(max(-_MOST, min(value, _MOST)))  # whole numbers may be too large for a float
+    if not isinstance(value, int) and not float(value).is_integer():
         raise ArtattackError(f"{what}: {value} is not a whole number")
     return int(value)
 
