@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from artattack.attacks.art_attacks import BaselineInfo
-from artattack.attacks.options import step_within
+from artattack.attacks.options import LARGEST, step_within
 from artattack.errors import ArtattackError, unknown
 from artattack.validation import check_distance, parse_number
 
 # Summary writers write files; worker processes cannot receive a compiled estimator.
 _CLOSED = frozenset({"summary_writer", "tensor_board", "parallel_pool_size"})
 _NORMS: dict[Any, str] = {math.inf: "linf", "inf": "linf", 1: "l1", "1": "l1", 2: "l2", "2": "l2"}
-_MOST = 10**300  # beyond which whole numbers do not fit into a float
 _SIZES = 10  # that FGSM tries with `minimal`, from one step to the whole ball
 
 
@@ -232,7 +231,7 @@ def _read(default: Any, value: Any, what: str) -> Any:
     if not isinstance(value, int | float):
         return value
     if isinstance(default, float):
-        return float(max(-_MOST, min(value, _MOST)))  # whole numbers may be too large for a float
+        return float(max(-LARGEST, min(value, LARGEST)))  # whole numbers may be too large for a float
     if not isinstance(value, int) and not float(value).is_integer():
         raise ArtattackError(f"{what}: {value} is not a whole number")
     return int(value)

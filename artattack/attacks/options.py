@@ -31,12 +31,12 @@ TRANSFORM_NAMES = ("eot", "di", "bsr", "ssm", "si", "styless")
 
 
 _REACH = 2.5  # of a ball's radius: how far all steps together go (Madry et al., ICLR 2018)
-_MOST = 10**300  # steps, beyond which whole numbers do not fit into a float
+LARGEST = 10**300  # beyond which whole numbers do not fit into a float
 
 
 def step_within(radius: float, steps: float) -> float:
     """Return how long each step is by default: so that they reach the edge of a ball although they turn on the way."""
-    return min(radius, _REACH * radius / min(steps, _MOST))
+    return min(radius, _REACH * radius / min(steps, LARGEST))
 
 
 def doubt_of_step(step: float, radius: float) -> str | None:
@@ -199,7 +199,7 @@ class MomentumOptions(Section):
         """The length of a step."""
         if self.eps_step is not None:
             return self.eps_step
-        return self.eps / min(self.max_iter, _MOST) if self.norm == "inf" else step_within(self.eps, self.max_iter)
+        return self.eps / min(self.max_iter, LARGEST) if self.norm == "inf" else step_within(self.eps, self.max_iter)
 
     def within(self, ball: tuple[str, float]) -> Self:
         """Return the options for another ball, `linf` or `l2` and its radius; a step given keeps its share of it."""

@@ -135,13 +135,13 @@ class StyleJudges:
             return {"style_judge": [NO_JUDGE] * len(x)}
         own = judge.bank.index(style)
         before, after = self._distances_of_originals(judge, x), judge.distances(files)
-        nearest = after.argmin(1)
+        nearest, nearest_before = after.argmin(1), before.argmin(1)
         return {
             "style_judge": [judge.name] * len(x),
             "style_nearest": [judge.bank[k] for k in nearest],
-            "style_nearest_before": [judge.bank[k] for k in before.argmin(1)],
+            "style_nearest_before": [judge.bank[k] for k in nearest_before],
             "style_identified": nearest == own,
-            "style_identified_before": before.argmin(1) == own,
+            "style_identified_before": nearest_before == own,
             "style_chance": [1.0 / len(judge.bank)] * len(x),
             "style_seen_before": before[:, own],
             "style_seen_after": after[:, own],

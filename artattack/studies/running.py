@@ -82,8 +82,9 @@ def run_study(
     else:
         records, _ = run_plan(first_plan(plan), path, resume=resume, on_doubt=doubt, **how)
         run_plan(going_on(plan, study.going_on(records)), path, resume=True, on_doubt=doubt, **how)
-    write_study(study, load_run(path))
-    return load_run(path)
+    run = load_run(path)
+    write_study(study, run)
+    return run
 
 
 def with_objective(study: Study, objective: str | None) -> Study:
