@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artattack.config import Benchmark, parse_benchmark
 from artattack.errors import ArtattackError
 from artattack.evaluation.plan import Plan, make_plan
-from artattack.evaluation.run import Engine, Progress, opened_benchmark, run_plan
+from artattack.evaluation.run import Engine, Progress, announced, opened_benchmark, run_plan, warn_of_results
 from artattack.files import to_path
 from artattack.inputs.styles import style_names
 from artattack.results.columns import MEASURED_COLUMNS
@@ -64,13 +62,11 @@ def extend_run(
     given = None if benchmark is None else opened_benchmark(benchmark)
     more = extended(path, given, classifiers=classifiers, style_judges=style_judges, budgets=budgets)
     plan = make_plan(more)
-    doubt = on_doubt or partial(warnings.warn, stacklevel=2)
-    for found in plan.doubts:
-        doubt(found)
-    if on_plan:
-        on_plan(plan)
+    tell = announced(plan, on_plan, on_doubt)
     how: dict[str, Any] = {"engine": engine, "workers": workers, "cache": cache, "on_progress": on_progress}
-    return run_plan(plan, path, extend=True, on_doubt=doubt, **how)[0]
+    records = run_plan(plan, path, extend=True, on_doubt=tell, **how)[0]
+    warn_of_results(path, on_doubt)
+    return records
 
 
 def extended(

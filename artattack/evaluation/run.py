@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from artattack.cache import Cache, open_cache
 from artattack.config import Benchmark, load_benchmark, parse_benchmark, replaced
-from artattack.errors import ArtattackError, unknown
+from artattack.errors import ArtattackError, unknown, warn_caller
 from artattack.evaluation.plan import CLEAN, Cell, Plan, make_plan
 from artattack.evaluation.reading_ahead import reading_ahead
 from artattack.evaluation.work import Work
@@ -86,20 +84,32 @@ def run_benchmark(
     """
     chosen = replaced(opened_benchmark(benchmark), seed=seed, limit=limit, budgets=budgets)
     plan = make_plan(chosen, models)
-    doubt = on_doubt or partial(warnings.warn, stacklevel=2)
-    for found in plan.doubts:
-        doubt(found)
-    if on_plan:
-        on_plan(plan)
+    tell = announced(plan, on_plan, on_doubt)
     how: dict[str, Any] = {"engine": engine, "workers": workers, "cache": cache, "on_progress": on_progress}
     path = run_path(chosen.name, out)
-    records = run_plan(plan, path, resume=resume, on_doubt=doubt, **how)[0]
-    if on_doubt is None:  # else its caller shows the run, with its doubts at the top
-        from artattack.results.run_folder import RunFolder
-
-        for found in RunFolder.open(path).doubts_after:
-            doubt(found)
+    records = run_plan(plan, path, resume=resume, on_doubt=tell, **how)[0]
+    warn_of_results(path, on_doubt)
     return records
+
+
+def announced(
+    plan: Plan, on_plan: Callable[[Plan], None] | None, on_doubt: Callable[[str], None] | None, *, doubted: bool = True
+) -> Callable[[str], None]:
+    """Tell a caller the doubts about a plan, where it is `doubted`, then the plan; return where later doubts go to."""
+    tell = on_doubt or warn_caller
+    for found in plan.doubts if doubted else ():
+        tell(found)
+    if on_plan:
+        on_plan(plan)
+    return tell
+
+
+def warn_of_results(path: Path, on_doubt: Callable[[str], None] | None) -> None:
+    """Warn of what a finished run's records say against its classifiers; callers with `on_doubt` show the run."""
+    from artattack.results.run_folder import RunFolder
+
+    for found in () if on_doubt else RunFolder.open(path).doubts_after:
+        warn_caller(found)
 
 
 def opened_benchmark(benchmark: Benchmark | dict[str, Any] | str | Path | None) -> Benchmark:
@@ -130,7 +140,7 @@ def run_plan(
     workers: int | None = None,
     cache: bool = True,
     on_progress: Progress | None = None,
-    on_doubt: Callable[[str], None] = warnings.warn,
+    on_doubt: Callable[[str], None] = warn_caller,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Do the cells of a plan that are not done yet; return records and summary. As `run_benchmark`.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -19,7 +18,7 @@ import numpy as np
 import platformdirs
 from rich.console import Console
 
-from artattack.errors import ArtattackError, unknown
+from artattack.errors import ArtattackError, unknown, warn_caller
 from artattack.files import sha256_file
 from artattack.inputs.images import fit, read_image, to_float
 from artattack.inputs.labels import class_index, is_class, listed, own_classes, says_none
@@ -198,7 +197,7 @@ def load_images(
     """
     image_set = open_image_set(name, classes)
     for doubt in image_set.doubts:
-        warnings.warn(doubt, stacklevel=2)
+        warn_caller(doubt)
     read, errors = [], {}
     for sample in spread(image_set.samples, limit):
         try:

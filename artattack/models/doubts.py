@@ -63,8 +63,7 @@ def examined(model: AnyClassifier, *, random: bool = False) -> AnyClassifier:
             else f"is said to be random, but gave the same answers twice; they are averaged over {DRAWS} draws"
         )
     elif model.weights != "random":  # whose answers say nothing, whatever the network gets
-        found += _doubts_of_input(model, pictures)
-        found += _doubts_of_answers(first)
+        found += list(_doubts_of_input(model, pictures)) or _doubts_of_answers(first)
     return replace(model, draws=DRAWS if random else 1, doubts=tuple(found))  # type: ignore[type-var]
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from artattack.errors import ArtattackError, unknown
 from artattack.evaluation.plan import Plan, make_plan
-from artattack.evaluation.run import Engine, Progress, run_path, run_plan
+from artattack.evaluation.run import Engine, Progress, announced, run_path, run_plan, warn_of_results
 from artattack.results.run_folder import RunFolder, load_run
 from artattack.studies.halving import first_plan, going_on
 from artattack.studies.registry import find_study
@@ -70,18 +68,15 @@ def run_study(
         backbones=tuple(backbones), images=images, limit=limit, size=size, steps=steps, seed=seed, trials=trials
     )
     plan = make_plan(study_benchmark(study, settings))
-    doubt = on_doubt or partial(warnings.warn, stacklevel=2)
-    for found in () if study.meant else plan.doubts:
-        doubt(found)
-    if on_plan:
-        on_plan(plan)
+    tell = announced(plan, on_plan, on_doubt, doubted=not study.meant)
     path = run_path(plan.benchmark.name, out)
     how: dict[str, Any] = {"engine": engine, "workers": workers, "cache": cache, "on_progress": on_progress}
     if study.going_on is None:
-        run_plan(plan, path, resume=resume, on_doubt=doubt, **how)
+        run_plan(plan, path, resume=resume, on_doubt=tell, **how)
     else:
-        records, _ = run_plan(first_plan(plan), path, resume=resume, on_doubt=doubt, **how)
-        run_plan(going_on(plan, study.going_on(records)), path, resume=True, on_doubt=doubt, **how)
+        records, _ = run_plan(first_plan(plan), path, resume=resume, on_doubt=tell, **how)
+        run_plan(going_on(plan, study.going_on(records)), path, resume=True, on_doubt=tell, **how)
+    warn_of_results(path, on_doubt)
     run = load_run(path)
     write_study(study, run)
     return run

@@ -12,6 +12,7 @@ from pydantic import Field, PositiveInt
 
 from artattack.errors import ArtattackError
 from artattack.files import write_file
+from artattack.inputs.labels import names_of
 from artattack.models.card import Card, card_path, read_card
 from artattack.training.crops import Drawing, ask, find_images, fresh_batches, readable
 from artattack.training.data import Array, OnProgress
@@ -302,9 +303,10 @@ def _held_out(settings: DistilSettings, numbers: Array) -> Array:
 def _classes(teacher: Classifier) -> dict[str, Any]:
     """Return what a student's card says of its classes, which are its teacher's."""
     space = teacher.label_space
-    if space is not None and not space.names:
+    names = names_of(space)
+    if space is not None and not names:
         return {"label_space": space}
-    return {"classes": tuple(space.names[k] for k in space) if space else tuple(map(str, range(teacher.classes)))}
+    return {"classes": tuple(names[k] for k in space) if space else tuple(map(str, range(teacher.classes)))}
 
 
 def _course(settings: DistilSettings) -> Course:

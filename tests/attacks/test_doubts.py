@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
@@ -67,11 +66,15 @@ def test_a_run_says_so_once_for_each_attack(tmp_path: Path) -> None:
     assert done.stderr == f"artattack: warning: attack 'much': {TOO_MUCH}\n"
 
 
-def test_so_does_a_run_from_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    frame = pd.DataFrame()
-    monkeypatch.setattr("artattack.evaluation.run.run_plan", lambda *_, **__: (frame, frame))
-    with pytest.warns(UserWarning, match=f"attack 'style': {TOO_MUCH}") as said:
-        assert run_benchmark({"attacks": [{"attack": "style", "tv_weight": 1e5}]}) is frame
+def test_so_does_a_run_from_python() -> None:
+    class SeenError(Exception):
+        pass
+
+    def stop(plan: Any) -> None:
+        raise SeenError
+
+    with pytest.warns(UserWarning, match=f"attack 'style': {TOO_MUCH}") as said, pytest.raises(SeenError):
+        run_benchmark({"attacks": [{"attack": "style", "tv_weight": 1e5}]}, on_plan=stop)
     assert len(said) == 1
     assert said[0].filename == __file__
 

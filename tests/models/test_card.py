@@ -34,7 +34,7 @@ def write(file: Path, card: Card) -> None:
 
 
 def test_a_file_opens_as_its_card_says(file: Path) -> None:
-    with pytest.raises(ArtattackError, match="say what its network expects"):
+    with pytest.raises(ArtattackError, match="give its preprocessing"):
         load_model(file)
     write(
         file,

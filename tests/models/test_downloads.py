@@ -52,7 +52,7 @@ def test_what_comes_and_cannot_be_used_does_not_stay(cuts: bool, server: HTTPSer
     with pytest.raises(ArtattackError, match=message) as caught:
         load_model("mobilenet")
     assert "\n" not in str(caught.value)
-    assert files(tmp_path) == []
+    assert files(tmp_path / ".keras") == []
 
 
 def test_a_file_that_was_there_and_cannot_be_used_is_named(server: HTTPServer, tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_preprocessing_from_the_file_unless_it_is_said(make: Make, tmp_path: Pat
         np.testing.assert_allclose(model.predict(X), by_hand, rtol=1e-4, atol=1e-4)
         assert load_model(spec, preprocessing="unit", input_size=SIZE).preprocessing == PREPROCESSING["unit"]
     for text, message in (
-        ("", "say what its network expects"),
+        ("", "give its preprocessing"),
         ("{", r"what the file says of preprocessing cannot be used \(no JSON\)"),
         ('"cafe"', "unknown preprocessing 'cafe'"),
         ('{"mean": [0.4, 0.5, 0.6]}', "both are in 0..255"),

@@ -241,7 +241,7 @@ def test_words_that_stand_for_no_file(tmp_path: Path) -> None:
     with pytest.raises(ArtattackError, match="before the colon stands one of onnx:, tflite:, lce:, torch:, timm:"):
         load_model("oonx:model", preprocessing="tf")
     path = tflite_file(tmp_path / "net.tflite")
-    with pytest.raises(ArtattackError, match="say what its network expects"):
+    with pytest.raises(ArtattackError, match="give its preprocessing"):
         load_model(path)
     with pytest.raises(ArtattackError, match="a file holds its weights"):
         load_model(path, "imagenet", preprocessing="tf")
