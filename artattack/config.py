@@ -44,6 +44,9 @@ class ImageSettings(Section):
     set: str = Field("samples", description="image set: a name, a folder or a CSV manifest")
     size: int = Field(224, ge=32, le=4096, description="side of the square images attacked and scored, in pixels")
     crop: float = Field(0.875, gt=0, le=1, description="side of the central square kept, over the short side")
+    half: Literal["even", "odd"] | None = Field(
+        None, description="only the images at even or odd places (0, 1, ...): choose on one half, report on the other"
+    )
     limit: PositiveInt | None = Field(None, description="maximum number of images, evenly spread over the set")
     label_space: str | list[str | int] | None = Field(
         None,

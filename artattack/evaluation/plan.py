@@ -11,7 +11,7 @@ import psutil
 from artattack.attacks.entries import CleanEntry, Variant
 from artattack.config import Benchmark
 from artattack.errors import ArtattackError
-from artattack.inputs.image_sets import ImageSet, Sample, open_image_set, spread, where_labels_come_from
+from artattack.inputs.image_sets import ImageSet, Sample, half_of, open_image_set, spread, where_labels_come_from
 from artattack.inputs.labels import names_of, plain, united
 from artattack.models.card import read_card
 from artattack.models.classifier import Classifier, Gives
@@ -153,7 +153,7 @@ def make_plan(benchmark: Benchmark, given: Mapping[str, Classifier] | None = Non
     _check_names(benchmark, given)
     own = _own_classes(benchmark, given)
     image_set = open_image_set(benchmark.images.set, united(own.values()))
-    samples = spread(image_set.samples, benchmark.images.limit)
+    samples = spread(half_of(image_set.samples, benchmark.images.half), benchmark.images.limit)
     batches = _batches(samples, benchmark.batch_size)
     cells = tuple(
         Cell(variant, number, batch) for variant in _variants(benchmark) for number, batch in enumerate(batches)

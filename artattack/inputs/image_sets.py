@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import platformdirs
@@ -219,6 +219,20 @@ def spread(samples: Sequence[Sample], limit: int | None) -> tuple[Sample, ...]:
     if limit is None or limit >= len(samples):
         return tuple(samples)
     return tuple(samples[i * len(samples) // limit] for i in range(limit))
+
+
+def half_of(samples: Sequence[Sample], half: Literal["even", "odd"] | None) -> Sequence[Sample]:
+    """Return the samples at even or at odd places of a set, counted from 0; None: all of them.
+
+    Raises:
+        ArtattackError: none is left.
+    """
+    if half is None:
+        return samples
+    part = samples[("even", "odd").index(half) :: 2]
+    if not part:
+        raise ArtattackError(f"images.half: a set of {len(samples)} images has none at {half} places")
+    return part
 
 
 def where_labels_come_from(samples: Sequence[Sample]) -> str:

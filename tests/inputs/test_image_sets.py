@@ -25,6 +25,7 @@ from artattack.inputs.entry_classes import ENTRY_CLASSES, cues_of
 from artattack.inputs.image_sets import (
     Sample,
     fetch_image_set,
+    half_of,
     image_set_infos,
     load_images,
     open_image_set,
@@ -719,6 +720,19 @@ def test_a_limit_is_spread_over_the_set(tmp_path: Path):
 def test_senseless_settings_are_refused_at_once(wrong):
     with pytest.raises(ArtattackError):
         load_images("samples", **{"size": 4, **wrong})
+
+
+@given(n=st.integers(2, 60))
+def test_halves_of_a_set_share_no_image_and_leave_none_out(n: int):
+    samples = [Sample(str(i), Path(f"{i}.png")) for i in range(n)]
+    even, odd = half_of(samples, "even"), half_of(samples, "odd")
+    assert {sample.id for sample in even} == {str(i) for i in range(n) if i % 2 == 0}
+    assert sorted([*even, *odd], key=lambda sample: int(sample.id)) == samples == half_of(samples, None)
+
+
+def test_a_set_of_one_image_has_no_odd_half():
+    with pytest.raises(ArtattackError, match=r"images\.half: a set of 1 images has none at odd places"):
+        half_of([Sample("0", Path("0.png"))], "odd")
 
 
 @given(n=st.integers(0, 60), limit=st.integers(1, 60))
