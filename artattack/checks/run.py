@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from artattack.errors import ArtattackError
 from artattack.files import to_path, write_file
 from artattack.inputs.images import quantize
 from artattack.models.kinds import check_fit
+from artattack.progress import Progress, reporting_to
 from artattack.results.columns import CHECKS as COLUMNS
 from artattack.results.tables import make_table, to_csv
 from artattack.validation import parse_number
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from artattack.models.model import Model
 
 BROKEN = "error: "  # prefix of `figures` for a check that raised an error
-
-Progress = Callable[[str, int, int], None]  # current check, checks done, total checks
 
 
 def run_checks(
@@ -53,13 +52,13 @@ def run_checks(
     from artattack.checks.targets import targets_by_name, targets_of_run
 
     radius(eps)  # before any model is loaded
-    if on_progress:
-        on_progress("loading", 0, 1)
-    if isinstance(subjects, str | Path):
-        targets = targets_of_run(to_path(subjects), limit)
-    else:
-        targets = targets_by_name(subjects, limit, seed)
-    checks = check_models(targets.models, targets.x, eps=eps, steps=steps, seed=seed, on_progress=on_progress)
+    with reporting_to(on_progress) as tell:
+        tell("loading", 0, 1)
+        if isinstance(subjects, str | Path):
+            targets = targets_of_run(to_path(subjects), limit)
+        else:
+            targets = targets_by_name(subjects, limit, seed)
+        checks = check_models(targets.models, targets.x, eps=eps, steps=steps, seed=seed, on_progress=tell)
     if out:
         write_checks(checks, out)
     return checks

@@ -1,4 +1,4 @@
-"""All that is printed in the terminal, by Rich.
+"""Everything that artattack prints in a terminal, with Rich.
 
 Results and pandas are imported where they are printed, so that commands which only list or plan start quickly.
 """
@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
+
+from artattack.progress import progress_bar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from artattack.networks.agreement import Agreement
     from artattack.photo.side_by_side import View
     from artattack.results.between_runs import Side, SideBySide
+    from artattack.results.headline import Headline
     from artattack.results.progress import RunProgress
 
 _RATES_SHORT = {"clean_accuracy": "clean", "flip_rate": "flips", "success_rate": "success"}
@@ -32,7 +33,7 @@ _STATUSES = {"pass": "passed", "fail": "failed", "not run": "not run"}
 _HOUR, _DAY = 3600, 24 * 3600  # seconds
 _UNTRAINED = "(random weights)"
 _CELLS = 3  # damaged cells that `status` names
-_FEWEST = 4  # columns of a summary, however narrow the terminal
+_FEWEST, _NARROWEST = 3, 12  # columns of the headline, and letters of a name, however narrow the terminal
 
 
 def say(console: Console, line: str, style: str | None = None) -> None:
@@ -40,77 +41,33 @@ def say(console: Console, line: str, style: str | None = None) -> None:
     console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def print_summary(summary: pd.DataFrame, console: Console) -> None:
-    """Print a summary as a table, the classifiers under each attack; untrained networks say RANDOM WEIGHTS.
-
-    Rates stand with their intervals: `62% [31, 86]`, and beside them the mean L2. Where an attack falls short of a
-    budget, the column `there` says which share of images stands at it. `style` is how often an independent network
-    recognises the style, beside what guessing
-    gives. Where rounding to 8 bits undid flips, the column `lost` says how many.
+def print_headline(headline: Headline, console: Console) -> None:
+    """Print the verdict of a run and its table; a narrow terminal gets fewer columns.
 
     Args:
-        summary: as `summarise` returns it.
-        console: where to; a narrow one is told less.
+        headline: as `headline_of` returns it.
+        console: where to print.
     """
-    from artattack.results.records import CONTROL, RANDOM, variant_labels
-    from artattack.results.standing import ENOUGH
+    from artattack.results.records import RANDOM
 
-    lost = summary["lost_to_rounding"].sum()
-    judged = summary["styles_judged"].sum()
-    short = (summary["standing_share"] < ENOUGH).fillna(False)
-    columns: dict[str, Callable[[Mapping[Any, Any]], str]] = {  # the first ones matter most
-        "n": lambda row: str(row["n"]),
-        **({"errors": lambda row: str(row["errors"])} if (summary["errors"] > 0).any() else {}),
-        "flips": lambda row: _interval(row, "flip_rate"),
-        "L2": lambda row: _number(row["mean_l2"], ".2f"),
-        **({"there": lambda row: _number(row["standing_share"], ".0%")} if short.any() else {}),
-        "success": lambda row: _interval(row, "success_rate"),
-        **({"style": lambda row: _interval(row, "style_identified_rate")} if judged else {}),
-        **({"lost": lambda row: _number(row["lost_to_rounding"], "d")} if lost else {}),
-        "clean": lambda row: _interval(row, "clean_accuracy"),
-        "shift": lambda row: _number(row["mean_confidence_shift"], "+.2f"),
-        "SSIM": lambda row: _number(row["mean_ssim"], ".2f"),
-        "s/img": lambda row: _number(row["seconds_per_image"], ".2f"),
-    }
-    texts: list[str] = summary.select_dtypes("string").columns.tolist()
-    rows = summary.fillna(dict.fromkeys(texts, "")).to_dict("records")
-    cells = [[f"  {row['classifier']}", *(cell(row) for cell in columns.values())] for row in rows]
-    header = ["attack, classifier", *columns]
-    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
-    while sum(widths) + 2 * len(widths) > console.width and len(widths) > _FEWEST:  # the files have the other columns
-        for line in (header, widths, *cells):
-            line.pop()
-    widths[0] += 1 + max((len(RANDOM) for row in rows if row["classifier_weights"] == "random"), default=-1)
-    console.print(_line(header, widths, "bold"), no_wrap=True, overflow="ellipsis")
-    above = ""
-    for label, row, line in zip(variant_labels(summary), rows, cells, strict=True):
-        if (attack := label or "(images not read)") != above:
-            untrained = row["kind"] != CONTROL and row["source_weights"] == "random"
-            console.print(Text(attack + f" {RANDOM}" * untrained, style="bold red" if untrained else "bold"))
-        above = attack
-        untrained = row["classifier_weights"] == "random"
-        line[0] += f" {RANDOM}" * untrained
-        console.print(_line(line, widths, "bold red" if untrained else ""), no_wrap=True, overflow="ellipsis")
-    if judged:
-        known = summary[summary["styles_identified_before"].notna()]
-        before, of = known["styles_identified_before"].sum(), known["styles_judged"].sum()
-        null = f"; {before / of:.0%} of the untouched photos are nearest to that style already" if of else ""
-        say(console, f"style: recognised by a network that is no relative of those the attack read{null}")
-    if short.any():
-        say(
-            console, f"there: images that stand at the budget, within 5 %; below {ENOUGH:.0%} nothing is compared there"
-        )
-    if lost:
-        say(console, "lost: flips of the image as the attack made it that rounding to 8 bits undid")
-    attacks = summary[(summary["kind"] != CONTROL).fillna(True)]  # one of the controls is untrained on purpose
-    if (attacks[["source_weights", "classifier_weights"]] == "random").any(axis=None):
+    cells = [list(headline.table), *headline.table.to_numpy().tolist()]
+    if headline.caption:
+        say(console, headline.caption)
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        while sum(widths) + 2 * len(widths) > console.width and len(widths) > _FEWEST:  # the report has every column
+            widths.pop()
+        widths[0] = max(_NARROWEST, min(widths[0], console.width - sum(widths[1:]) - 2 * len(widths[1:])))
+        for line in cells:
+            style = "bold" if line is cells[0] else "bold red" if RANDOM in line[0] else ""
+            name = line[0] if len(line[0]) <= widths[0] else line[0][: widths[0] - 1] + "…"
+            row = "".join(f"  {cell:>{width}}" for cell, width in zip(line[1 : len(widths)], widths[1:], strict=True))
+            console.print(Text(f"{name:<{widths[0]}}{row}", style=style), no_wrap=True, overflow="ellipsis")
+    if headline.left_out:
+        say(console, f"{headline.left_out} more attacks and controls are in the report.")
+    if RANDOM in headline.caption or any(RANDOM in cell for line in cells for cell in line):
         console.print(Text(f"{RANDOM}: networks never trained; their numbers say nothing.", style="bold red"))
-
-
-def _line(cells: Sequence[str], widths: Sequence[int], style: str) -> Text:
-    """Lay out a line: the first cell from the left, the others from the right."""
-    first, *others = zip(cells, widths, strict=True)
-    return Text("  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]), style=style)
+    for sentence in headline.sentences:
+        say(console, sentence, "bold")
 
 
 def _number(value: Any, form: str) -> str:
@@ -277,26 +234,10 @@ def warn(message: str) -> None:
 
 @contextmanager
 def show_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Give a callback that shows a progress bar: the work under way, units done, units in all."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
+    """Give a callback that draws a progress bar in a terminal: the current step, units done, units in all."""
     screen = Console(stderr=True)
-    progress = Progress(*columns, console=screen, expand=True, transient=True, disable=not screen.is_terminal)
-    task = progress.add_task("starting", total=None)
-
-    def on_progress(what: str, done: int, total: int) -> None:
-        progress.start()  # again and again does no harm
-        progress.update(task, description=escape(what), completed=done, total=total)
-
-    try:
+    with progress_bar(screen, disable=not screen.is_terminal) as on_progress:
         yield on_progress
-    finally:
-        progress.stop()
 
 
 def lay_out(columns: Sequence[str], rows: Sequence[Sequence[str]], *, prose: int = 1) -> Table:

@@ -34,8 +34,8 @@ from artattack.commands.printing import (
     complain,
     in_time,
     lay_out,
+    print_headline,
     print_plan,
-    print_summary,
     say,
     show_progress,
     warn,
@@ -312,7 +312,7 @@ def _tell_results(path: Path, answer: str = "") -> None:
     records = run.records
     for doubt in run.doubts_after:
         say(console, f"Doubtful: {doubt}", "bold yellow")
-    print_summary(run.summary, console)
+    print_headline(run.headline, console)
     if answer:
         say(console, answer)
     image_set = run.info.get("image_set", {})

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from artattack.config import Benchmark, parse_benchmark
 from artattack.errors import ArtattackError
 from artattack.evaluation.plan import Plan, make_plan
-from artattack.evaluation.run import Engine, Progress, announced, opened_benchmark, run_plan, warn_of_results
+from artattack.evaluation.run import Engine, announced, opened_benchmark, run_plan, warn_of_results
 from artattack.files import to_path
 from artattack.inputs.styles import style_names
+from artattack.progress import Progress
 from artattack.results.columns import MEASURED_COLUMNS
 from artattack.results.plain_data import differences
 from artattack.results.progress import read_progress

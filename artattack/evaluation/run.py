@@ -18,6 +18,7 @@ from artattack.files import absolute, sha256_file, to_path
 from artattack.inputs.image_sets import Sample, read_sample
 from artattack.inputs.images import saving
 from artattack.inputs.labels import names_of
+from artattack.progress import Progress, reporting_to
 from artattack.remote import is_private, takes_turns
 from artattack.runtime import describe_machine
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from artattack.models.classifier import Classifier
     from artattack.results.run_folder import RunFolder
 
-Progress = Callable[[str, int, int], None]  # what is under way, units done, units in all
 Engine = Literal["local", "ray"]
 DoCells = Callable[[Work], None]
 
@@ -67,7 +67,8 @@ def run_benchmark(
         workers: of a cluster; by default one for each GPU or, without any, for each two cores.
         cache: whether adversarial images that an earlier run has made are taken from the cache, and new ones kept there
             (docs/large-runs.md). Records are the same; `from_cache` says which.
-        on_progress: called with the work under way, the cells done and the cells in all.
+        on_progress: called with the current cell, the cells done and the total number of cells; without it, a
+            notebook shows a progress bar.
         on_plan: called with the plan before any work; an exception that it raises stops the run.
         on_doubt: called with each doubt about the benchmark or a model; by default a doubt is a warning.
 
@@ -152,13 +153,12 @@ def run_plan(
     from artattack.results.run_folder import RunFolder
 
     path = absolute(path)
-    tell = on_progress or (lambda what, done, total: None)
     do_cells = _engine(engine, workers, plan, path)
     kept = open_cache() if cache else None
     if plan.benchmark.parquet:
         check_parquet()
     hashes = _image_hashes(plan)
-    with _ONE_AT_A_TIME:
+    with reporting_to(on_progress) as tell, _ONE_AT_A_TIME:
         loaded = load_models(plan, lambda name: tell(f"loading {name}", 0, len(plan.cells)))
         for doubt in loaded.doubts:
             on_doubt(doubt)

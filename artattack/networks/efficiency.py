@@ -22,6 +22,7 @@ from artattack.inputs.labels import names_of
 from artattack.models.registry import load_registered, model_infos
 from artattack.networks.published import PUBLISHED
 from artattack.networks.runtimes import RUNTIMES, Runtime, Task, Timing, time_alone
+from artattack.progress import Progress, reporting_to
 from artattack.results.columns import EFFICIENCY
 from artattack.results.run_folder import versions
 from artattack.results.statistics import wilson
@@ -36,8 +37,6 @@ _SIZE = 224  # px, side of images, as in a benchmark
 _LETTERS = 300  # maximum length of a failure's reason
 _THREADS = {"one": 1, "all": None}
 _ALWAYS = ("quicknet (2020)", "quicknet", "vgg19")  # networks that the 2020 study compares
-
-OnProgress = Callable[[str, int, int], None]
 
 
 def measured_by_default() -> tuple[str, ...]:
@@ -54,7 +53,7 @@ def measure_models(
     time_task: Callable[[Task], Timing] = time_alone,
     out: Path | None = None,
     resume: bool = False,
-    on_progress: OnProgress = lambda what, done, total: None,
+    on_progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Measure networks, and add their published figures.
 
@@ -90,33 +89,34 @@ def measure_models(
     load_tensorflow()
     each = 1 + len(_runtimes()) * len(_THREADS)  # steps per network
     table = read_table(out, EFFICIENCY) if resume and out and out.exists() else make_table([], EFFICIENCY)
-    for place, name in enumerate(names):
-        if name in set(table["model"]):
-            continue
-        row: dict[str, Any] = {"model": name, **_published(name)}
-        if name in infos:
-            weights = infos[name].default_weights if infos[name].available else "random"
+    with reporting_to(on_progress) as tell:
+        for place, name in enumerate(names):
+            if name in set(table["model"]):
+                continue
+            row: dict[str, Any] = {"model": name, **_published(name)}
+            if name in infos:
+                weights = infos[name].default_weights if infos[name].available else "random"
 
-            def step(what: str, done: int, start: int = place * each) -> None:
-                on_progress(what, start + done, len(names) * each)
+                def step(what: str, done: int, start: int = place * each) -> None:
+                    tell(what, start + done, len(names) * each)
 
-            with TemporaryDirectory() as folder:
-                failures: list[str] = []
-                try:
-                    row |= _of_network(name, weights, loaded, Path(folder), step, failures)
-                    row |= dict(_timings(name, weights, Path(folder), repeats, time_task, step, failures))
-                except Exception as error:  # loading or running may raise anything; the next network may work
-                    failures.append(f"loading and accuracy: {_in_a_line(error)}")
-            row |= {
-                "images": Path(images).name if weights != "random" else None,
-                "machine": machine(),
-                "measured": f"{datetime.now():%Y-%m-%d}",
-                "versions": ", ".join(f"{key} {value}" for key, value in versions().items()),
-                "failed": "; ".join(failures),
-            }
-        table = pd.concat([table, make_table([row], EFFICIENCY)], ignore_index=True)
-        if out:
-            write_file(out, to_csv(table))
+                with TemporaryDirectory() as folder:
+                    failures: list[str] = []
+                    try:
+                        row |= _of_network(name, weights, loaded, Path(folder), step, failures)
+                        row |= dict(_timings(name, weights, Path(folder), repeats, time_task, step, failures))
+                    except Exception as error:  # loading or running may raise anything; the next network may work
+                        failures.append(f"loading and accuracy: {_in_a_line(error)}")
+                row |= {
+                    "images": Path(images).name if weights != "random" else None,
+                    "machine": machine(),
+                    "measured": f"{datetime.now():%Y-%m-%d}",
+                    "versions": ", ".join(f"{key} {value}" for key, value in versions().items()),
+                    "failed": "; ".join(failures),
+                }
+            table = pd.concat([table, make_table([row], EFFICIENCY)], ignore_index=True)
+            if out:
+                write_file(out, to_csv(table))
     return table
 
 

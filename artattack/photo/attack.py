@@ -20,6 +20,7 @@ from artattack.models.kinds import check_fit, gives
 from artattack.models.registry import check_model
 from artattack.photo.side_by_side import View, draw_side_by_side
 from artattack.photo.tiles import paint_tiles
+from artattack.progress import in_notebook
 from artattack.results.scores import TOP, top_k
 from artattack.runtime import load_tensorflow
 
@@ -37,11 +38,14 @@ class Painted(NamedTuple):
 
     Attributes:
         views: each classifier's five most likely classes before and after.
-        side_by_side: PNG that shows both photos and the predictions.
+        side_by_side: PNG that shows both photos and the predictions; a notebook shows it for the result.
     """
 
     views: list[View]
     side_by_side: Path
+
+    def _repr_png_(self) -> bytes:
+        return self.side_by_side.read_bytes()
 
 
 def attack_photo(
@@ -102,7 +106,7 @@ def attack_photo(
         styles=style,
         guides=[to_estimator(models[name], input_shape=shape) for name in guides],
         seed=seed,
-        verbose=sys.stderr.isatty(),
+        verbose=sys.stderr.isatty() or in_notebook(),
         **options.model_dump(),
     )
     x = to_float(before)

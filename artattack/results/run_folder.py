@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import html
 import io
 import lzma
 import platform
@@ -36,6 +37,7 @@ from artattack.results.against_controls import judge_against_controls
 from artattack.results.columns import CHECKS, RECORD_COLUMNS
 from artattack.results.curves import sum_up_curves
 from artattack.results.doubts import doubts_of
+from artattack.results.headline import Headline, headline_of
 from artattack.results.locking import is_locked, locked
 from artattack.results.pairs import pair_attacks
 from artattack.results.plain_data import config_hash, differences, from_json, seal, short_hash, to_json, unseal
@@ -72,6 +74,20 @@ class StudyResult(NamedTuple):
     headings: list[str]
     rows: list[list[str]]
     figure: Path | None
+
+
+class Page(NamedTuple):
+    """A report on disk; a notebook shows it in a frame.
+
+    Attributes:
+        path: the HTML file.
+    """
+
+    path: Path
+
+    def _repr_html_(self) -> str:
+        content = html.escape(self.path.read_text("utf-8"))
+        return f'<iframe srcdoc="{content}" style="width:100%;height:40rem;border:1px solid #ccc"></iframe>'
 
 
 @dataclass(frozen=True)
@@ -222,6 +238,27 @@ class RunFolder:
         if "extended" in self.info:
             return f"artattack extend {place}"
         return f"the `artattack run` that started it, with --resume --out {place}"
+
+    @cached_property
+    def headline(self) -> Headline:
+        """The verdict in two sentences, and the strongest attacks and controls, as `headline_of` returns them."""
+        return headline_of(self.summary, self.controls)
+
+    def report(self) -> Page:
+        """Write the report, `report.html`, into the folder, and return it; a notebook shows it.
+
+        Raises:
+            ArtattackError: the run is not finished, or the file cannot be written.
+        """
+        from artattack.report import write_report  # a layer above, on use
+
+        return Page(write_report(self))
+
+    def _repr_html_(self) -> str:
+        """Return the headline and the most striking pictures of a finished run, or its progress, for a notebook."""
+        from artattack.report import run_in_notebook  # a layer above, on use
+
+        return run_in_notebook(self)
 
     def done(self) -> set[str]:
         """Return the keys of the cells that are done; one whose file is cut short, or that failed, is to do again."""

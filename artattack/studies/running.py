@@ -8,7 +8,8 @@ from typing import Any
 
 from artattack.errors import ArtattackError, unknown
 from artattack.evaluation.plan import Plan, make_plan
-from artattack.evaluation.run import Engine, Progress, announced, run_path, run_plan, warn_of_results
+from artattack.evaluation.run import Engine, announced, run_path, run_plan, warn_of_results
+from artattack.progress import Progress
 from artattack.results.run_folder import RunFolder, load_run
 from artattack.studies.halving import first_plan, going_on
 from artattack.studies.registry import find_study
@@ -38,18 +39,18 @@ def run_study(
     on_plan: Callable[[Plan], None] | None = None,
     on_doubt: Callable[[str], None] | None = None,
 ) -> RunFolder:
-    """Run a study of the 2020 questions, and write its table, figure and answer into the run folder.
+    """Run a study, and write its table, figure and answer into the run folder.
 
     Args:
-        name: of a study, as `artattack study` lists them.
-        backbones: models whose features say what style is; with none, the study's own.
-        images: image set: a name, a folder or a CSV manifest; empty for the study's own.
-        limit: at most so many images; by default the study's number.
+        name: name of the study, from the list of `artattack study`.
+        backbones: models whose features measure style; by default the study's.
+        images: image set: a name, a folder or a CSV manifest; by default the study's.
+        limit: maximum number of images; by default the study's.
         size: side of the images, in pixels.
         steps: optimiser steps of each attack.
-        seed: every random choice follows from it.
-        trials: settings that a search tries; by default the study's number.
-        objective: the goal of a search beside recognition, where the study has a choice of one.
+        seed: seed of every random choice.
+        trials: number of trials of a search; by default the study's.
+        objective: second objective of a search, beside recognition, if the study has a choice.
         out: the run folder, or its URL; by default `results/study-NAME-DATE-TIME`.
         resume, engine, workers, cache, on_progress, on_plan, on_doubt: as in `run_benchmark`.
 
@@ -57,8 +58,8 @@ def run_study(
         The finished run; its `study` holds question, table and answer.
 
     Raises:
-        ArtattackError: no such study, backbone or image set, an option that the study does not have, or a package
-            that it needs is not installed.
+        ArtattackError: there is no such study, backbone or image set, the study does not have an option, or a required
+            package is not installed.
     """
     study = with_objective(find_study(name), objective)
     if trials is not None and not study.trials:
@@ -83,10 +84,10 @@ def run_study(
 
 
 def with_objective(study: Study, objective: str | None) -> Study:
-    """Return a study, or the one with another objective.
+    """Return the variant of a study with an objective, or the study itself for None.
 
     Raises:
-        ArtattackError: it has no such objective.
+        ArtattackError: the study has no such objective.
     """
     if objective is None:
         return study

@@ -13,7 +13,8 @@ from artattack.errors import ArtattackError
 from artattack.files import writing
 from artattack.inputs.image_sets import image_set_infos, open_image_set
 from artattack.inputs.images import read_image
-from artattack.training.data import Array, OnProgress, image_files
+from artattack.progress import Progress
+from artattack.training.data import Array, image_files
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -82,7 +83,7 @@ def find_images(name: str) -> list[Path]:
 
 
 def ask(
-    teacher: Classifier, files: Sequence[Path], drawing: Drawing, kept: Path, on_progress: OnProgress
+    teacher: Classifier, files: Sequence[Path], drawing: Drawing, kept: Path, on_progress: Progress
 ) -> tuple[Crops, int]:
     """Return crops with the teacher's logits, and the number of unreadable images.
 
@@ -130,7 +131,7 @@ def ask(
     return found, unreadable
 
 
-def readable(files: Sequence[Path], on_progress: OnProgress) -> list[Path]:
+def readable(files: Sequence[Path], on_progress: Progress) -> list[Path]:
     """Return the readable images among the given ones.
 
     Raises:

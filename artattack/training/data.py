@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from artattack.errors import ArtattackError
 from artattack.inputs.images import fit, read_image
+from artattack.progress import Progress
 
 Array = NDArray[Any]
-OnProgress = Callable[[str, int, int], None]
 
 _TRAIN, _TEST = ("train",), ("test", "val", "validation")
 _BATCHES = ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch")
@@ -51,7 +51,7 @@ class _Source:
 
     classes: tuple[str, ...]
     counts: tuple[int, int]  # training and test images; the second is 0 if the data define no test images
-    read: Callable[[int, OnProgress], tuple[tuple[Array, Array], tuple[Array, Array] | None, list[str]]] = field(
+    read: Callable[[int, Progress], tuple[tuple[Array, Array], tuple[Array, Array] | None, list[str]]] = field(
         repr=False
     )
 
@@ -69,7 +69,7 @@ def count_images(path: Path) -> tuple[tuple[str, ...], int, int]:
 
 
 def read_labelled(
-    path: Path, size: int, *, held_out: float, validation: float, seed: int, on_progress: OnProgress
+    path: Path, size: int, *, held_out: float, validation: float, seed: int, on_progress: Progress
 ) -> LabelledImages:
     """Read labelled images, and split them into training, validation and test images.
 
@@ -153,7 +153,7 @@ def _folder(path: Path) -> _Source:
     if not parted and (few := min(classes, key=lambda name: len(train[name]))) and len(train[few]) < _FEWEST:
         raise ArtattackError(f"{path}: class '{few}' has {len(train[few])} images; at least {_FEWEST} are needed")
 
-    def read(size: int, on_progress: OnProgress) -> Any:
+    def read(size: int, on_progress: Progress) -> Any:
         total = sum(map(len, train.values())) + sum(map(len, test.values()))
         errors: list[str] = []
         first = _read(train, classes, size, on_progress, 0, total, errors)
@@ -185,7 +185,7 @@ def _read(
     files: Mapping[str, list[Path]],
     classes: tuple[str, ...],
     size: int,
-    on_progress: OnProgress,
+    on_progress: Progress,
     done: int,
     total: int,
     errors: list[str],
@@ -239,7 +239,7 @@ def _in_memory(
     if test is not None and test[1].max() >= len(classes):
         raise ArtattackError(f"{path}: test label {test[1].max()} occurs in no training image")
 
-    def read(size: int, on_progress: OnProgress) -> Any:
+    def read(size: int, on_progress: Progress) -> Any:
         def resized(part: tuple[Array, Array]) -> tuple[Array, Array]:
             x, y = part
             if x.shape[1:3] != (size, size):

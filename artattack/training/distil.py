@@ -14,8 +14,9 @@ from artattack.errors import ArtattackError
 from artattack.files import write_file
 from artattack.inputs.labels import names_of
 from artattack.models.card import Card, card_path, read_card
+from artattack.progress import Progress
 from artattack.training.crops import Drawing, ask, find_images, fresh_batches, readable
-from artattack.training.data import Array, OnProgress
+from artattack.training.data import Array
 from artattack.training.imitation import Joint, architecture, build_joint, build_student, unexplained
 from artattack.training.train import Share, begin, in_time
 from artattack.validation import Section
@@ -125,7 +126,7 @@ def distil(
     out: Path,
     *,
     resume: bool = False,
-    on_progress: OnProgress = lambda *_: None,
+    on_progress: Progress = lambda *_: None,
 ) -> Card:
     """Train a binarized network to imitate a classifier, and write student.keras, its card and its history.
 
@@ -243,7 +244,7 @@ def _kept(
     files: list[Path],
     kept: Path,
     course: Course,
-    on_progress: OnProgress,
+    on_progress: Progress,
 ) -> _Material:
     """Query the teacher once for the crops of all images, and hold them in memory."""
     from artattack.training.fitting import batches
@@ -271,7 +272,7 @@ def _fresh(
     files: list[Path],
     kept: Path,
     course: Course,
-    on_progress: OnProgress,
+    on_progress: Progress,
 ) -> _Material:
     """Query the teacher for the held-out crops; training crops are drawn on demand."""
     held = set(_held_out(settings, np.arange(len(files))).tolist())

@@ -15,7 +15,8 @@ import tensorflow as tf
 import tf_keras
 
 from artattack.errors import ArtattackError
-from artattack.training.data import Array, OnProgress
+from artattack.progress import Progress
+from artattack.training.data import Array
 
 _WARM_UP, _TIMED = 2, 4  # steps per time estimate
 
@@ -109,7 +110,7 @@ def fit(
     course: Course,
     work: Path,
     what: str,
-    on_progress: OnProgress,
+    on_progress: Progress,
 ) -> pd.DataFrame:
     """Train a compiled model, or resume its training, and load the weights of its best epoch.
 
@@ -217,7 +218,7 @@ class _Patience(tf_keras.callbacks.EarlyStopping):  # type: ignore[misc]
 
 
 class _Progress(tf_keras.callbacks.Callback):  # type: ignore[misc]
-    def __init__(self, what: str, start: int, steps: int, epochs: int, on_progress: OnProgress) -> None:
+    def __init__(self, what: str, start: int, steps: int, epochs: int, on_progress: Progress) -> None:
         super().__init__()
         self._done, self._total = start * steps, epochs * steps
         self._what, self._tell, self._best = what, on_progress, np.inf

@@ -13,7 +13,8 @@ from artattack.errors import ArtattackError
 from artattack.files import write_file
 from artattack.inputs.labels import LabelSpace, class_index
 from artattack.models.card import Card, card_path, read_card
-from artattack.training.data import LabelledImages, OnProgress, count_images, read_labelled
+from artattack.progress import Progress
+from artattack.training.data import LabelledImages, count_images, read_labelled
 from artattack.training.networks import FLOAT, Precision, check_size, parse_precision
 from artattack.validation import Section, as_list
 
@@ -84,7 +85,7 @@ def plan_training(settings: TrainSettings) -> list[str]:
 
 
 def train(
-    settings: TrainSettings, out: Path, *, resume: bool = False, on_progress: OnProgress = lambda *_: None
+    settings: TrainSettings, out: Path, *, resume: bool = False, on_progress: Progress = lambda *_: None
 ) -> list[Card]:
     """Train a network for each precision, and write NAME.keras, its card NAME.json and NAME.md, and NAME.csv.
 
@@ -143,7 +144,7 @@ def begin(out: Path, settings: Section, resume: bool) -> None:
 
 
 def _train_one(
-    settings: TrainSettings, precision: Precision, images: LabelledImages, out: Path, on_progress: OnProgress
+    settings: TrainSettings, precision: Precision, images: LabelledImages, out: Path, on_progress: Progress
 ) -> Card:
     from artattack.training import fitting
     from artattack.training.networks import save_network, sizes

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from artattack.cli import app
 from artattack.inputs.images import read_image, save_png
+from artattack.photo.attack import Painted
 from artattack.photo.side_by_side import View, draw_side_by_side
 from artattack.runtime import load_tensorflow
 
@@ -95,6 +96,12 @@ def test_the_command_writes_the_painted_photo_and_both_beside_each_other(tmp_pat
     painted = np.asarray(after)
     places = [x for x in range(shown.shape[1] - 479) if (shown[100, x : x + 480] == painted[100 - 58]).all()]
     assert places == [24 + 480 + 24]
+
+
+def test_a_notebook_shows_the_photo_beside_the_painting(tmp_path: Path) -> None:
+    path = tmp_path / "both.png"
+    save_png(path, plain(4, 8, 3))
+    assert Painted([], path)._repr_png_() == path.read_bytes()
 
 
 def test_the_help_names_both_files() -> None:

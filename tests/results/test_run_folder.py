@@ -1,7 +1,6 @@
 import csv
 import errno
 import hashlib
-import io
 import json
 import lzma
 import math
@@ -16,12 +15,10 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 from typer.testing import CliRunner
 
 import artattack
 from artattack.cli import app
-from artattack.commands.printing import print_summary
 from artattack.errors import ArtattackError, DiskError
 from artattack.files import sha256_file
 from artattack.inputs.images import save_png
@@ -288,92 +285,6 @@ def test_counts_hold_each_other(rows: list[dict[str, Any]]) -> None:
     for rate in ("clean_accuracy", "flip_rate", "success_rate"):
         known = summary[summary[rate].notna()]
         assert known[rate].between(known[f"{rate}_low"], known[f"{rate}_high"]).all()
-
-
-def printed(rows: list[dict[str, Any]], width: int = 120) -> str:
-    console = Console(file=io.StringIO(), width=width)
-    print_summary(summarise(records_frame(rows)), console)
-    text: str = console.file.getvalue()  # type: ignore[attr-defined]
-    assert max(map(len, text.splitlines())) <= width
-    return text
-
-
-def test_printed_summary() -> None:
-    style = {
-        "attack": "style",
-        "style": "stained-glass",
-        "source": "quicknet_tiny",
-        "backbone": "quicknet_tiny",
-    }
-    control = {"attack": "noise", "source": None, "matched_to": "style/stained-glass/quicknet_tiny"}
-    text = printed(
-        [
-            record(**style),
-            record(**style, classifier="efficientnet_lite0"),
-            record(**control, flip=False, correct_before=False, success=None),
-        ]
-    )
-    rows = [" ".join(line.split()) for line in text.splitlines()]
-    assert rows == [
-        "attack, classifier n flips L2 success clean shift SSIM s/img",
-        "style/stained-glass/quicknet_tiny",
-        "lite0 1 100% [21, 100] 2.00 100% [21, 100] 100% [21, 100] -0.50 0.90 0.25",
-        "efficientnet_lite0 1 100% [21, 100] 2.00 100% [21, 100] 100% [21, 100] -0.50 0.90 0.25",
-        "noise as style/stained-glass/quicknet_tiny",
-        "lite0 1 0% [0, 79] 2.00 0% [0, 79] -0.50 0.90 0.25",
-    ]
-
-
-def test_printed_rates_have_their_intervals() -> None:
-    text = printed([record(image=str(i), flip=i < 5, success=None, correct_before=False) for i in range(8)])
-    assert "62% [31, 86]" in text  # 5 of 8
-
-
-def test_the_longest_names_of_the_default_run_are_not_broken() -> None:
-    usual = {"classifier": "efficientnet_lite0", "source": "efficientnet_lite0", "l2": 12.34, "seconds": 12.3}
-    style = "style/stained-glass/efficientnet_lite0"
-    attacks = [{"attack": "style", "style": "stained-glass"}, {"attack": "noise", "source": None}]
-    rows = [
-        record(image=str(i), **usual | attack, matched_to=style if attack["attack"] == "noise" else None)
-        for attack in attacks
-        for i in range(100)
-    ]
-    for width in (120, 100):
-        text = printed(rows, width)
-        assert sum(line.rstrip().endswith(style) for line in text.splitlines()) == 2
-        assert text.count("100% [96, 100]") == 6
-
-
-def test_a_narrow_terminal_keeps_the_intervals_and_drops_distances() -> None:
-    text = printed([record()], 80)
-    assert text.splitlines()[0].split() == ["attack,", "classifier", "n", "flips", "L2", "success", "clean"]
-    assert text.count("100% [21, 100]") == 3
-
-
-@pytest.mark.parametrize("role", ["source_weights", "classifier_weights"])
-def test_random_weights_are_marked_loudly(role: str) -> None:
-    text = " ".join(printed([record(classifier="sound", source="zoo"), record(**{role: "random"})], 140).split())
-    assert text.count("RANDOM WEIGHTS") == 2  # the row and the note below
-    assert "RANDOM WEIGHTS: networks never trained" in text
-
-
-def test_flips_lost_to_rounding_are_printed_where_there_are_any() -> None:
-    kept = record(flip=True, flip_float=True)
-    text = printed([kept, record(image="b", flip=False, flip_float=True), record(attack="pgd")])
-    assert text.splitlines()[0].split()[3:7] == ["flips", "L2", "success", "lost"]
-    assert text.splitlines()[2].split()[9] == "1"  # after `50% [9, 91]`, `2.00` and `100% [21, 100]`
-    assert "lost: flips of the image as the attack made it that rounding to 8 bits undid" in text
-    assert "lost" not in printed([kept, record(attack="pgd")])
-
-
-def test_errors_are_printed_where_there_are_any() -> None:
-    text = printed([record(), record(error="x"), {"image": "bad", "error": "no image [bold]"}])
-    assert "errors" in text
-    assert "(images not read)" in text
-
-
-def test_names_are_not_markup() -> None:
-    assert "[red]x[/red]" in printed([record(classifier="[red]x[/red]")])
 
 
 # ---- the folder
