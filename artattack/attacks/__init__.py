@@ -1,1 +1,1 @@
-"""Attacks: style transfer, ART's baselines, controls, and the budgets they are held to."""
+"""Attacks: style transfer, ART's baselines, controls, and budgets."""

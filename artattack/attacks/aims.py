@@ -1,4 +1,4 @@
-"""The classes that a targeted attack leads images to, as outputs of its source."""
+"""Target classes of a targeted attack, as outputs of its source."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from artattack.errors import ArtattackError
 from artattack.inputs.labels import class_name
 
 TARGET = (
-    "ImageNet class that images are led to: its index, wnid or name. A targeted attack without it takes the target "
-    "that the image set names for an image or, where it names none, draws another class than the source sees"
+    "target class for all images: ImageNet index, wnid or name. Without it, a targeted attack takes each image's "
+    "target from the image set or, without one, draws a class other than the source's prediction"
 )
 
 
 class Aims(NamedTuple):
-    """Where a batch is led to.
+    """Targets of a batch.
 
     Attributes:
-        outputs: (N,) of the source; of an image that cannot be led, any.
-        classes: the ImageNet class of each, (N,); None where that is not known.
-        unfit: from the place of an image that cannot be led to why.
+        outputs: (N,) target outputs of the source; arbitrary for an image in `unfit`.
+        classes: the target class of each image, (N,), an ImageNet index, or None if unknown.
+        unfit: from the index of an image that cannot be targeted to the reason.
     """
 
     outputs: np.ndarray
@@ -32,13 +32,13 @@ class Aims(NamedTuple):
 
 
 def find_aims(batch: Batch, estimator: Any, target: int | None, seen: np.ndarray | None = None) -> Aims:
-    """Return the classes that images are led to: one for all, those the image set names, or drawn ones.
+    """Return the target classes of images: one for all, those of the image set, or drawn ones.
 
     Args:
-        batch: the images. The classes that the image set names are ImageNet's.
-        estimator: the source, as `artattack.models.estimator.to_estimator` gives it.
-        target: the ImageNet class for all, or None.
-        seen: the outputs (N,) that are largest for the images, if they are known already.
+        batch: the images. Targets of the image set are ImageNet classes.
+        estimator: the source, from `artattack.models.estimator.to_estimator`.
+        target: the ImageNet class for all images, or None.
+        seen: the source's predictions (N,), if they are known already.
     """
     model, named = estimator.artattack_model, batch.targets or [None] * len(batch.x)
     wanted = [target if target is not None else name for name in named]
@@ -62,19 +62,19 @@ def find_aims(batch: Batch, estimator: Any, target: int | None, seen: np.ndarray
 
 
 def check_target(target: int | None, estimator: Any) -> None:
-    """Raise ArtattackError unless a class that all images are to be led to is among the source's."""
+    """Raise ArtattackError unless the target class for all images is among the source's classes."""
     if target is not None and _output(estimator.artattack_model, target) is None:
         raise ArtattackError(f"target: {_not_among(estimator.artattack_model, target)}")
 
 
 def other_classes(seen: np.ndarray, classes: int, seeds: Sequence[int]) -> np.ndarray:
-    """Draw for each image a class (N,) other than the one that is seen, each by its own seed."""
+    """Draw for each image a class (N,) other than the predicted one, by the image's own seed."""
     draws = np.array([np.random.default_rng(seed).integers(1, classes) for seed in seeds])
     return np.asarray((seen + draws) % classes)
 
 
 def _output(model: Any, index: int) -> int | None:
-    """Return the output of a model that stands for an ImageNet class, or None."""
+    """Return the model's output for an ImageNet class, or None."""
     return model.label_space.index(index) if model.label_space and index in model.label_space else None
 
 

@@ -1,4 +1,4 @@
-"""ART's evasion attacks: which there are, what each needs and how it behaves. Plain data, without TensorFlow or ART."""
+"""ART's evasion attacks, with their requirements and behaviour. Plain data, without TensorFlow or ART."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from artattack.errors import ArtattackError, nearest
 
 @dataclass(frozen=True)
 class BaselineInfo:
-    """One of ART's attacks, and what it takes to run it.
+    """One of ART's attacks.
 
     Attributes:
-        name: short name, as benchmark files write it.
-        art_class: ART's name of the class.
-        reads: what it reads from the source at each step: its gradients, its logits, or only its decisions.
-        minimum_norm: whether it looks for the smallest change that flips, instead of staying within `eps`.
-        package: a package that ART needs for it and does not install.
-        probabilities: whether the formulas of the attack need probabilities where others take logits.
-        together: how it takes a batch. `apart`: images do not touch one another, so that a batch is quick and safe
-            unless something is drawn at random; `one by one`: ART's class draws at random, decides for a batch as a
-            whole or takes one image only, so each image is given to it alone; `whole`: a batch has one perturbation,
-            so that an image's result depends on its neighbours.
-        norms: of the balls whose radius its `eps` is; empty where it has no `eps`, or one that means something else.
-        distances: further parameters that are distances: from each to the name of the distance or, where the user
-            chooses that, to the parameter that names it. `eps` and `eps_step` of a ball need no entry.
-        shortens: whether its step only ever becomes shorter, so that the first one is as long as the ball is wide.
-        always_targeted: whether it aims at classes although ART's class has no parameter `targeted`.
-        ignores_labels: whether ART's class, given labels, aims at them although it is untargeted.
-        remembers: attributes in which ART's class keeps what it found for the next call.
-        parameters: set unless the user sets any of them.
-        fixed: set, and not for the user to change.
+        name: short name, for benchmark files.
+        art_class: name of ART's class.
+        reads: output of the source that each step reads: gradients, logits, or only decisions.
+        minimum_norm: whether the attack seeks the smallest change that flips, instead of staying within `eps`.
+        package: a package that ART needs for the attack and does not install.
+        probabilities: whether the attack's formulas need probabilities where other attacks take logits.
+        together: how the attack treats a batch. `apart`: images are independent, so that a batch is fast and safe
+            unless the attack draws at random; `one by one`: ART's class draws at random, decides for the whole batch or
+            accepts a single image, so each image is attacked alone; `whole`: all images of a batch share one
+            perturbation.
+        norms: norms of the balls with radius `eps`; empty if the attack has no `eps`, or one with another meaning.
+        distances: further parameters that are distances: from each parameter to the name of the distance or, if the
+            user chooses the distance, to the parameter that names it. `eps` and `eps_step` of a ball need no entry.
+        shortens: whether the attack only ever shortens its step, so that the first step is `eps`.
+        always_targeted: whether the attack is targeted although ART's class has no parameter `targeted`.
+        ignores_labels: whether ART's class treats given labels as targets although the attack is untargeted.
+        remembers: attributes in which ART's class keeps results for the next call.
+        parameters: default parameters, used unless the user sets any of them.
+        fixed: parameters that the user cannot change.
     """
 
     name: str
@@ -54,7 +54,7 @@ class BaselineInfo:
 
     @property
     def needs(self) -> str:
-        """What the attack needs, in words."""
+        """The attack's requirements, in words."""
         words = {"gradients": "gradients", "logits": "logits only", "decisions": "decisions only"}[self.reads]
         if self.minimum_norm:
             words += "; seeks the smallest change"
@@ -63,7 +63,7 @@ class BaselineInfo:
         return f"{words}; package {self.package}" if self.package else words
 
 
-# What universal perturbations start for each image: without progress bars, and aiming where it should.
+# The inner attack of universal perturbations: without progress bars, and targeted where the outer attack is.
 _QUIET_DEEPFOOL = {"attacker": "deepfool", "attacker_params": {"verbose": False}}
 _TARGETED_FGSM = {"attacker": "fgsm", "attacker_params": {"targeted": True}}
 # Differential evolution; the other choice, CMA-ES, takes its seed from the clock.
@@ -165,10 +165,10 @@ def baseline_infos() -> tuple[BaselineInfo, ...]:
 
 
 def baseline_info(name: str) -> BaselineInfo:
-    """Return what is known of an attack, by its short name or ART's class name, in any case.
+    """Return the entry of an attack, by its short name or ART's class name, ignoring case.
 
     Raises:
-        ArtattackError: there is no such attack, or it does not run here; the message says why.
+        ArtattackError: there is no such attack, or it does not run here, for the reason in the message.
     """
     key = name.lower()
     if key in _REFUSED_BY_NAME:
@@ -184,5 +184,5 @@ def baseline_info(name: str) -> BaselineInfo:
 
 
 def attack_words() -> tuple[str, ...]:
-    """Return all words that stand for one of ART's attacks: short names and ART's class names."""
+    """Return all names of ART's attacks: short names and class names."""
     return (*_NAMES, *_REFUSED)

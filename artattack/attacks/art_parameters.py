@@ -1,7 +1,7 @@
-"""Parameters of ART's attacks: which each takes, ART's defaults, how long a step is, and which are distances.
+"""Parameters of ART's attacks: names, ART's defaults, default step sizes, and distances.
 
-ART's class is not imported for that, which would load TensorFlow: its signature is read from the installed source. So
-a dry run finds what a run would.
+Importing ART's classes would load TensorFlow, so their signatures are read from the installed source. A dry run thus
+finds the same mistakes as a run.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from artattack.validation import check_distance, parse_number
 # Summary writers write files; worker processes cannot receive a compiled estimator.
 _CLOSED = frozenset({"summary_writer", "tensor_board", "parallel_pool_size"})
 _NORMS: dict[Any, str] = {math.inf: "linf", "inf": "linf", 1: "l1", "1": "l1", 2: "l2", "2": "l2"}
-_SIZES = 10  # that FGSM tries with `minimal`, from one step to the whole ball
+_SIZES = 10  # radii that FGSM tries with `minimal`, from one step to the whole ball
 
 
 @cache
 def art_defaults(art_class: str) -> Mapping[str, Any]:
     """Return the parameters of one of ART's attacks, without the estimator, with ART's defaults.
 
-    A parameter without a default, or with one that is no literal, has None.
+    A parameter without a literal default has None.
 
     Raises:
         ArtattackError: the installed ART has no such class.
@@ -64,18 +64,18 @@ def _literal(node: ast.expr) -> Any:
 
 
 def read_parameters(info: BaselineInfo, given: Mapping[str, Any], *, beside: Iterable[str] = ()) -> dict[str, Any]:
-    """Return the arguments of ART's class: the user's, checked and read, over our own.
+    """Return the arguments of ART's class: the user's, validated, over artattack's defaults.
 
-    Ours are few: attacks are untargeted and quiet, and `eps_step` is a share of the ball (`default_step`), where ART's
-    own, 0.1, is three times a ball of 8/255.
+    By default attacks are untargeted and quiet, and `eps_step` is a share of the radius (`default_step`): ART's own
+    step, 0.1, is three times a radius of 8/255.
 
     Args:
-        info: of the attack.
+        info: the attack.
         given: the user's parameters. Numbers may be written `8/255`.
-        beside: further words that may stand where the parameters do, for the error to name.
+        beside: further valid keys, for error messages.
 
     Raises:
-        ArtattackError: a parameter is unknown, of the wrong kind, or a norm that the attack has no ball of.
+        ArtattackError: a parameter is unknown or has the wrong type, or the attack has no ball in a norm.
     """
     valid = _valid(info)
     values: dict[str, Any] = {name: False for name in ("verbose", "targeted") if name in valid} | dict(info.fixed)
@@ -94,14 +94,14 @@ def read_parameters(info: BaselineInfo, given: Mapping[str, Any], *, beside: Ite
 
 
 def default_step(info: BaselineInfo, values: Mapping[str, Any]) -> float | None:
-    """Return how long a step of an attack within a ball is by default, in the ball's norm, or None for no steps.
+    """Return the default step size of an attack within a ball, in the ball's norm, or None without steps.
 
-    That is 2.5 eps / max_iter, at most eps (Madry et al., ICLR 2018); for an attack that shortens its steps, eps; and
-    for FGSM with `minimal`, which tries balls that grow by a step, eps / 10.
+    It is 2.5 eps / max_iter, at most eps (Madry et al., ICLR 2018); eps for an attack that shortens its steps; and
+    eps / 10 for FGSM with `minimal`, whose balls grow by one step.
 
     Args:
-        info: of the attack.
-        values: its parameters; those not there have ART's defaults.
+        info: the attack.
+        values: its parameters; missing ones have ART's defaults.
     """
     valid = _valid(info)
     if not info.norms or "eps_step" not in valid:
@@ -118,7 +118,7 @@ def default_step(info: BaselineInfo, values: Mapping[str, Any]) -> float | None:
 
 
 def ball(info: BaselineInfo, values: Mapping[str, Any]) -> tuple[str, float] | None:
-    """Return the ball, its norm and radius, that an attack with these parameters keeps to, or None."""
+    """Return the norm and radius of the ball that an attack with these parameters stays in, or None."""
     if not info.norms:
         return None
     all_values = {**_valid(info), **values}
@@ -127,11 +127,11 @@ def ball(info: BaselineInfo, values: Mapping[str, Any]) -> tuple[str, float] | N
 
 
 def distances(info: BaselineInfo, values: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, float]]]:
-    """Yield each parameter that is a distance, with the name of that distance and how far.
+    """Yield each parameter that is a distance, the name of the distance, and its value.
 
     Args:
-        info: of the attack.
-        values: as `read_parameters` returns them; for a radius that is not among them, ART's default counts.
+        info: the attack.
+        values: the result of `read_parameters`; a missing radius has ART's default.
     """
     valid = _valid(info)
     norm = "norm" if "norm" in valid else "linf"
@@ -142,7 +142,7 @@ def distances(info: BaselineInfo, values: Mapping[str, Any]) -> Iterator[tuple[s
         if distance and _is_number(value):
             yield parameter, (distance, abs(value) if parameter == "theta" else value)  # JSMA's may darken
     inner = values.get("attacker_params")
-    for parameter in ("eps", "eps_step"):  # of the attack that a universal perturbation is made by
+    for parameter in ("eps", "eps_step"):  # of a universal perturbation's inner attack
         if isinstance(inner, Mapping) and _is_number(inner.get(parameter)):
             within = norm_word(inner.get("norm", math.inf))
             if within:
@@ -150,7 +150,7 @@ def distances(info: BaselineInfo, values: Mapping[str, Any]) -> Iterator[tuple[s
 
 
 def check_parameters(info: BaselineInfo, given: Mapping[str, Any], size: tuple[int, int] | None) -> dict[str, Any]:
-    """Return what `read_parameters` does, with all distances checked; `size` is that of the images in pixels."""
+    """Return the result of `read_parameters`, with all distances validated; `size` is the images' size in pixels."""
     values = read_parameters(info, given)
     for parameter, distance in distances(info, values):
         try:
@@ -164,12 +164,12 @@ def check_parameters(info: BaselineInfo, given: Mapping[str, Any], size: tuple[i
 def with_budget(info: BaselineInfo, given: Mapping[str, Any], distance: str, budget: float) -> dict[str, Any]:
     """Return an attack's parameters with the budget as its `eps`.
 
-    The norm follows from the distance. A step given with an eps keeps its share of it; any other is left to
-    `default_step`.
+    The norm follows from the distance. An `eps_step` given together with `eps` keeps its ratio to it; otherwise
+    `default_step` applies.
 
     Args:
-        info: of the attack.
-        given: as `read_parameters` takes them.
+        info: the attack.
+        given: the user's parameters, as for `read_parameters`.
         distance: one of the attack's `norms`.
         budget: the bound, in image units.
     """
@@ -183,17 +183,17 @@ def with_budget(info: BaselineInfo, given: Mapping[str, Any], distance: str, bud
 
 
 def norm_word(norm: Any) -> str | None:
-    """Return the name of the distance that ART's word for a norm, such as `inf` or 2, stands for, or None."""
+    """Return the name of the distance for one of ART's norms, such as `inf` or 2, or None."""
     return _NORMS.get(norm) if isinstance(norm, str | int | float) else None
 
 
 def can_be_targeted(info: BaselineInfo) -> bool:
-    """Return whether an attack can lead images to classes."""
+    """Return whether an attack can be targeted."""
     return info.always_targeted or "targeted" in _valid(info)
 
 
 def _valid(info: BaselineInfo) -> dict[str, Any]:
-    """Return what the user may set, with ART's defaults."""
+    """Return the parameters that the user may set, with ART's defaults."""
     closed = _CLOSED | info.fixed.keys()
     return {name: default for name, default in art_defaults(info.art_class).items() if name not in closed}
 
@@ -215,7 +215,7 @@ def _number(value: Any) -> float:
 
 
 def _read(default: Any, value: Any, what: str) -> Any:
-    """Return a value as the kind of number its default is, because ART's checks tell int from float."""
+    """Return a value as the type of its default, because ART's checks distinguish int from float."""
     if isinstance(value, Mapping):
         return {
             key: _read(0.0, inner, f"{what}: {key}") if _starts_as_number(inner) else inner

@@ -28,7 +28,7 @@ from artattack.errors import ArtattackError
 from artattack.models.classifier import Gives
 from artattack.validation import ImageNetClass, Names, parse_number
 
-# ART's parameters that say how often something is done.
+# ART's parameters that count repetitions.
 _REPEATS = (
     "max_iter",
     "max_eval",
@@ -52,14 +52,14 @@ class BaselineEntry(Entry):
 
     source: Names = Field(description="models whose gradients or outputs the attack reads")
     max_queries: PositiveInt | None = Field(
-        None, description="images that an attack without gradients may ask a source about, for each that it attacks"
+        None, description="maximum number of queries to the source per image, for attacks without gradients"
     )
     target: ImageNetClass | None = Field(None, description=TARGET)
 
     @field_validator("attack")
     @classmethod
     def _known(cls, attack: str) -> str:
-        baseline_info(attack)  # says why, where it cannot be used here
+        baseline_info(attack)  # raises an error with the reason if the attack does not run here
         return attack
 
     @classmethod
@@ -69,7 +69,7 @@ class BaselineEntry(Entry):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """ART's parameters, with the step that follows from the ball, the limit of queries and the target."""
+        """ART's parameters, including the default step, the query limit and the target."""
         ours = {"max_queries": self.max_queries, "target": self.target}
         step = default_step(self._info, self._of_art)
         steps = {} if step is None else {"eps_step": step}
@@ -81,19 +81,19 @@ class BaselineEntry(Entry):
 
     @property
     def _of_art(self) -> dict[str, Any]:
-        """ART's parameters as they are given, with numbers such as `8/255` read."""
+        """The given parameters of ART's class, with fractions such as `8/255` as numbers."""
         given = {key: _number_or_word(key, value) for key, value in (self.__pydantic_extra__ or {}).items()}
         aims = self.target is not None and not self._info.always_targeted
         return ({"targeted": True} if aims else {}) | given
 
     @property
     def own_ball(self) -> Ball | None:
-        """The ball that ART's class keeps images in, if it has one."""
+        """The ball that ART's class stays in, if any."""
         return ball(self._info, self._of_art)
 
     @property
     def aims(self) -> bool:
-        """Whether it is targeted."""
+        """Whether the attack is targeted."""
         return self._info.always_targeted or bool(self._of_art.get("targeted"))
 
     def models(self) -> tuple[str, ...]:
@@ -105,17 +105,17 @@ class BaselineEntry(Entry):
         return self.source
 
     def needs(self, model: str) -> Gives:
-        """Return what the attack reads; decisions follow from logits."""
+        """Return gradients, or logits, from which decisions follow."""
         return "gradients" if self._info.reads == "gradients" else "logits"
 
     def passes(self) -> float:
-        """Return the product of all parameters that say how often something is done; one not given counts as 1."""
+        """Return the product of all parameters that count repetitions; a missing one counts as 1."""
         given = [value for key, value in self._of_art.items() if key in _REPEATS]
         product = math.prod(min(value, 1e30) for value in given if isinstance(value, int | float) and value > 1)
         return product if self.max_queries is None else min(product, self.max_queries)
 
     def check(self) -> None:
-        """Find numbers that are none, parameters that ART's class does not have, and packages that are missing."""
+        """Raise ArtattackError for invalid numbers, unknown parameters and missing packages."""
         from artattack.attacks.baselines import check_max_queries
 
         check_max_queries(self.attack, self.max_queries)
@@ -128,25 +128,25 @@ class BaselineEntry(Entry):
         read_parameters(self._info, given, beside=type(self).model_fields)
 
     def distances(self) -> Iterator[tuple[str, Ball]]:
-        """Yield those among ART's parameters."""
+        """Yield the distances among ART's parameters."""
         yield from distances(self._info, read_parameters(self._info, self._of_art))
 
     def doubts(self) -> Iterator[str]:
-        """Yield that steps are longer than the ball is wide."""
+        """Yield a warning if the step exceeds the radius."""
         given, step = self.own_ball, self._of_art.get("eps_step")
         default = default_step(self._info, self._of_art)
         if given and default is not None and isinstance(step, int | float):
-            # Attacks that shorten their steps begin with twice the radius in their papers.
+            # In their papers, attacks that shorten their steps begin with twice the radius.
             radius = 2 * given[1] if self._info.shortens else given[1]
             if doubt := doubt_of_step(step, radius):
                 yield f"attack '{self.name}': {doubt}"
 
     def variants(self, attacks: Sequence[Variant]) -> Iterator[Variant]:
-        """Yield one for each source."""
+        """Yield a variant for each source."""
         yield from (Variant(self, source=source) for source in self.source)
 
     def made_within(self, distance: str) -> bool:
-        """Whether ART's class can be held to a ball of that distance."""
+        """Whether ART's class has a ball in that distance."""
         return distance in self._info.norms
 
     def make(self, variant: Variant, models: Models) -> Any:
@@ -158,7 +158,7 @@ class BaselineEntry(Entry):
         return make_baseline(self.attack, estimator, self._of_art, max_queries=self.max_queries)
 
     def perturb_freely(self, attack: Any, batch: Batch) -> Perturbed:
-        """Attack images; the labels are the classes that the source sees in them or, where it is targeted, the aims."""
+        """Attack images; the labels are the source's predictions or, for a targeted attack, the targets."""
         from artattack.attacks.baselines import bounded_by
 
         logits = attack.estimator.predict(batch.x)
@@ -196,17 +196,17 @@ class BaselineEntry(Entry):
         return self.perturb_freely(made, batch)
 
     def perturb_to_budget(self, attack: Any, batch: Batch, budget: Ball) -> Perturbed:
-        """Return images at a budget; of an attack that seeks the smallest change, those it has left within it."""
+        """Return images at a budget; a minimum-norm attack keeps its images that lie within it."""
         if not self._info.minimum_norm:
             return super().perturb_to_budget(attack, batch, budget)
-        # It is an attack of its own distance: none at a smaller one, and at a larger one no other.
+        # A minimum-norm attack has one distance for each image: below it the attack fails, beyond it nothing changes.
         found = batch.images_of(batch.variant.free)
         near = within(batch.x, found, budget[1], budget[0])[:, None, None, None]
         files = np.where(near, found, batch.x)
         return Perturbed(files, files, budget)
 
     def columns(self, attack: Any, batch: Batch, files: np.ndarray) -> Mapping[str, Sequence[Any]]:
-        """Return the classes that images are led to, where the attack is targeted."""
+        """Return the target classes of a targeted attack."""
         return {"target_class": find_aims(batch, attack.estimator, self.target).classes} if attack.targeted else {}
 
 

@@ -17,7 +17,7 @@ from artattack.attacks.art_parameters import check_parameters, norm_word
 from artattack.attacks.failing import ImagesFailedError, in_one_line
 from artattack.errors import ArtattackError
 
-_DRAWS = ("num_random_init", "random_eps")  # parameters with which an attack of its own gradients draws at random
+_DRAWS = ("num_random_init", "random_eps")  # parameters with which a gradient attack draws at random
 
 
 def make_baseline(
@@ -31,27 +31,26 @@ def make_baseline(
 
     Args:
         name: short name or ART's class name.
-        estimator: what the attack reads: an `ArtEstimator`, or another ART classifier.
-        parameters: of ART's class, by ART's names. Numbers may be written `8/255`. A parameter that is not given has
-            ART's value, except that attacks are untargeted, without progress bars, and take steps that suit the ball
+        estimator: the source: an `ArtEstimator`, or another ART classifier.
+        parameters: arguments of ART's class. Numbers may be written `8/255`. Missing parameters have ART's defaults,
+            except that attacks are untargeted, show no progress bars, and take steps in proportion to the radius
             (`artattack.attacks.art_parameters.default_step`).
-        seed: every random choice of `generate` follows from it, for each image anew, so that neither an image's
-            neighbours nor earlier calls matter. Without one, give `generate` seeds, or call it within `seeded`.
-        max_queries: of an attack that reads answers alone, how many images it may ask the source about for each that
-            it attacks. Cut short, it gives the nearest of those that do what it is after or, if none does, the one
-            nearest to doing so by its logits; where it reads decisions alone, the original.
+        seed: seed of every random choice of `generate`, restarted for each image, so that neither an image's
+            neighbours nor earlier calls matter. Without it, pass seeds to `generate`, or call it within `seeded`.
+        max_queries: maximum number of queries to the source per image, for attacks without gradients. An attack that
+            reaches the limit returns the nearest query that succeeded; without one, the query nearest to success by its
+            logits or, if the attack reads decisions only, the original.
 
     Returns:
-        An `art.attacks.EvasionAttack` whose `generate(x, y=None, seeds=None, seen=None)` takes images (N, H, W, 3) in
-        [0, 1], labels, one-hot (N, K) or indices (N,) of the source's outputs, a seed for each image, and the classes
-        (N,) that the source sees in the images, if the caller has asked it: each counts as a query. It returns images
-        alike, float32. Without labels an untargeted attack leads away from what the source sees. Where its `targeted`
-        is True it aims at `y` and cannot do without. It raises ArtattackError for labels it cannot use, and
-        ImagesFailedError, which carries what became of the rest, where it fails on some images of those that it takes
-        one by one.
+        An `art.attacks.EvasionAttack` with `generate(x, y=None, seeds=None, seen=None)`. It takes images (N, H, W, 3)
+        in [0, 1]; labels, one-hot (N, K) or indices (N,) of the source's outputs; a seed for each image; and the
+        source's predictions (N,), if the caller knows them: each counts as a query. It returns images of the same
+        shape, float32. Without labels, an untargeted attack takes the source's predictions. A targeted attack needs
+        `y`. `generate` raises ArtattackError for invalid labels, and ImagesFailedError, which holds the other images'
+        results, if the attack fails on some images of a batch.
 
     Raises:
-        ArtattackError: the attack, a parameter or its value is not usable, or a distance is one that no image reaches.
+        ArtattackError: the attack, a parameter or its value is invalid, or a distance is larger than any image reaches.
     """
     info = baseline_info(name)
     check_max_queries(name, max_queries)
@@ -72,7 +71,7 @@ def make_baseline(
 
 
 def check_max_queries(name: str, max_queries: int | None) -> None:
-    """Find a limit of queries for an attack that makes none, or one that is none; raises ArtattackError."""
+    """Raise ArtattackError for an invalid query limit, or for an attack that makes no queries."""
     info = baseline_info(name)
     if max_queries is None:
         return
@@ -85,17 +84,17 @@ def check_max_queries(name: str, max_queries: int | None) -> None:
 
 
 def bounded_by(attack: Any) -> tuple[str, float] | None:
-    """Return the ball, its norm and radius, that an attack of `make_baseline` keeps to, or None."""
+    """Return the norm and radius of the ball that an attack of `make_baseline` stays in, or None."""
     norm = norm_word(getattr(attack, "norm", np.inf))
     return (norm, float(attack.eps)) if norm is not None and norm in attack.generate.info.norms else None
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Make the random choices of ART's attacks follow from a seed, and leave the generators as they were.
+    """Seed every random choice of ART's attacks, and restore the generators afterwards.
 
-    ART's attacks draw from Python's and NumPy's global generators; HopSkipJump and BoundaryAttack also make
-    `np.random.RandomState()`, which takes its seed from the system unless it is replaced, as here.
+    ART's attacks draw from Python's and NumPy's global generators. HopSkipJump and BoundaryAttack also create
+    `np.random.RandomState()`, which the system seeds; it is replaced by a seeded class.
     """
     python_state, numpy_state = random.getstate(), np.random.get_state()
     unseeded = np.random.RandomState
@@ -116,12 +115,11 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 class _Generate:
-    """An attack's `generate`, seeded image by image, with its labels checked.
+    """An attack's `generate`, seeded image by image, with validated labels.
 
     Attributes:
-        info: of the attack.
-        queries: (N,) how many images the source was asked about for each of the last call's, if the attack reads
-            answers alone; else None.
+        info: the attack.
+        queries: (N,) queries for each image of the last call; None for attacks with gradients.
     """
 
     def __init__(self, info: BaselineInfo, attack: Any, seed: int | None, max_queries: int | None) -> None:
@@ -148,7 +146,7 @@ class _Generate:
             raise ArtattackError(f"attack '{self.info.name}' is targeted: give generate the classes y to aim at")
         if not len(x):
             return x
-        # ART's ShadowAttack takes any labels for targets: untargeted, it goes by what the source sees.
+        # ART's ShadowAttack treats any labels as targets; without labels it takes the source's predictions.
         if self.info.ignores_labels and not self._targeted:
             labels = None
         chosen: Sequence[int | None] = seeds or [self._seed] * len(x)
@@ -165,7 +163,7 @@ class _Generate:
                     adversarial.append(self._one_call(x[part], given, chosen[part.start], kwargs))
             except _EnoughError:
                 adversarial.append(questions.best[np.newaxis])
-            except Exception as error:  # whatever ART raises on one image
+            except Exception as error:  # ART may raise anything
                 if self._in_one_batch():
                     raise
                 adversarial.append(x[part])
@@ -181,9 +179,9 @@ class _Generate:
     def _asking(
         self, questions: _Questions, x: NDArray[Any], labels: NDArray[Any] | None, seen: NDArray[Any] | None
     ) -> Iterator[None]:
-        """Count the images that the estimator is asked about meanwhile, and was asked about for `seen`; keep the limit.
+        """Count queries to the estimator, including those for `seen`, and enforce the limit.
 
-        Where nobody knows what the source sees, the limit needs to: it asks, which counts.
+        The limit needs the source's prediction; if it is unknown, one query asks for it.
         """
         estimator = self._attack.estimator
         questions.images += 0 if seen is None else len(x)
@@ -224,19 +222,19 @@ class _Generate:
 
 
 class _EnoughError(Exception):
-    """An attack has asked as much as it may."""
+    """An attack has reached its query limit."""
 
 
 class _Questions:
-    """Stands for an estimator's `predict`, counts the images it is asked about, and stops at a limit if there is one.
+    """Replaces an estimator's `predict`, counts queries, and stops at the limit, if any.
 
     Args:
-        ask: the estimator's own.
-        finite: whether to raise ArtattackError at an answer that is not finite, which ART would compare with others.
+        ask: the estimator's own `predict`.
+        finite: whether to raise ArtattackError for outputs that are not finite, which ART would compare with others.
 
     Attributes:
-        images: how many it was asked about.
-        best: (H, W, 3), with a limit: what comes nearest to what the attack is after.
+        images: number of queries.
+        best: (H, W, 3), the query nearest to success; set with a limit.
     """
 
     def __init__(self, ask: Callable[..., NDArray[Any]], *, finite: bool) -> None:
@@ -246,18 +244,18 @@ class _Questions:
         self._most: int | None = None
 
     def limit(self, most: int, original: NDArray[Any], label: int, targeted: bool, reads: str) -> None:
-        """Stop after `most` images; remember the best on the way from or, where it is targeted, to a label."""
+        """Stop after `most` queries; keep the best query, away from or, for a targeted attack, towards a label."""
         self.best = self._original = original
         self._most, self._label, self._targeted = most, label, targeted
         self._sees_logits = reads == "logits"
-        self._least = (True, np.inf)  # whether it fails, and by how much or how far it has gone
+        self._least = (True, np.inf)  # whether the best query fails, and its margin or its distance
 
     def __call__(self, x: NDArray[Any], *args: Any, **kwargs: Any) -> NDArray[Any]:
         if self._most is not None and self.images + len(x) > self._most:
             raise _EnoughError
         self.images += len(x)
         answers = self._ask(x, *args, **kwargs)
-        # ART's square attack in l2 asks about images of NaN, and goes by no answer to them.
+        # ART's square attack in l2 queries images of NaN, and ignores the outputs.
         if self._finite and not np.isfinite(answers[np.isfinite(x).all((1, 2, 3))]).all():
             raise ArtattackError("the source gave values that are not finite")
         if self._most is not None:
@@ -281,7 +279,7 @@ def _art_class(info: BaselineInfo) -> Any:
 
     load_tensorflow()  # with Keras 2
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # ART says that PyTorch is absent
+        warnings.simplefilter("ignore")  # ART warns that PyTorch is absent
         from art.attacks import evasion
     if info.name == "geoda":
         from art.attacks.evasion import geometric_decision_based_attack as module
@@ -291,10 +289,10 @@ def _art_class(info: BaselineInfo) -> Any:
 
 
 def _keep_files_in_memory(module: ModuleType) -> None:
-    """Give ART's GeoDA memory in the place of the working directory, to which it writes a file that it reads later.
+    """Let ART's GeoDA keep a file in memory that it would write to the working directory and read later.
 
-    The working directory is the whole process's: to move there and back for the attack would lead other threads astray.
-    The file's name tells all that its content depends on: the number of frequencies and the size of images.
+    Threads share the working directory, so changing it during the attack would break other threads. The file's name
+    determines its content: it holds the number of frequencies and the size of the images.
     """
     if not isinstance(module.np, _FilesInMemory):
         module.np = _FilesInMemory()  # type: ignore[attr-defined]
@@ -302,7 +300,7 @@ def _keep_files_in_memory(module: ModuleType) -> None:
 
 
 class _FilesInMemory:
-    """NumPy, but for the files that it saves and loads."""
+    """NumPy, with `save` and `load` in memory."""
 
     def __init__(self) -> None:
         self.files: dict[str, NDArray[Any]] = {}
@@ -313,7 +311,7 @@ class _FilesInMemory:
 
 
 def _readable(info: BaselineInfo, estimator: Any) -> Any:
-    """Return the estimator, giving probabilities instead of logits to the attacks that need them."""
+    """Return the estimator, with probabilities as outputs for the attacks that need them."""
     from artattack.models.estimator import to_estimator
 
     if not (info.probabilities and hasattr(estimator, "artattack_model")):

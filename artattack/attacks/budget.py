@@ -1,4 +1,4 @@
-"""Budgets met after an attack: back or on along the line from an image to its moved version."""
+"""Budgets met after an attack, by moving along the line from each original to its perturbed image."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from artattack.distances import DISTANCES
 from artattack.errors import unknown
 from artattack.inputs.images import as_measured, to_float, to_uint8
 
-_HALVINGS = 24  # of an interval of factors: finer than the 8-bit grid can show
+_HALVINGS = 24  # of an interval of factors: finer than the 8-bit grid
 _DOUBLINGS = 16
 _ROUNDING = 1e-9  # of float64 sums; an 8-bit step is four million times as large
-_STANDS = 0.99  # of a distance: an image that has come so far stands at it
+_STANDS = 0.99  # of a distance: an image at least this far stands at it
 
 
 def match(
@@ -22,21 +22,20 @@ def match(
     *,
     beyond: bool = False,
 ) -> np.ndarray:
-    """Move along the line from each image to its moved version until a distance is met, by bisection.
+    """Move along the line from each original to its perturbed image until a distance is met, by bisection.
 
-    Results lie on the 8-bit grid, clipped to [0, 1], and their distances are measured there, so that the PNG
-    a user receives keeps the budget.
+    Results lie on the 8-bit grid in [0, 1], and their distances are measured there, so that the PNG keeps the budget.
 
     Args:
         x: originals (N, H, W, 3) float32 in [0, 1], on the 8-bit grid.
-        moved: the same shape, any values: x + direction.
-        target: wanted distance, one for all or (N,), in the distance's own unit.
+        moved: perturbed images of the same shape, any values: x + direction.
+        target: target distance, one number or (N,), in the distance's unit.
         distance: a name in `artattack.distances.DISTANCES`.
-        beyond: whether to go past `moved` where it lies nearer than the target. Values stop at 0 and 1, so a line may
-            end before it reaches the target; its image is then as far as the line leads.
+        beyond: whether to go past `moved` if it is nearer than the target. Values stop at 0 and 1, so a line may end
+            before the target; the result is then the end of the line.
 
     Returns:
-        (N, H, W, 3) float32: the farthest images found on the lines whose distance does not exceed the target.
+        (N, H, W, 3) float32: the farthest images on the lines whose distance does not exceed the target.
 
     Raises:
         ArtattackError: no such distance.
@@ -55,7 +54,7 @@ def match(
 
     every = np.arange(len(x))
     low, high = np.zeros(len(x)), np.ones(len(x))
-    nearer = every[ok(high, every)]  # rows whose farthest image tried so far lies within
+    nearer = every[ok(high, every)]  # rows whose farthest image so far is within the target
     low[nearer] = 1.0
     for _ in range(_DOUBLINGS if beyond else 0):
         high[nearer] = 2.0 * low[nearer]
@@ -63,7 +62,7 @@ def match(
         low[nearer] = high[nearer]
         if not len(nearer):
             break
-    rows = np.flatnonzero(low < high)  # elsewhere the whole line lies within: nothing to search
+    rows = np.flatnonzero(low < high)  # for the other rows, the whole line is within the target
     for _ in range(_HALVINGS if len(rows) else 0):
         middle = (low + high) / 2.0
         near = ok(middle, rows)
@@ -75,17 +74,17 @@ def match(
 def bring_to(
     x: np.ndarray, files: np.ndarray, target: float, distance: str, *, made: np.ndarray | None = None
 ) -> np.ndarray:
-    """Bring images to a distance, unless they stand at it.
+    """Bring images to a distance, unless they stand at it already.
 
-    An image stands at a distance that it does not exceed and of which it has come 99 %; it stays as it is, bit for
-    bit. Any other moves along its line, back or on, as `match` with `beyond` does.
+    An image stands at a distance if its own is between 99 and 100 % of it; such an image stays unchanged, bit for bit.
+    Other images move along their lines, as in `match` with `beyond`.
 
     Args:
         x: originals (N, H, W, 3) float32 in [0, 1], on the 8-bit grid.
-        files: what an attack has made of them, likewise on the 8-bit grid.
-        target: wanted distance, in the distance's own unit.
+        files: perturbed images on the 8-bit grid, of the same shape.
+        target: target distance, in the distance's unit.
         distance: a name in `artattack.distances.DISTANCES`.
-        made: the same as `files` before rounding, (N, H, W, 3), from which lines get their direction.
+        made: perturbed images before rounding, (N, H, W, 3), which give the lines their direction.
 
     Returns:
         (N, H, W, 3) float32, on the 8-bit grid.
@@ -100,7 +99,7 @@ def bring_to(
 
 def _stand(x: np.ndarray, files: np.ndarray, target: float, distance: str) -> np.ndarray:
     """Return which images (N, H, W, 3) stand at a distance, (N,) bool."""
-    if distance == "linf":  # counted in whole 8-bit steps: no image stands between two
+    if distance == "linf":  # in whole 8-bit steps: no image lies between two
         target = np.floor(255.0 * target + 1e-6) / 255.0
     untouched = DISTANCES[distance].untouched
     least = _STANDS * target if untouched == 0 else untouched - _STANDS * (untouched - target)
@@ -113,9 +112,9 @@ def _stand(x: np.ndarray, files: np.ndarray, target: float, distance: str) -> np
 
 
 def within(x: np.ndarray, moved: np.ndarray, target: np.ndarray | float, distance: str) -> np.ndarray:
-    """Return whether 8-bit images (N, H, W, 3) are no farther from originals than a target, one for all or (N,).
+    """Return whether 8-bit images (N, H, W, 3) are within a distance of their originals, one number or (N,).
 
-    For a similarity, such as `ssim`, no less alike. Compared is what `as_measured` gives.
+    For a similarity, such as `ssim`, the target is a lower bound. Distances are measured on images `as_measured`.
 
     Returns:
         (N,) bool.
@@ -124,7 +123,7 @@ def within(x: np.ndarray, moved: np.ndarray, target: np.ndarray | float, distanc
 
 
 def _meets(x: np.ndarray, moved: np.ndarray, target: np.ndarray | float, distance: str) -> np.ndarray:
-    """Do the same with images `as_measured`."""
+    """Return the same for images `as_measured`."""
     sign = -1.0 if DISTANCES[distance].is_similarity else 1.0
     found = sign * DISTANCES[distance](x, moved)
     return np.asarray(found <= sign * np.asarray(target, np.float64) + _ROUNDING)

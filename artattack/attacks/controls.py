@@ -1,7 +1,7 @@
-"""Controls: perturbations with no adversary in them, at the same distance. What an attack must beat.
+"""Controls: perturbations without an adversary, at the distance of an attack, which the attack must beat.
 
-Each moves an image along a path of growing strength, or on a straight line, and as far as it is told. A new control is
-a function and a line in `CONTROLS`.
+A control moves an image to a given distance, along a path of growing strength or a straight line. A new control is a
+function and a line in `CONTROLS`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from artattack.inputs.images import as_measured, quantize, to_float, to_uint8
 from artattack.inputs.styles import load_styles
 from artattack.validation import DistanceName, Names
 
-_HALVINGS = 10  # of a path: the rest of the way is met on a straight line
+_HALVINGS = 10  # of a path; the remaining distance is met on a straight line
 _WIDEST = 0.25  # standard deviation of the strongest blur, over the longer side
 
 Line = Callable[[np.ndarray, np.random.Generator, np.ndarray | None], np.ndarray]
@@ -41,7 +41,7 @@ def colour(x: np.ndarray, rng: np.random.Generator, style: np.ndarray | None = N
 
 
 def blend(x: np.ndarray, rng: np.random.Generator, style: np.ndarray | None) -> np.ndarray:
-    """Return the style image (H, W, 3), towards which one image is blended by alpha."""
+    """Return the style image (H, W, 3), towards which one image moves on a straight line."""
     assert style is not None
     return style
 
@@ -66,9 +66,9 @@ class Control:
     """One control.
 
     Attributes:
-        line: from an image to any point of the straight line it moves on; or None.
-        path: from an image and a strength, 0 to 1, to a point of the path it moves on; or None.
-        of_style: whether it needs a style, and so a style attack whose that is.
+        line: function from an image to a point that gives its straight line; or None.
+        path: function from an image and a strength from 0 to 1 to a point of its path; or None.
+        of_style: whether the control needs a style, and so copies style attacks only.
     """
 
     line: Line | None = None
@@ -93,17 +93,17 @@ def perturb(
     distance: str = "l2",
     style: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Perturb each image by a control until it stands at its target distance.
+    """Perturb each image by a control until it reaches its target distance.
 
-    Between two strengths of a path, and beyond its strongest, images move on a straight line.
+    Between two strengths of a path, and beyond the strongest, images move on a straight line.
 
     Args:
         name: a name in `CONTROLS`.
         x: originals (N, H, W, 3) float32 in [0, 1], on the 8-bit grid.
-        target: wanted distances (N,).
-        seeds: one for each image, so that an image's noise does not depend on its batch.
+        target: target distances (N,).
+        seeds: a seed for each image, so that an image's noise does not depend on its batch.
         distance: a name in `artattack.distances.DISTANCES`.
-        style: what `blend` blends in, (H, W, 3).
+        style: style image for `blend`, (H, W, 3).
 
     Returns:
         (N, H, W, 3) float32 on the 8-bit grid.
@@ -123,7 +123,7 @@ def perturb(
 
 
 def _just_beyond(path: Path, x: np.ndarray, target: float, distance: str) -> np.ndarray:
-    """Return one image from a path that is as far as the target or little farther; the strongest if none is."""
+    """Return the first image of a path, up to bisection, that reaches the target; without one, the strongest."""
     low, high = 0.0, 1.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
@@ -135,27 +135,29 @@ def _just_beyond(path: Path, x: np.ndarray, target: float, distance: str) -> np.
 
 
 class CopyEntry(Entry):
-    """What stands at the distance of other entries' perturbations, image by image."""
+    """Entry whose perturbations copy the distances of other entries, image by image."""
 
     kind: ClassVar[str] = "control"
     reads: ClassVar[str] = "only a distance"
     copies_others: ClassVar[bool] = True
 
-    like: Names | None = Field(None, description="entries whose distance it copies; default: all it can")
-    distance: DistanceName = Field("l2", description="which distance that is")
+    like: Names | None = Field(
+        None, description="entries whose distance the control copies; default: every possible one"
+    )
+    distance: DistanceName = Field("l2", description="distance to copy")
 
     @property
     def of_style(self) -> bool:
-        """Whether it needs a style, and so copies attacks that have one."""
+        """Whether the entry needs a style, and so copies style attacks only."""
         return False
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The distance that is copied."""
+        """The copied distance."""
         return {"distance": self.distance}
 
     def check_beside(self, others: Sequence[Entry]) -> None:
-        """Find out that there is nothing whose distance it could copy."""
+        """Raise ValueError if the file has no attack whose distance the entry can copy."""
         names = [entry.name for entry in others if not entry.copies_others and (not self.of_style or _styled(entry))]
         for name in self.like or ():
             if name not in names:
@@ -164,13 +166,13 @@ class CopyEntry(Entry):
             raise ValueError(f"'{self.name}' needs an attack whose distance it copies, and there is none")
 
     def copied(self, attacks: Sequence[Variant]) -> Iterator[Variant]:
-        """Yield those attacks whose distance it copies."""
+        """Yield the attacks whose distance the entry copies."""
         for other in attacks:
             if other.entry.name in (self.like or [other.entry.name]) and (other.style or not self.of_style):
                 yield other
 
     def wanted(self, batch: Batch) -> np.ndarray:
-        """Return the distances (N,) of the perturbed images whose distance is copied."""
+        """Return the distances (N,) to copy."""
         assert batch.variant.matched is not None
         return np.asarray(
             DISTANCES[self.distance](as_measured(batch.x), as_measured(batch.images_of(batch.variant.matched)))
@@ -178,7 +180,7 @@ class CopyEntry(Entry):
 
 
 class ControlEntry(CopyEntry):
-    """A perturbation with no adversary in it."""
+    """A perturbation without an adversary."""
 
     @classmethod
     def attacks(cls) -> tuple[str, ...]:
@@ -187,28 +189,28 @@ class ControlEntry(CopyEntry):
 
     @property
     def of_style(self) -> bool:
-        """Whether it needs a style."""
+        """Whether the control needs a style."""
         return CONTROLS[self.attack].of_style
 
     def variants(self, attacks: Sequence[Variant]) -> Iterator[Variant]:
-        """Yield one for each attack whose distance it copies."""
+        """Yield a variant for each attack whose distance the control copies."""
         for other in self.copied(attacks):
             yield Variant(self, other.style if self.of_style else "", matched=other)
 
     def at_budget(self, variant: Variant, budget: tuple[str, float]) -> Variant:
-        """Return the variant at a budget, where it copies nobody's distance."""
+        """Return the variant at a budget, where it copies no attack's distance."""
         return replace(variant, matched=None, budget=budget)
 
     def starts_from(self, variant: Variant) -> Variant | None:
-        """Return the attack whose distance is copied."""
+        """Return the attack whose distance the control copies."""
         return variant.matched
 
     def perturb_freely(self, attack: Any, batch: Batch) -> Perturbed:
-        """Move images as far as those whose distance is copied."""
+        """Move images to the copied distances."""
         return self._moved(batch, self.wanted(batch), self.distance)
 
     def perturb_to_budget(self, attack: Any, batch: Batch, budget: Ball) -> Perturbed:
-        """Move images as far as the budget goes."""
+        """Move images to the budget."""
         distance, radius = budget
         return self._moved(batch, np.full(len(batch.x), radius), distance)._replace(held_to=budget)
 

@@ -1,4 +1,4 @@
-"""The hot loop: gradient descent on a batch of images of one size, compiled."""
+"""The style attack's hot loop: compiled gradient descent on a batch of images of one size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from artattack.attacks.parametrization import Fourier, Pixel
 from artattack.attacks.projection import project
 from artattack.tracing import forgetting_gradients
 
-_STEPS_PER_CALL = 20  # between two looks at the host: often enough for a progress bar and an interrupt
+_STEPS_PER_CALL = 20  # between two returns to Python, which updates the progress bar and handles interrupts
 _LOOK_AT = "look at the network's weights and preprocessing, which may overflow, and at the weights of the losses"
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's own (Kingma & Ba, ICLR 2015)
 
@@ -32,11 +32,11 @@ class Numbers(NamedTuple):
     content_weight: tf.Tensor
     tv_weight: tf.Tensor
     guide_weight: tf.Tensor
-    radius: tf.Tensor  # of the budget; 1, where no pixel can be farther off, without one
+    radius: tf.Tensor  # of the budget; without one 1, the largest possible change of a pixel
 
     @classmethod
     def of(cls, options: StyleOptions) -> Numbers:
-        """Return those of some options."""
+        """Return the scalars of the options."""
         radius = options.budget[1] if options.budget else 1.0
         values = (options.rate, *(getattr(options, name) for name in _WEIGHTS), radius)
         return cls(*(tf.constant(value, tf.float32) for value in values))
@@ -60,8 +60,13 @@ def compiled_options(options: StyleOptions) -> StyleOptions:
 class Work(NamedTuple):
     """One batch of a descent.
 
-    Originals and first images (N, H, W, 3), targets, guides' outputs (N,), where images may change, (1, H, W, 1) in
-    [0, 1] or None for everywhere, the seed () of all random choices, and options.
+    Attributes:
+        original, first: originals and initial images (N, H, W, 3).
+        targets: targets of the objective.
+        references: reference outputs of each guide, (N,).
+        mask: (1, H, W, 1) in [0, 1], where images may change; None for everywhere.
+        seed: () int32, seed of all random choices.
+        numbers: scalar options.
     """
 
     original: tf.Tensor
@@ -74,10 +79,16 @@ class Work(NamedTuple):
 
 
 class State(NamedTuple):
-    """State of a descent: the step (), parameters with Adam's moments, and the best of each image so far.
+    """State of a descent.
 
-    `best` is (N, H, W, 3); its loss `score`, whether it leads all guides `astray`, `done`, and whether a step has
-    led to a `finite` loss are (N,). The best of an image that is done does not change any more.
+    Attributes:
+        step: () int32.
+        parameters, momentum, variance: parameters with Adam's moments.
+        best: (N, H, W, 3), the best iterate of each image.
+        score: (N,), its loss.
+        astray: (N,) bool, whether it fools every guide.
+        done: (N,) bool, whether the image has stopped early, so that its best iterate is final.
+        finite: (N,) bool, whether any step led to a finite loss.
     """
 
     step: tf.Tensor
@@ -92,7 +103,7 @@ class State(NamedTuple):
 
 
 class Descent:
-    """Minimises an objective over images of one size, each image by itself.
+    """Minimizes an objective over images of one size, each image independently.
 
     Args:
         objective: loss to minimize, such as style and content in a backbone's features.
@@ -126,21 +137,21 @@ class Descent:
         keep: str = "best",
         on_steps: Callable[[int], None] = lambda steps: None,
     ) -> np.ndarray:
-        """Return the best iterates, (N, H, W, 3) float32: of least loss, those that lead all guides astray first.
+        """Return the best iterates, (N, H, W, 3) float32: lowest loss, iterates that fool every guide first.
 
         Args:
             original: images (N, H, W, 3) in [0, 1].
-            first: where the descent starts, likewise.
-            styles: what the objective aims at, such as `Objective.style_targets`, one for each image.
-            options: with the same `compiled_options` as those that the descent was made with.
-            mask: (1, H, W, 1) in [0, 1], where images may change, or None for everywhere.
-            seed: of jitter and random views.
+            first: initial images, of the same shape and range.
+            styles: style targets for each image, such as `Objective.style_targets`.
+            options: options with the same `compiled_options` as the descent's own.
+            mask: (1, H, W, 1) in [0, 1], where images may change; None for everywhere.
+            seed: seed of jitter and random views.
             keep: `best`, or `last` to return the last iterates instead.
-            on_steps: called now and then with the steps done since, summed over images.
+            on_steps: called at intervals with the number of new steps, summed over images.
 
         Raises:
-            ImagesFailedError: no step on some image led to a finite loss, or its last iterate is not finite; the error
-                carries what became of the rest, which is what it would be beside any other image.
+            ImagesFailedError: no step on some image led to a finite loss, or its last iterate is not finite. The error
+                holds the results of the other images, which do not depend on the failed ones.
         """
         assert compiled_options(options) == self._options
         x, start = tf.constant(original, tf.float32), tf.constant(first, tf.float32)
@@ -169,9 +180,9 @@ class Descent:
     def _by_adam(
         self, work: Work, steps: int, keep: str, on_steps: Callable[[int], None]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return images (N, H, W, 3), and whether a step on each has led to a finite loss, (N,) bool.
+        """Return images (N, H, W, 3), and whether any step led to a finite loss, (N,) bool.
 
-        Where none has, an image would come back as it was.
+        Without such a step, an image is unchanged.
         """
         n = len(work.original)
         parameters = self._form.start(work.first)
@@ -185,7 +196,7 @@ class Descent:
             state = advance(state, work, tf.constant(now))
             on_steps(now * n)
         last = state.parameters
-        # One step too many judges the last iterate; to compile that by itself would take longer than the step.
+        # One more step evaluates the last iterate; compiling that separately would take longer than the step.
         state = advance(state, work, tf.constant(1))
         images = state.best if keep == "best" else self._image(last, work)
         return images.numpy(), (state.finite | state.done).numpy()
@@ -215,14 +226,14 @@ class Descent:
         if work.mask is not None:
             x = work.original + work.mask * (x - work.original)
         if isinstance(self._form, Pixel):
-            return x  # each step ends within the budget
+            return x  # each step ends with a projection
         return self._project(x, work.original, work.numbers)
 
     def _project(self, x: tf.Tensor, original: tf.Tensor, numbers: Numbers) -> tf.Tensor:
         return project(x, original, self._options.budget and (self._options.budget[0], numbers.radius))
 
     def _loss(self, x: tf.Tensor, work: Work, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the loss (N,) and whether all guides are astray (N,), at a step."""
+        """Return the loss (N,) at a step, and whether every guide is fooled, (N,) bool."""
         options, numbers = self._options, work.numbers
         seed, targets, mask, seen = tf.stack([work.seed, step]), work.targets, work.mask, x
         if options.jitter:
@@ -241,7 +252,7 @@ class Descent:
         return loss, tf.logical_and(astray, tf.math.is_finite(loss))
 
     def _judged(self, state: State, x: tf.Tensor, loss: tf.Tensor, astray: tf.Tensor) -> State:
-        """Keep the images that are better than before: of less loss, but any astray before any that is not."""
+        """Keep better iterates: lower loss, iterates that fool every guide first."""
         finite = tf.math.is_finite(loss)
         better = tf.where(tf.equal(astray, state.astray), loss < state.score, astray)
         better = better & finite & ~state.done
@@ -268,7 +279,7 @@ class Descent:
     def _by_lbfgs(
         self, work: Work, steps: int, keep: str, on_steps: Callable[[int], None]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Minimise with SciPy's L-BFGS-B, one image at a time: its line search is about one loss."""
+        """Minimize with SciPy's L-BFGS-B, one image at a time, because its line search handles one loss."""
         out, finite = [], []
         for i in range(len(work.original)):
             image, is_finite = self._one_by_lbfgs(_nth(work, i), steps, keep)
@@ -278,7 +289,7 @@ class Descent:
         return np.concatenate(out), np.array(finite)
 
     def _one_by_lbfgs(self, work: Work, steps: int, keep: str) -> tuple[np.ndarray, bool]:
-        """Return one image (1, H, W, 3), and whether there was a finite loss with a finite gradient."""
+        """Return one image (1, H, W, 3), and whether any loss was finite and had a finite gradient."""
         start = self._form.start(work.first)
         slope = self._compile(self._loss_and_gradient, start, work)
         best: tuple[tuple[bool, float], tf.Tensor] = (True, np.inf), start
@@ -320,7 +331,7 @@ class Descent:
 
 
 def _nth(work: Work, i: int) -> Work:
-    """Return the work of one image of a batch."""
+    """Return the batch with image `i` alone."""
     row = slice(i, i + 1)
     return work._replace(
         original=work.original[row],
@@ -338,7 +349,7 @@ def _of_any_batch(tensor: tf.Tensor | None) -> tf.TensorSpec | None:
 
 @contextmanager
 def _precision(name: str) -> Iterator[None]:
-    """Let TensorFlow run convolutions in bfloat16 with float32 sums, where the processor has instructions for it."""
+    """Let TensorFlow run convolutions in bfloat16 with float32 sums, on processors that support it."""
     if name == "float32":
         yield
         return

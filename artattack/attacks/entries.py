@@ -1,8 +1,8 @@
-"""What a benchmark file says of an attack or control, and what a run asks of it.
+"""Entries: one attack or control of a benchmark file, and its interface to a run.
 
-An entry owns what it is: its kind, the variants it stands for, whose images it starts from, how it is made and what
-it does to images. A new attack is a module with an entry of its own and a line in `artattack.attacks.registry`.
-Entries are read without TensorFlow, which loads when an attack is made.
+An entry defines its kind, its variants, the images that these start from, and how it makes and applies its attack. A
+new attack is a module with its own entry and a line in `artattack.attacks.registry`. Reading entries does not load
+TensorFlow; making an attack does.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from artattack.attacks.budget import bring_to
 from artattack.models.classifier import Gives
 from artattack.validation import Section
 
-# Words that a key may show as they are: not empty, alike on file systems that ignore case, without the separators
-# `--` and `.` that keys are made with.
+# Words that a key shows unchanged: not empty, lower case (some file systems ignore case), without the separators `--`
+# and `.` of keys.
 _PLAIN = re.compile(r"[a-z0-9_]+([-+][a-z0-9_]+)*")
-_LONGEST = 120  # of a key, in characters: file systems stop at 255 bytes
+_LONGEST = 120  # characters of a key; file systems allow 255 bytes
 
-Ball = tuple[str, float]  # a distance and how far
+Ball = tuple[str, float]  # a distance and a radius
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class Variant:
     """One attack of the benchmark with its style and source chosen; a group of rows in every table.
 
     Attributes:
-        entry: of the benchmark file.
-        style: of a style attack, or of a control that needs one.
-        source: the model that is read, if any.
-        matched: whose distance a control copies.
-        budget: the distance images are brought to, and how far; None leaves an attack where it ends.
+        entry: the entry of the benchmark file.
+        style: the style of a style attack, or of a control that needs one.
+        source: the model that the attack reads, if any.
+        matched: the variant whose distance a control copies.
+        budget: the distance and radius that images are brought to; None keeps the attack's own distance.
     """
 
     entry: Entry
@@ -52,12 +52,12 @@ class Variant:
 
     @property
     def kind(self) -> str:
-        """What the tables call its kind: clean, control, or a kind of attack."""
+        """The kind in the tables: clean, control, or a kind of attack."""
         return self.entry.kind
 
     @property
     def free(self) -> Variant:
-        """The variant that is brought to this one's budget."""
+        """The same variant at its own distance, without a budget."""
         return replace(self, budget=None)
 
     @property
@@ -67,14 +67,14 @@ class Variant:
 
     @property
     def title(self) -> str:
-        """The label and, for a control, that of the perturbation whose distance it copies, or the budget."""
+        """The label and, for a control, the label of the attack whose distance it copies, or the budget."""
         if self.budget:
             return f"{self.label} at {self.budget[0]}={self.budget[1]:g}"
         return f"{self.label} as {self.matched.label}" if self.matched else self.label
 
     @property
     def key(self) -> str:
-        """Name of its folder: safe on every file system, and another for every other variant."""
+        """Name of the variant's folder: safe on every file system, and unique."""
         words = self._words
         key = "--".join(re.sub(r"[^A-Za-z0-9_+-]+", "-", _without_folder(word)) for word in words)
         if all(map(_PLAIN.fullmatch, words)) and len(key) <= _LONGEST:
@@ -83,17 +83,17 @@ class Variant:
         return f"{key[:_LONGEST]}.{digest[:8]}"  # a plain key has no dot, so the two kinds never meet
 
     def seed(self, run_seed: int, image: str) -> int:
-        """Derive the 32-bit seed of one image from the run's: the same whatever other images there are.
+        """Derive the 32-bit seed of one image from the run's seed, independently of the other images.
 
-        A file counts by its name alone, so that results do not depend on the folder one works in. Where the entry
-        has `one_seed`, all images have the same.
+        Files enter by name, without their folder, so that results do not depend on the working directory. If the entry
+        has `one_seed`, all images share one seed.
         """
         part = "" if self.entry.one_seed else image
         text = "/".join(map(str, (run_seed, *map(_without_folder, self._words), part)))
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
 
     def file(self, image: str) -> PurePosixPath:
-        """Return where its version of an image lies in the run folder."""
+        """Return the path of the variant's version of an image, relative to the run folder."""
         return PurePosixPath("images") / (self.entry.folder or self.key) / f"{image}.png"
 
     @property
@@ -108,14 +108,15 @@ def _without_folder(word: str) -> str:
 
 
 class Perturbed(NamedTuple):
-    """What became of a batch of images.
+    """A perturbed batch of images.
 
     Attributes:
-        made: (N, H, W, 3) float32 in [0, 1], as the attack made them.
-        files: the same on the 8-bit grid, as a PNG holds them.
-        held_to: the distance that each file is meant to keep, and how far, or None.
-        queries: (N,) how many images the source was asked about for each, or None where that is not counted.
-        failed: from an image's place in the batch to why the attack failed on it; it is left as it was.
+        made: (N, H, W, 3) float32 in [0, 1], the attack's output.
+        files: the same images on the 8-bit grid, as a PNG stores them.
+        held_to: the distance and radius that each file keeps, or None.
+        queries: (N,) number of queries to the source for each image, or None if queries are not counted.
+        failed: from the index of an image in the batch to the reason why the attack failed on it; such an image is
+            unchanged.
     """
 
     made: np.ndarray
@@ -126,10 +127,10 @@ class Perturbed(NamedTuple):
 
 
 class Models(Protocol):
-    """The models of a run as ART's estimators, by their names in the benchmark file."""
+    """The models of a run as ART estimators, by their names in the benchmark file."""
 
     def estimator(self, name: str) -> Any:
-        """Return a model that is read for its gradients, features or outputs."""
+        """Return the estimator of a model."""
 
     def untrained(self, name: str) -> Any:
         """Return the same network with random weights."""
@@ -137,17 +138,17 @@ class Models(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """Images that one variant is to perturb.
+    """A batch of images to perturb with one variant.
 
     Attributes:
-        variant: whose images they are to become.
+        variant: the variant.
         x: (N, H, W, 3) float32 in [0, 1], on the 8-bit grid.
-        seeds: (N,) one for each image.
-        models: of the run.
-        images_of: from another variant to its files of the same images, (N, H, W, 3) float32.
-        targets: (N,) the ImageNet class that the image set names as each image's target, or None; () for no names.
-        draws: (N,) seeds of each image that are the same at every budget, so that what is drawn by them is, too; () for
-            `seeds`.
+        seeds: (N,) a seed for each image.
+        models: the models of the run.
+        images_of: function from another variant to its files of the same images, (N, H, W, 3) float32.
+        targets: (N,) the target class of each image in the image set, an ImageNet index, or None; () if the image set
+            has no targets.
+        draws: (N,) seeds that are equal at every budget, for choices that must be, too; () for `seeds`.
     """
 
     variant: Variant
@@ -160,17 +161,17 @@ class Batch:
 
 
 class Entry(Section):
-    """What every entry has. Subclasses say the rest."""
+    """Base class of entries: defaults and the hooks that subclasses override."""
 
     kind: ClassVar[str]
-    folder: ClassVar[str] = ""  # where its images lie, if not in one named by the variant's key
+    folder: ClassVar[str] = ""  # name of the image folder; by default the variant's key
     one_seed: ClassVar[bool] = False  # whether all images of a variant have the same seed
-    copies_others: ClassVar[bool] = False  # whether its variants are made from those of other entries
-    reads: ClassVar[str] = ""  # what it reads of the models it is given, in a few words
+    copies_others: ClassVar[bool] = False  # whether its variants copy the distance of other entries' variants
+    reads: ClassVar[str] = ""  # outputs of models that it reads, in a few words
     untrained: ClassVar[bool] = False  # whether it reads networks with random weights on purpose
 
     attack: str = Field(description="style, a control, or an ART attack by short name or class name")
-    name: str = Field("", description="what the tables call it; default: the attack's name")
+    name: str = Field("", description="name in tables; default: the attack's name")
 
     @model_validator(mode="after")
     def _named(self) -> Self:
@@ -180,7 +181,7 @@ class Entry(Section):
 
     @classmethod
     def attacks(cls) -> tuple[str, ...]:
-        """Return the words for `attack` that stand for this entry."""
+        """Return the values of `attack` that select this kind of entry."""
         raise NotImplementedError
 
     @property
@@ -190,81 +191,81 @@ class Entry(Section):
 
     @property
     def aims(self) -> bool:
-        """Whether images are led to classes, so that the targets which an image set names count."""
+        """Whether the attack is targeted, so that the image set's targets matter."""
         return False
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What the records say of it."""
+        """The parameters that the records keep."""
         return {}
 
     def models(self) -> tuple[str, ...]:
-        """Return the names of the models that are read."""
+        """Return the names of the models that the entry reads."""
         return ()
 
     def models_asked(self) -> tuple[str, ...]:
-        """Return those of the models whose logits are read, not only features."""
+        """Return the models whose logits the entry reads, not only their features."""
         return ()
 
     def needs(self, model: str) -> Gives:
-        """Return what has to be had of one of the models that are read."""
+        """Return what a model must give: features, gradients or logits."""
         return "features"
 
     def models_of(self, variant: Variant) -> tuple[str, ...]:
-        """Return the models that one of its variants reads, with the weights they have."""
+        """Return the models that a variant reads with their own weights."""
         return (variant.source,) if variant.source else ()
 
     def styles(self) -> tuple[str, ...]:
-        """Return the styles it paints in."""
+        """Return the styles of the entry."""
         return ()
 
     def files(self) -> Iterator[str | Path]:
-        """Yield names of files it reads; other words among them do no harm."""
+        """Yield the names of the files that the entry reads, possibly among other words."""
         yield from ()
 
     def near(self, resolve: Callable[..., Any]) -> Self:
-        """Return the entry with its paths made whole by `resolve(path, *names that are no paths)`."""
+        """Return the entry with absolute paths, from `resolve(path, *names that are not paths)`."""
         return self
 
     def passes(self) -> float:
-        """Return how often, roughly, an image goes through a network: steps, or questions to a source."""
+        """Return the approximate number of network passes for an image: steps or queries."""
         return 1
 
     def passes_of(self, variant: Variant) -> float:
-        """Return the same of one of its variants: none where images that are there are moved to a budget."""
+        """Return the approximate number of network passes of a variant; 0 if it only moves finished images."""
         return 0 if variant.budget and self.starts_from(variant) == variant.free else self.passes()
 
     def check(self) -> None:
-        """Find mistyped names without loading TensorFlow; raises ArtattackError."""
+        """Raise ArtattackError for mistyped names, without loading TensorFlow."""
 
     def distances(self) -> Iterator[tuple[str, Ball]]:
-        """Yield the distances that the entry asks for, each with the name of its option."""
+        """Yield the name of each option that is a distance, and the distance."""
         yield from ()
 
     def doubts(self) -> Iterator[str]:
-        """Yield in one line each what is allowed and yet hardly meant."""
+        """Yield a one-line warning for each option that is valid but probably unintended."""
         yield from ()
 
     def check_beside(self, others: Sequence[Entry]) -> None:
-        """Find out that the entry does not go with the other entries of the file; raises ValueError."""
+        """Raise ValueError if the entry is incompatible with the other entries of the file."""
 
     def variants(self, attacks: Sequence[Variant]) -> Iterator[Variant]:
-        """Yield what it stands for.
+        """Yield the variants of the entry.
 
         Args:
-            attacks: the variants of the entries that copy no others.
+            attacks: the variants of the entries that copy no distance.
         """
         raise NotImplementedError
 
     def at_budget(self, variant: Variant, budget: tuple[str, float]) -> Variant:
-        """Return one of its variants brought to a budget."""
+        """Return a variant of the entry at a budget."""
         return replace(variant, budget=budget)
 
     def starts_from(self, variant: Variant) -> Variant | None:
-        """Return the variant whose files one of its variants is made from, if any.
+        """Return the variant whose files a variant starts from, if any.
 
-        At a budget, those are the attack's own images, unless it attacks anew within the budget's ball. Where that ball
-        is the attack's own, it does not: the images are there, and one attack in one ball is made once.
+        At a budget, these are the attack's own images, unless the attack runs again within the budget's ball. If that
+        ball is the attack's own, it does not run again.
         """
         if variant.budget is None:
             return variant.matched
@@ -272,26 +273,26 @@ class Entry(Section):
         return None if anew else variant.free
 
     def made_within(self, distance: str) -> bool:
-        """Whether images are made anew within the ball of a budget of that distance."""
+        """Whether the attack runs again within the ball of a budget of that distance."""
         return False
 
     def made_alike(self, variant: Variant) -> tuple[str, ...]:
-        """Return what variants have in common that one attack, once made, serves."""
+        """Return the key of a made attack: variants with equal keys share it."""
         return variant.entry.name, variant.matched.entry.name if variant.matched else "", variant.source
 
     def make(self, variant: Variant, models: Models) -> Any:
-        """Make what is costly to make; one of it serves all variants that are `made_alike`.
+        """Make the attack's costly parts, which all variants with the same `made_alike` share.
 
         Raises:
-            ArtattackError: an option or parameter is not usable.
+            ArtattackError: an option or parameter is invalid.
         """
         return None
 
     def perturb(self, attack: Any, batch: Batch) -> Perturbed:
-        """Return what the variant makes of images.
+        """Return the perturbed images of a batch.
 
         Args:
-            attack: as `make` has made it.
+            attack: the result of `make`.
             batch: the images.
         """
         if batch.variant.budget is None:
@@ -303,14 +304,14 @@ class Entry(Section):
         raise NotImplementedError
 
     def perturb_within(self, attack: Any, batch: Batch, ball: Ball) -> Perturbed:
-        """Return images made within a ball; asked for where `made_within` says so."""
+        """Return images made within a ball; called if `made_within` returns True."""
         raise NotImplementedError
 
     def perturb_to_budget(self, attack: Any, batch: Batch, budget: Ball) -> Perturbed:
         """Return images at a budget: the attack's own, or those made within its ball, brought to its edge.
 
-        Images of an attack whose own ball the budget is are its own files, bit for bit, as far as these stand at the
-        edge. The records of both have the same `eps_norm` and `eps`, which are this budget.
+        If the budget is the attack's own ball, images that stand at the edge are its own files, bit for bit; the
+        records of both have this budget as `eps_norm` and `eps`.
         """
         distance, radius = budget
         if self.starts_from(batch.variant):
@@ -322,12 +323,12 @@ class Entry(Section):
         return within._replace(made=np.where(brought, files, within.made), files=files)
 
     def columns(self, attack: Any, batch: Batch, files: np.ndarray) -> Mapping[str, Sequence[Any]]:
-        """Return columns of the records, (N,) each, that only this attack can tell; `files` are the batch's images."""
+        """Return columns of the records, (N,) each, that only the attack knows; `files` are the perturbed images."""
         return {}
 
 
 class CleanEntry(Entry):
-    """The images as they are, so that natural mistakes stand beside the attacks. Part of every benchmark."""
+    """The untouched images, for the classifiers' natural mistakes. Part of every benchmark."""
 
     kind: ClassVar[str] = "clean"
     folder: ClassVar[str] = "original"
@@ -344,5 +345,5 @@ def _same(ball: Ball | None, other: Ball) -> bool:
 
 
 def needed_models(entries: Iterable[Entry]) -> tuple[str, ...]:
-    """Return the models that entries read, each once, in order of appearance."""
+    """Return the distinct models that entries read, in order of appearance."""
     return tuple(dict.fromkeys(name for entry in entries for name in entry.models()))

@@ -19,12 +19,12 @@ class ImagesFailedError(ArtattackError):
     """An attack failed on some images of a batch.
 
     Attributes:
-        made: what it made of all, (N, H, W, 3) float32, with any values where it failed.
-        why: from an image's place in the batch to what went wrong.
+        made: all images, (N, H, W, 3) float32; failed ones hold arbitrary values.
+        why: from the index of each failed image to the reason.
     """
 
     def __init__(self, made: Array, why: Mapping[int, str]) -> None:
-        """Say how many images failed, and why the first did."""
+        """Make the message: how many images failed, and why the first one did."""
         first = why[min(why)]
         everywhere = len(why) == len(made) and len(set(why.values())) == 1
         super().__init__(first if everywhere else f"{len(why)} of {len(made)} images failed, the first so: {first}")
@@ -39,22 +39,23 @@ def settled(
     seen: Array | None = None,
     unfit: Mapping[int, str] = MappingProxyType({}),
 ) -> tuple[Array, dict[int, str]]:
-    """Run an attack on a batch, and isolate the images it fails on.
+    """Run an attack on a batch, and isolate the images that it fails on.
 
-    Images that cannot be attacked stay in the batch: without them, the others' last digits might be others.
+    Images that cannot be attacked stay in the batch: removing them might change the last digits of the others.
 
     Args:
         x: originals (N, H, W, 3) float32.
-        generate: makes the images.
-        source: name of the model that is attacked, if its logits count.
-        seen: these, of the originals, (N, K).
-        unfit: from places of images that the attack cannot do anything with to why.
+        generate: function that returns the perturbed images.
+        source: name of the attacked model, if its logits matter.
+        seen: its logits for the originals, (N, K).
+        unfit: from indices of images that cannot be attacked to the reason.
 
     Returns:
-        The images (N, H, W, 3) float32, originals where the attack failed, and from these images' places to why.
+        The images (N, H, W, 3) float32, originals where the attack failed, and from the index of each failed image to
+        the reason.
 
     Raises:
-        Exception: whatever `generate` raises but ImagesFailedError.
+        Exception: any exception of `generate` other than ImagesFailedError.
     """
     why = dict(unfit) | ({} if seen is None else not_finite(source, seen))
     try:
@@ -68,13 +69,13 @@ def settled(
 
 
 def not_finite(name: str, logits: Array) -> dict[int, str]:
-    """Return the indices of images with non-finite logits (N, K), and a message."""
+    """Return a message for each image with non-finite logits (N, K), by index."""
     places = np.flatnonzero(~np.isfinite(logits).all(1))
     return {int(i): f"model '{name}' gave values that are not finite" for i in places}
 
 
 def in_one_line(error: Exception) -> str:
-    """Return an error's message, with its kind unless it is one of ours; TensorFlow's may be pages long."""
+    """Return an error's message on one line, with its type unless it is an ArtattackError; long ones are cut."""
     message = str(error) if isinstance(error, ArtattackError) else f"{type(error).__name__}: {error}"
     message = " ".join(message.split())
     return message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."

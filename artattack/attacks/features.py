@@ -1,10 +1,9 @@
-"""Feature networks: a backbone cut at the deepest layer used, frozen for reading and for gradients to pixels.
+"""Feature networks: a backbone cut at the deepest layer used, frozen for features and for gradients to pixels.
 
-Nothing here is trained, so what training needs is taken out of the hot loop: kernels are binarized once
-instead of at every step, batch normalization takes the gradient of the affine map it is at inference, and quantizers
-and max pooling take gradients of the same values that are faster.
-Forward outputs stay the same to the last bit. Networks of Keras 3 have neither to be taken out: larq needs
-Keras 2, and Keras 3 normalizes at inference by the affine map itself.
+Feature networks are not trained, which allows shortcuts in the hot loop: kernels are binarized once instead of at every
+step, batch normalization has the gradient of its affine map at inference, and quantizers and max pooling have faster
+gradients of equal values. Forward outputs stay the same to the last bit. Networks of Keras 3 need no shortcuts: larq
+needs Keras 2, and Keras 3 normalizes at inference by the affine map itself.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ _KERNELS = {
 
 
 class InferenceBatchNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
-    """Batch normalization at inference: the same forward operation, the gradient of the affine map it is.
+    """Batch normalization at inference, with the gradient of its affine map.
 
-    For Keras 2, whose gradient also sums those of mean, variance, scale and offset, which nobody reads here.
+    The gradient of Keras 2 also sums gradients of mean, variance, scale and offset, which attacks do not read.
     """
 
     def __init__(self, original: Layer) -> None:
@@ -66,13 +65,13 @@ class Features:
     """A frozen copy of a backbone, from images of any size to the outputs of some layers.
 
     Args:
-        model: the backbone; it stays as it is.
-        layers: specifications, see `artattack.models.network.layer_names`.
+        model: the backbone, which stays unchanged.
+        layers: layer specifications, see `artattack.models.network.layer_names`.
         gradient: name of a surrogate gradient for the quantizers of activations, or None for the model's own.
-        average_pooling: whether to put average pooling in the place of max pooling.
+        average_pooling: whether to replace max pooling by average pooling.
 
     Raises:
-        ArtattackError: no such layer or surrogate, or the network cannot take other sizes up to there.
+        ArtattackError: no such layer or surrogate, or the network up to the layers has a fixed input size.
     """
 
     def __init__(
@@ -88,7 +87,7 @@ class Features:
 
         def replace(layer: Layer) -> Any:
             if average_pooling and type(layer).__name__ == "MaxPooling2D":
-                return average_pool.from_config(layer.get_config())  # both are described by the same words
+                return average_pool.from_config(layer.get_config())  # both have the same configuration
             if isinstance(layer, tf_keras.layers.MaxPooling2D) and _pools_pairs(layer):
                 return tf_keras.layers.Lambda(max_pool_of_pairs, name=layer.name)
             if isinstance(layer, tf_keras.layers.BatchNormalization) and list(np.ravel(layer.axis)) in (
@@ -105,7 +104,7 @@ class Features:
         self.network = rebuild(model.network, names, input_shape=(None, None, 3), replace=replace)
 
     def bytes_per_image(self, height: int, width: int) -> int:
-        """Return about how much memory one image's activations take, forward and backward, in bytes."""
+        """Return the approximate memory of one image's activations, forward and backward, in bytes."""
         traced = tf.function(self).get_concrete_function(tf.TensorSpec((1, height, width, 3), tf.float32))
         shapes = [output.shape for op in traced.graph.get_operations() for output in op.outputs]
         values = sum(shape.num_elements() or 0 for shape in shapes if shape.rank == 4 and shape[0] == 1)

@@ -1,4 +1,4 @@
-"""Gradients written out for the descent's hot loop: the values TensorFlow's own have, in a fraction of their time."""
+"""Hand-written gradients for the descent's hot loop: TensorFlow's values, in a fraction of the time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
 def clip_to_unit(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """Return x of any shape clipped to [0, 1]; the gradient passes where x lies there, its ends included."""
+    """Return x of any shape clipped to [0, 1]; the gradient passes where x is in [0, 1]."""
     clipped = tf.clip_by_value(x, 0.0, 1.0)
     return clipped, lambda upstream: upstream * tf.cast(tf.equal(x, clipped), upstream.dtype)
 
@@ -20,7 +20,7 @@ def clip_to_unit(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tens
 def max_pool_of_pairs(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     """Max pooling of (N, H, W, C), windows of 2 x 2 at every position: (N, H - 1, W - 1, C).
 
-    Of equal values in a window the first, by rows, takes the gradient.
+    Among equal values in a window, the first one, row by row, gets the gradient.
     """
 
     def gradient(upstream: tf.Tensor) -> tf.Tensor:
@@ -32,7 +32,7 @@ def max_pool_of_pairs(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf
 
 
 def _to_larger(upstream: tf.Tensor, first: tf.Tensor, second: tf.Tensor, axis: int) -> tf.Tensor:
-    """Give the gradient of max(first, second), neighbours along an axis, to the larger; to the first of equal ones."""
+    """Give the gradient of max(first, second), neighbours along an axis, to the larger; if equal, to the first."""
     to_first = upstream * tf.cast(first >= second, upstream.dtype)
     return padded(to_first, axis, 1) + padded(upstream - to_first, axis, 0)
 

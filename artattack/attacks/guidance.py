@@ -23,16 +23,16 @@ _LEVELS = np.arange(256, dtype=np.float32) / np.float32(255)  # the values that 
 
 
 class Guidance:
-    """Leads one or more classifiers away from what they see in the originals, or to a target class.
+    """Leads one or more classifiers, the guides, away from their predictions on the originals, or to a target class.
 
-    Guides see images as a PNG would hold them, so that leading them astray outlasts the rounding.
+    Guides read images on the 8-bit grid of a PNG, so that fooling them survives the rounding.
 
     Args:
-        models: the guides, whose `logits` are differentiable; their losses are averaged.
-        options: of the style attack; loss, confidence, temperature, views, transforms and target are read.
+        models: the guides, with differentiable `logits`; their losses are averaged.
+        options: style attack options: loss, confidence, temperature, views, transforms and target.
 
     Raises:
-        ArtattackError: a guide cannot see the target class, or cannot be restyled where transforms say `styless`.
+        ArtattackError: a guide does not have the target class, or cannot be restyled for the transform `styless`.
     """
 
     def __init__(self, models: Sequence[Any], options: StyleOptions) -> None:
@@ -43,18 +43,18 @@ class Guidance:
         self._restyled = restyled(models, self._names)
 
     def references(self, x: np.ndarray) -> list[tf.Tensor]:
-        """Return for each guide the outputs (N,) int32 that count: the target, or what it sees in originals x."""
+        """Return each guide's reference outputs (N,) int32: the target, or its predictions on originals x."""
         if self._targets is not None:
             return [tf.fill((len(x),), target) for target in self._targets]
         return [tf.constant(model.predict(x).argmax(1), tf.int32) for model in self._models]
 
     def loss(self, x: tf.Tensor, references: list[tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the loss (N,) of images x (N, H, W, 3), and whether every guide is astray, (N,) bool.
+        """Return the loss (N,) of images x (N, H, W, 3), and whether every guide is fooled, (N,) bool.
 
         Args:
             x: the images.
-            references: from the method above.
-            seed: (2,) int32, of this step's views.
+            references: the result of `references`.
+            seed: (2,) int32, seed of this step's views.
         """
         x = rounded(x)
         logits = [model.logits(x) for model in self._models]
@@ -70,7 +70,7 @@ class Guidance:
         return tf.add_n(losses) / float(len(losses)), tf.reduce_all(tf.stack(astray), 0)
 
     def _logits_of(self, view: int, x: tf.Tensor, seed: tf.Tensor) -> list[tf.Tensor]:
-        """Return each guide's outputs for one view of a step."""
+        """Return each guide's logits for one view of a step."""
         seen = transformed(x, self._names, seed, view)
         if not self._restyled:
             return [model.logits(seen) for model in self._models]
@@ -91,7 +91,7 @@ class Guidance:
 
 
 def margin(logits: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-    """Logit of an output over the greatest of the others, (N,): positive where it wins (Carlini & Wagner 2017).
+    """Return an output's logit minus the largest other logit, (N,) (Carlini & Wagner 2017).
 
     Args:
         logits: (N, K).
@@ -103,9 +103,9 @@ def margin(logits: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
 
 
 def rounded(x: tf.Tensor) -> tf.Tensor:
-    """Return images in [0, 1] on the 8-bit grid, to the bit as `quantize`; the gradient passes as is.
+    """Return images in [0, 1] on the 8-bit grid, equal to `quantize` to the bit; the gradient passes unchanged.
 
-    Looked up, since TensorFlow turns a division by 255 into a product that is off by a bit.
+    Levels come from a table, because TensorFlow replaces a division by 255 by a product that is off by a bit.
     """
     levels = tf.clip_by_value(tf.cast(255.0 * x + 0.5, tf.int32), 0, 255)
 

@@ -1,4 +1,4 @@
-"""The momentum attack: iterated sign gradients whose images other classifiers fall for as well."""
+"""The momentum attack: iterated sign gradients with momentum, which transfer to other classifiers."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ class MomentumAttack(EvasionAttack):  # type: ignore[misc]
         g = decay * g + gradient / mean |gradient|
         x = x + eps_step * sign(g), brought back into the ball
 
-    with g / |g| in the place of sign(g) in l2. With options, the transfer attacks built on it: `nesterov` takes the
-    gradient at x + eps_step * decay * g (NI-FGSM, Lin et al., ICLR 2020; in l2, where the paper has none, over the root
-    of the number of values, as long as a step), `kernel` smooths it with a Gaussian of a third of its radius (TI-FGSM,
-    Dong et al., CVPR 2019), and `transforms` are what the source sees of the image, in so many `views` a step.
+    with g / |g| instead of sign(g) in l2. Options add the transfer attacks built on it: `nesterov` takes the gradient
+    at x + eps_step * decay * g (NI-FGSM, Lin et al., ICLR 2020; in l2, which the paper does not cover, divided by the
+    root of the number of values, which makes it as long as a step), `kernel` smooths the gradient with a Gaussian whose
+    standard deviation is a third of its radius (TI-FGSM, Dong et al., CVPR 2019), and `transforms` apply to the
+    source's input, in `views` copies per step.
 
     Args:
-        estimator: the source, as `artattack.models.estimator.to_estimator` gives it.
-        seed: of what transforms draw for each image, unless `generate` is given seeds.
-        batch_size: images attacked at once.
-        options: the fields of `artattack.attacks.options.MomentumOptions`, where each is described; `eps` has no
-            default.
+        estimator: the source, from `artattack.models.estimator.to_estimator`.
+        seed: seed of the transforms of each image, unless `generate` gets seeds.
+        batch_size: number of images attacked at once.
+        options: the fields of `artattack.attacks.options.MomentumOptions`, described there; `eps` has no default.
 
     Raises:
-        ArtattackError: an option is unknown or out of range, or the estimator is none of ours.
+        ArtattackError: an option is unknown or out of range, or the estimator is not from `to_estimator`.
     """
 
     attack_params: ClassVar[list[str]] = [*EvasionAttack.attack_params, "seed", "batch_size", *_OPTIONS]
@@ -66,7 +66,7 @@ class MomentumAttack(EvasionAttack):  # type: ignore[misc]
 
     @property
     def options(self) -> MomentumOptions:
-        """The options as they stand, validated."""
+        """The current options, validated."""
         return parse_options_of(MomentumOptions, {name: getattr(self, name) for name in _OPTIONS})
 
     def _check_params(self) -> None:
@@ -75,10 +75,10 @@ class MomentumAttack(EvasionAttack):  # type: ignore[misc]
             raise ArtattackError(f"seed: a whole number from 0 on, not {self.seed!r}")
         if not isinstance(self.batch_size, int) or self.batch_size < 1:
             raise ArtattackError(f"batch_size: a whole number above 0, not {self.batch_size!r}")
-        self._networks(self.options)  # or it says why not
+        self._networks(self.options)  # raises an error if the source cannot be restyled
 
     def _networks(self, options: MomentumOptions) -> tuple[RestyledNetwork, ...]:
-        """Return the source, restyled, if that is among the transforms; it is made once."""
+        """Return the restyled source if the transforms include `styless`; it is made once."""
         return self._restyled if "styless" in (options.transforms or ()) else ()
 
     @cached_property
@@ -92,17 +92,17 @@ class MomentumAttack(EvasionAttack):  # type: ignore[misc]
 
         Args:
             x: images (N, H, W, 3) in [0, 1], of the estimator's input shape.
-            y: labels, one-hot (N, K) or indices (N,) of the source's outputs: what images are led away from, by default
-                what the source sees in them; where the attack is targeted, what they are led to, without a default.
-            seeds: one for each image, from 0 on, in the place of `seed`.
-            kwargs: part of ART's contract; none is read.
+            y: labels, one-hot (N, K) or indices (N,) of the source's outputs: the classes to lead images away from, by
+                default the source's predictions; a targeted attack needs the classes to lead images to.
+            seeds: non-negative seeds, one for each image, instead of `seed`.
+            kwargs: part of ART's contract; ignored.
 
         Returns:
             (N, H, W, 3) float32 in [0, 1].
 
         Raises:
-            ArtattackError: images, labels or seeds are not usable.
-            ImagesFailedError: the source's gradients of some images are not finite; it carries what became of the rest.
+            ArtattackError: images, labels or seeds are invalid.
+            ImagesFailedError: the source's gradients of some images are not finite; the error holds the other results.
         """
         x = np.asarray(x, np.float32)
         if x.shape[1:] != self.estimator.input_shape:
@@ -186,7 +186,7 @@ class _Climb:
         return x
 
     def _ahead(self, x: tf.Tensor, momentum: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-        """Return where the gradient is taken."""
+        """Return the images at which the gradient is taken."""
         if not self._options.nesterov:
             return x
         if self._options.norm == 2:
@@ -194,7 +194,7 @@ class _Climb:
         return x + length * self._options.decay * momentum
 
     def _gradient(self, x: tf.Tensor, labels: tf.Tensor, seeds: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-        """Return the loss gradient (N, H, W, 3), the mean over the views of a step."""
+        """Return the loss gradient (N, H, W, 3), averaged over the views of a step."""
         names = self._options.transforms
         if not names:
             return self._estimator.loss_gradient(x, labels)
@@ -211,21 +211,21 @@ class _Climb:
     def _restyled_loss(
         self, seen: tf.Tensor, labels: tf.Tensor, seeds: tf.Tensor, step: tf.Tensor, view: tf.Tensor
     ) -> tf.Tensor:
-        """Return the source's cross-entropy (N,), its early features restyled."""
+        """Return the cross-entropy (N,) of the restyled source."""
         of_step = tf.stack([seeds, tf.fill(tf.shape(seeds), step)], 1)
         assert self._options.transforms
         drawn_by = seed_of_view(of_step, view, self._options.transforms.index("styless"))
         return tf.nn.softmax_cross_entropy_with_logits(labels, self._restyled[0].logits(seen, drawn_by))
 
     def _direction(self, momentum: tf.Tensor) -> tf.Tensor:
-        """Return the step of length 1 up the momentum."""
+        """Return a step of length 1 in the direction of the momentum."""
         if self._options.norm == "inf":
             return tf.sign(momentum)
         return tf.math.divide_no_nan(momentum, tf.sqrt(tf.reduce_sum(tf.square(momentum), (1, 2, 3), keepdims=True)))
 
 
 def _gaussian(side: int) -> np.ndarray:
-    """Return a Gaussian that sums to 1, one for each channel, (side, side, 3, 1) float32.
+    """Return a Gaussian kernel that sums to 1 in each channel, (side, side, 3, 1) float32.
 
     Its standard deviation is a third of its radius, as in the code of Dong et al. (CVPR 2019).
     """

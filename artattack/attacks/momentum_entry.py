@@ -16,12 +16,12 @@ from artattack.attacks.rounding import round_within
 from artattack.models.classifier import Gives
 from artattack.validation import ImageNetClass, Names
 
-_BALLS = ("linf", "l2")  # that it is made within
+_BALLS = ("linf", "l2")  # norms of the attack's balls
 _NESTEROV = "ni-fgsm"
 
 
 class MomentumEntry(Entry, MomentumOptions):
-    """The momentum attack, which other classifiers are to fall for as well: one variant for each source."""
+    """The momentum attack, made to transfer to other classifiers: one variant for each source."""
 
     kind: ClassVar[str] = "baseline"
     reads: ClassVar[str] = "gradients"
@@ -31,7 +31,7 @@ class MomentumEntry(Entry, MomentumOptions):
 
     @classmethod
     def attacks(cls) -> tuple[str, ...]:
-        """Return its words."""
+        """Return its names."""
         return "mi-fgsm", _NESTEROV
 
     @model_validator(mode="before")
@@ -54,7 +54,7 @@ class MomentumEntry(Entry, MomentumOptions):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The options, with the step as long as it is, and the target if there is one for all."""
+        """The options, including the default step and the common target, if any."""
         target = {} if self.target is None else {"target": self.target}
         return self.options.model_dump(mode="json") | {"eps_step": self.step} | target
 
@@ -65,16 +65,16 @@ class MomentumEntry(Entry, MomentumOptions):
 
     @property
     def aims(self) -> bool:
-        """Whether it is targeted."""
+        """Whether the attack is targeted."""
         return self.targeted
 
     def distances(self) -> Iterator[tuple[str, Ball]]:
-        """Yield the radius of the ball, and the length of a step."""
+        """Yield the radius and the step size."""
         yield "eps", self.ball
         yield "eps_step", (self.ball[0], self.step)
 
     def doubts(self) -> Iterator[str]:
-        """Yield that steps are longer than the ball is wide."""
+        """Yield a warning if the step exceeds the radius."""
         if doubt := doubt_of_step(self.step, self.eps):
             yield f"attack '{self.name}': {doubt}"
 
@@ -91,15 +91,15 @@ class MomentumEntry(Entry, MomentumOptions):
         return "gradients"
 
     def passes(self) -> float:
-        """Return the steps, with the copies that each looks at."""
+        """Return the number of steps times the number of views."""
         return min(self.max_iter, 1e30) * min(self.views, 1e30)
 
     def variants(self, attacks: Sequence[Variant]) -> Iterator[Variant]:
-        """Yield one for each source."""
+        """Yield a variant for each source."""
         yield from (Variant(self, source=source) for source in self.source)
 
     def made_within(self, distance: str) -> bool:
-        """Whether it is the distance of a ball that the attack keeps to."""
+        """Whether the attack has a ball in that distance."""
         return distance in _BALLS
 
     def make(self, variant: Variant, models: Models) -> Any:
@@ -111,7 +111,7 @@ class MomentumEntry(Entry, MomentumOptions):
         return MomentumAttack(estimator, **self.options.model_dump())
 
     def perturb_freely(self, attack: Any, batch: Batch) -> Perturbed:
-        """Attack images within the ball that the options say."""
+        """Attack images within the ball of the options."""
         return self._attacked(attack, batch, self.options)
 
     def perturb_within(self, attack: Any, batch: Batch, ball: Ball) -> Perturbed:
@@ -119,11 +119,11 @@ class MomentumEntry(Entry, MomentumOptions):
         return self._attacked(attack, batch, self.options.within(ball))
 
     def columns(self, attack: Any, batch: Batch, files: np.ndarray) -> Mapping[str, Sequence[Any]]:
-        """Return the classes that images are led to, where the attack is targeted."""
+        """Return the target classes of a targeted attack."""
         return {"target_class": find_aims(batch, attack.estimator, self.target).classes} if self.targeted else {}
 
     def _attacked(self, attack: Any, batch: Batch, options: MomentumOptions) -> Perturbed:
-        """Attack images; the labels are the classes that the source sees in them or, where it is targeted, the aims."""
+        """Attack images; the labels are the source's predictions or, for a targeted attack, the targets."""
         attack.set_params(**options.model_dump())
         logits = attack.estimator.predict(batch.x)
         labels = logits.argmax(1)

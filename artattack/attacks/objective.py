@@ -1,8 +1,8 @@
 """The loss of a style attack: style, content and total variation, per image.
 
-Each term is normalised so that the same weights serve every backbone, layer and image size: style and
-content are squared distances relative to the size of what they aim at (1 = as far away as nothing at all),
-total variation is a mean absolute difference per value.
+Each term is normalized so that the same weights suit every backbone, layer and image size: style and content are
+squared distances divided by the squared norm of their target (1 is the distance of an all-zero output), and total
+variation is a mean absolute difference per value.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from artattack.tracing import forgetting_gradients
 
 _MEMORY = 2**31  # bytes that a batch's activations may take
 _LARGEST_BATCH = 32  # beyond, batches are no faster
-_NEAR = 1e-3  # a style distance below which a layer's share in a geometric mean grows no more
+_NEAR = 1e-3  # style distance below which a layer's share in a geometric mean stops growing
 
 
 def gram(features: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
@@ -46,13 +46,13 @@ def mean_variance(features: tf.Tensor, weights: tf.Tensor | None = None) -> tf.T
     mean = tf.reduce_sum(weights * features, (1, 2)) / total
     deviation = tf.math.squared_difference(features, mean[:, None, None])
     variance = tf.reduce_sum(weights * deviation, (1, 2)) / total
-    return tf.stack([mean, tf.sqrt(variance + 1e-6)], 1)  # a root has no slope at 0
+    return tf.stack([mean, tf.sqrt(variance + 1e-6)], 1)  # the root's gradient at 0 is infinite
 
 
 def histogram(features: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
     """Sorted values (N, H W, C) of each channel: its histogram's quantile function.
 
-    The squared distance of two is the optimal transport of one channel's histogram onto the other's, the
+    The squared distance of two such outputs is the optimal transport cost between the channels' histograms, the
     histogram loss of Risser, Wilmot & Barnes (2017). Weights are not supported.
     """
     return tf.sort(_by_position(tf.cast(features, tf.float32)), 1)
@@ -89,15 +89,15 @@ Mean = Callable[[Sequence[tf.Tensor], Sequence[float]], tf.Tensor]
 
 
 def arithmetic_mean(values: Sequence[tf.Tensor], weights: Sequence[float]) -> tf.Tensor:
-    """Weighted mean (N,) of values, each (N,) from 0 on: the style loss of Gatys, Ecker & Bethge (CVPR 2016, eq. 5)."""
+    """Weighted mean (N,) of non-negative values (N,): the style loss of Gatys, Ecker & Bethge (CVPR 2016, eq. 5)."""
     return tf.add_n([weight * value for weight, value in zip(weights, values, strict=True)]) / sum(weights)
 
 
 def geometric_mean(values: Sequence[tf.Tensor], weights: Sequence[float]) -> tf.Tensor:
-    """Weighted geometric mean (N,) of values, each (N,) from 0 on: half of any one is worth half of any other.
+    """Weighted geometric mean (N,) of non-negative values (N,): halving any value counts the same.
 
-    Its gradient weighs each layer by one over its distance, so that near ones do not give way to far ones. A thousandth
-    is added to each value, and taken away in the end, so that 0 has a slope.
+    Its gradient weighs each layer by the inverse of its distance, so that near layers still matter beside far ones. A
+    thousandth is added to each value, and subtracted at the end, so that the gradient at 0 is finite.
     """
     logarithms = [tf.math.log(value + _NEAR) for value in values]
     return tf.exp(arithmetic_mean(logarithms, weights)) - _NEAR
@@ -107,12 +107,12 @@ MEANS: dict[str, Mean] = {"arithmetic": arithmetic_mean, "geometric": geometric_
 
 
 class FeatureDistance:
-    """How far images have moved as a network sees them: |f(y) - f(x)| / |f(x)|, mean over layers.
+    """Distance of images in a network's features: |f(y) - f(x)| / |f(x)|, averaged over layers.
 
-    Images are looked at one by one, so that none depends on its neighbours.
+    Images are measured one by one, so that no result depends on other images.
 
     Args:
-        features: of the network.
+        features: the feature network.
     """
 
     def __init__(self, features: Features) -> None:
@@ -124,7 +124,7 @@ class FeatureDistance:
         self._of_one = tf.function(of_one, input_signature=[one, one])
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Return the distances (N,) float32 of images x to y, both (N, H, W, 3) in [0, 1]; 0 for identical ones."""
+        """Return the distances (N,) float32 of images x to y, both (N, H, W, 3) in [0, 1]; 0 for identical images."""
         singles = [(tf.constant(image[None], tf.float32) for image in pair) for pair in zip(x, y, strict=True)]
         return np.array([self._of_one(*pair) for pair in singles], np.float32)
 
@@ -133,7 +133,7 @@ class FeatureDistance:
 def total_variation(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     """Anisotropic total variation of (N, H, W, C): sum of |neighbour differences| over H W C; shape (N,).
 
-    Its gradient is that of TensorFlow, written out: of slices, TensorFlow's own takes five times as long.
+    The hand-written gradient equals TensorFlow's, which takes five times as long because of the slices.
     """
     down, right = x[:, 1:] - x[:, :-1], x[:, :, 1:] - x[:, :, :-1]
     values = float(x.shape[1] * x.shape[2] * x.shape[3])
@@ -148,7 +148,7 @@ def total_variation(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.T
 
 
 class Losses(NamedTuple):
-    """The terms measured in a backbone's features, each (N,) float32, unweighted."""
+    """Loss terms in a backbone's features, each (N,) float32, unweighted."""
 
     style: tf.Tensor
     content: tf.Tensor
@@ -176,10 +176,10 @@ class Objective:
 
     Args:
         model: the backbone.
-        options: of the style attack; layers, their weights, statistics, pooling and surrogate are read.
+        options: style attack options: layers, their weights, statistics, pooling and surrogate.
 
     Raises:
-        ArtattackError: no such layer or surrogate, or weights for another number of layers or below 0.
+        ArtattackError: no such layer or surrogate, or the layer weights are negative or of another number.
     """
 
     def __init__(self, model: Model, options: StyleOptions) -> None:
@@ -206,9 +206,9 @@ class Objective:
         self._batch_sizes: dict[tuple[int, int], int] = {}
 
     def batch_size(self, height: int, width: int) -> int:
-        """Return how many images of that size to work on at once, so that memory stays within bounds.
+        """Return the number of images of that size that fit in memory together.
 
-        To know takes a trace of the network.
+        The first call for a size traces the network.
         """
         size = height, width
         if size not in self._batch_sizes:
@@ -217,14 +217,14 @@ class Objective:
         return self._batch_sizes[size]
 
     def style_targets(self, styles: tf.Tensor, mask: tf.Tensor | None = None, *, blend: bool = True) -> list[tf.Tensor]:
-        """Return the statistics of some styles, for each style layer: their mean (1, ...), or of each (S, ...).
+        """Return the statistics of styles for each style layer: their mean (1, ...), or one for each style (S, ...).
 
-        The mean is where the sum of the squared distances to each style's own statistics is least.
+        The mean minimizes the sum of squared distances to the styles' own statistics.
 
         Args:
             styles: images (S, H, W, 3).
             mask: (1, H, W, 1), 1 where the styles count.
-            blend: whether to take the mean.
+            blend: whether to average over styles.
         """
         features = self._features(styles)[: self._style_count]
         statistics = [self._statistics(f, _shrunk(mask, f)) for f in features]
@@ -235,11 +235,11 @@ class Objective:
         return self._content_features(x)
 
     def __call__(self, x: tf.Tensor, targets: Targets, mask: tf.Tensor | None = None) -> Losses:
-        """Return the losses of images (N, H, W, 3) against targets from the two methods above.
+        """Return the losses of images (N, H, W, 3).
 
         Args:
             x: the images.
-            targets: of the same height and width.
+            targets: style and content targets for the same height and width.
             mask: (1, H, W, 1), 1 where style is measured.
         """
         features = self._features(x)
@@ -254,9 +254,9 @@ class Objective:
         )
 
     def style_distance(self, x: np.ndarray, styles: list[tf.Tensor], mask: tf.Tensor | None = None) -> np.ndarray:
-        """Return the style distance (N,) of images (N, H, W, 3) to `style_targets`, each image by itself.
+        """Return the style distance (N,) of images (N, H, W, 3) to `style_targets`, one image at a time.
 
-        It is the arithmetic mean over layers, whatever the loss is, so that attacks can be compared by it.
+        It is the arithmetic mean over layers, whatever the loss, so that attacks can be compared.
         """
         with forgetting_gradients():
             return np.concatenate([self._style_distance(tf.constant(image[None]), styles, mask) for image in x])

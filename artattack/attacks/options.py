@@ -1,4 +1,4 @@
-"""Options of our own attacks; the same names in Python, benchmark files and on the command line."""
+"""Options of artattack's own attacks, with the same names in Python, benchmark files and on the command line."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ from pydantic import (
 from artattack.errors import ArtattackError, unknown
 from artattack.validation import DistanceOrNone, Names, Number, Numbers, Section, check_distance, explain
 
-# How many times as heavy as style and content together total variation may be before `StyleOptions.doubt` speaks up.
-# The default is 1/100 of them. In the study `tv` (docs/lessons/tv.md) 11 of 16 paintings were recognised where it was
-# as heavy as style, 5 at 10 times, 2 at 100 times and none beyond: this is half way, on a log axis, between 5 and 2.
+# Ratio of `tv_weight` to the style and content weights above which `StyleOptions.doubt` warns; the default ratio is
+# 1/100. In the study `tv` (docs/lessons/tv.md), 11 of 16 paintings were recognized at a ratio of 1, 5 at 10, 2 at 100
+# and none above: this ratio is halfway between 10 and 100 on a log axis.
 _MOST_TV = 30.0
-# Of artattack.attacks.transforms, which loads TensorFlow; and `styless`, of artattack.attacks.restyled.
+# Listed here because artattack.attacks.transforms loads TensorFlow; `styless` is in artattack.attacks.restyled.
 TRANSFORM_NAMES = ("eot", "di", "bsr", "ssm", "si", "styless")
 
 
-_REACH = 2.5  # of a ball's radius: how far all steps together go (Madry et al., ICLR 2018)
-LARGEST = 10**300  # beyond which whole numbers do not fit into a float
+_REACH = 2.5  # total length of all steps, as a multiple of the radius (Madry et al., ICLR 2018)
+LARGEST = 10**300  # larger whole numbers do not fit into a float
 
 
 def step_within(radius: float, steps: float) -> float:
-    """Return how long each step is by default: so that they reach the edge of a ball although they turn on the way."""
+    """Return the default step size: steps reach the edge of the ball although they change direction."""
     return min(radius, _REACH * radius / min(steps, LARGEST))
 
 
 def doubt_of_step(step: float, radius: float) -> str | None:
-    """Return in one line why a step is doubtful within a ball of a radius, or None."""
+    """Return a one-line warning if a step exceeds the radius of its ball, or None."""
     if step <= radius * (1 + 1e-9):
         return None
     return (
         f"eps_step: steps of {step:g} within a ball of {radius:g} leap from edge to edge, and a weak attack makes a "
-        "classifier look robust; left out, it is 2.5 eps / max_iter"
+        "classifier look robust; the default is 2.5 eps / max_iter"
     )
 
 
@@ -74,8 +74,8 @@ class StyleOptions(Section):
     optimizer: Literal["adam", "lbfgs"] = Field("adam", description="adam, or SciPy's L-BFGS-B, one image at a time")
     init: Literal["style", "content", "noise"] | Path = Field(
         "style",
-        description="start: content, the image itself; style, the style mixed into it as far as the budget goes, or "
-        "content without one; noise; or an image file",
+        description="initial image: content, the image itself; style, the image blended with the style up to the "
+        "budget (without a budget, content); noise; or an image file",
     )
     style_weight: NonNegativeFloat = Field(10.0, description="weight of the style loss")
     content_weight: NonNegativeFloat = Field(0.0, description="weight of the content loss; 0 is style only")
@@ -83,10 +83,10 @@ class StyleOptions(Section):
     style_layers: Names | None = Field(
         None, description="layers for style: names, or binary:K, conv:K, sum:K, activation:K"
     )
-    style_layer_weights: Numbers | None = Field(None, description="weight of each style layer; default: all alike")
-    content_layers: Names | None = Field(None, description="layers for content, named likewise")
+    style_layer_weights: Numbers | None = Field(None, description="weight of each style layer; default: equal weights")
+    content_layers: Names | None = Field(None, description="layers for content, with the same names as style_layers")
     style_mean: Literal["geometric", "arithmetic"] = Field(
-        "geometric", description="mean of the layers' style distances: geometric lowers each by its share"
+        "geometric", description="mean over the layers' style distances; geometric lowers each in proportion"
     )
     statistics: Literal["gram", "mean-variance", "histogram"] = Field("gram", description="measure of style")
     pooling: Literal["max", "average"] = Field("max", description="average replaces max pooling")
@@ -96,34 +96,36 @@ class StyleOptions(Section):
     parametrization: Literal["pixel", "fourier"] = Field("fourier", description="parameters to optimise")
     spectrum_decay: NonNegativeFloat | None = Field(
         None,
-        description="fourier: a step moves each frequency by 1 / frequency to this power; higher is smoother; "
-        "default: 1.5 within a budget, 1 without",
+        description="for fourier: exponent p of the step size 1 / frequency^p; higher is smoother; default: 1.5 within "
+        "a budget, 1 without",
     )
-    jitter: NonNegativeInt = Field(16, description="random shift under the network at each step, up to so many pixels")
+    jitter: NonNegativeInt = Field(
+        16, description="maximum random shift of the network's input at each step, in pixels"
+    )
     budget: DistanceOrNone = Field(
-        ("psnr", 20.0), description="ball held to at every step: linf=8/255, l2=5 or psnr=20 (dB); none for no bounds"
+        ("psnr", 20.0), description="ball that every step stays in: linf=8/255, l2=5 or psnr=20 (dB); none: no ball"
     )
     match: DistanceOrNone = Field(
-        None, description="distance kept at the end: l2=5, linf=8/255, ssim=0.8, delta_e=10; or none"
+        None, description="distance of the final image: l2=5, linf=8/255, ssim=0.8, delta_e=10; or none"
     )
-    mask: Path | None = Field(None, description="image, white where pixels may change")
-    style_mask: Path | None = Field(None, description="image, white where the style image counts")
+    mask: Path | None = Field(None, description="image file, white where pixels may change")
+    style_mask: Path | None = Field(None, description="image file, white where the style image counts")
     guide_weight: NonNegativeFloat = Field(1.0, description="weight of the loss that fools guides")
     guide_loss: Literal["margin", "cross-entropy"] = Field("margin", description="loss that fools guides")
-    confidence: NonNegativeFloat = Field(1.0, description="logit margin at which the margin loss is content")
-    temperature: PositiveFloat = Field(1.0, description="divisor of guides' logits in that loss")
-    views: NonNegativeInt = Field(0, description="number of transformed copies that guides see at each step")
+    confidence: NonNegativeFloat = Field(1.0, description="logit margin at which the margin loss is 0")
+    temperature: PositiveFloat = Field(1.0, description="divisor of the guides' logits in that loss")
+    views: NonNegativeInt = Field(0, description="number of transformed copies for the guides at each step")
     transforms: Transforms | None = Field(
         None, description="transforms of those copies, in order: eot, di, bsr, ssm, si, styless; default: eot"
     )
-    target: str | None = Field(None, description="ImageNet class for guides; default: any but the class they see")
-    early_stop: bool = Field(False, description="stop an image once every guide is fooled, at the least distance")
+    target: str | None = Field(None, description="target class of the guides; default: any other than their prediction")
+    early_stop: bool = Field(False, description="stop an image as soon as every guide is fooled")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="precision of convolutions on a CPU")
 
     @model_validator(mode="after")
     def _with_views(self) -> Self:
         if self.transforms and not self.views:
-            raise ValueError("transforms: says what views are, but `views` is 0")
+            raise ValueError("transforms: applies to views, but `views` is 0")
         return self
 
     @property
@@ -131,22 +133,22 @@ class StyleOptions(Section):
         """The step size: `learning_rate`, or the default for the budget."""
         if self.learning_rate is not None:
             return self.learning_rate
-        return 0.02 if self.budget else 0.03  # without a ball, there is further to go
+        return 0.02 if self.budget else 0.03  # without a ball, images move farther
 
     @property
     def decay(self) -> float:
         """The spectrum's decay exponent: `spectrum_decay`, or the default for the budget."""
         if self.spectrum_decay is not None:
             return self.spectrum_decay
-        return 1.5 if self.budget else 1.0  # broad strokes bring most within a ball, and fine ones need time without
+        return 1.5 if self.budget else 1.0  # low frequencies change most within a ball; fine strokes need more distance
 
     def doubt(self) -> str | None:
         """Return a one-line warning about valid but probably unintended options, or None."""
         aims = self.style_weight + self.content_weight
         if aims and self.tv_weight > _MOST_TV * aims:
             return (
-                f"tv_weight: {self.tv_weight:g} beside {aims:g} for style and content leaves total variation the only "
-                f"thing that counts; the default is {type(self).model_fields['tv_weight'].default:g}"
+                f"tv_weight: {self.tv_weight:g} beside {aims:g} for style and content lets total variation dominate "
+                f"the loss; the default is {type(self).model_fields['tv_weight'].default:g}"
             )
         return None
 
@@ -154,26 +156,28 @@ class StyleOptions(Section):
 class MomentumOptions(Section):
     """Options of the momentum attack; `eps` has no default, the others have the paper's (Dong et al., CVPR 2018).
 
-    But for `eps_step` in l2: there the paper's eps / max_iter leads less than half as far as the ball is wide, because
-    unlike steps of sign(g), steps along g turn. Steps of 2.5 eps / max_iter reach the edge.
+    Except `eps_step` in l2: steps along g change direction, unlike steps of sign(g), and the paper's eps / max_iter
+    covers less than half of the radius. Steps of 2.5 eps / max_iter reach the edge.
     """
 
-    eps: Number = Field(gt=0, description="radius of the ball images stay in, such as 8/255")
-    norm: Norm = Field("inf", description="of that ball: inf or 2")
+    eps: Number = Field(gt=0, description="radius of the ball that images stay in, such as 8/255")
+    norm: Norm = Field("inf", description="norm of the ball: inf or 2")
     eps_step: Number | None = Field(
         None,
         gt=0,
-        description="length of a step, in that norm; default: eps / max_iter, in l2 2.5 times as long, at most eps",
+        description="step size, in that norm; default: eps / max_iter, in l2 2.5 times as much, at most eps",
     )
-    max_iter: PositiveInt = Field(10, description="steps")
+    max_iter: PositiveInt = Field(10, description="number of steps")
     decay: NonNegativeFloat = Field(1.0, description="factor of momentum at each step; 0 turns momentum off")
-    nesterov: bool = Field(False, description="gradients are taken where momentum leads to (NI-FGSM)")
-    transforms: Transforms | None = Field(None, description="seen by the source: eot, di, bsr, ssm, si, styless")
+    nesterov: bool = Field(False, description="take gradients one momentum step ahead (NI-FGSM)")
+    transforms: Transforms | None = Field(
+        None, description="transforms of the source's input: eot, di, bsr, ssm, si, styless"
+    )
     views: PositiveInt = Field(1, description="number of transformed copies per step, whose gradients are averaged")
     kernel: NonNegativeInt = Field(
         0, description="side of the Gaussian that smooths gradients (TI-FGSM: 15); 0 turns smoothing off"
     )
-    targeted: bool = Field(False, description="towards other classes, instead of away from those seen")
+    targeted: bool = Field(False, description="lead images to target classes, instead of away from the prediction")
 
     @field_validator("kernel")
     @classmethod
@@ -196,13 +200,13 @@ class MomentumOptions(Section):
 
     @property
     def step(self) -> float:
-        """The length of a step."""
+        """The step size."""
         if self.eps_step is not None:
             return self.eps_step
         return self.eps / min(self.max_iter, LARGEST) if self.norm == "inf" else step_within(self.eps, self.max_iter)
 
     def within(self, ball: tuple[str, float]) -> Self:
-        """Return the options for another ball, `linf` or `l2` and its radius; a step given keeps its share of it."""
+        """Return the options for another ball, `linf` or `l2` and its radius; a given step keeps its ratio to `eps`."""
         distance, radius = ball
         step = None if self.eps_step is None else self.eps_step / self.eps * radius
         return self.model_copy(update={"norm": "inf" if distance == "linf" else 2, "eps": radius, "eps_step": step})

@@ -10,20 +10,21 @@ from artattack.errors import ArtattackError
 
 
 def project(x: tf.Tensor, original: tf.Tensor, budget: tuple[str, float | tf.Tensor] | None) -> tf.Tensor:
-    """Return images near x, (N, H, W, 3), within [0, 1] and, if there is a budget, its ball; for linf the nearest.
+    """Return images near x, (N, H, W, 3), within [0, 1] and the ball of the budget, if any; for linf, the nearest.
+
+    Differentiable.
 
     Args:
         x: images, any values.
         original: centres of the balls, in [0, 1].
-        budget: `linf` or `l2` and its radius, or `psnr` and how many dB are kept, a number or a tensor (); or None.
-            Differentiable.
+        budget: `linf` or `l2` and its radius, or `psnr` and its lower bound in dB, as number or tensor (); or None.
     """
     if budget is None:
         return clip_to_unit(x)
     norm, radius = budget
     if norm == "linf":
         return tf.clip_by_value(original + tf.clip_by_value(x - original, -radius, radius), 0.0, 1.0)
-    if norm == "psnr":  # of D dB: a root mean square of 10^(-D / 20), which grows to an L2 with the number of values
+    if norm == "psnr":  # D dB is a root mean square of 10^(-D / 20), and an L2 of that times the root of the values
         values = tf.cast(tf.reduce_prod(tf.shape(x)[1:]), tf.float32)
         radius = 10.0 ** (-radius / 20.0) * tf.sqrt(values)
     # Clipping to [0, 1] first never moves away from the original, so the ball still holds after it.
@@ -33,7 +34,7 @@ def project(x: tf.Tensor, original: tf.Tensor, budget: tuple[str, float | tf.Ten
 
 
 def check_budget(budget: tuple[str, float] | None) -> None:
-    """Raise ArtattackError unless `project` can hold images to the budget."""
+    """Raise ArtattackError unless `project` supports the budget."""
     if budget is not None and (budget[0] not in BALLS or not budget[1] > 0):
         raise ArtattackError(
             f"budget {budget[0]}={budget[1]:g}: one of {', '.join(BALLS)}, above 0; match meets others"

@@ -1,4 +1,4 @@
-"""Control for what a backbone has learnt: the same style attack through an untrained network."""
+"""Control for the backbone's training: the same style attack through an untrained network."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ class RandomBackboneEntry(CopyEntry):
 
     @classmethod
     def attacks(cls) -> tuple[str, ...]:
-        """Return its one word."""
+        """Return its name."""
         return ("random-backbone",)
 
     @property
     def of_style(self) -> bool:
-        """It copies style attacks."""
+        """True: the entry copies style attacks only."""
         return True
 
     def variants(self, attacks: Sequence[Variant]) -> Iterator[Variant]:
-        """Yield one for each style attack whose distance it copies."""
+        """Yield a variant for each style attack whose distance the entry copies."""
         yield from (Variant(self, other.style, other.source, other) for other in self.copied(attacks))
 
     def passes_of(self, variant: Variant) -> float:
-        """Return the steps of the style attack; none where images that are there are moved to a budget."""
+        """Return the number of steps of the style attack; 0 if it only moves finished images to a budget."""
         return _style_entry(variant).passes_of(variant)
 
     def starts_from(self, variant: Variant) -> Variant | None:
-        """Return the attack whose distance is copied or, at a budget, the like of what the style attack starts from."""
+        """Return the attack whose distance is copied or, at a budget, the counterpart of the style attack's start."""
         if variant.budget is None:
             return variant.matched
         return variant.free if _style_entry(variant).starts_from(variant) else None
 
     def models_of(self, variant: Variant) -> tuple[str, ...]:
-        """Return the guides; the backbone is read without what it has learnt."""
+        """Return the guides; the backbone is read with random weights."""
         return _style_entry(variant).guide or ()
 
     def make(self, variant: Variant, models: Models) -> Any:
-        """Make the style attack; its loss may be least at the original, so the last iterate counts, not the best."""
+        """Make the style attack, which returns its last iterate: the loss may be lowest at the original."""
         entry = _style_entry(variant)
         return entry.attack_through(models.untrained(variant.source), variant, models, keep="last")
 
     def perturb_freely(self, attack: Any, batch: Batch) -> Perturbed:
-        """Paint images, and move them as far as those whose distance is copied."""
+        """Paint images, and move them to the copied distances."""
         target = self.wanted(batch)
         made = _style_entry(batch.variant).perturb_freely(attack, batch)
         still = np.flatnonzero((made.files == batch.x).all((1, 2, 3)) & (target > 0))
@@ -62,7 +62,7 @@ class RandomBackboneEntry(CopyEntry):
         return Perturbed(files, files, failed=failed)
 
     def perturb_to_budget(self, attack: Any, batch: Batch, budget: Ball) -> Perturbed:
-        """Paint images as the style attack does at the budget, and move them as far as it goes."""
+        """Paint images as the style attack does at the budget, and move them to the budget."""
         failed: Mapping[int, str] = {}
         if self.starts_from(batch.variant):
             painted = batch.images_of(batch.variant.free)

@@ -1,4 +1,4 @@
-"""All kinds of entries that a benchmark file can hold. A new attack has its module, and its line here."""
+"""All kinds of entries that a benchmark file can hold. A new attack adds its module, and a line here."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ ENTRIES: tuple[type[Entry], ...] = (StyleEntry, MomentumEntry, ControlEntry, Ran
 
 
 def own_attacks() -> dict[str, type[Entry]]:
-    """Return the attacks and controls of our own, by name, with the kind of entry of each."""
+    """Return artattack's own attacks and controls: from each name to its kind of entry."""
     return {name: entry for entry in ENTRIES if entry is not BaselineEntry for name in entry.attacks()}
 
 
 def entry_of(attack: str) -> type[Entry]:
-    """Return the kind of entry that a word for `attack` stands for: ART's where it is none of our own."""
+    """Return the kind of entry for a value of `attack`: ART's, unless the value names one of artattack's own."""
     return next((entry for entry in ENTRIES if attack in entry.attacks()), BaselineEntry)

@@ -1,4 +1,4 @@
-"""StyLess: networks with restyled early features, so that images that fool them transfer."""
+"""StyLess: networks with restyled early features, whose adversarial images transfer."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from artattack.models.model import Model, resize
 from artattack.models.network import keras_of, layer_names
 
 _SHARE = 0.2  # of another style in the mixture, as in the authors' code
-_NONE = 1e-6  # added to variances, so that a channel without any divides nothing by 0
+_NONE = 1e-6  # added to variances, which may be 0
 
 
 class RestyledNetwork:
     """A network whose early features have other means and standard deviations (StyLess, Liang & Xiao, CVPR 2023).
 
-    Where the first of the model's layers for style ends, or at the last layer before it through which all connections
-    pass, each channel is normalised over the positions of an image (instance normalization) and gets a mean and a
-    standard deviation that are 4/5 the image's own and 1/5 those of one of the bundled styles, each then multiplied by
-    a draw from a normal distribution around 1, kept within [0, 2].
+    After the model's first style layer, or the last layer before it through which all connections pass, each channel is
+    normalized over the positions of an image (instance normalization). It then gets a mean and a standard deviation
+    that are 4/5 the image's own and 1/5 those of a bundled style, each multiplied by a draw from a normal distribution
+    around 1, clipped to [0, 2].
 
-    The paper takes the statistics of the untouched image, and passes over draws with which its class is lost; here they
-    are those of the image as it stands, constants for the gradient, and each draw counts.
+    The paper takes the statistics of the untouched image, and rejects draws that lose its class. Here the statistics
+    are those of the current image, constant for the gradient, and no draw is rejected.
 
     Args:
-        model: the network, with the layers that it is read at for style.
+        model: the network, with its style layers.
 
     Raises:
-        ArtattackError: it is no TensorFlow network, has no such layers, or no layer that all connections pass through.
+        ArtattackError: the network is not a TensorFlow network, has no style layers, or no layer that all connections
+            pass through.
     """
 
     def __init__(self, model: Any) -> None:
@@ -47,7 +48,7 @@ class RestyledNetwork:
 
         Args:
             x: the images.
-            seeds: (N, 2) int32, of what is drawn for each.
+            seeds: (N, 2) int32, seeds of each image's draws.
         """
         features = self._features(x)
         mean, deviation = _moments(features)
@@ -65,7 +66,7 @@ class RestyledNetwork:
         return self._early(self._model.preprocessing(resize(x, self._model.input_size)), training=False)
 
     def _draws(self, seeds: tf.Tensor, channels: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return for each image factors (N, 2, 1, 1, C) in [0, 2], and which style is mixed in, (N,) int32."""
+        """Return each image's factors (N, 2, 1, 1, C) in [0, 2], and the index of its style, (N,) int32."""
 
         def one(seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             factors = tf.random.stateless_normal((2, 1, 1, channels), seed, 1.0)
@@ -86,13 +87,13 @@ def restyled(models: Sequence[Any], transforms: Sequence[str]) -> tuple[Restyled
 
 
 def _cut(model: Model) -> tuple[Any, Any]:
-    """Return a network in two halves, cut where all connections pass, at the first layer for style or before it."""
+    """Return a network in two halves, cut where all connections pass, at the first style layer or before it."""
     network, keras = model.network, keras_of(model.network)
     names = [layer.name for layer in network.layers]
     (last,) = layer_names(network, model.style_layers[:1])
     for name in reversed(names[1 : names.index(last) + 1]):
         middle = network.get_layer(name).output
-        with suppress(ValueError):  # what comes after it needs what came before it
+        with suppress(ValueError):  # a connection passes this layer by
             return keras.Model(network.input, middle), keras.Model(middle, network.output)
     raise ArtattackError(f"transform styless: '{model.name}' has connections past each layer up to its '{last}'")
 

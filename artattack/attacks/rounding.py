@@ -9,23 +9,23 @@ import numpy as np
 from artattack.attacks.budget import match, within
 from artattack.inputs.images import quantize, to_float, to_uint8
 
-_STEP = 1.05  # between two factors that are tried
-_TRIES = 100  # factors tried: the last is 125 times the first
+_STEP = 1.05  # ratio of two consecutive factors
+_TRIES = 100  # number of factors; the last is 125 times the first
 _HALVINGS = 5  # of the last step, in search of the nearest flip
 
 Flips = Callable[[np.ndarray], np.ndarray]
 
 
 def round_within(x: np.ndarray, made: np.ndarray, held_to: tuple[str, float] | None = None) -> np.ndarray:
-    """Return images on the 8-bit grid that keep the budget their attack was held to.
+    """Return images on the 8-bit grid within the budget of their attack.
 
-    Rounding to the nearest grid point may leave the ball. In linf each value then takes the next one inside; for any
-    other distance the image moves back along the line to its original.
+    Rounding to the nearest grid point may leave the ball. In linf, each value then takes the next grid point inside; in
+    other distances, the image moves back along the line to its original.
 
     Args:
         x: originals (N, H, W, 3) float32 in [0, 1], on the 8-bit grid.
-        made: the same images as the attack made them.
-        held_to: a distance and how far, or None.
+        made: the attack's output for these images.
+        held_to: the distance and radius of the budget, or None.
 
     Returns:
         (N, H, W, 3) float32, on the 8-bit grid.
@@ -46,18 +46,18 @@ def round_within(x: np.ndarray, made: np.ndarray, held_to: tuple[str, float] | N
 
 
 def walk_to_flip(x: np.ndarray, made: np.ndarray, flips: Flips) -> np.ndarray:
-    """Return 8-bit images that flip wherever the attack's own images do: where rounding undoes a flip, walk on.
+    """Return 8-bit images that flip wherever the attack's output does, farther along the line if rounding undoes it.
 
     Minimum-norm attacks stop just beyond a decision boundary, often less than an 8-bit step away. Such an image moves
-    on along the line from its original until its rounded version flips, to the nearest such place found.
+    away from its original until its rounded version flips, to the nearest such point found.
 
     Args:
         x: originals (N, H, W, 3) float32 in [0, 1], on the 8-bit grid.
-        made: the same images as the attack made them.
-        flips: from images (N, H, W, 3) of the batch to whether each has got where the attack wants it, (N,) bool.
+        made: the attack's output for these images.
+        flips: function from images (N, H, W, 3) of the batch to whether the attack succeeds on each, (N,) bool.
 
     Returns:
-        (N, H, W, 3) float32, on the 8-bit grid; where nothing along the line flips, simply rounded.
+        (N, H, W, 3) float32, on the 8-bit grid; images whose line has no flip are simply rounded.
     """
     x, made = np.asarray(x, np.float32), np.asarray(made, np.float32)
     files = quantize(made)
@@ -69,7 +69,7 @@ def walk_to_flip(x: np.ndarray, made: np.ndarray, flips: Flips) -> np.ndarray:
     def at(factors: np.ndarray) -> np.ndarray:
         return quantize(np.clip(x + factors[:, None, None, None].astype(np.float32) * direction, 0.0, 1.0))
 
-    # Nothing changes before the largest value is half a step away.
+    # Rounding has no effect before the largest change is half an 8-bit step.
     largest = np.abs(direction).max((1, 2, 3))
     factor = np.maximum(1.0, 0.5 / 255.0 / np.maximum(largest, 1e-12))
     low, high, searching = np.ones(len(x)), np.full(len(x), np.nan), lost & (largest > 0)

@@ -29,9 +29,9 @@ from artattack.models.network import default_layers
 from artattack.tracing import forgetting_gradients
 
 _DEFAULTS = StyleOptions().model_dump()
-_SIZES_KEPT = 4  # of images, for which one attack keeps what it has compiled: 30 MB each with a small network
-_KINDS_KEPT = 2  # of options that compile to something else: without a budget and within one
-_ROUNDING = 1e-4  # of the range: how far outside it values may lie
+_SIZES_KEPT = 4  # image sizes whose compiled descents an attack keeps: 30 MB each for a small network
+_KINDS_KEPT = 2  # sets of compiled options that an attack keeps: without and within a budget
+_ROUNDING = 1e-4  # of the range: tolerance for values outside it
 
 Style = str | Path | np.ndarray
 
@@ -39,31 +39,31 @@ Style = str | Path | np.ndarray
 class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
     """Paints images in a style by gradient descent on their pixels (Gatys, Ecker & Bethge, CVPR 2016).
 
-    For each image x by itself, and starting from it, minimises
+    The attack minimizes, for each image x independently,
 
         style_weight * style + content_weight * content + tv_weight * total variation + guide_weight * guides
 
-    with the terms of `artattack.attacks.objective` and, with guides, `artattack.attacks.guidance`. The best iterate
-    is returned: the one of least loss, but any that leads all guides astray before any that does not.
+    with the terms of `artattack.attacks.objective` and, with guides, `artattack.attacks.guidance`. It returns the best
+    iterate: the one of lowest loss, with iterates that fool every guide first.
 
-    The estimator is the source: the backbone whose features say what style and content are. Gradients reach
-    the pixels of a binarized network through its own straight-through estimator, or a surrogate.
+    The estimator is the source: the backbone whose features measure style and content. Gradients reach the pixels of a
+    binarized network through its own straight-through estimator, or a surrogate.
 
     Args:
-        estimator: what `artattack.models.estimator.to_estimator` gives, or any ART TensorFlow classifier around
+        estimator: an estimator from `artattack.models.estimator.to_estimator`, or any ART TensorFlow classifier around
             a functional Keras model.
-        styles: one or more styles, each a name, an image file, or an array (H, W, 3) in [0, 1], H and W being
-            the images'. Several are blended; so are those of a name `a+b`.
-        blend: whether several styles are blended; otherwise images take them in turn, one each.
-        keep: the best iterate, or the last.
+        styles: one or more styles, each a name, an image file, or an array (H, W, 3) in [0, 1] of the images' size.
+            Several styles are blended, as are those of a name `a+b`.
+        blend: whether to blend several styles; otherwise images take them in turn, one each.
+        keep: `best` to return the best iterate, `last` for the last.
         guides: classifiers to fool, as ART estimators.
-        batch_size: images painted at once; by default as many as fit in about 2 GiB, 32 at most.
-        seed: of jitter, random views and the noise that `init="noise"` starts from.
+        batch_size: number of images painted at once; by default as many as fit in about 2 GiB, 32 at most.
+        seed: seed of jitter, random views and the noise of `init="noise"`.
         verbose: whether to show a progress bar.
-        options: the fields of `artattack.attacks.options.StyleOptions`, where each is described.
+        options: the fields of `artattack.attacks.options.StyleOptions`, described there.
 
     Raises:
-        ArtattackError: an option is unknown or out of range, or a layer, style, mask or class is not there.
+        ArtattackError: an option is unknown or out of range, or a layer, style, mask or class does not exist.
     """
 
     attack_params: ClassVar[list[str]] = [
@@ -93,7 +93,7 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         **options: Any,
     ) -> None:
         super().__init__(estimator=estimator)
-        parse_options(options)  # names an unknown option, before it is taken for an attribute
+        parse_options(options)  # rejects unknown options before they become attributes
         self.styles = styles
         self.blend = blend
         self.keep = keep
@@ -110,14 +110,14 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
 
     @property
     def options(self) -> StyleOptions:
-        """The options as they stand, validated."""
+        """The current options, validated."""
         return parse_options({name: getattr(self, name) for name in StyleOptions.model_fields})
 
     def set_params(self, **kwargs: Any) -> None:
-        """Change parameters, all of those given or, where one is refused, none.
+        """Change all given parameters or, if one is invalid, none.
 
         Raises:
-            ArtattackError: there is no such parameter, or it is refused as when the attack is made.
+            ArtattackError: a parameter does not exist or is invalid.
         """
         for name in kwargs:
             if name not in self.attack_params:
@@ -152,18 +152,18 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
 
         Args:
             x: images (N, H, W, 3) within the estimator's clip values.
-            y: labels, part of ART's contract; style does not read them, and guides go by what they see.
-            kwargs: part of ART's contract; none is read.
+            y: labels, part of ART's contract; ignored, because guides take their own predictions.
+            kwargs: part of ART's contract; ignored.
 
         Returns:
             (N, H, W, 3) float32 within the clip values; with `match`, on the 8-bit grid.
 
         Raises:
-            ArtattackError: the images have another shape, or values outside the clip values; a file of a style, a
-                mask or a first image cannot be read; or a parameter that was set as an attribute is refused.
-            ImagesFailedError: the losses of some images are never finite; the error carries what became of the rest.
+            ArtattackError: the images have another shape, or values outside the clip values; the file of a style, a
+                mask or an initial image cannot be read; or a parameter that was set as an attribute is invalid.
+            ImagesFailedError: the loss of some image is never finite; the error holds the other images' results.
         """
-        self._check_params()  # attributes may have been set since
+        self._check_params()  # attributes may have changed
         options = self.options
         low, high = _clip_values(self.estimator)
         images = _unit_images(x, low, high)
@@ -199,13 +199,13 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         return painted
 
     def style_distance(self, x: np.ndarray) -> np.ndarray:
-        """Return how far images are from the blended styles, as the backbone sees them: the style loss.
+        """Return the style distance of images to the blended styles, in the backbone's features: the style loss.
 
         Args:
             x: images (N, H, W, 3) in [0, 1].
 
         Returns:
-            (N,) float32; 0 is the style itself, 1 as far away as nothing at all. NaN where style has no weight.
+            (N,) float32; 0 for the style itself, 1 for all-zero statistics. NaN if `style_weight` is 0.
 
         Raises:
             ArtattackError: as in `generate`.
@@ -236,17 +236,17 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         return np.stack(images)
 
     def _first_images(self, images: np.ndarray, styles: np.ndarray, turns: np.ndarray) -> np.ndarray:
-        """Return where the descent starts, as `init` says, (N, H, W, 3): an image's noise is that of all.
+        """Return the initial images of the descent, (N, H, W, 3), chosen by `init`; all share one noise image.
 
         Args:
             images: (N, H, W, 3) in [0, 1].
-            styles: (S, H, W, 3), likewise.
-            turns: which style each image takes, (N,); the first is their mean where they are blended.
+            styles: (S, H, W, 3) in [0, 1].
+            turns: (N,) index of each image's style; 0 is the mean of blended styles.
         """
         options, size = self.options, images.shape[1:3]
         if options.init == "content" or (options.init == "style" and not options.budget):
             return images
-        if options.init == "style":  # the ball, to which firsts are brought, says how much of it is mixed in
+        if options.init == "style":  # projecting onto the ball blends it with the image
             return np.asarray((styles.mean(0, keepdims=True) if self.blend else styles)[turns])
         if options.init == "noise":
             first = np.random.default_rng(self.seed).random((*size, 3), np.float32)
@@ -259,8 +259,8 @@ class Painter:
     """Costly parts of an attack: its networks, and compiled descents for the last few image sizes.
 
     Args:
-        objective: makes the objective of some options, and keeps it.
-        options: as `compiled_options` returns them.
+        objective: function from options to their objective, which it caches.
+        options: the result of `compiled_options`.
         guides: estimators of the classifiers to fool.
     """
 
@@ -268,7 +268,7 @@ class Painter:
         self, objective: Callable[[StyleOptions], Objective], options: StyleOptions, guides: tuple[Any, ...]
     ) -> None:
         with forgetting_gradients():
-            self.objective = objective(options.model_copy(update={"budget": None}))  # the same inside any ball
+            self.objective = objective(options.model_copy(update={"budget": None}))  # one objective for every ball
         self._guidance = Guidance([_guide_of(guide) for guide in guides], options) if guides else None
         self._options = options
         self.descent = lru_cache(_SIZES_KEPT)(self._make_descent)
@@ -300,7 +300,7 @@ def _check_style(style: Any) -> None:
 
 
 def _within(values: np.ndarray, low: float, high: float) -> bool:
-    """Whether values lie within bounds, but for rounding; not where one is not finite."""
+    """Return whether all values are finite and within bounds, up to rounding."""
     slack = _ROUNDING * (high - low)
     return bool(((values >= low - slack) & (values <= high + slack)).all())
 
@@ -331,7 +331,7 @@ def _check_together(options: StyleOptions, guides: Sequence[Any]) -> None:
     if not guides:
         for name in ("target", "early_stop", "views"):
             if getattr(options, name):
-                raise ArtattackError(f"{name}: says what guides do, but there is no guide")
+                raise ArtattackError(f"{name}: applies to guides, but there is no guide")
     if options.optimizer == "lbfgs":
         for name in ("jitter", "views", "early_stop"):
             if getattr(options, name):
@@ -343,7 +343,7 @@ def _check_together(options: StyleOptions, guides: Sequence[Any]) -> None:
 
 
 def _mask(path: Path | str | None, size: tuple[int, int]) -> tf.Tensor | None:
-    """Return a mask file as (1, H, W, 1) in [0, 1], its centre cut to the shape of the images."""
+    """Return a mask file as (1, H, W, 1) in [0, 1], cropped at its centre to the shape of the images."""
     if path is None:
         return None
     mask = to_float(fit(read_image(Path(path)), size, crop=1.0)).mean(-1)[None, :, :, None]
@@ -358,13 +358,13 @@ def _clip_values(estimator: Any) -> tuple[np.float32, np.float32]:
 
 
 def _guide_of(estimator: Any) -> Any:
-    """Return the model behind an ART classifier: ours if it has gradients, else wrapped as a backbone."""
+    """Return the model behind an ART classifier: artattack's own if it has gradients, else a new one around it."""
     model = getattr(estimator, "artattack_model", None)
     return model if model is not None and model.gives != "logits" else _model_of(estimator)
 
 
 def _model_of(estimator: Any) -> Model:
-    """Return the model behind an ART classifier: ours, or one made of a stock classifier's Keras network."""
+    """Return the model behind an ART classifier: artattack's own, or a new one around its Keras network."""
     if isinstance(model := getattr(estimator, "artattack_model", None), Model):
         return model
     network: Any = getattr(estimator, "model", None)

@@ -25,20 +25,20 @@ class StyleEntry(Entry, StyleOptions):
 
     kind: ClassVar[str] = "style"
     reads: ClassVar[str] = "features, gradients"
-    one_seed: ClassVar[bool] = True  # the steps of a batch are one program: its random choices are shared
+    one_seed: ClassVar[bool] = True  # images of a batch share the random choices of one program
 
-    backbone: Names = Field(("quicknet_distilled",), description="models whose features say what style is")
+    backbone: Names = Field(("quicknet_distilled",), description="models whose features measure style")
     style: Names = Field(("stained-glass", "waves"), description="styles: names or files")
     at_budgets: Literal["inside", "shrunk"] = Field(
         "inside",
-        description="at each of the benchmark's budgets: painted inside its ball, in the place of `budget`, where it "
-        "is one of l2, linf and psnr; or painted as without and moved along a line",
+        description="images at the benchmark's budgets: inside, painted inside the ball instead of `budget`, if it is "
+        "one of l2, linf and psnr; shrunk, the images without a budget, moved along a line",
     )
-    guide: Names | None = Field(None, description="classifiers led astray while style is transferred, all at once")
+    guide: Names | None = Field(None, description="classifiers to fool together during style transfer")
 
     @classmethod
     def attacks(cls) -> tuple[str, ...]:
-        """Return its one word."""
+        """Return its name."""
         return ("style",)
 
     @property
@@ -72,13 +72,13 @@ class StyleEntry(Entry, StyleOptions):
         return self.style
 
     def files(self) -> Iterator[str | Path]:
-        """Yield styles, masks and the first image."""
+        """Yield styles, masks and the initial image."""
         for style in self.style:
             yield from {style, *style.split("+")} - set(style_names())
         yield from (path for path in (self.init, self.mask, self.style_mask) if isinstance(path, Path))
 
     def near(self, resolve: Callable[..., Any]) -> Self:
-        """Return the entry with its files made whole; a name wins over a file called the same."""
+        """Return the entry with absolute paths; a known name takes precedence over a file of the same name."""
         known = style_names()
         styles = tuple(
             whole
@@ -92,11 +92,11 @@ class StyleEntry(Entry, StyleOptions):
 
     @property
     def own_ball(self) -> Ball | None:
-        """The ball that images end in."""
+        """The ball of the final images."""
         return self.match or self.budget
 
     def distances(self) -> Iterator[tuple[str, Ball]]:
-        """Yield the ball, the distance kept at the end and, if it is given, the size of a step."""
+        """Yield the ball, the final distance and the step size, where given."""
         if self.budget:
             yield "budget", self.budget
         if self.match:
@@ -105,21 +105,21 @@ class StyleEntry(Entry, StyleOptions):
             yield "learning_rate", ("linf", self.learning_rate)
 
     def passes(self) -> float:
-        """Return the steps."""
+        """Return the number of steps."""
         return self.steps
 
     def check(self) -> None:
-        """Find styles that are not there."""
+        """Raise ArtattackError for styles that do not exist."""
         for style in self.style:
             load_styles(style, (8, 8))
 
     def doubts(self) -> Iterator[str]:
-        """Yield what is doubtful about the options."""
+        """Yield a warning about doubtful options."""
         if doubt := self.options.doubt():
             yield f"attack '{self.name}': {doubt}"
 
     def variants(self, attacks: Sequence[Variant]) -> Iterator[Variant]:
-        """Yield one for each backbone and style, so that what is compiled for a backbone serves its styles in turn."""
+        """Yield a variant for each backbone and style, backbone by backbone, so that styles share compiled code."""
         yield from (Variant(self, style, backbone) for backbone in self.backbone for style in self.style)
 
     def make(self, variant: Variant, models: Models) -> Any:
@@ -129,7 +129,7 @@ class StyleEntry(Entry, StyleOptions):
     def attack_through(
         self, backbone: Any, variant: Variant, models: Models, keep: Literal["best", "last"] = "best"
     ) -> Any:
-        """Make the attack through a backbone, an estimator; which iterate to keep is not the user's choice."""
+        """Make the attack through a backbone's estimator; `keep` is not a user option."""
         from artattack.attacks.style import StyleTransferAttack
 
         return StyleTransferAttack(
@@ -158,7 +158,7 @@ class StyleEntry(Entry, StyleOptions):
         return Perturbed(made, round_within(batch.x, made, match or budget), match or budget, failed=failed)
 
     def columns(self, attack: Any, batch: Batch, files: np.ndarray) -> Mapping[str, Sequence[Any]]:
-        """Return how far images were and are from the style, as the backbone sees it, and where guides are led to."""
+        """Return the style distances before and after, in the backbone's features, and the guides' target class."""
         attack.set_params(styles=batch.variant.style)
         aim = class_index(self.target) if self.target and self.guide else None
         return {

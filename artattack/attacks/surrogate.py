@@ -1,7 +1,7 @@
-"""Gradients through sign(): stand-ins for a quantizer that change its gradient and never its output.
+"""Surrogate gradients of sign(): they change a quantizer's gradient, never its output.
 
-Whether an attack does much better with one of these than with the model's own straight-through estimator
-tells masked gradients from robustness (Athalye et al., ICML 2018).
+An attack that succeeds much more often with a surrogate than with the model's own straight-through estimator reveals
+masked gradients instead of robustness (Athalye et al., ICML 2018).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def approx_sign(x: tf.Tensor) -> tf.Tensor:
 
 def swish_sign(x: tf.Tensor, beta: float = 5.0) -> tf.Tensor:
     """dy/dx = beta (2 - beta x tanh(beta x / 2)) / (1 + cosh(beta x)) (Darabi et al., BNN+, 2018)."""
-    z = beta * tf.clip_by_value(x, -10.0, 10.0)  # cosh overflows beyond, where the derivative is 0 anyway
+    z = beta * tf.clip_by_value(x, -10.0, 10.0)  # cosh would overflow; the derivative is 0 there
     return beta * (2.0 - z * tf.tanh(z / 2.0)) / (1.0 + tf.cosh(z))
 
 

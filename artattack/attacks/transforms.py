@@ -1,12 +1,11 @@
-"""Transforms of images that attacks look at in the place of the image itself, so that what they find transfers.
+"""Transforms of a network's input during an attack, which make its images transfer.
 
-A transform is a function of images (N, H, W, 3) float32 in [0, 1] and a seed (2,) int32 that returns images of the same
-shape, differentiable, inside `tf.function` as well. Its draws follow from the seed and are the same for all images,
-so that an image's result does not depend on those beside it; `each_transformed` gives each image a seed of its own. A
-new transform is a function here, a line in `TRANSFORMS` and its name in `artattack.attacks.options.TRANSFORM_NAMES`.
+A transform is a differentiable function of images (N, H, W, 3) float32 in [0, 1] and a seed (2,) int32 that returns
+images of the same shape, also inside `tf.function`. Its draws follow from the seed and are the same for all images, so
+that no result depends on other images; `each_transformed` gives each image its own seed. A new transform is a function
+here, a line in `TRANSFORMS` and a name in `artattack.attacks.options.TRANSFORM_NAMES`.
 
-`styless` is a name among them, but no function of images: it acts within the network that looks at them
-(`artattack.attacks.restyled`).
+The transform `styless` is not a function of images: it acts inside the network (`artattack.attacks.restyled`).
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ import numpy as np
 import tensorflow as tf
 from scipy.fft import dct
 
-_SCALES = 5  # copies in the paper of `si`
-_SEEDS_OF_A_PLACE = 2**24  # more than there are views of one step
+_SCALES = 5  # number of copies in the paper of `si`
+_SEEDS_OF_A_PLACE = 2**24  # more than the views of one step
 
 Transform = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -28,14 +27,14 @@ Transform = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 def eot(x: tf.Tensor, seed: tf.Tensor, shrink: float = 0.75, shift: float = 0.1, noise: float = 0.05) -> tf.Tensor:
     """Shrink and shift images, and add noise: expectation over transformations (Athalye et al., ICML 2018).
 
-    What is shrunk lies on grey. TensorFlow's gradient of the shrinking is the inverse view of the upstream gradient,
-    which is near its transpose, not equal to it.
+    The background is grey. TensorFlow's gradient of the shrinking applies the inverse transform to the upstream
+    gradient, which approximates the transpose.
 
     Args:
         x: the images.
-        seed: of all draws.
-        shrink: the least share of their sides that images are shrunk to.
-        shift: the most that they are shifted by, over the side.
+        seed: seed of all draws.
+        shrink: minimum size after shrinking, as a share of the sides.
+        shift: maximum shift, as a share of the side.
         noise: standard deviation of the noise.
     """
     height, width = x.shape[1:3]
@@ -60,14 +59,14 @@ def eot(x: tf.Tensor, seed: tf.Tensor, shrink: float = 0.75, shift: float = 0.1,
 def di(x: tf.Tensor, seed: tf.Tensor, probability: float = 0.5, least: float = 299 / 330) -> tf.Tensor:
     """Resize images and pad them with black at random: diverse inputs (Xie et al., CVPR 2019).
 
-    The paper enlarges images of 299 px to between 299 and 330 px, and pads them to 330. Here, so that the shape stays,
-    they are shrunk by as much and padded to the size they had.
+    The paper enlarges images of 299 px to between 299 and 330 px, and pads them to 330. Here images keep their shape:
+    they shrink by the same ratio and are padded to their own size.
 
     Args:
         x: the images.
-        seed: of all draws.
-        probability: of doing so; otherwise images stay as they are.
-        least: the least share of their sides that images are shrunk to; 1 leaves them as they are.
+        seed: seed of all draws.
+        probability: probability of resizing; otherwise images stay unchanged.
+        least: minimum size after shrinking, as a share of the sides; 1 leaves images unchanged.
     """
     draws = tf.random.stateless_uniform((4,), seed)
     share = tf.where(draws[0] < probability, least + (1.0 - least) * draws[1], 1.0)
@@ -81,14 +80,14 @@ def bsr(x: tf.Tensor, seed: tf.Tensor, blocks: int = 2, degrees: float = 24.0) -
     """Cut images into blocks, shuffle and rotate them: block shuffle and rotation (Wang et al., CVPR 2024).
 
     As in the authors' code, images are cut into strips, along rows or columns, in proportions drawn from [1, 2], and
-    each strip again across; strips, and blocks within their strip, change places. Each block is then rotated about its
-    centre, with black where nothing of it is left.
+    each strip into blocks; strips, and blocks within their strip, are shuffled. Each block is then rotated about its
+    centre, with a black background.
 
     Args:
         x: the images.
-        seed: of all draws.
-        blocks: how many a side is cut into.
-        degrees: the greatest angle.
+        seed: seed of all draws.
+        blocks: number of blocks per side.
+        degrees: maximum angle.
     """
     height, width = x.shape[1:3]
     draws = tf.random.stateless_uniform((1 + blocks * (2 + 3 * blocks),), seed)
@@ -106,7 +105,7 @@ def bsr(x: tf.Tensor, seed: tf.Tensor, blocks: int = 2, degrees: float = 24.0) -
     above, before = tf.floor(row), tf.floor(column)
     values = tf.reshape(x, (-1, height * width, 3))
     out = tf.zeros_like(values)
-    for i in (above, above + 1.0):  # bilinear, between the four pixels around
+    for i in (above, above + 1.0):  # bilinear, between the four neighbouring pixels
         for j in (before, before + 1.0):
             inside = (i >= top) & (i <= bottom) & (j >= left) & (j <= right)
             weight = tf.where(inside, (1.0 - tf.abs(row - i)) * (1.0 - tf.abs(column - j)), 0.0)
@@ -116,13 +115,13 @@ def bsr(x: tf.Tensor, seed: tf.Tensor, blocks: int = 2, degrees: float = 24.0) -
 
 
 def ssm(x: tf.Tensor, seed: tf.Tensor, rho: float = 0.5, sigma: float = 16 / 255) -> tf.Tensor:
-    """Add noise and weigh frequencies at random: the spectrum simulation attack (Long et al., ECCV 2022).
+    """Add noise and weight frequencies at random: the spectrum simulation attack (Long et al., ECCV 2022).
 
-    Values may leave [0, 1] a little, as in the paper.
+    Values may leave [0, 1] slightly, as in the paper.
 
     Args:
         x: the images.
-        seed: of all draws.
+        seed: seed of all draws.
         rho: each coefficient of the image's cosine transform is multiplied by a draw from [1 - rho, 1 + rho].
         sigma: standard deviation of the noise.
     """
@@ -138,12 +137,12 @@ def ssm(x: tf.Tensor, seed: tf.Tensor, rho: float = 0.5, sigma: float = 16 / 255
 def si(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Darken images to x / 2^i, i from 0 to 4: scale invariance (Lin et al., ICLR 2020).
 
-    Taken in turn instead of drawn: seeds that follow one another have exponents that do, so that five views of a step
-    are the five copies of the paper, and one view changes from step to step.
+    The exponent is not drawn: consecutive seeds have consecutive exponents, so that five views of a step are the five
+    copies of the paper, and a single view changes from step to step.
 
     Args:
         x: the images.
-        seed: i is the sum of its numbers, modulo 5.
+        seed: i is the sum of its elements, modulo 5.
     """
     exponent = tf.reduce_sum(tf.math.floormod(seed, _SCALES)) % _SCALES
     return x / tf.cast(2**exponent, x.dtype)
@@ -153,13 +152,13 @@ TRANSFORMS: dict[str, Transform] = {"eot": eot, "di": di, "bsr": bsr, "ssm": ssm
 
 
 def transformed(x: tf.Tensor, names: Sequence[str], seed: tf.Tensor, view: int | tf.Tensor = 0) -> tf.Tensor:
-    """Return one of the views of images that a step of an attack looks at: transforms, one after another.
+    """Return one view of images at a step of an attack: all transforms, one after another.
 
     Args:
         x: (N, H, W, 3) float32 in [0, 1].
-        names: in their order, each of which draws for itself; what is not in `TRANSFORMS` acts elsewhere.
-        seed: (2,) int32, of the step.
-        view: which of the step's views, counted from 0; each draws for itself.
+        names: transforms in order, with independent draws; names that are not in `TRANSFORMS` are ignored.
+        seed: (2,) int32, the step's seed.
+        view: index of the view, from 0; views have independent draws.
     """
     for place, name in enumerate(names):
         if name in TRANSFORMS:
@@ -168,12 +167,12 @@ def transformed(x: tf.Tensor, names: Sequence[str], seed: tf.Tensor, view: int |
 
 
 def seed_of_view(seed: tf.Tensor, view: int | tf.Tensor, place: int) -> tf.Tensor:
-    """Return the seed (..., 2) of one transform in one view, from that of the step, likewise.
+    """Return the seed (..., 2) of one transform in one view.
 
     Args:
-        seed: of the step.
-        view: which of its views, counted from 0.
-        place: of the transform among those of the view, counted from 0.
+        seed: (..., 2), the step's seed.
+        view: index of the view, from 0.
+        place: index of the transform, from 0.
     """
     return seed + tf.stack([view + place * _SEEDS_OF_A_PLACE, 0])
 
@@ -181,14 +180,14 @@ def seed_of_view(seed: tf.Tensor, view: int | tf.Tensor, place: int) -> tf.Tenso
 def each_transformed(
     x: tf.Tensor, names: Sequence[str], seeds: tf.Tensor, step: int | tf.Tensor, view: int | tf.Tensor = 0
 ) -> tf.Tensor:
-    """Return a view of each image by a seed of its own: as `transformed`, image by image.
+    """Return one view of images, each transformed by its own seed.
 
     Args:
         x: (N, H, W, 3) float32 in [0, 1].
-        names: as for `transformed`.
-        seeds: (N,) int32, of the images.
-        step: of the attack, counted from 0.
-        view: which of the step's views, likewise.
+        names: transforms, as for `transformed`.
+        seeds: (N,) int32, the images' seeds.
+        step: index of the attack's step, from 0.
+        view: index of the view, from 0.
     """
 
     def one(image_and_seed: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
@@ -199,12 +198,12 @@ def each_transformed(
 
 
 def _shrinking(length: int, share: tf.Tensor, where: tf.Tensor) -> tf.Tensor:
-    """Matrix (length, length) that shrinks a side to a share of it by linear interpolation.
+    """Return a matrix (length, length) that shrinks a side by linear interpolation.
 
     Args:
-        length: of the side.
-        share: above 0, at most 1.
-        where: what is shrunk lies, from 0, the beginning, to 1, the end.
+        length: length of the side.
+        share: ratio of the new length to the old, above 0 and at most 1.
+        where: position of the shrunk side, from 0 (start) to 1 (end).
     """
     places = tf.range(float(length))
     source = (places + 0.5 - where * (1.0 - share) * float(length)) / share - 0.5
@@ -212,11 +211,11 @@ def _shrinking(length: int, share: tf.Tensor, where: tf.Tensor) -> tf.Tensor:
 
 
 def _shuffled(height: int, width: int, draws: tf.Tensor, blocks: int, degrees: float) -> tuple[tf.Tensor, ...]:
-    """Return what each pixel shows, when strips of rows are shuffled, and blocks within each.
+    """Return the source of each pixel after strips of rows, and blocks within each strip, are shuffled.
 
     Returns:
-        Seven arrays (height, width) float32: the row and column it shows; the first row and column, and the last ones,
-        of the block these lie in; and the angle of that block, in radians.
+        Seven arrays (height, width) float32: source row and column; first row, first column, last row and last column
+        of the source block; and the block's angle in radians.
     """
     of_strips, of_blocks = draws[: 2 * blocks], tf.reshape(draws[2 * blocks :], (blocks, 3, blocks))
     row, top, bottom, strip = _in_pieces(height, of_strips[:blocks], of_strips[blocks:])
@@ -232,15 +231,15 @@ def _shuffled(height: int, width: int, draws: tf.Tensor, blocks: int, degrees: f
 
 
 def _in_pieces(length: int, sizes: tf.Tensor, order: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Return what each place of a side shows, when the side is cut in pieces that change places.
+    """Return the source of each position of a side after it is cut into pieces that are shuffled.
 
     Args:
-        length: of the side.
-        sizes: a draw (K,) from [0, 1) for each piece: one more than it is in proportion to the piece's size.
-        order: likewise; pieces go by it.
+        length: length of the side.
+        sizes: a draw (K,) from [0, 1) for each piece; piece sizes are proportional to 1 + draw.
+        order: a draw (K,) for each piece; pieces are sorted by it.
 
     Returns:
-        Four arrays (length,) int32: the place that is shown, the first and last of its piece, and which piece that is.
+        Four arrays (length,) int32: source position, first and last position of its piece, and index of the piece.
     """
     shares = tf.cumsum(1.0 + sizes)
     ends = tf.cast(tf.round(shares / shares[-1] * float(length)), tf.int32)
@@ -264,5 +263,5 @@ def _rotated(
 
 @lru_cache(maxsize=16)
 def _cosines(length: int) -> np.ndarray:
-    """Matrix (length, length) of the orthonormal discrete cosine transform, its inverse when transposed."""
+    """Return the matrix (length, length) of the orthonormal discrete cosine transform; its transpose is its inverse."""
     return np.asarray(dct(np.eye(length), axis=0, norm="ortho"))

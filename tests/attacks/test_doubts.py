@@ -1,4 +1,4 @@
-"""What is allowed and yet hardly meant is said in one line, wherever it is asked for; what cannot be is refused."""
+"""Valid but probably unintended options get a one-line warning in every interface; impossible ones are refused."""
 
 import json
 from pathlib import Path
@@ -15,8 +15,7 @@ from artattack.errors import ArtattackError
 from artattack.evaluation.run import run_benchmark
 
 TOO_MUCH = (
-    "tv_weight: 100000 beside 10 for style and content leaves total variation the only thing that counts; "
-    "the default is 0.1"
+    "tv_weight: 100000 beside 10 for style and content lets total variation dominate the loss; the default is 0.1"
 )
 
 

@@ -332,7 +332,7 @@ def test_lbfgs_leads_guides_astray(model: Model, estimator: ArtEstimator, images
         ({"early_stop": True}, "no guide"),
         ({"target": "tench"}, "no guide"),
         ({"views": 2}, "no guide"),
-        ({"transforms": "di"}, "says what views are, but `views` is 0"),
+        ({"transforms": "di"}, "applies to views, but `views` is 0"),
         ({"transforms": "dii", "views": 2}, "did you mean 'di'"),
         ({"style_weight": 0.0, "content_weight": 0.0}, "nothing to do"),
         ({"optimizer": "lbfgs", "jitter": 3}, "line search"),
