@@ -1,8 +1,7 @@
 """Lessons of a 2020 study of style transfer with binarized networks, each repeatable by one command.
 
-A study is a benchmark that a small module builds, and one table, one figure and one sentence made of its records.
-The plan, the run and the report are those of any benchmark. A new one is a module with a `STUDY` and its name in
-`registry.py`.
+A study is a small module that builds a benchmark, and derives a table, a figure and a sentence from its records. Plan,
+run and report are those of any benchmark. A new study is a module with a `STUDY` and its name in `registry.py`.
 """
 
 from artattack.studies.registry import find_study, studies

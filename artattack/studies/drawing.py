@@ -1,4 +1,4 @@
-"""The figures of studies: curves and dots of a table, and sheets of pictures, by Matplotlib."""
+"""Figures of studies, drawn with Matplotlib: curves and dots of a table, and sheets of pictures."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from artattack.report.matplotlib_figures import MARKERS
 __all__ = ["COLOURS", "GREY", "as_percent", "draw_dots", "draw_lines", "draw_sheet", "fill_row", "use_log_axis"]
 
 _PICTURE = 1.6  # inches, the side of a picture on a sheet
-_CAPTION = 8  # points, of the letters over a picture
-_LETTERS = 26  # that fit over a picture
-_ACROSS = 2  # panels of curves
-_DODGE = 1.3  # offset factor of curves on a log axis, so that none hides another
+_CAPTION = 8  # points, font size of captions
+_LETTERS = 26  # letters that fit over a picture
+_ACROSS = 2  # panels of curves per row
+_DODGE = 1.3  # offset factor between curves on a log axis, so that none hides another
 _STROKES = ("-", "--", "-.", ":")
 
 
@@ -29,12 +29,12 @@ def draw_lines(
     """Draw columns of a table against another on a log axis, one panel per column, two panels per row.
 
     Args:
-        drawing: an empty Matplotlib figure, or a part of one, of the size that is wanted.
-        table: as `sum_up` returns it; of a rate, its interval is a bar.
-        lines: columns, of which each combination of values is a line.
-        across: the column along the axis.
-        panels: columns, and what each is called.
-        label: what `across` is called.
+        drawing: an empty Matplotlib figure, or a subfigure, of the final size.
+        table: the result of `sum_up`; rates have their intervals as bars.
+        lines: columns whose combinations of values each make a curve.
+        across: column of the x axis.
+        panels: from each column to its title.
+        label: label of the x axis.
 
     Returns:
         The panels' axes.
@@ -102,10 +102,10 @@ def draw_dots(
 
     Args:
         drawing: an empty Matplotlib figure.
-        names: of the rows; those of one name share a line, one under the other.
-        table: as `sum_up` returns it.
-        panels: columns, and what each is called.
-        series: the column whose values have a colour each.
+        names: names of the rows; rows of equal names share a line, one below the other.
+        table: the result of `sum_up`.
+        panels: from each column to its title.
+        series: column whose values are told apart by colour.
 
     Returns:
         The panels' axes.
@@ -157,9 +157,9 @@ def draw_sheet(
 
     Args:
         drawing: an empty Matplotlib figure.
-        pictures: rows of images, uint8 (H, W, 3) each, or None for an empty place.
-        captions: a text for each; lines that are too long for their picture are cut.
-        words: lines that a caption has.
+        pictures: rows of images, uint8 (H, W, 3) each, or None for an empty cell.
+        captions: a caption for each; lines that are wider than their picture are cut.
+        words: number of lines of a caption.
     """
     across = max(map(len, pictures))
     drawing.set_size_inches(_PICTURE * across, (_PICTURE + 0.13 + 0.16 * words) * len(pictures))

@@ -1,8 +1,8 @@
-"""Successive halving within one run: all attacks on its first images, and the better half of them on the rest.
+"""Successive halving within one run: all attacks on the first images, and the better half on the rest.
 
 K. Jamieson, A. Talwalkar, "Non-stochastic best arm identification and hyperparameter optimization", AISTATS 2016, with
-images as what is spent. Both parts are plans of the same benchmark, the first a part of the second, and go to one run
-folder: what resumes any run resumes these, in any engine.
+images as the budget. Both parts are plans of one benchmark, and the first is a part of the second. They share a run
+folder, so that a search resumes like any run, in any engine.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from artattack.evaluation.plan import CLEAN, Cell, Plan
 
 
 def first_plan(plan: Plan) -> Plan:
-    """Return the part of a plan that is all attacks on the first batch of images."""
+    """Return the first part of a plan: all attacks on the first batch of images."""
     return _with(plan, ())
 
 
 def going_on(plan: Plan, names: Collection[str]) -> Plan:
-    """Return a plan in which only some attacks, by their names, see more than the first batch of images."""
+    """Return the plan whose attacks stop after the first batch of images, except those in `names`."""
     return _with(plan, names)
 
 
@@ -34,10 +34,13 @@ def _with(plan: Plan, names: Collection[str]) -> Plan:
 
 
 def front(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return the Pareto front: points that no other dominates (at least as high in every column, higher in one).
+    """Return whether each point is on the Pareto front, (N,) bool.
+
+    A point dominates another if it is at least as high in every column, and higher in one. Points on the front are not
+    dominated.
 
     Args:
-        values: (N, K); more is better.
+        values: (N, K); higher is better.
     """
     as_good = (values[None] >= values[:, None]).all(-1)
     better = (values[None] > values[:, None]).any(-1)

@@ -31,10 +31,7 @@ def default_layers(backbone: str) -> tuple[str, ...]:
 
 
 def layer_sets(backbone: str) -> dict[str, tuple[str, ...]]:
-    """Return sets of style layers: the default, the early half, the late half, and each layer alone.
-
-    None of a backbone that is not known here, which has its default layers.
-    """
+    """Return sets of style layers: the default, the early half, the late half, and all; empty for other backbones."""
     layers = layers_in_turn(backbone)
     if len(layers) < _FEWEST:
         return {}
@@ -43,7 +40,7 @@ def layer_sets(backbone: str) -> dict[str, tuple[str, ...]]:
 
 
 def sums_or_convolutions(backbone: str) -> dict[str, tuple[str, ...]]:
-    """Return layers for style where a backbone has two kinds: sums of residual branches, convolutions, and both."""
+    """Return style layers of a backbone by kind: sums of residual branches, convolutions, and both."""
     kind = _kind(backbone)
     if not kind:
         return {"default": default_layers(backbone)}
@@ -62,7 +59,7 @@ def steps_in_its_stem(backbone: str) -> bool:
 
 
 def _kind(backbone: str) -> str:
-    """Return `lite` for an EfficientNet-Lite, `sota.QuickNet` for a network of that shape, else nothing."""
+    """Return `lite` for an EfficientNet-Lite, `sota.QuickNet` for a QuickNet architecture, else an empty string."""
     for info in model_infos():
         if info.name == backbone:
             return "lite" if info.family == "efficientnet_lite" else info.source if info.source in _SUMS else ""

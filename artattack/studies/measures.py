@@ -13,7 +13,7 @@ from artattack.results.records import at_own_distance, perturbed_of, read_by_att
 from artattack.results.statistics import pooled_rate
 from artattack.results.summary import summarise
 
-_COUNTED = [  # of the summary, by the same names
+_COUNTED = [  # columns of the summary with the same names
     "attack",
     "source",
     "classifier",
@@ -30,7 +30,7 @@ _COUNTED = [  # of the summary, by the same names
     "style_chance",
 ]
 _CASE = ["attack", "source", "style"]
-_AVERAGED = {  # of the summary -> of a study's table
+_AVERAGED = {  # column of the summary -> column of a study's table
     "mean_total_variation": "total_variation",
     "mean_style_distance_before": "style_distance_before",
     "mean_style_distance_after": "style_distance",
@@ -43,10 +43,10 @@ _AVERAGED = {  # of the summary -> of a study's table
     "seconds_per_image": "seconds",
 }
 
-BACKBONE = words("backbone", "whose features say what style is", "source", named=True)
+BACKBONE = words("backbone", "model whose features measure style", "source", named=True)
 IDENTIFIED = rates(
     "style recognised",
-    "nearest to its own of six styles, as a network sees it that the attack has not read",
+    "nearest to its own style among six, in the features of a network that the attack has not read",
     "style_identified_rate",
     "styles_identified",
     "styles_judged",
@@ -55,7 +55,7 @@ FLIPS = rates("flips", "top-1 class changed, of a classifier that the attack has
 GRID = number("grid", "median checkerboard score of the change at 4 px; 1 is no grid", "grid", ".1f")
 VARIATION = number("TV", "mean total variation of the change", "total_variation", ".3f")
 COLOUR = number("ΔE", "mean colour difference from the original, CIEDE2000", "delta_e", ".1f")
-SEEN = number("style left", "mean distance from the style as an independent network sees it", "style_seen")
+SEEN = number("style left", "mean distance from the style in an independent network's features", "style_seen")
 L2 = number("L2", "mean distance from the original, image units", "l2", ".1f")
 SSIM = number("SSIM", "mean structural similarity to the original", "ssim")
 SECONDS = number("s/image", "seconds of the attack, per image", "seconds", ".1f")
@@ -73,13 +73,13 @@ def sum_up(records: pd.DataFrame, options: Sequence[str] = (), *, by_style: bool
     resample photos.
 
     Args:
-        records: of a run.
-        options: of the attacks, to stand beside their names; of several words, with `+` between them.
-        by_style: whether each style has a row of its own, instead of all of an attack's together.
+        records: the records of a run.
+        options: options of the attacks to add as columns; lists are joined by `+`.
+        by_style: whether each style has its own row; otherwise an attack's styles are pooled.
 
     Returns:
-        A row for each attack and source (and style) in order of appearance, with the flips that the first classifier
-        saw which the attack has not read; none for attacks without a result. Rates are of images and styles.
+        A row for each attack and source (and style) with a result, in order of appearance. Flips are those of the first
+        classifier that the attack has not read. Rates are over images and styles.
     """
     attacked = perturbed_of(at_own_distance(records))
     blank = {name: pd.Series(pd.NA, attacked.index, "string") for name in ("style", "matched_to")[by_style:]}
@@ -99,7 +99,7 @@ def sum_up(records: pd.DataFrame, options: Sequence[str] = (), *, by_style: bool
 
 
 def _with_intervals_over_photos(table: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
-    """Return a table whose rates over several styles have intervals that resample photos, which come once in each."""
+    """Replace the intervals of rates over several styles by intervals that resample photos."""
     scored = records[records["error"].isna()]
     names = ["attack", "source", "classifier"]
     groups = dict(list(scored.fillna(dict.fromkeys(names, "")).groupby(names, sort=False)))
@@ -125,7 +125,7 @@ def by_backbone(table: pd.DataFrame) -> dict[str, list[dict[Any, Any]]]:
 
 
 def rows_of(table: pd.DataFrame, *columns: str) -> dict[tuple[str, ...], list[dict[Any, Any]]]:
-    """Return the rows of a table for each combination of what columns say, in order of appearance."""
+    """Return the rows of a table for each combination of the columns' values, in order of appearance."""
     groups = table.groupby(list(columns), sort=False)
     return {tuple(map(str, key)): rows.to_dict("records") for key, rows in groups}
 

@@ -1,4 +1,4 @@
-"""Where do the blocks come from: max pooling, pixels, the layers that style is measured in, or the stem's strides?"""
+"""Origin of blocks in paintings: max pooling, pixels, the layers for style, or the stem's strides."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from artattack.studies.unstrided import unstrided
 
 _JITTER = 16  # px, the default's
 _PERIODS = (2, 4, 8, 16)  # px, grid periods: a network's cumulative strides, stage by stage
-_STEM = "-stem-1"  # behind the name of a backbone whose stem takes no strides
+_STEM = "-stem-1"  # suffix of a backbone with an unstrided stem
 _CHOICES = {"pooling": ("max", "average"), "parametrization": ("pixel", "fourier"), "layers": ("convolutions", "sums")}
 
 
 def _attacks(settings: Settings) -> list[dict[str, Any]]:
-    """All combinations without shifts, which hide the blocks; a few with shifts or an unstrided stem."""
+    """Return all combinations without shifts, which hide the blocks, and a few with shifts or an unstrided stem."""
     entries = []
     for backbone in settings.backbones:
         layers = sums_or_convolutions(backbone)
@@ -66,7 +66,7 @@ def _models(settings: Settings) -> dict[str, Any]:
 
 
 def _measure(records: pd.DataFrame) -> pd.DataFrame:
-    """Add the kind of the layers that style is measured in; a backbone without max pooling has no pooling to tell."""
+    """Add the kind of the style layers; `pooling` is `none` for a backbone without max pooling."""
     table = sum_up(records, ["pooling", "parametrization", "style_layers", "jitter"])
     backbones = table["source"].astype("string").str.removesuffix(_STEM)
     kinds = {
@@ -79,7 +79,7 @@ def _measure(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def _look(run: RunFolder, table: pd.DataFrame) -> pd.DataFrame:
-    """Add the median grid score at each period, of the pictures themselves."""
+    """Add the median grid score of the pictures at each period."""
     records = run.records[(run.records["kind"] == "style") & run.records["file"].notna()].drop_duplicates("file")
     scores: dict[int, list[float]] = {period: [] for period in _PERIODS}
     for (attack,) in table[["attack"]].itertuples(index=False, name=None):
@@ -96,7 +96,7 @@ def _look(run: RunFolder, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _score(changes: np.ndarray, period: int) -> float:
-    """Return the median grid score of changes, NaN where images are too small to have one of that period."""
+    """Return the median grid score of changes; NaN if images are too small for that period."""
     try:
         return float(np.median(checkerboard(changes, period)))
     except ArtattackError:
@@ -163,10 +163,10 @@ STUDY = Study(
     answer=_answer,
     fields=(
         BACKBONE,
-        option_of("pooling", "pooling", "max, average in its place, or none"),
-        option_of("parametrization", "optimised", "pixels, or a Fourier spectrum"),
-        option_of("layers", "layers", "that style is measured in: sums of residual branches, convolutions, or both"),
-        option_of("jitter", "shifts", "random, up to so many px"),
+        option_of("pooling", "pooling", "max, average instead, or none"),
+        option_of("parametrization", "optimised", "parameters: pixels, or a Fourier spectrum"),
+        option_of("layers", "layers", "layers for style: sums of residual branches, convolutions, or both"),
+        option_of("jitter", "shifts", "maximum random shift, px"),
         *(
             number(
                 f"grid {period}",

@@ -1,4 +1,4 @@
-"""Shape or texture, on the images that people were asked about: the set of Geirhos et al. (ICLR 2019)."""
+"""Shape or texture, on the cue-conflict images of Geirhos et al. (ICLR 2019), which people have classified, too."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from artattack.studies.cues import CLASSIFIER, FIELDS, tally
 from artattack.studies.drawing import draw_dots
 from artattack.studies.study import BNN, Settings, Study
 
-# Decisions of shape and of texture on the 1200 images whose cues disagree, counted in the authors' published answers
-# (rgeirhos/texture-vs-shape, raw-data/style-transfer-512-nomask-experiment and -trained-CNNs). They give the paper's
-# 95.9 % of ten people and 22.1 % of ResNet-50, figure 4 and table 2.
+# Number of decisions, of decisions for the shape and for the texture, on the 1200 images whose cues disagree, counted
+# in the authors' published answers (rgeirhos/texture-vs-shape, raw-data/style-transfer-512-nomask-experiment and
+# -trained-CNNs). They agree with the paper: 95.9 % for ten people and 22.1 % for ResNet-50 (figure 4, table 2).
 PUBLISHED = {
     "ten people (published)": (12_000, 9236, 398),
     "ResNet-50 (published)": (1200, 162, 572),
@@ -26,12 +26,12 @@ _LITES = tuple(info.name for info in model_infos() if info.family == "efficientn
 
 
 def _attacks(settings: Settings) -> list[dict[str, Any]]:
-    """None: the images are painted already."""
+    """Return no attacks: the images are painted already."""
     return []
 
 
 def _measure(records: pd.DataFrame) -> pd.DataFrame:
-    """Count decisions on images whose shape and texture are of different classes, and set the published ones beside."""
+    """Count decisions on images whose shape and texture have different classes, and add the published ones."""
     asked = records[(records["kind"] == "clean") & records["error"].isna() & records["entry_class_before"].notna()]
     cues = pd.DataFrame(
         [cues_of(image) or (None, None) for image in asked["image"]], asked.index, ["shape", "texture"]

@@ -40,33 +40,32 @@ class Study:
     """A question and the way to answer it.
 
     Attributes:
-        name: what people call it.
-        question: what it asks.
-        lesson: what the 2020 study had done or found, in one sentence.
-        minutes: what it takes with its own settings on two processor cores, roughly.
-        backbones: that it looks at, unless others are given.
-        limit: images it takes, unless another number is given.
-        attacks: settings with backbones -> entries of a benchmark file; each that says nothing of steps or styles gets
-            the settings' steps and the study's styles.
-        measure: the records of the run -> its table, a row for each case; empty where no image has a result.
-        answer: such a table, not empty -> one sentence with figures.
-        fields: what people see of the table.
-        draw: draws the figure into an empty Matplotlib figure, from the run and the table.
-        caption: what the figure shows.
-        styles: that images are painted in.
-        images: what it says of images, beside their size and limit, unless another set is given.
-        classifiers: that are asked; of each attack those flips count that the first of these saw which the attack has
-            not read.
-        leave: writes further files into the run folder, from the table.
+        name: name of the study.
+        question: the question.
+        lesson: procedure or finding of the 2020 study, in one sentence.
+        minutes: approximate run time with default settings on two processor cores.
+        backbones: default backbones.
+        limit: default number of images.
+        attacks: function from settings with backbones to entries of a benchmark file. Entries without steps or styles
+            get the settings' steps and the study's styles.
+        measure: function from the run's records to a table with a row for each case, empty if no image has a result.
+        answer: function from a non-empty table to one sentence with figures.
+        fields: shown columns of the table.
+        draw: function that draws the figure into an empty Matplotlib figure, from the run and the table.
+        caption: caption of the figure.
+        styles: styles of the paintings.
+        images: the benchmark's image settings, except size and limit; the set is a default.
+        classifiers: scored classifiers. For each attack, the first one that it has not read counts.
+        leave: function that writes further files into the run folder, from the table.
         needs: a package of the extra `search`, if any.
         scores_backbones: whether backbones are also scored as classifiers.
-        models: settings with backbones -> models of its own, as a benchmark file has them, by name.
-        look: adds table columns computed from the run's pictures or networks.
-        meant: confirms that an unusual plan is intended.
+        models: function from settings with backbones to the study's own models, by name, as in a benchmark file.
+        look: function that adds table columns computed from the run's pictures or networks.
+        meant: sentence that confirms an unusual plan.
         trials: number of trials of a search; 0 for other studies.
         objectives: variants of the study by the name of their objective; empty without a choice.
         first: number of images for all attacks before the better half continues; 0 for all images.
-        going_on: records of the first images -> names of the attacks that continue.
+        going_on: function from the records of the first images to the names of the attacks that continue.
     """
 
     name: str
@@ -100,7 +99,7 @@ def study_benchmark(study: Study, settings: Settings) -> Benchmark:
     """Return the benchmark of a study.
 
     Raises:
-        ArtattackError: something in it is wrong, for example no such backbone.
+        ArtattackError: a setting is invalid, for example an unknown backbone.
     """
     backbones = settings.backbones or study.backbones
     own = {"style": study.styles, "steps": settings.steps}

@@ -1,4 +1,4 @@
-"""Style alone, one layer at a time: what each layer is tuned to."""
+"""Style alone, measured in one layer at a time: the pattern that each layer is tuned to."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from artattack.studies.measures import (
 )
 from artattack.studies.study import BNN, FLOAT, Settings, Study
 
-_ACROSS = 4  # pictures of a line of the sheet
+_ACROSS = 4  # pictures per row of the sheet
 _STARTS = {"content": "the image", "noise": "noise"}
-# From noise there is no photo to stay near, and much noise to take away: pixels, larger steps, more total variation.
+# A start from noise has no photo to stay near, and much noise to remove: pixels, larger steps, more total variation.
 _FROM_NOISE = {"budget": "none", "parametrization": "pixel", "learning_rate": 0.05, "tv_weight": 10.0}
 
 
@@ -107,8 +107,8 @@ STUDY = Study(
     answer=_answer,
     fields=(
         BACKBONE,
-        option_of("init", "from", "what the descent starts from"),
-        option_of("style_layers", "layer", "the one that style is measured in"),
+        option_of("init", "from", "initial image of the descent"),
+        option_of("style_layers", "layer", "layer that measures style"),
         IDENTIFIED,
         FLIPS,
         SEEN,

@@ -1,4 +1,4 @@
-"""Total variation: a little of it takes the grid of pixels away, a lot of it takes everything away."""
+"""Total variation: a small weight removes the grid of pixels, a large one removes the style."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from artattack.studies.measures import (
 )
 from artattack.studies.study import BNN, FLOAT, Settings, Study
 
-WEIGHTS = tuple(10.0**decade for decade in range(-4, 6))  # the default lies among them, and a million times the default
+WEIGHTS = tuple(10.0**decade for decade in range(-4, 6))  # from a thousandth to a million times the default
 _SHOWN = 5  # weights at which a photo is shown
 _RECIPES: dict[str, dict[str, Any]] = {
-    "pixels": {"parametrization": "pixel", "jitter": 0},  # as in 2020: noise and a grid to take away
+    "pixels": {"parametrization": "pixel", "jitter": 0},  # as in 2020, with noise and a grid
     "spectrum": {"parametrization": "fourier"},  # the default, with random shifts
 }
 
@@ -44,7 +44,7 @@ def _attacks(settings: Settings) -> list[dict[str, Any]]:
 
 
 def _measure(records: pd.DataFrame) -> pd.DataFrame:
-    """Add what is optimised, pixels or a spectrum."""
+    """Add the parametrization: pixels or a spectrum."""
     table = sum_up(records, ["tv_weight"])
     table.insert(2, "optimised", table["attack"].str.split("-").str[0])
     return table
@@ -67,7 +67,7 @@ def _answer(table: pd.DataFrame) -> str:
 
 
 def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame) -> None:
-    """Draw the measures against the weight, and under them one photo as it is painted at five of the weights."""
+    """Draw the measures against the weight, and below them the paintings of one photo at five weights."""
     drawing.set_size_inches(7.5, 7.4)
     above, below = drawing.subfigures(2, 1, height_ratios=(5.4, 2.0))
     panels = {
@@ -103,8 +103,8 @@ STUDY = Study(
     answer=_answer,
     fields=(
         BACKBONE,
-        option_of("optimised", "optimised", "pixels without shifts, or a Fourier spectrum with them"),
-        number("weight", "of total variation", "tv_weight", "g"),
+        option_of("optimised", "optimised", "parameters: pixels without shifts, or a Fourier spectrum with shifts"),
+        number("weight", "weight of total variation", "tv_weight", "g"),
         IDENTIFIED,
         FLIPS,
         SEEN,
@@ -116,5 +116,5 @@ STUDY = Study(
     draw=_draw,
     caption="Style recognised, distance from it that is left, flips and grid against the weight of total variation "
     "(bars are 95 % intervals), and one photo at five of the weights.",
-    meant="Weights of total variation up to a million times the default are meant: what they do is the question.",
+    meant="The study tries weights of total variation up to a million times the default on purpose.",
 )

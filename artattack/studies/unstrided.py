@@ -11,9 +11,9 @@ from artattack.studies.derived import derived
 def unstrided(backbone: str) -> Path:
     """Return the file of a binarized backbone with an unstrided stem, creating the file if it is missing.
 
-    The stem is what lies before the first binarized convolution: in QuickNet two convolutions that step by two pixels
-    each. Its kernels stay as they are, and so does what comes after, on maps of sixteen times the area. The file lies
-    in the user's cache folder, with a card beside it that says how it is opened.
+    The stem consists of the layers before the first binarized convolution: in QuickNet, two convolutions with a stride
+    of 2. All kernels stay unchanged, and later layers work on maps of sixteen times the area. The file is in the user's
+    cache folder, with a card beside it that describes its input and layers.
 
     Args:
         backbone: a model of the registry.
@@ -30,10 +30,10 @@ def unstrided(backbone: str) -> Path:
 
 
 def without_strides(network: Any) -> Any:
-    """Return a copy of a network whose convolutions before the first binarized one step by one pixel.
+    """Return a copy of a network whose convolutions before the first binarized one have a stride of 1.
 
     Raises:
-        ArtattackError: the network cannot be rebuilt so.
+        ArtattackError: the network cannot be rebuilt that way.
     """
     from artattack.models.network import is_binary_convolution, is_convolution, keras_of, rebuild
 
@@ -48,7 +48,7 @@ def without_strides(network: Any) -> Any:
         if layer.name in stem and is_convolution(layer):
             return type(layer).from_config({**layer.get_config(), "strides": (1, 1)})
         if type(layer).__name__ == "AveragePooling2D" and tuple(layer.input.shape[1:3]) == tuple(layer.pool_size):
-            return layers.GlobalAveragePooling2D(keepdims=True, name=layer.name)  # over all of a larger map, too
+            return layers.GlobalAveragePooling2D(keepdims=True, name=layer.name)  # also covers a larger map
         return None
 
     return rebuild(network, replace=replace)

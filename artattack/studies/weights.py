@@ -1,8 +1,8 @@
-"""A search for weights and layers: which bring the style for the least change, and which of them matter?
+"""Search for the weights and layers that transfer style with the smallest change, and the importance of each option.
 
-The trials are laid out beforehand, by a Sobol sequence, so that they are attacks of one benchmark: planned, run and
-resumed as any other. All of them paint the first images, the better half of them the rest. Optuna then tells how much
-each option matters, and keeps the trials in a journal with which its own samplers can go on.
+A Sobol sequence fixes all trials beforehand, so that they are attacks of one benchmark, planned, run and resumed like
+any other. All trials paint the first images, and the better half paints the rest. Optuna then measures the importance
+of each option, and stores the trials in a journal, from which its samplers can continue.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _RANGES = {  # on log scales
     "tv_weight": (0.001, 100.0),
     "learning_rate": (0.005, 0.08),
 }
-_FEWEST = 0.25  # of the settings' steps
+_FEWEST = 0.25  # minimum share of the settings' steps
 _OPTIONS = (*_RANGES, "steps", "layers")
 _RECOGNISED = "style_identified_rate"
 
@@ -54,12 +54,12 @@ _GOALS = {"l2": _Goal("l2", "L2", more=False), "flips": _Goal("flip_rate", "flip
 
 
 def _attacks(settings: Settings) -> list[dict[str, Any]]:
-    """No ball, so that weights alone decide how far images move."""
+    """Return trials without a ball, so that only the weights decide how far images move."""
     from scipy.stats import qmc
 
     trials = settings.trials or TRIALS
     entries = []
-    # A Sobol sequence is even where it has a power of two of points; of such a one the first are taken.
+    # A Sobol sequence is balanced if its length is a power of two; the trials are its first points.
     points = qmc.Sobol(len(_OPTIONS), rng=settings.seed).random_base2(math.ceil(math.log2(trials)))[:trials]
     for n, (*shares, share_of_steps, share_of_layers) in enumerate(points):
         chosen = {
@@ -85,7 +85,7 @@ def _attacks(settings: Settings) -> list[dict[str, Any]]:
 
 
 def _measured(records: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of some records, with the names of sets of layers."""
+    """Return the table of records, with the names of the layer sets."""
     table = sum_up(records, [*_OPTIONS[:-1], "style_layers"])
     names = {
         (backbone, "+".join(layers)): name
@@ -105,7 +105,7 @@ def _first(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def _values(table: pd.DataFrame, goal: _Goal) -> Any:
-    """Return recognition and the other goal of each trial, more being better, (N, 2)."""
+    """Return recognition and the other goal of each trial, (N, 2); higher is better."""
     other = table[goal.column] if goal.more else -table[goal.column]
     return np.stack([table[_RECOGNISED], other], 1).astype(float)
 
@@ -113,8 +113,7 @@ def _values(table: pd.DataFrame, goal: _Goal) -> Any:
 def better_half(records: pd.DataFrame, goal: str = "l2") -> list[str]:
     """Return the names of the better half of trials, ranked by non-dominated sorting.
 
-    Those of which nothing is recognised go last, however near they stay; of those on the same front the better
-    recognised go first.
+    Trials without any recognition come last, however small their change. Within a front, recognition decides.
     """
     table = _measured(_first(records))
     values = _values(table, _GOALS[goal])
@@ -124,9 +123,9 @@ def better_half(records: pd.DataFrame, goal: str = "l2") -> list[str]:
 
 
 def _measure(records: pd.DataFrame, goal: _Goal) -> pd.DataFrame:
-    """Add which trials went on to all images and which of these no other beats, and the first images' results.
+    """Add the trials that continued to all images, their Pareto front, and the results on the first images.
 
-    Trials that paint nothing recognised are on no front, unless no trial does better.
+    Trials without any recognition are on the front only if no trial does better.
     """
     table = _measured(records)
     if table.empty:
@@ -142,7 +141,7 @@ def _measure(records: pd.DataFrame, goal: _Goal) -> pd.DataFrame:
 
 
 def _told(table: pd.DataFrame, goal: _Goal, storage: Any = None) -> optuna.Study:
-    """Return Optuna's study of what all trials did on the first images, in the order of the table."""
+    """Return Optuna's study of all trials' results on the first images, in the order of the table."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -170,11 +169,11 @@ def _told(table: pd.DataFrame, goal: _Goal, storage: Any = None) -> optuna.Study
 def importances(table: pd.DataFrame, goal: str = "l2") -> dict[str, dict[str, float]]:
     """Return the share of each objective's variance that each option explains, in [0, 1]; empty without variance.
 
-    On the images that all trials have painted. By a random forest: F. Hutter, H. Hoos, K. Leyton-Brown, "An efficient
-    approach for assessing hyperparameter importance", ICML 2014.
+    Measured on the first images, with a random forest: F. Hutter, H. Hoos, K. Leyton-Brown, "An efficient approach for
+    assessing hyperparameter importance", ICML 2014.
 
     Returns:
-        By what the goal is called, and the option.
+        From the name of the objective, and of the option, to the share.
     """
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
@@ -234,7 +233,7 @@ def _mark(column: str) -> Any:
 
 
 def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame, goal: str) -> None:
-    """Draw recognition against the other goal, and the importances beside it, each goal in its colour."""
+    """Draw recognition against the other goal, and the importances beside it, each goal in its own colour."""
     other = _GOALS[goal]
     drawing.set_size_inches(8.5, 3.6)
     plane, bars = drawing.subplots(1, 2)
@@ -294,16 +293,20 @@ def _study(goal: str) -> Study:
         measure=lambda records: _measure(records, other),
         answer=lambda table: _answer(table, goal),
         fields=(
-            words("trial", "its name in the benchmark", "attack", named=True),
+            words("trial", "name in the benchmark", "attack", named=True),
             BACKBONE,
             Field("on the front", f"no other trial beats it in both recognition and {other.name}", _mark("on_front")),
-            Field("went on", "from the first images to all of them", _mark("went_on")),
+            Field("went on", "continued from the first images to all images", _mark("went_on")),
             number("style", "weight of style", "style_weight", "g"),
             number("content", "weight of content", "content_weight", "g"),
             number("TV", "weight of total variation", "tv_weight", "g"),
             number("rate", "learning rate", "learning_rate", "g"),
-            number("steps", "of the optimiser", "steps", "d"),
-            option_of("layers", "layers", "that style is measured in"),
+            number("steps", "optimiser steps", "steps", "d"),
+            option_of(
+                "layers",
+                "layers",
+                "layers for style",
+            ),
             IDENTIFIED,
             L2,
             FLIPS,
