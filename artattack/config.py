@@ -74,6 +74,9 @@ class ModelSpec(Section):
     outputs: Literal["logits", "probabilities"] | None = Field(
         None, description="for a model that is not Keras': what its outputs are; default: what they look like"
     )
+    output: Annotated[int, Field(ge=0, strict=True)] | Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="which output to classify with, of a network with several: its name, or its place from 0"
+    )
     random: bool = Field(
         False, description="the model answers the same image differently from time to time: its answers are averaged"
     )

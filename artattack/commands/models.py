@@ -111,6 +111,9 @@ def agree(
     ] = None,
     label_space: Annotated[str | None, typer.Option(help="Label space of files: imagenet, or a text file.")] = None,
     input_size: Annotated[int | None, typer.Option(help="Input size in pixels, if a file fixes none.", min=1)] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Output of files with several: its name, or its place from 0.")
+    ] = None,
     images: Annotated[str, typer.Option(help="Image set: a name, a folder or a CSV manifest.")] = DEFAULT.images.set,
     limit: Annotated[int, typer.Option(help="Maximum number of images.", min=1)] = check_defaults.LIMIT,
     tolerance: Annotated[
@@ -130,6 +133,7 @@ def agree(
         preprocessing=preprocessing,
         label_space=label_space,
         input_size=input_size,
+        output=output,
         images=images,
         limit=limit,
         tolerance=tolerance,

@@ -120,6 +120,9 @@ def distil(
     outputs: Annotated[
         Literal["logits", "probabilities"] | None, typer.Option(help="Outputs of a teacher that is not a Keras model.")
     ] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Output of a teacher with several: its name, or its place from 0.")
+    ] = None,
     resume: Resume = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -134,6 +137,7 @@ def distil(
         "label_space": label_space,
         "input_size": input_size,
         "outputs": outputs,
+        "output": output,
     }
     same = ["artattack", "distil", teacher, *_options(settings, {"teacher"})]
     same += [f"--{name.replace('_', '-')}={value}" for name, value in opened.items() if value is not None]

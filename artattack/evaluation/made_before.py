@@ -144,11 +144,13 @@ class MadeBefore:
     def _identity(self, name: str, model: Classifier) -> dict[str, Any]:
         """Return what makes a model answer as it does: its weights, its network, and all that is plain data of it."""
         if id(model) not in self._identities:
-            word = self._plan.benchmark.spec(name).model
+            spec = self._plan.benchmark.spec(name)
+            word = spec.model
             known = word in {info.name for info in model_infos()}
             plain = {f.name: getattr(model, f.name) for f in fields(model) if f.name not in _NO_MATTER}  # type: ignore[arg-type]
             self._identities[id(model)] = {
                 "network": word if known else _hash_of_file(word),
+                "output": spec.output,
                 **{key: value for key, value in plain.items() if isinstance(value, str | bool | int | tuple)},
                 "preprocessing": _preprocessing(plain.get("preprocessing")),
             }

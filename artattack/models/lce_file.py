@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from artattack.errors import ArtattackError
 from artattack.models.notes import labels_behind, preprocessing_in
 from artattack.models.opened import Opened
-from artattack.models.tflite_file import check_operators
+from artattack.models.output_choice import chosen_output
+from artattack.models.tflite_file import check_operators, output_names
 from artattack.models.trial import try_elsewhere
 from artattack.runtime import quietly
 
@@ -27,13 +28,16 @@ from artattack.runtime import quietly
 _OPERATORS = ("LceQuantize", "LceDequantize", "LceBconv2d", "LceBMaxPool2d")
 
 
-def open_lce(path: Path, input_size: tuple[int, int] | None, *, threads: int = 1) -> Opened:
+def open_lce(
+    path: Path, input_size: tuple[int, int] | None, *, threads: int = 1, output: int | str | None = None
+) -> Opened:
     """Open a file that Larq Compute Engine's converter wrote.
 
     Args:
         path: the file.
         input_size: not used: such files fix theirs.
         threads: of the interpreter.
+        output: which output gives the values, of several; see `artattack.models.output_choice`.
 
     Raises:
         ArtattackError: it holds operators that are neither TFLite's nor Larq's own, or is no network of floats from
@@ -50,17 +54,18 @@ def open_lce(path: Path, input_size: tuple[int, int] | None, *, threads: int = 1
         from larq_compute_engine.tflite.python.interpreter import Interpreter
 
         interpreter = Interpreter(content, num_threads=threads)
-    shapes, types = interpreter.input_shapes, {*interpreter.input_types, *interpreter.output_types}
-    if len(shapes) != 1 or len(interpreter.output_shapes) != 1:
-        raise ArtattackError(
-            f"model '{path}' has {len(shapes)} inputs and {len(interpreter.output_shapes)} outputs; one of each is "
-            "needed"
-        )
-    if {np.dtype(kind) for kind in types} != {np.dtype(np.float32)}:
+    shapes = interpreter.input_shapes
+    if len(shapes) != 1:
+        raise ArtattackError(f"model '{path}' has {len(shapes)} inputs; a classifier takes one image")
+    answer = chosen_output(str(path), output_names(content), output)
+    if {np.dtype(kind) for kind in (*interpreter.input_types, interpreter.output_types[answer])} != {
+        np.dtype(np.float32)
+    }:
         raise ArtattackError(f"model '{path}' takes or gives integers; convert it with inputs and outputs of float32")
 
     def run(x: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(interpreter.predict(np.asarray(x, np.float32)), np.float32)
+        values = interpreter.predict(np.asarray(x, np.float32))
+        return np.asarray(values[answer] if isinstance(values, list) else values, np.float32)
 
     shape = (None, *(int(side) for side in shapes[0][1:]))
     return Opened(run, shape, labels_behind(path), preprocessing=preprocessing_in(path))

@@ -35,6 +35,7 @@ from artattack.models.network import (
     rebuild,
     with_logits,
 )
+from artattack.models.output_choice import chosen_output
 from artattack.models.untrusted import check_architecture, check_hdf5, read_member, weights_file
 
 _SIGMOIDS = {"Sigmoid", "sigmoid", "math.sigmoid", "hard_sigmoid"}
@@ -45,6 +46,7 @@ def load(
     preprocessing: str | Mapping[str, Any] | Preprocessing | None,
     label_space: LabelSpace | None,
     input_size: tuple[int, int] | None,
+    output: int | str | None = None,
 ) -> Model:
     """Load an image classifier from a file.
 
@@ -54,6 +56,7 @@ def load(
             card beside the file says (`artattack.models.card`).
         label_space: ImageNet class of each output, or None for what the card says or classes of its own.
         input_size: (H, W) in pixels; by default what the file says.
+        output: which output the network classifies with, of several; see `artattack.models.output_choice`.
 
     Raises:
         ArtattackError: not such a file, one that could run code, or no network from one image to classes.
@@ -65,7 +68,7 @@ def load(
     if preprocessing is None:
         raise without_preprocessing(str(path))
     expected = parse_preprocessing(preprocessing)
-    network = _functional(path, _read(path))
+    network = _functional(path, _read(path), output)
     size = input_size or network.input_shape[1:3]
     if None in size:
         raise ArtattackError(f"model '{path}': the file fixes no input size; give input_size")
@@ -206,18 +209,21 @@ def _not_functional(path: Path) -> ArtattackError:
     )
 
 
-def _functional(path: Path, network: Any) -> Any:
-    """Return a loaded network as a functional one from one image to one vector."""
+def _functional(path: Path, network: Any, output: int | str | None) -> Any:
+    """Return a loaded network as a functional one from one image to one vector, the chosen output if it has several."""
     if not getattr(network, "inputs", None):
         raise _not_functional(path)
     keras = keras_of(network)
     if isinstance(network, keras.Sequential):
         network = keras.Model(network.inputs[0], network.outputs[0], name=network.name)
-    shapes = [tuple(tensor.shape) for tensor in (*network.inputs, *network.outputs)]
-    if len(network.inputs) != 1 or len(network.outputs) != 1:
-        raise ArtattackError(
-            f"model '{path}' has {len(network.inputs)} inputs and {len(network.outputs)} outputs; one of each is needed"
-        )
+    if len(network.inputs) != 1:
+        raise ArtattackError(f"model '{path}' has {len(network.inputs)} inputs; a classifier takes one image")
+    given = network.output
+    outputs = given if isinstance(given, dict) else dict(zip(network.output_names, network.outputs, strict=True))
+    tensor = list(outputs.values())[chosen_output(str(path), list(outputs), output)]
+    if tensor is not given:
+        network = keras.Model(network.inputs[0], tensor, name=network.name)
+    shapes = [tuple(tensor.shape) for tensor in (network.inputs[0], tensor)]
     if len(shapes[0]) != 4 or shapes[0][-1] != 3 or len(shapes[1]) != 2 or shapes[1][-1] is None:
         raise ArtattackError(
             f"model '{path}' maps {shapes[0]} to {shapes[1]}; a classifier maps (None, H, W, 3) to (None, classes)"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from artattack.errors import ArtattackError
 from artattack.models.opened import InputRange, Opened, names_in
+from artattack.models.output_choice import chosen_output
 
 _DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 _DTYPES_OF_PIXELS = {"tensor(uint8)": np.uint8}
@@ -18,12 +19,13 @@ _ELSEWHERE = b"\n\x08location\x12"  # as protobuf writes the name of the file th
 _FATAL = 4  # the only messages that onnxruntime prints
 
 
-def open_onnx(path: Path, input_size: tuple[int, int] | None) -> Opened:
+def open_onnx(path: Path, input_size: tuple[int, int] | None, *, output: int | str | None = None) -> Opened:
     """Open an ONNX file on the CPU.
 
     Args:
         path: the file.
         input_size: not needed, since a graph of any size takes what it gets.
+        output: which output gives the values, of several; see `artattack.models.output_choice`.
 
     Raises:
         ArtattackError: it is no network from one image to one vector, or keeps its weights in other files.
@@ -38,11 +40,10 @@ def open_onnx(path: Path, input_size: tuple[int, int] | None) -> Opened:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise ArtattackError(
-            f"model '{path}' has {len(inputs)} inputs and {len(outputs)} outputs; one of each is needed"
-        )
+    inputs, outputs = session.get_inputs(), [found.name for found in session.get_outputs()]
+    if len(inputs) != 1:
+        raise ArtattackError(f"model '{path}' has {len(inputs)} inputs; a classifier takes one image")
+    answer = outputs[chosen_output(str(path), outputs, output)]
     taken = inputs[0]
     dtype: Any = (_DTYPES | _DTYPES_OF_PIXELS).get(taken.type)
     if dtype is None:
@@ -50,7 +51,7 @@ def open_onnx(path: Path, input_size: tuple[int, int] | None) -> Opened:
 
     def run(x: NDArray[Any]) -> NDArray[Any]:
         given = np.clip(np.rint(x), 0, 255).astype(dtype) if dtype is np.uint8 else x.astype(dtype)
-        return np.asarray(session.run(None, {taken.name: given})[0])
+        return np.asarray(session.run([answer], {taken.name: given})[0])
 
     shape = tuple(side if isinstance(side, int) and side > 0 else None for side in taken.shape)
     said = session.get_modelmeta().custom_metadata_map

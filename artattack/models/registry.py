@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from artattack.inputs.labels import IMAGENET, LabelSpace, check_outputs, class_i
 from artattack.models import bundled, keras_applications, larq_zoo
 from artattack.models.info import ModelInfo
 from artattack.models.kinds import KINDS, check_kind, kind_of
+from artattack.models.output_choice import check_output
 from artattack.runtime import load_tensorflow
 
 if TYPE_CHECKING:
@@ -88,6 +90,7 @@ def load_model(
     label_space: str | Path | Sequence[int | str] | None = None,
     classes: str | Path | Sequence[int | str] | None = None,
     outputs: Outputs | None = None,
+    output: int | str | None = None,
     http: HttpOptions | Mapping[str, Any] | None = None,
     random: bool = False,
     name: str | None = None,
@@ -116,6 +119,8 @@ def load_model(
             line. Only one of `label_space` and `classes` is given.
         outputs: of what is not Keras': `logits` or `probabilities`, whose logarithm is then taken; by default
             whichever the outputs for a few images look like.
+        output: which output to classify with, of a file, a module or timm's network that has several: its name, or
+            its place from 0.
         http: of a server: how it is asked, see `artattack.models.http_options.HttpOptions`.
         random: whether the model may answer the same image differently from time to time; its answers are then
             averaged (see `artattack.models.classifier.DRAWS`). Without it, such a model is refused.
@@ -147,15 +152,18 @@ def load_model(
         raise ArtattackError(f"model {called}: the seed is a whole number from 0 to 2^32 - 1, not {seed!r}")
     if outputs not in (None, "logits", "probabilities"):
         raise ArtattackError(f"model {called}: outputs are logits or probabilities, not {outputs!r}")
+    check_output(called, output)
     kind = None if callable(spec) or str(spec) in _INFOS else kind_of(spec)[0]
     if http is not None and not (kind and kind.is_http):
         raise ArtattackError(f"model {called}: `http` is for models behind an http or https address")
     if kind is not None and kind.is_http:
         if weights is not None:
             raise ArtattackError(f"model {called}: a server has its weights; leave out weights={weights}")
+        if output is not None:
+            raise _single(called)
         model = _from_server(str(spec), preprocessing, space, size, outputs, http)
     else:
-        model = _load(spec, called, weights, size, preprocessing, space, outputs, int(seed))
+        model = _load(spec, called, weights, size, preprocessing, space, outputs, output, int(seed))
     model = model if name is None else replace(model, name=name)  # type: ignore[type-var]
     if str(spec) in _INFOS and preprocessing is None and not random:
         return model  # whose network and preprocessing are known
@@ -172,6 +180,7 @@ def _load(
     preprocessing: str | Mapping[str, Any] | Preprocessing | None,
     space: LabelSpace | None,
     outputs: Outputs | None,
+    output: int | str | None,
     seed: int,
 ) -> Classifier:
     """Load a model; all but the weights and what needs a file is checked."""
@@ -187,21 +196,23 @@ def _load(
                 f"model {called}: timm cannot be loaded ({reason(error)}); torch and torchvision must be builds that "
                 "go together: install both anew from one place"
             ) from error
-        return timm_model.load(path, weights, preprocessing, space, size, outputs, seed)
+        return timm_model.load(path, weights, preprocessing, space, size, outputs, output, seed)
     if info is None and weights is not None:
         what = "a function" if callable(spec) else "a file"
         raise ArtattackError(f"model {called}: {what} holds its weights; leave out weights={weights}")
     if callable(spec):
-        return _from_python(spec, called.strip("'"), preprocessing, space, size, outputs)
+        return _from_python(spec, called.strip("'"), preprocessing, space, size, outputs, output)
     if kind is not None:
-        return _from_file(kind.word, Path(path), preprocessing, space, size, outputs)
+        return _from_file(kind.word, Path(path), preprocessing, space, size, outputs, output)
     if outputs is not None:
         raise ArtattackError(f"model {called}: outputs is for models that are not Keras'; those tell what they give")
     if info is not None:
+        if output is not None:
+            raise _single(called)
         return _load_registered(info, weights, size, preprocessing, space, seed)
     from artattack.models import local
 
-    return local.load(Path(path), preprocessing, space, size)
+    return local.load(Path(path), preprocessing, space, size, output)
 
 
 def _from_file(
@@ -211,6 +222,7 @@ def _from_file(
     space: LabelSpace | None,
     size: tuple[int, int] | None,
     outputs: Outputs | None,
+    output: int | str | None,
 ) -> Classifier:
     from artattack.models.predictor import load_file
 
@@ -226,14 +238,16 @@ def _from_file(
         size = own_size or size
         if preprocessing is None and (said := preprocessing_in(path)):
             preprocessing = read_preprocessing(path, said)
-        return load_module(path.stem, module, preprocessing, space, size, outputs, weights="file", batch=batch)
+        return load_module(
+            path.stem, module, preprocessing, space, size, outputs, weights="file", batch=batch, output=output
+        )
     if word == "onnx":
         from artattack.models.onnx_file import open_onnx as open_file
     elif word == "lce":
         from artattack.models.lce_file import open_lce as open_file
     else:
         from artattack.models.tflite_file import open_tflite as open_file
-    return load_file(path, open_file, preprocessing, space, size, outputs)
+    return load_file(path, partial(open_file, output=output), preprocessing, space, size, outputs)
 
 
 def _from_server(
@@ -274,11 +288,14 @@ def _from_python(
     space: LabelSpace | None,
     size: tuple[int, int] | None,
     outputs: Outputs | None,
+    output: int | str | None,
 ) -> Classifier:
     if "torch" in sys.modules and isinstance(function, sys.modules["torch"].nn.Module):
         from artattack.models.torch_model import load_module
 
-        return load_module(name, function, preprocessing, space, size, outputs, weights="python")
+        return load_module(name, function, preprocessing, space, size, outputs, weights="python", output=output)
+    if output is not None:
+        raise _single(f"'{name}'")
     from artattack.models.model import parse_preprocessing
     from artattack.models.predictor import predictor
 
@@ -295,6 +312,12 @@ def _from_python(
         label_space=space,
         outputs=outputs,
         weights="python",
+    )
+
+
+def _single(called: str) -> ArtattackError:
+    return ArtattackError(
+        f"model {called}: output is for files and PyTorch networks with several outputs; leave it out"
     )
 
 

@@ -19,6 +19,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 from artattack.errors import ArtattackError
 from artattack.models.notes import labels_behind, preprocessing_in
 from artattack.models.opened import InputRange, Opened
+from artattack.models.output_choice import chosen_output
 from artattack.models.trial import try_elsewhere
 from artattack.runtime import quietly
 
@@ -26,13 +27,16 @@ _TYPE = schema.TensorType
 _INTEGERS = {_TYPE.INT8: np.int8, _TYPE.UINT8: np.uint8, _TYPE.INT16: np.int16}
 
 
-def open_tflite(path: Path, input_size: tuple[int, int] | None, *, threads: int | None = None) -> Opened:
+def open_tflite(
+    path: Path, input_size: tuple[int, int] | None, *, threads: int | None = None, output: int | str | None = None
+) -> Opened:
     """Open a TFLite file.
 
     Args:
         path: the file.
         input_size: (H, W) in pixels that a file of no fixed size is set to.
         threads: of the interpreter; None for its own choice.
+        output: which output gives the values, of several; see `artattack.models.output_choice`.
 
     Raises:
         ArtattackError: it holds operators that are not TFLite's own, or is no network from one image to one vector;
@@ -47,10 +51,9 @@ def open_tflite(path: Path, input_size: tuple[int, int] | None, *, threads: int 
         interpreter = tf.lite.Interpreter(model_content=content, num_threads=threads)
         interpreter.allocate_tensors()
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise ArtattackError(
-            f"model '{path}' has {len(inputs)} inputs and {len(outputs)} outputs; one of each is needed"
-        )
+    if len(inputs) != 1:
+        raise ArtattackError(f"model '{path}' has {len(inputs)} inputs; a classifier takes one image")
+    answer = outputs[chosen_output(str(path), output_names(content), output)]
     shape = [int(side) for side in inputs[0]["shape"]]
     for axis, side in enumerate(inputs[0]["shape_signature"]):
         if axis and side < 0:  # any side will do; a batch is always given image by image
@@ -64,9 +67,9 @@ def open_tflite(path: Path, input_size: tuple[int, int] | None, *, threads: int 
     def run(x: NDArray[Any]) -> NDArray[Any]:
         interpreter.set_tensor(inputs[0]["index"], _quantized(x, inputs[0]))
         interpreter.invoke()
-        return _real(interpreter.get_tensor(outputs[0]["index"]), outputs[0])
+        return _real(interpreter.get_tensor(answer["index"]), answer)
 
-    step = float(outputs[0]["quantization"][0])
+    step = float(answer["quantization"][0])
     return Opened(
         run,
         tuple(side or None for side in shape),
@@ -75,6 +78,19 @@ def open_tflite(path: Path, input_size: tuple[int, int] | None, *, threads: int 
         preprocessing_in(path),
         _input_range(schema.Model.GetRootAs(content, 0).Subgraphs(0), inputs[0]),
     )
+
+
+def output_names(content: bytes) -> tuple[str, ...]:
+    """Return the names of a TFLite file's outputs, in order: those its signature gives them, or else their tensors'."""
+    model = schema.Model.GetRootAs(content, 0)
+    graph = model.Subgraphs(0)
+    given: dict[int, str] = {}
+    if model.SignatureDefsLength():
+        signature = model.SignatureDefs(0)
+        for output in (signature.Outputs(k) for k in range(signature.OutputsLength())):
+            given[output.TensorIndex()] = (output.Name() or b"").decode(errors="replace")
+    tensors = [int(graph.Outputs(k)) for k in range(graph.OutputsLength())]
+    return tuple(given.get(k) or (graph.Tensors(k).Name() or b"").decode(errors="replace") for k in tensors)
 
 
 def check_operators(path: Path, content: bytes, known: Collection[str] = ()) -> None:

@@ -26,6 +26,7 @@ def load(
     label_space: LabelSpace | None,
     input_size: tuple[int, int] | None,
     outputs: Outputs | None,
+    output: int | str | None,
     seed: int,
 ) -> TorchModel:
     """Load a timm network.
@@ -37,6 +38,7 @@ def load(
         label_space: by default ImageNet's classes for a network with 1000 outputs.
         input_size: (H, W) in pixels, by default timm's configuration.
         outputs: see `artattack.models.predictor.predictor`.
+        output: which of its outputs, where it returns several; see `artattack.models.output_choice`.
         seed: seed of random weights.
 
     Raises:
@@ -68,4 +70,5 @@ def load(
         said["input_size"][1:] if input_size is None else input_size,
         outputs,
         weights="file" if path else str(weights),
+        output=output,
     )

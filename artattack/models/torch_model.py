@@ -21,6 +21,7 @@ from artattack.errors import ArtattackError
 from artattack.inputs.labels import LabelSpace
 from artattack.models.classifier import Gives
 from artattack.models.model import Preprocessing, parse_preprocessing, resize, without_preprocessing
+from artattack.models.output_choice import chosen_output
 from artattack.models.predictor import LEAST_PROBABILITY, Outputs, Predictor, predictor
 
 Array = NDArray[Any]
@@ -55,13 +56,19 @@ class TorchNetwork:
     Args:
         module: from preprocessed images (N, 3, h, w) to values (N, K).
         batch: fixed batch size, or None for any.
+        output: which of its outputs, where it returns several; see `artattack.models.output_choice`.
+        name: the model's, for messages.
 
     Attributes:
         classes: K, set after the first call.
     """
 
-    def __init__(self, module: torch.nn.Module, batch: int | None = None) -> None:
+    def __init__(
+        self, module: torch.nn.Module, batch: int | None = None, output: int | str | None = None, name: str = ""
+    ) -> None:
         self._module = module
+        self._output = output
+        self._name = name
         self._batch = batch
         self._like = next(iter(module.parameters()), torch.empty(0))
         self.classes = 0
@@ -133,12 +140,31 @@ class TorchNetwork:
         ]
 
     def _called(self, x: torch.Tensor) -> torch.Tensor:
-        values = self._module(x)
-        if not isinstance(values, torch.Tensor):
-            raise TypeError(
-                f"the network returns {type(values).__name__}, not a tensor; wrap it in a module that returns a tensor"
-            )
+        values = self._chosen(self._module(x))
         return values[:, :, 0, 0] if values.ndim == 4 and values.shape[2:] == (1, 1) else values
+
+    def _chosen(self, returned: Any) -> torch.Tensor:
+        """Return the output to classify with: of a tuple, list or mapping with one tensor, that one."""
+        named = _named(returned)
+        tensors = [part for part in named.values() if isinstance(part, torch.Tensor)]
+        if self._output is None and len(tensors) == 1:
+            return tensors[0]
+        if tensors:
+            values = list(named.values())[chosen_output(self._name, list(named), self._output)]
+            if isinstance(values, torch.Tensor):
+                return values
+            returned = values
+        raise TypeError(
+            f"the network returns {type(returned).__name__}, not a tensor; wrap it in a module that returns a tensor"
+        )
+
+
+def _named(returned: Any) -> dict[str, Any]:
+    """Return what a network returns by name: a mapping's keys, a named tuple's fields, or places from 0."""
+    if isinstance(returned, Mapping):
+        return {str(name): part for name, part in returned.items()}
+    parts = returned if isinstance(returned, tuple | list) else (returned,)
+    return dict(zip(getattr(parts, "_fields", map(str, range(len(parts)))), parts, strict=True))
 
 
 def load_module(
@@ -151,6 +177,7 @@ def load_module(
     *,
     weights: str,
     batch: int | None = None,
+    output: int | str | None = None,
 ) -> TorchModel:
     """Make a model from a PyTorch network, after a trial on a few images.
 
@@ -163,6 +190,7 @@ def load_module(
         outputs: see `artattack.models.predictor.predictor`.
         weights: kind of weights.
         batch: fixed batch size, or None for any.
+        output: which of its outputs, where it returns several; see `artattack.models.output_choice`.
 
     Raises:
         ArtattackError: the network fails on images, its outputs are invalid, or their number differs from
@@ -174,7 +202,7 @@ def load_module(
         raise ArtattackError(f"model '{name}': the network does not fix its input size; give input_size")
     with suppress(NotImplementedError):  # torch.export networks have a single mode
         module.eval()
-    network = TorchNetwork(module, batch)
+    network = TorchNetwork(module, batch, output, name)
     expected = parse_preprocessing(preprocessing)
     known = predictor(
         name,

@@ -61,6 +61,7 @@ def check_agreement(
     preprocessing: str | None = None,
     label_space: str | None = None,
     input_size: int | None = None,
+    output: int | str | None = None,
     images: str = _DEFAULT.images.set,
     limit: int = LIMIT,
     tolerance: float = TOLERANCE,
@@ -71,7 +72,7 @@ def check_agreement(
         copy: the converted file, such as `onnx:PATH`.
         original: the model it was converted from.
         benchmark: a benchmark file whose `models` may name both.
-        preprocessing, label_space, input_size: settings as in `load_model`, for files that no benchmark file
+        preprocessing, label_space, input_size, output: settings as in `load_model`, for files that no benchmark file
             describes.
         images: image set.
         limit: maximum number of images.
@@ -82,7 +83,12 @@ def check_agreement(
     """
     from artattack.models import load_model
 
-    of_files = {"preprocessing": preprocessing, "label_space": label_space, "input_size": input_size}
+    of_files = {
+        "preprocessing": preprocessing,
+        "label_space": label_space,
+        "input_size": input_size,
+        "output": output,
+    }
     known = load_benchmark(benchmark).models if benchmark else {}
     registered = {info.name for info in model_infos()}
     specs = [

@@ -197,7 +197,7 @@ class Gives(torch.nn.Module):
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        (lambda x: {"logits": x}, "failed on images of .*returns dict, not a tensor"),
+        (lambda x: {"logits": None}, "failed on images of .*returns dict, not a tensor"),
         (lambda x: x, r"gave values of shape \(4, 3, 12, 12\) for 4 images"),
         (lambda x: x.mean((2, 3)) * torch.nan, "gave values that are not finite"),
         (lambda x: x @ torch.zeros(7, 7), "failed on images of"),

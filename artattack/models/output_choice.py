@@ -1,0 +1,47 @@
+"""The output to classify with, of a network that has several. No TensorFlow here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from artattack.errors import ArtattackError, nearest
+
+
+def chosen_output(model: str, names: Sequence[str], output: int | str | None) -> int:
+    """Return the place, from 0, of the output that is classified with.
+
+    Args:
+        model: the model as its user names it, for messages.
+        names: of the network's outputs, in order.
+        output: a name, or a place from 0 as a number or its digits; None for the only one.
+
+    Raises:
+        ArtattackError: there are several and none is chosen, or there is no such output.
+    """
+    if output is None and len(names) == 1:
+        return 0
+    outputs = ", ".join(f"{place} ('{name}')" for place, name in enumerate(names))
+    if output is None:
+        raise ArtattackError(
+            f"model '{model}' has {len(names)} outputs: {outputs}; choose one by its place or name, such as output: 0"
+        )
+    if output in names:
+        return names.index(str(output))
+    if isinstance(output, int) or output.isdecimal():
+        if 0 <= int(output) < len(names):
+            return int(output)
+        hint = ""
+    else:
+        hint = nearest(output, names)
+    raise ArtattackError(f"model '{model}' has no output {output!r}{hint}: choose one of {outputs}")
+
+
+def check_output(model: str, output: object) -> None:
+    """Find an `output` that is neither a name nor a place from 0.
+
+    Raises:
+        ArtattackError: it is one.
+    """
+    whole = isinstance(output, int) and not isinstance(output, bool) and output >= 0
+    if not (output is None or whole or (isinstance(output, str) and output)):
+        raise ArtattackError(f"model {model}: output is an output's name, or its place from 0, not {output!r}")
