@@ -224,8 +224,8 @@ def grey() -> Any:
 @pytest.mark.parametrize(
     ("network", "name", "message"),
     [
-        (two_inputs, "model.keras", "2 inputs and 1 outputs"),
-        (two_inputs, "saved_model", "2 inputs and 1 outputs"),
+        (two_inputs, "model.keras", "has 2 inputs; a classifier takes one image"),
+        (two_inputs, "saved_model", "has 2 inputs; a classifier takes one image"),
         (grey, "model.h5", r"a classifier maps \(None, H, W, 3\)"),
     ],
 )
