@@ -210,7 +210,7 @@ def test_what_is_no_name_or_place_is_refused(output: Any) -> None:
 
 def test_models_with_one_output_by_their_kind_take_no_choice() -> None:
     for spec in ("quicknet_tiny", lambda x: x.mean((1, 2))):
-        with pytest.raises(ArtattackError, match="output is for files and .* with several outputs; leave"):
+        with pytest.raises(ArtattackError, match=r"output is for files and .* with several outputs; leave"):
             load_model(spec, input_size=SIZE, output=0)
 
 
