@@ -103,6 +103,7 @@ def test_the_models_section() -> None:
         "label_space": [1, "tench"],
         "input_size": None,
         "outputs": None,
+        "output": None,
         "random": False,
         "http": None,
     }
