@@ -82,10 +82,15 @@ class ModelSpec(Section):
     )
     http: HttpOptions | None = Field(None, description="for a server: time-out, tries, rate, batches, token")
     distilled_from: str | None = Field(None, description="the model it was trained to imitate, if any")
+    family: str | None = Field(
+        None,
+        description="family of its architecture, such as resnet; relatives of the models that an attack reads "
+        "stand apart. Default: that of the registry's or timm's architecture, or of the card",
+    )
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of `artattack.load_model`."""
-        return {"spec": self.model, **self.model_dump(exclude={"model", "distilled_from"})}
+        return {"spec": self.model, **self.model_dump(exclude={"model", "distilled_from", "family"})}
 
 
 def _entry_tag(value: Any) -> str:

@@ -26,13 +26,14 @@ from artattack.evaluation.made_before import Made, MadeBefore
 from artattack.evaluation.perturbing import Perturber
 from artattack.evaluation.plan import CLEAN, Cell, Plan
 from artattack.evaluation.scoring import score_batch
-from artattack.evaluation.style_judging import NO_JUDGE, StyleJudges
+from artattack.evaluation.style_judging import StyleJudges
 from artattack.files import append_text, readable, write_file
 from artattack.inputs.image_sets import Sample
 from artattack.inputs.images import as_measured, read_image, saving, to_float, to_uint8
 from artattack.inputs.labels import class_name
 from artattack.inputs.styles import style_class, style_names
 from artattack.results.columns import CLASSIFIER_COLUMNS, MEASURED_COLUMNS, OUTCOME_COLUMNS
+from artattack.results.judgements import from_json
 from artattack.results.records import CONTROL
 from artattack.results.run_folder import RunFolder
 
@@ -76,8 +77,9 @@ class CellWorker:
         self._hashes = hashes
         bank = tuple(dict.fromkeys((*style_names(), *self._benchmark.styles())))
         self._judges = StyleJudges(
-            loaded.models, self._benchmark.style_judges, loaded.teachers, bank, self._benchmark.images.size
+            loaded.models, self._benchmark.style_judges, loaded.kinship, bank, self._benchmark.images.size
         )
+        self._kinship = loaded.kinship
         images = self._benchmark.images
         before = MadeBefore(cache, loaded, plan) if cache else None
         self._perturber = Perturber(loaded, images.size, self._benchmark.seed, folder.path, before)
@@ -120,8 +122,8 @@ class CellWorker:
     def completed(self, cell: Cell, rows: list[Row]) -> list[Row]:
         """Return the records of a cell that is done with what it was not asked for then.
 
-        That is: records of further classifiers, columns that are younger than the run, and what a style judge says of
-        images that had none. All see the files. What a further classifier would have made of an attack's images before
+        That is: records of further classifiers, columns that are younger than the run, and what further style judges
+        say. All see the files. What a further classifier would have made of an attack's images before
         rounding to 8 bits, `flip_float`, is not known: those images were not kept.
 
         Args:
@@ -131,7 +133,9 @@ class CellWorker:
         asked = {row["classifier"] for row in rows}
         further = [name for name in self._benchmark.classifiers if name not in asked]
         younger = MEASURED_COLUMNS - rows[0].keys() if rows else frozenset()
-        judge = bool(rows) and rows[0].get("style_judge") == NO_JUDGE and self._judges.independent_of(cell.variant)
+        judge = bool(rows) and self._judges.independent_of(cell.variant) != _judges_of(rows[0])
+        if cell.variant != CLEAN and any("classifier_relation" not in row for row in rows):
+            rows = [self._relation(cell, str(row["classifier"])) | row for row in rows]
         samples = self._readable(cell) if further or younger or judge else []
         if not samples:
             return rows
@@ -159,7 +163,7 @@ class CellWorker:
             common = {key: value for key, value in mine[0].items() if key not in CLASSIFIER_COLUMNS}
             complete += mine
             complete += [
-                common | self._classifier_columns(name) | self._seen(cell, name) | views[name][i] | unknown
+                common | self._classifier_columns(name) | self._relation(cell, name) | views[name][i] | unknown
                 for name in further
             ]
         return complete
@@ -246,7 +250,7 @@ class CellWorker:
                 every += self._failed(cell, sample, perturbed.failed[i])
                 continue
             every += [
-                start | self._classifier_columns(name) | self._seen(cell, name) | views[name][i]
+                start | self._classifier_columns(name) | self._relation(cell, name) | views[name][i]
                 for name in self._benchmark.classifiers
             ]
         return every
@@ -344,10 +348,12 @@ class CellWorker:
             return None
         return "random" if cell.variant.entry.untrained else self._models[cell.variant.source].weights
 
-    def _seen(self, cell: Cell, name: str) -> Row:
-        """Return whether the attack has read a classifier, under whatever name."""
-        read = {self._models[n].weights_sha256 for n in cell.variant.entry.models_of(cell.variant)}
-        return {} if cell.variant == CLEAN else {"classifier_seen": self._models[name].weights_sha256 in read}
+    def _relation(self, cell: Cell, name: str) -> Row:
+        """Return the columns that say how a classifier is related to the attack."""
+        if cell.variant == CLEAN:
+            return {}
+        relation = self._kinship.relation(name, cell.variant.entry.models_of(cell.variant))
+        return {"classifier_seen": relation == "seen", "classifier_relation": relation}
 
     def _classifier_columns(self, name: str) -> Row:
         model = self._models[name]
@@ -366,6 +372,11 @@ def _steady(name: str, clean: np.ndarray, logits: np.ndarray) -> tuple[np.ndarra
     flipped = moved & (logits.argmax(1) != clean.argmax(1))
     why = f"model '{name}' answers differently when asked again about the same untouched image; see `random` in models"
     return np.where(moved[:, None], logits, clean), {int(i): why for i in np.flatnonzero(flipped)}
+
+
+def _judges_of(row: Row) -> tuple[str, ...]:
+    """Return the judges of style that were asked about a record's image."""
+    return tuple(judgement.judge for judgement in from_json(row.get("style_judgements")))
 
 
 def _only(view: Row, names: Collection[str]) -> Row:

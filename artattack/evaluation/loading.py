@@ -10,7 +10,9 @@ from artattack.config import Benchmark
 from artattack.errors import ArtattackError
 from artattack.evaluation.plan import Plan
 from artattack.inputs.labels import class_index, names_of
+from artattack.models.ancestry import Kinship, family_of
 from artattack.models.card import read_card
+from artattack.models.kinds import kind_of
 from artattack.models.registry import model_infos, parse_label_space
 
 if TYPE_CHECKING:
@@ -26,14 +28,14 @@ class LoadedModels:
         models: sources, guides, backbones and classifiers by their names in the benchmark, those that are asked for
             classes cut to the classes of `images.label_space`: what is attacked is what is scored.
         untrained: the same networks with random weights, where controls read them.
-        teachers: from a model's name to that of the model it was distilled from, where it was.
+        kinship: which of them are relatives.
         feature_distance: compares perturbed images with originals.
         doubts: what may not be right about the models, a line each.
     """
 
     models: Mapping[str, Classifier]
     untrained: Mapping[str, Classifier]
-    teachers: Mapping[str, str]
+    kinship: Kinship
     feature_distance: FeatureDistance
     doubts: tuple[str, ...] = ()
 
@@ -75,7 +77,30 @@ def load_models(plan: Plan, on_loading: Callable[[str], None]) -> LoadedModels:
         asked = dict.fromkeys((*benchmark.classifiers, *(n for e in benchmark.attacks for n in e.models_asked())))
         models |= {name: _cut(models[name], name, classes, plan.image_set.classes, benchmark) for name in asked}
     compare = FeatureDistance(Features(read, read.content_layers))
-    return LoadedModels(models, untrained, _teachers(benchmark), compare, doubts)
+    weights = {name: model.weights_sha256 for name, model in models.items()}
+    kinship = Kinship(_teachers(benchmark), families(benchmark), weights)
+    return LoadedModels(models, untrained, kinship, compare, doubts)
+
+
+def families(benchmark: Benchmark) -> dict[str, str]:
+    """Return the families of the registry's models and, where they are known, of a benchmark's.
+
+    That of a model of one's own is what its specification says or its card; else that of the architecture which the
+    registry or timm knows. A word that says a family may be the name of an architecture: `vgg16` for `vgg`.
+    """
+    known = {info.name: family_of(info.name) for info in model_infos()}
+
+    def family(name: str) -> str:
+        spec = benchmark.spec(name)
+        card = None if spec.family or spec.model in known else read_card(spec.model)
+        said = spec.family or (card.family if card else "")
+        if said:
+            return family_of(said)
+        kind, rest = kind_of(spec.model)
+        return family_of(rest) if kind and kind.word == "timm" else known.get(spec.model, "")
+
+    found = known | {name: family(name) for name in benchmark.model_names()}
+    return {name: family for name, family in found.items() if family}
 
 
 def _teachers(benchmark: Benchmark) -> dict[str, str]:

@@ -1,13 +1,14 @@
-"""Is a painted image recognised as its style by a network that the attack never read?
+"""Is a painted image recognised as its style by networks that the attack never read?
 
 Each style of a bank has its Gram matrices in the judge's features; an image is nearest to the style whose Gram matrices
-are nearest to its own. A style that only the attack's own backbone recognises is not there for anyone else.
+are nearest to its own. A style that only the attack's own backbone recognises is not there for anyone else. An image
+that is no nearer to that style than the untouched one has none of the styles: the nearest would be the least unlike.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,13 +19,15 @@ from artattack.attacks.features import Features
 from artattack.attacks.objective import gram, relative_distance
 from artattack.errors import ArtattackError
 from artattack.inputs.styles import load_styles
-from artattack.models.ancestry import ancestry
+from artattack.models.ancestry import Kinship
+from artattack.results.judgements import NO_STYLE, Judgement, to_json
 
 if TYPE_CHECKING:
     from artattack.models.model import Model
 
 _FINEST = 8  # stride in px: deeper layers see objects more than texture
 _BATCH = 8  # images looked at at once
+_ROUNDING = 1e-3  # of a distance, by which two of one image may differ
 NO_JUDGE = "none: each of style_judges was read by the attack, or shares a teacher with a model that was"
 
 
@@ -76,12 +79,12 @@ class StyleJudge:
 
 
 class StyleJudges:
-    """The judges of a run: for each variant the first that its attack has not read.
+    """The judges of a run: for each variant all that are no relatives of what its attack read.
 
     Args:
         models: of the run, by name; judges are among them.
         judges: their names, in order of preference.
-        teachers: from a model's name to that of the model it was distilled from, where it was.
+        kinship: which models are relatives.
         bank: styles by name.
         size: side of the images, in pixels.
     """
@@ -90,62 +93,79 @@ class StyleJudges:
         self,
         models: Mapping[str, Any],
         judges: Sequence[str],
-        teachers: Mapping[str, str],
+        kinship: Kinship,
         bank: Sequence[str],
         size: int,
     ) -> None:
         self._models = models
         self._names = judges
-        self._teachers = teachers
+        self._kinship = kinship
         self._bank = bank
         self._size = size
         self._made: dict[str, StyleJudge] = {}
         self._originals: dict[tuple[str, bytes], np.ndarray] = {}
 
-    def independent_of(self, variant: Variant) -> StyleJudge | None:
-        """Return the first judge that shares no ancestor with the models that a variant's attack read, or None.
+    def independent_of(self, variant: Variant) -> tuple[str, ...]:
+        """Return the judges that share no ancestor with the models that a variant's attack read, in order.
 
         A judge that was distilled from a network sees as it does, and so does a network that both were distilled from.
+        None judges a variant that has no style, and copies none that has.
         """
-        copied = variant.matched or variant  # a control is judged as what it is compared with
-        read = {*copied.entry.models_of(copied), *variant.entry.models_of(variant)}
-        kin = self._ancestry_of(read)
-        for name in self._names:
-            if not kin & self._ancestry_of([name]):
-                if name not in self._made:
-                    self._made[name] = StyleJudge(self._models[name], self._bank, self._size)
-                return self._made[name]
-        return None
-
-    def _ancestry_of(self, names: Iterable[str]) -> set[str]:
-        """Return the models, their teachers and theirs: by name, and by weights, which an alias shares."""
-        found = ancestry(names, self._teachers)
-        return found | {self._models[name].weights_sha256 for name in found if name in self._models}
+        if not _style_of(variant):
+            return ()
+        read = _read_for(variant)
+        return tuple(name for name in self._names if not self._kinship.share_ancestor([name], read))
 
     def columns(self, variant: Variant, x: np.ndarray, files: np.ndarray) -> dict[str, Any]:
         """Return the columns of the records that say whether files (N, H, W, 3) are recognised as their style.
 
         Empty for a variant that has no style, and copies none that has.
         """
-        style = variant.style or (variant.matched.style if variant.matched else "")
+        style = _style_of(variant)
         if not style:
             return {}
-        judge = self.independent_of(variant)
-        if judge is None:
+        names = self.independent_of(variant)
+        if not names:
             return {"style_judge": [NO_JUDGE] * len(x)}
-        own = judge.bank.index(style)
-        before, after = self._distances_of_originals(judge, x), judge.distances(files)
-        nearest, nearest_before = after.argmin(1), before.argmin(1)
+        every = [self._judgements(name, style, variant, x, files) for name in names]
+        first = every[0]
         return {
-            "style_judge": [judge.name] * len(x),
-            "style_nearest": [judge.bank[k] for k in nearest],
-            "style_nearest_before": [judge.bank[k] for k in nearest_before],
-            "style_identified": nearest == own,
-            "style_identified_before": nearest_before == own,
-            "style_chance": [1.0 / len(judge.bank)] * len(x),
-            "style_seen_before": before[:, own],
-            "style_seen_after": after[:, own],
+            "style_judge": [judgement.judge for judgement in first],
+            "style_nearest": [judgement.nearest for judgement in first],
+            "style_nearest_before": [judgement.nearest_before for judgement in first],
+            "style_identified": [judgement.identified for judgement in first],
+            "style_identified_before": [judgement.identified_before for judgement in first],
+            "style_chance": [1.0 / len(self._bank)] * len(x),
+            "style_seen_before": [judgement.before for judgement in first],
+            "style_seen_after": [judgement.after for judgement in first],
+            "style_judgements": [to_json(judgements) for judgements in zip(*every, strict=True)],
         }
+
+    def _judgements(self, name: str, style: str, variant: Variant, x: np.ndarray, files: np.ndarray) -> list[Judgement]:
+        """Return what one judge says of each file."""
+        judge = self._judge(name)
+        relation = self._kinship.relation(name, _read_for(variant))
+        before, after = self._distances_of_originals(judge, x), judge.distances(files)
+        own = judge.bank.index(style)
+        least, least_before = after.argmin(1), before.argmin(1)
+        nearer = (after < (1 - _ROUNDING) * before)[range(len(x)), least]
+        return [
+            Judgement(
+                name,
+                relation,
+                style,
+                judge.bank[least[i]] if nearer[i] else NO_STYLE,
+                judge.bank[least_before[i]],
+                float(before[i, own]),
+                float(after[i, own]),
+            )
+            for i in range(len(x))
+        ]
+
+    def _judge(self, name: str) -> StyleJudge:
+        if name not in self._made:
+            self._made[name] = StyleJudge(self._models[name], self._bank, self._size)
+        return self._made[name]
 
     def _distances_of_originals(self, judge: StyleJudge, x: np.ndarray) -> np.ndarray:
         """Return a judge's distances of originals: measured once, since all variants start from the same ones."""
@@ -153,3 +173,14 @@ class StyleJudges:
         if key not in self._originals:
             self._originals[key] = judge.distances(x)
         return self._originals[key]
+
+
+def _style_of(variant: Variant) -> str:
+    """Return the style of a variant, or of the attack that it copies; empty where there is none."""
+    return variant.style or (variant.matched.style if variant.matched else "")
+
+
+def _read_for(variant: Variant) -> set[str]:
+    """Return the models that were read for a variant; a control is judged as the attack that it is compared with."""
+    copied = variant.matched or variant
+    return {*copied.entry.models_of(copied), *variant.entry.models_of(variant)}

@@ -27,6 +27,7 @@ class Card(Section):
     style_layers: tuple[str, ...] = Field((), description="style layers; if empty, spread over the depth")
     content_layers: tuple[str, ...] = Field((), description="content layers")
     distilled_from: str = Field("", description="the teacher, if the network was distilled")
+    family: str = Field("", description="family of the architecture; relatives of an attack's models are told apart")
     facts: dict[str, Any] = Field({}, description="facts for readers: data, recipe, time, accuracy")
 
     @property

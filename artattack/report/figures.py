@@ -9,17 +9,18 @@ from typing import NamedTuple
 import pandas as pd
 
 from artattack.distances import DISTANCES
-from artattack.report.tables import attacks_then_controls
+from artattack.report.tables import RELATED, attacks_then_controls
 from artattack.results.records import (
     CONTROL,
     RANDOM,
+    RELATIONS,
     at_own_distance,
     attack_labels,
     controls_of,
     kind_in_words,
     labelled,
     perturbed_of,
-    read_by_attack,
+    relation_to_attack,
     untrained,
 )
 from artattack.results.run_folder import RunFolder
@@ -92,22 +93,23 @@ class Curves(NamedTuple):
 def flip_rates(run: RunFolder) -> Iterator[Dots]:
     """Yield the flip rates at each attack's own distance, each attack followed by the controls matched to it.
 
-    The first figure is of the classifiers that an attack has not read, the second of those that it has.
+    There is a figure for each relation of classifiers to attacks, in the order of `RELATIONS`; the first is called
+    `flip-rates`, the others after their relation, too.
     """
     rows = perturbed_of(labelled(at_own_distance(run.summary)))
     rows = attacks_then_controls(rows[rows["flip_rate"].notna()])
     rows = rows.assign(of=rows["matched_to"].fillna(rows["label"]))
-    seen = rows[rows["seen"] == "seen"]
-    white_box = {*zip(seen["label"], seen["classifier"], strict=True)}
-    apart = pd.Series([case in white_box for case in zip(rows["of"], rows["classifier"], strict=True)], rows.index)
+    cases = rows[["label", "classifier", "relation"]].itertuples(index=False, name=None)
+    relations = {(label, classifier): relation for label, classifier, relation in cases}
+    copied = [relations.get(case) for case in zip(rows["of"], rows["classifier"], strict=True)]
+    rows["relation"] = pd.Series(copied, rows.index, "string").fillna(rows["relation"])
     classifiers = list(rows["classifier"].drop_duplicates())
     loud = untrained(run.summary)
-    if not apart.all():
-        title = "Flip rate of each attack on classifiers it has not seen, and of the controls at its distance"
-        yield _dots("flip-rates", title, rows[~apart], classifiers, loud)
-    if apart.any():
-        title = "White box: flip rate of each attack on the classifier it reads, and of the controls at its distance"
-        yield _dots("flip-rates-white-box", title, rows[apart], classifiers, loud)
+    there = [relation for relation in RELATIONS if (rows["relation"] == relation).any()]
+    for place, relation in enumerate(there):
+        title = f"Flip rate of each attack, and of the controls at its distance, on {RELATED[relation]}"
+        name = f"flip-rates-{relation}" if place else "flip-rates"
+        yield _dots(name, title, rows[rows["relation"] == relation], classifiers, loud)
 
 
 def _dots(id: str, title: str, rows: pd.DataFrame, classifiers: Iterable[str], loud: set[str]) -> Dots:
@@ -132,7 +134,7 @@ def curves(run: RunFolder) -> Iterator[Curves]:
     """
     loud = untrained(run.summary)
     named = attack_labels(run.curves).map(lambda label: marked(str(label), loud))
-    named += read_by_attack(run.curves).fillna(False).map({True: " (white box)", False: ""})
+    named += relation_to_attack(run.curves).map({"seen": " (white box)", "kin": " (kin)"}).fillna("")
     table = perturbed_of(run.curves.assign(label=named))
     table = table[_is_reached(table, run.records)]
     kinds = table["kind"].unique()

@@ -8,7 +8,16 @@ from typing import NamedTuple
 import pandas as pd
 
 from artattack.report.tables import Cell, Row, clean_error, rate
-from artattack.results.records import at_own_distance, attacks_of, kind_in_words, labelled, perturbed_of, untrained
+from artattack.results.records import (
+    RELATIONS,
+    at_own_distance,
+    attacks_of,
+    controls_of,
+    kind_in_words,
+    labelled,
+    perturbed_of,
+    untrained,
+)
 from artattack.results.run_folder import RunFolder
 
 Strongest = dict[str, tuple[str, Cell] | None]  # of each kind, in words: what flips most, and its flip rate
@@ -21,16 +30,15 @@ class KeyFigures(NamedTuple):
         classifier: its name.
         classes, images: how many it chose among, and how many it saw.
         clean_error: how it does on untouched images.
-        strongest: what flips it most, of attacks that did not read it and of controls.
-        white_box: what flips it most, of attacks that read it; empty where none did.
+        strongest: what flips it most of the attacks of each relation to it, and of the controls; in the order of
+            `RELATIONS`, without those that no attack has.
     """
 
     classifier: str
     classes: str
     images: str
     clean_error: Cell
-    strongest: Strongest
-    white_box: Strongest
+    strongest: dict[str, Strongest]
 
 
 def key_figures(run: RunFolder) -> list[KeyFigures]:
@@ -39,22 +47,28 @@ def key_figures(run: RunFolder) -> list[KeyFigures]:
     summary = summary[summary["classifier"].notna()]
     marked = untrained(run.summary)
     kinds = perturbed_of(summary)["kind"].unique()
-    attack_kinds = attacks_of(summary)["kind"].unique()
     found = []
     for classifier, rows in summary.groupby("classifier", sort=False):
         first = _most(rows, "n")
-        read = (rows["seen"] == "seen").fillna(False)
+        attacks, controls = attacks_of(rows), controls_of(rows)
+        groups = {relation: attacks[(attacks["relation"] == relation).fillna(False)] for relation in RELATIONS}
+        there = [relation for relation, own in groups.items() if len(own)] or [RELATIONS[0]]
         found.append(
             KeyFigures(
                 str(classifier),
                 "" if pd.isna(first["classes"]) else str(first["classes"]),
                 str(first["n"]),
                 clean_error(first),
-                _strongest(rows[~read], kinds, marked),
-                _strongest(rows[read], attack_kinds, marked) if read.any() else {},
+                {name: _strongest(pd.concat([groups[name], controls]), kinds, marked) for name in there},
             )
         )
     return found
+
+
+def by_relation(keys: Collection[KeyFigures]) -> dict[str, list[KeyFigures]]:
+    """Return the classifiers under attacks of each relation to them, in the order of `RELATIONS`."""
+    groups = {relation: [key for key in keys if relation in key.strongest] for relation in RELATIONS}
+    return {relation: group for relation, group in groups.items() if group}
 
 
 def _strongest(rows: pd.DataFrame, kinds: Collection[str], marked: Collection[str]) -> Strongest:
@@ -87,23 +101,28 @@ _VERDICTS = {
     "worse": "with fewer flips than some control",
     "no control": "without a control that stands at the same distance",
 }
-_CASES = {"unseen": "where the attack has not seen the classifier", "seen": "where it has (white box)"}
+_CASES = {
+    "unrelated": "where the classifier is no relative of what the attack read",
+    "unseen": "where the attack has not seen the classifier",
+    "kin": "where the classifier is kin to what the attack read",
+    "seen": "where the attack read the classifier (white box)",
+}
 
 
 def count_verdicts(controls: pd.DataFrame) -> list[str]:
-    """Say how often attacks beat their controls: part of a sentence on unseen classifiers, then one on seen ones.
+    """Say how often attacks beat their controls: part of a sentence for each relation, in the order of `RELATIONS`.
 
     Args:
-        controls: rows of `judge_against_controls` with the column `seen`, as `artattack.report.tables.with_seen`
-            gives it.
+        controls: rows of `judge_against_controls` with the column `relation`, as
+            `artattack.report.tables.with_relations` gives it.
     """
     said = []
-    for seen, where in _CASES.items():
-        verdicts = controls.loc[controls["seen"].fillna("unseen") == seen, "verdict"].value_counts()
+    for relation in RELATIONS:
+        verdicts = controls.loc[controls["relation"].fillna("unseen") == relation, "verdict"].value_counts()
         counts = [f"{verdicts[verdict]} {words}" for verdict, words in _VERDICTS.items() if verdict in verdicts]
         if counts:
             total = verdicts.sum()
-            said.append(f"of {total} case{'s' * (total != 1)} {where}, {', '.join(counts)}")
+            said.append(f"of {total} case{'s' * (total != 1)} {_CASES[relation]}, {', '.join(counts)}")
     return said
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from artattack.errors import ArtattackError
 from artattack.files import writing
 from artattack.report.figures import COLOURS, GREY, Curves, Dots, Panel, curves, flip_rates, marked
+from artattack.report.tables import RELATED
 from artattack.report.transfer import OWN, Matrix, matrices
 from artattack.results.records import untrained
 from artattack.results.run_folder import RunFolder
@@ -41,7 +42,7 @@ def save_figures(run: RunFolder, folder: Path) -> list[Path]:
     loud = untrained(run.summary)
     for matrix in matrices(run):
         if matrix.place == OWN:
-            name = f"{'white-box' if matrix.white_box else 'transfer'}-{matrix.rate.replace(' ', '-')}"
+            name = f"{matrix.relation}-{matrix.rate.replace(' ', '-')}"
             drawn[name] = partial(_transfer, matrix, loud)
     drawn |= {figure.id: partial(_curves, figure) for figure in curves(run)}
     return [path for name, draw in drawn.items() for path in save_drawing(draw, folder / name)]
@@ -150,7 +151,7 @@ def _transfer(matrix: Matrix, loud: set[str], drawing: Any) -> None:
     shown = axes.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     axes.set_xticks(range(len(matrix.classifiers)), [marked(name, loud) for name in matrix.classifiers])
     axes.set_yticks(range(len(matrix.lines)), [marked(line.label, loud) for line in matrix.lines])
-    axes.set_xlabel(f"classifier, {'read by the attack (white box)' if matrix.white_box else 'unseen by the attack'}")
+    axes.set_xlabel(RELATED[matrix.relation])
     for i, row in enumerate(values):
         for j, value in enumerate(row):
             if value == value:

@@ -13,7 +13,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from artattack.files import write_file
-from artattack.report import findings, plotly_figures, tables, transfer
+from artattack.report import findings, plotly_figures, styles, tables, transfer
 from artattack.report.figures import Curves, Dots, curves, flip_rates, numbers
 from artattack.report.gallery import gallery
 from artattack.report.striking import striking_flips
@@ -83,7 +83,7 @@ def render(run: RunFolder) -> str:
     config = info["config"]
     keys = findings.key_figures(run)
     flips, rule = striking_flips(run)
-    verdicts = tables.with_seen(run.controls, run.summary)
+    verdicts = tables.with_relations(run.controls, run.summary)
     failures, failed = findings.failures(run)
     hashes = config.get("images", {})
     return environment.get_template("report.html").render(
@@ -97,6 +97,7 @@ def render(run: RunFolder) -> str:
         images=run.records.loc[run.records["error"].isna(), "image"].nunique(),
         attacks=_attacks(run),
         keys=keys,
+        key_groups=findings.by_relation(keys),
         study=run.study,
         study_figure=_study_figure(run),
         striking=flips,
@@ -104,6 +105,10 @@ def render(run: RunFolder) -> str:
         counts=findings.count_verdicts(verdicts[verdicts["budget"].isna()]),
         budget_counts=findings.count_verdicts(verdicts[verdicts["budget"].notna()]),
         verdicts=_verdicts(run, verdicts),
+        related=tables.RELATED,
+        judges=_judges(run),
+        agreements=styles.agreements_in_words(run),
+        confusions=styles.confusion_tables(run),
         rates=[_shown(figure) for figure in flip_rates(run)],
         curves=[_shown(figure) for figure in curves(run)],
         matrices=list(transfer.matrices(run)),
@@ -208,6 +213,18 @@ def _verdicts(run: RunFolder, verdicts: pd.DataFrame) -> ShownTable | None:
     )
     filled = tables.fill(verdicts, tables.CONTROL_FIELDS, untrained(run.summary))
     return ShownTable("controls", "Attacks against the controls at the same distance", caption, *filled)
+
+
+def _judges(run: RunFolder) -> ShownTable | None:
+    """Return who recognises how many images as their style, or None where no image has one that was judged."""
+    if not len(run.judges):
+        return None
+    caption = (
+        "Of each attack and control, how many images a judge recognises as their style, and how many more than of the "
+        "untouched photos. Rates with their 95 % Wilson intervals; gains with Newcombe's for paired rates."
+    )
+    filled = tables.fill(labelled(run.judges), tables.JUDGE_FIELDS, untrained(run.summary))
+    return ShownTable("judges", "Styles recognised, by judge", caption, *filled)
 
 
 def _checks(run: RunFolder) -> ShownTable | None:

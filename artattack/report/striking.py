@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from artattack.report.pictures import SeenBy, data_uri, distances, read_pair, text, views
+from artattack.results.judgements import NO_STYLE
 from artattack.results.records import at_own_distance, attack_labels, attacks_of, read_by_attack
 from artattack.results.run_folder import RunFolder
 
@@ -81,11 +82,11 @@ def choose_flips(records: pd.DataFrame, limit: int = LIMIT) -> Chosen:
 
     The score of a flip is confidence before x confidence after x SSIM: the classifier was sure, is sure of another
     class, and people still see the first one. What a flip should be is asked in turn, each wish only among what the
-    ones before have left, and passed over where nothing fulfils it: the attack has not read the classifier; it has a
-    style; an independent network recognises that style; the image was classified correctly before. Of what is left
-    the highest scores are taken, no image twice; attacks take turns, so that none has one more before every other
-    that is left has had its own. Of equal scores the first record counts. Networks that were never trained do not
-    count.
+    ones before have left, and passed over where nothing fulfils it: the classifier is no relative of what the attack
+    read, where the run says; the attack has not read the classifier; it has a style; an independent network
+    recognises that style; the image was classified correctly before. Of what is left the highest scores are taken, no
+    image twice; attacks take turns, so that none has one more before every other that is left has had its own. Of
+    equal scores the first record counts. Networks that were never trained do not count.
 
     Args:
         records: of one run.
@@ -97,7 +98,9 @@ def choose_flips(records: pd.DataFrame, limit: int = LIMIT) -> Chosen:
     flips = attacks_of(at_own_distance(records))
     untrained = (flips[["classifier_weights", "source_weights"]] == "random").fillna(False).any(axis=1)
     flips = flips[flips["flip"].fillna(False) & flips["file"].notna() & ~untrained]
-    wishes = {
+    relation = flips["classifier_relation"]
+    related = {"of a classifier that is no relative of what the attack read": relation == "unrelated"}
+    wishes = (related if relation.notna().any() else {}) | {
         "of a classifier that the attack has not read": ~read_by_attack(flips).fillna(False),
         "by a style attack": flips["style"].notna(),
         "with its style recognised by an independent network": flips["style_identified"],
@@ -141,4 +144,6 @@ def _style(row: Mapping[Any, Any]) -> str:
     null = f" (untouched: nearest to {untouched})" if untouched else ""
     if row["style_identified"]:
         return f"style recognised by {judge}{null}"
-    return f"style not recognised by {judge}, which takes it for {text(row['style_nearest'])}{null}"
+    nearest = text(row["style_nearest"])
+    instead = "which finds it nearest to none of the styles" if nearest == NO_STYLE else f"which takes it for {nearest}"
+    return f"style not recognised by {judge}, {instead}{null}"

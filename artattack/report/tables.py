@@ -7,10 +7,18 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from artattack.results.records import RANDOM, labelled
+from artattack.results.records import RANDOM, RELATIONS, labelled
 
 Row = Mapping[Any, Any]
 _LAST = float("inf")  # where a missing number is sorted
+
+
+RELATED = {  # classifiers by their relation to an attack, in words
+    "unrelated": "classifiers that are no relatives of what the attack read",
+    "unseen": "classifiers that the attack has not seen",
+    "kin": "classifiers that are kin to what the attack read: of one family, or of one teacher",
+    "seen": "classifiers that the attack read (white box)",
+}
 
 
 class Cell(NamedTuple):
@@ -115,8 +123,11 @@ def means(name: str, title: str, column: str, form: str = "+.2f") -> Field:
 
 _ADJUSTED = number("p, adjusted", "exact McNemar tests, Holm's correction", "p_holm", ".2g")
 _CLASSIFIER = words("classifier", "who is scored", "classifier", named=True)
-_SEEN = words(
-    "seen", "did the attack read this classifier (white box), or has it never seen it", "seen", only_if_any=True
+_RELATION = words(
+    "relation",
+    "of the classifier to the attack: unrelated, kin (of one family or one teacher with what it read), or seen (read)",
+    "relation",
+    only_if_any=True,
 )
 SUMMARY_FIELDS = (
     words("attack", "ATTACK/STYLE/SOURCE; clean is the untouched images", "label", named=True),
@@ -149,7 +160,7 @@ SUMMARY_FIELDS = (
         "styles_judged",
         only_if_any=True,
     ),
-    _SEEN,
+    _RELATION,
     rates("top-5 flips", "the class seen before is not among the five first", "top5_flip_rate", "top5_flips"),
     means("confidence shift", "mean, of the class seen before", "mean_confidence_shift"),
     number("KL", "mean divergence of the confidences, nats", "mean_kl_divergence"),
@@ -165,7 +176,7 @@ CONTROL_FIELDS = (
     words("attack", "ATTACK/STYLE/SOURCE", "variant", named=True),
     words("verdict", "does the attack beat every control, or is it worse than some", "verdict"),
     _CLASSIFIER,
-    _SEEN,
+    _RELATION,
     number("controls", "at the same distance that count", "controls", "d"),
     number("n", "images scored under both the attack and the deciding control, at one distance", "n", "d"),
     number("flip rate", "of the attack", "flip_rate", ".0%"),
@@ -176,6 +187,18 @@ CONTROL_FIELDS = (
     number("attack only", "images flipped by the attack and not by the control", "only_variant", "d"),
     number("control only", "images flipped by the control and not by the attack", "only_control", "d"),
     words("not compared", "why controls do not count", "left_out", only_if_any=True),
+)
+JUDGE_FIELDS = (
+    words("attack", "ATTACK/STYLE/SOURCE", "label", named=True),
+    words("kind", "control, or of what kind the attack is", "kind"),
+    words("judge", "the network that says which style an image has", "judge", named=True),
+    words("relation", "of the judge to the attack: kin or unrelated", "relation", only_if_any=True),
+    rates("recognised", "nearest to their own style", "identified_rate", "identified"),
+    number("none", "nearest to none of the styles", "none", "d"),
+    number("untouched", "photos that are nearest to that style without any paint", "identified_before", "d"),
+    means("gain", "recognised less untouched, over the images", "gain", "+.0%"),
+    number("distance before", "mean, of the untouched image from the style", "mean_before"),
+    number("distance", "mean, of the image from the style", "mean_after"),
 )
 PAIR_FIELDS = (
     _CLASSIFIER,
@@ -243,11 +266,12 @@ def attacks_then_controls(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.iloc[of.map(order).argsort(kind="stable")]
 
 
-def with_seen(controls: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
-    """Return what `judge_against_controls` says with `seen` or `unseen`, as `labelled` names it, in a column `seen`.
+def with_relations(controls: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
+    """Return what `judge_against_controls` says with the column `relation`, as `labelled` names it.
 
-    Classifiers that the attack did not read come first.
+    Rows come in the order of `RELATIONS`.
     """
-    seen = labelled(summary).rename(columns={"label": "variant"})[["variant", "classifier", "seen"]]
-    told = controls.merge(seen, how="left", on=["variant", "classifier"])
-    return told.sort_values("seen", ascending=False, kind="stable", na_position="last", ignore_index=True)
+    relations = labelled(summary).rename(columns={"label": "variant"})[["variant", "classifier", "relation"]]
+    told = controls.merge(relations, how="left", on=["variant", "classifier"])
+    order = told["relation"].map({relation: n for n, relation in enumerate(RELATIONS)})
+    return told.iloc[order.argsort(kind="stable")].reset_index(drop=True)

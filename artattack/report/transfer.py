@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from artattack.report.tables import EMPTY, Cell, rate
-from artattack.results.records import attacks_of, labelled
+from artattack.results.records import RELATIONS, attacks_of, labelled
 from artattack.results.run_folder import RunFolder
 
 
@@ -30,13 +30,13 @@ class Line(NamedTuple):
 class Matrix(NamedTuple):
     """One rate of all attacks at one place: at their own distances, or at one budget.
 
-    `white_box` says of which classifiers: of those that an attack has read, or of those that it has not.
+    `relation` says of which classifiers, by what they are to an attack.
     """
 
     place: str
     title: str
     rate: str
-    white_box: bool
+    relation: str
     classifiers: list[str]
     lines: list[Line]
 
@@ -48,23 +48,21 @@ _RATES = {"Flips": ("flip_rate", "flips", "n"), "Successes": ("success_rate", "s
 def matrices(run: RunFolder) -> Iterator[Matrix]:
     """Yield the matrices of flips and of successes for each place where attacks stand; own distances come first.
 
-    At each place unseen classifiers come first, then those that were read; what a matrix has no cell for, it leaves
-    out.
+    At each place they come in the order of `RELATIONS`; what a matrix has no cell for, it leaves out.
     """
     missing = {"style": "", "source": "", "budget_distance": "", "budget": float("inf")}
     rows = attacks_of(labelled(run.summary)).fillna(missing)
-    read = (rows["seen"] == "seen").fillna(False)
     classifiers = list(dict.fromkeys(rows["classifier"].dropna()))
     for (distance, budget), group in rows.groupby(["budget_distance", "budget"], sort=False):
         place = f"{distance} = {budget:.3g}" if distance else OWN
-        for white_box in (False, True):
-            of_kind = group[read[group.index] == white_box]
+        for relation in RELATIONS:
+            of_kind = group[group["relation"] == relation]
             for title, names in _RATES.items():
                 scored = of_kind[of_kind[names[0]].notna()]
                 known = [name for name in classifiers if name in set(scored["classifier"])]
                 if known:
                     lines = list(_lines(scored, known, *names))
-                    yield Matrix(place, title, names[0].replace("_", " "), white_box, known, lines)
+                    yield Matrix(place, title, names[0].replace("_", " "), relation, known, lines)
 
 
 def _lines(rows: pd.DataFrame, classifiers: list[str], *names: str) -> Iterator[Line]:

@@ -171,6 +171,15 @@ RECORDS: tuple[Column, ...] = (
         "did the attack read this classifier, as backbone, guide or source; missing for untouched images",
         of="classifier",
     ),
+    Column(
+        "classifier_relation",
+        "string",
+        "",
+        "of this classifier to the attack: `seen` (read by it), `kin` (of the family of a model that it read or of "
+        "its teacher, or with a teacher in common) or `unrelated`; controls have read nothing. Missing for "
+        "untouched images",
+        of="classifier",
+    ),
     Outcome(
         "classes",
         "Int64",
@@ -383,7 +392,13 @@ RECORDS: tuple[Column, ...] = (
         "has, the first of the `style_judges` that shares no ancestor with a model that the attack read; "
         "or `none`",
     ),
-    Column("style_nearest", "string", "", "the style whose Gram matrices are nearest, as the judge sees it"),
+    Column(
+        "style_nearest",
+        "string",
+        "",
+        "the style whose Gram matrices are nearest, as the judge sees it; `none` where the image is no nearer to that "
+        "style than the untouched one, so that it would only be the least unlike",
+    ),
     Column("style_nearest_before", "string", "", "the style nearest to the untouched image, as the judge sees it"),
     Column(
         "style_identified",
@@ -401,6 +416,14 @@ RECORDS: tuple[Column, ...] = (
         averaged=True,
     ),
     Column("style_seen_after", "float64", "ratio", "the same of the adversarial image", averaged=True),
+    Column(
+        "style_judgements",
+        "string",
+        "JSON",
+        "what every judge says that shares no ancestor with a model that the attack read, in order, the first as in "
+        "the columns above: `judge`, its `relation` to the attack (as `classifier_relation`), the image's own `style`, "
+        "`nearest`, `nearest_before`, and the distances `before` and `after` from the own style",
+    ),
     Column(
         "queries",
         "Int64",
@@ -512,6 +535,7 @@ SUMMARY: tuple[Column, ...] = (
             "classifier",
             "classifier_weights",
             "classifier_seen",
+            "classifier_relation",
             "classes",
         ),
     ),
@@ -688,6 +712,25 @@ CONTROLS: tuple[Column, ...] = (
         "why controls do not count: scored, or at the attack's distance within 5 %, on fewer than 80 % of its images; "
         "or the attack itself stands short of the budget",
     ),
+)
+
+JUDGES: tuple[Column, ...] = (
+    *(
+        Column(name, _record_column(name).dtype, _record_column(name).unit, "as in the records")
+        for name in ("kind", "attack", "style", "source", "matched_to", "budget_distance", "budget")
+    ),
+    Column("judge", "string", "", "the network that says which style an image has"),
+    Column("relation", "string", "", "of the judge to the attack, as `classifier_relation` in the records"),
+    Column("n", "Int64", "images", "that it has judged"),
+    Column("none", "Int64", "images", "of these, those that are nearest to none of the styles"),
+    Column("identified", "Int64", "images", "of these, those that it recognises as their own style"),
+    Column("identified_rate", "float64", "[0, 1]", "`identified` / `n`"),
+    *_interval("identified_rate", "[0, 1]", "its 95 % interval (Wilson)"),
+    Column("identified_before", "Int64", "images", "whose untouched image is nearest to that style already"),
+    Column("gain", "float64", "[-1, 1]", "(`identified` - `identified_before`) / `n`"),
+    *_interval("gain", "[-1, 1]", _DIFFERENCE_INTERVAL),
+    Column("mean_before", "float64", "ratio", "mean distance of the untouched image from the own style, as it sees it"),
+    Column("mean_after", "float64", "ratio", "the same of the adversarial image"),
 )
 
 PAIRS: tuple[Column, ...] = (
@@ -884,6 +927,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "summary.csv": SUMMARY,
     "controls.csv": CONTROLS,
     "pairs.csv": PAIRS,
+    "judges.csv": JUDGES,
     "areas.csv": AREAS,
     "checks.csv": CHECKS,
     "artattack compare": SIDES,
@@ -905,6 +949,7 @@ MEASURED_COLUMNS = OUTCOME_COLUMNS | {column.name for column in _distances()} | 
 SUMMARY_COLUMNS = dtypes(SUMMARY)
 CONTROL_COLUMNS = dtypes(CONTROLS)
 PAIR_COLUMNS = dtypes(PAIRS)
+JUDGE_COLUMNS = dtypes(JUDGES)
 AREA_COLUMNS = dtypes(AREAS)
 CHECK_COLUMNS = dtypes(CHECKS)
 SIDE_COLUMNS = dtypes(SIDES)

@@ -13,6 +13,9 @@ from artattack.results.columns import RECORDS
 from artattack.results.tables import make_table, read_table
 
 CLEAN, CONTROL = "clean", "control"  # kinds of untouched images and of controls; any other kind is one of attacks
+# Of classifiers to attacks, those first that a finding should be about. Nobody has looked for relatives in the runs of
+# earlier versions, where it is `unseen`.
+RELATIONS = ("unrelated", "unseen", "kin", "seen")
 RANDOM = "RANDOM WEIGHTS"  # how networks that were never trained are marked wherever they appear
 
 
@@ -91,13 +94,22 @@ def read_by_attack(table: pd.DataFrame) -> pd.Series[Any]:
     return table["classifier_seen"].fillna(table["source"] == table["classifier"])
 
 
+def relation_to_attack(table: pd.DataFrame) -> pd.Series[str]:
+    """Say of each row of records or of a summary how the classifier is related to the attack.
+
+    Returns:
+        One of `RELATIONS` (column `classifier_relation`). Runs of earlier versions record only who was read: there it
+        is `seen` or `unseen`. Missing for untouched images.
+    """
+    read = read_by_attack(table).map({True: "seen", False: "unseen"}).astype("string")
+    return table["classifier_relation"].fillna(read)
+
+
 def labelled(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a summary, or areas, with the name of each row's attack in the column `label`, and `seen` or `unseen`."""
+    """Return a summary, or areas, with the name of each row's attack in the column `label`, and its `relation`."""
     labels = variant_labels if "matched_to" in table else attack_labels
     named = table.assign(label=labels(table))
-    if "classifier_seen" in table:
-        named["seen"] = read_by_attack(table).map({True: "seen", False: "unseen"}).astype("string")
-    return named
+    return named.assign(relation=relation_to_attack(table)) if "classifier_seen" in table else named
 
 
 def untrained(summary: pd.DataFrame) -> set[str]:

@@ -5,6 +5,7 @@ records.csv     a row for each image x attack x classifier
 summary.csv     a row for each attack x style x source x budget x classifier
 controls.csv    each attack against the controls at its distance
 pairs.csv       each attack beside each other
+judges.csv      who recognises how many images as their style
 areas.csv       what curves over budgets sum up to
 study.*         of a study: what it has found
 images/         ATTACK-LABEL/IMAGE.png
@@ -38,6 +39,7 @@ from artattack.results.columns import CHECKS, RECORD_COLUMNS
 from artattack.results.curves import sum_up_curves
 from artattack.results.doubts import doubts_of
 from artattack.results.headline import Headline, headline_of
+from artattack.results.judgements import sum_up_judgements
 from artattack.results.locking import is_locked, locked
 from artattack.results.pairs import pair_attacks
 from artattack.results.plain_data import config_hash, differences, from_json, seal, short_hash, to_json, unseal
@@ -94,9 +96,9 @@ class Page(NamedTuple):
 class RunFolder:
     """A run on disk. Open one with `load_run`.
 
-    Users read `.info` and the frames `.records`, `.summary`, `.curves`, `.controls`, `.pairs`, `.areas` and `.checks`.
-    All but the last raise ArtattackError where the run is not finished, records are missing, or the table's file is not
-    as the run has left it: cut short, say, while it was copied.
+    Users read `.info` and the frames `.records`, `.summary`, `.curves`, `.controls`, `.pairs`, `.judges`, `.areas` and
+    `.checks`. All but the last raise ArtattackError where the run is not finished, records are missing, or the table's
+    file is not as the run has left it: cut short, say, while it was copied.
 
     Args:
         path: the folder; a relative one is taken from the working directory of this moment.
@@ -205,6 +207,12 @@ class RunFolder:
         """Each attack beside each other, as `pair_attacks` sets them."""
         self._as_left("pairs.csv")
         return pair_attacks(self.records)
+
+    @cached_property
+    def judges(self) -> pd.DataFrame:
+        """Who recognises how many images as their style, as `sum_up_judgements` counts it; empty without styles."""
+        self._as_left("judges.csv")
+        return sum_up_judgements(self.records)
 
     @cached_property
     def areas(self) -> pd.DataFrame:
@@ -331,6 +339,7 @@ class RunFolder:
             "summary": summary,
             "controls": judge_against_controls(records),
             "pairs": pair_attacks(records),
+            "judges": sum_up_judgements(records),
             "areas": sum_up_curves(records),
         }
         left = {}

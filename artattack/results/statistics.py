@@ -246,7 +246,7 @@ def cluster_bootstrap(
     Raises:
         ValueError: the arguments are not of the same length.
     """
-    from scipy.stats import norm, t
+    from scipy.stats import norm
 
     x = pd.to_numeric(pd.Series(np.asarray(values, object), dtype="object"), errors="raise").to_numpy(np.float64)
     known = ~np.isnan(x)
@@ -283,14 +283,26 @@ def cluster_bootstrap(
     drawn = ((rows @ sums) * second).sum(1)[weights > 0] / weights[weights > 0]
     wider = fewest / (fewest - 1)
     effect = float(wider * drawn.var() / (x.var(ddof=1) / n))
-    student = t.ppf((1 + confidence) / 2, fewest - 1)
     if is_rate:
-        rows_left = n / max(effect, 1.0) * float((norm.ppf((1 + confidence) / 2) / student) ** 2)
-        low, high = _wilson_of(mean, rows_left, confidence)
+        wide = norm.ppf((1 + confidence) / 2) / _student(fewest, confidence)
+        low, high = _wilson_of(mean, n / max(effect, 1.0) * float(wide**2), confidence)
     else:
-        tail = float(norm.cdf(-math.sqrt(wider) * student))
-        low, high = (float(mean + end) for end in np.quantile(drawn, [tail, 1 - tail]))
+        low, high = (float(mean + end) for end in _percentiles(drawn, fewest, confidence))
     return Pooled(mean, min(low, mean), max(high, mean), n, sizes[0], effect)
+
+
+def _student(clusters: int, confidence: float) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf((1 + confidence) / 2, clusters - 1))
+
+
+def _percentiles(drawn: Floats, clusters: int, confidence: float) -> Floats:
+    """Return the percentiles of statistics drawn from a few clusters that are as far out as Student's t asks for."""
+    from scipy.stats import norm
+
+    tail = float(norm.cdf(-math.sqrt(clusters / (clusters - 1)) * _student(clusters, confidence)))
+    return np.asarray(np.quantile(drawn, [tail, 1 - tail]), np.float64)
 
 
 def _wilson_of(rate: float, n: float, confidence: float) -> Interval:
@@ -316,6 +328,85 @@ def pooled_rate(outcomes: npt.ArrayLike, photos: npt.ArrayLike, confidence: floa
     yes = int(found["value"].astype(bool).sum())
     low, high = wilson(yes, n, confidence)
     return Pooled(yes / n if n else math.nan, float(low), float(high), n, n, 1.0 if n else math.nan)
+
+
+class Kappa(NamedTuple):
+    """Result of `cohens_kappa`.
+
+    Attributes:
+        kappa: agreement beyond chance: 1 is full agreement, 0 that of chance; NaN where both always say one word.
+        low, high: its interval.
+        n: what both have judged.
+        agree: of these, those on which they say the same.
+        clusters: photos among them.
+    """
+
+    kappa: float
+    low: float
+    high: float
+    n: int
+    agree: int
+    clusters: int
+
+
+def cohens_kappa(
+    a: npt.ArrayLike,
+    b: npt.ArrayLike,
+    clusters: npt.ArrayLike,
+    *,
+    seed: int = 0,
+    confidence: float = 0.95,
+    resamples: int = 4000,
+) -> Kappa:
+    """Return how far two judges agree beyond chance (J. Cohen, Educational and Psychological Measurement 20, 1960).
+
+    The share of equal words less the share that chance gives, which is that of words drawn by each judge as often as it
+    says them, over one less that share. The interval draws photos with replacement, each with all its rows, and lies
+    between percentiles as in `cluster_bootstrap`.
+
+    Args:
+        a, b: (N,) words of the two judges for the same things.
+        clusters: (N,) what each is of, such as the photo.
+        seed: the same rows in any order with the same seed give the same interval.
+        confidence: as in `wilson`.
+        resamples: how often clusters are drawn.
+
+    Returns:
+        Kappa, its interval, and what it rests on; the interval is NaN for fewer than two clusters.
+
+    Raises:
+        ValueError: the arguments are not of the same length.
+    """
+    sides = [np.asarray(side, object).astype(str) for side in (a, b, clusters)]
+    if len({len(side) for side in sides}) > 1:
+        raise ValueError(f"words and clusters must be of the same length, got {[len(side) for side in sides]}")
+    n, words = len(sides[0]), np.unique(np.concatenate(sides[:2]))
+    if not n:
+        return Kappa(math.nan, math.nan, math.nan, 0, 0, 0)
+    photos, photo = np.unique(sides[2], return_inverse=True)
+    size = len(words)
+    cells = np.searchsorted(words, sides[0]) * size + np.searchsorted(words, sides[1])
+    each = np.bincount(photo * size**2 + cells, minlength=len(photos) * size**2).reshape(len(photos), size**2)
+    found = float(_kappa(each.sum(0)[None], size)[0])
+    low = high = math.nan
+    if len(photos) > 1 and found == found:
+        rng = np.random.default_rng(seed)
+        draws = rng.multinomial(len(photos), np.full(len(photos), 1 / len(photos)), resamples)
+        drawn = _kappa(draws @ each, size)
+        known = drawn[~np.isnan(drawn)]
+        if len(known):
+            ends = _percentiles(known, len(photos), confidence)
+            low, high = min(float(ends[0]), found), max(float(ends[1]), found)
+    return Kappa(found, low, high, n, int((sides[0] == sides[1]).sum()), len(photos))
+
+
+def _kappa(counts: npt.NDArray[np.integer[Any]], words: int) -> Floats:
+    """Return kappa of tables of counts (T, words * words); NaN where chance agrees fully."""
+    shares = counts.reshape(-1, words, words) / counts.sum(1)[:, None, None]
+    same = np.trace(shares, axis1=1, axis2=2)
+    by_chance = (shares.sum(1) * shares.sum(2)).sum(1)
+    left = np.where(by_chance < 1, 1 - by_chance, np.nan)
+    return np.asarray((same - by_chance) / left, np.float64)
 
 
 def sign_flip(differences: npt.ArrayLike, clusters: npt.ArrayLike) -> float:

@@ -17,6 +17,7 @@ from artattack.errors import ArtattackError
 from artattack.evaluation.cells import CellWorker
 from artattack.evaluation.extending import extended
 from artattack.evaluation.run import run_benchmark
+from artattack.results.judgements import from_json
 from artattack.results.plain_data import seal, unseal
 from artattack.results.run_folder import RunFolder, load_run
 
@@ -194,7 +195,7 @@ def test_columns_younger_than_the_run_are_measured_on_its_files(small: RunFolder
         extended(copy)
 
 
-def test_a_further_style_judge_is_asked_only_of_images_without_one(tmp_path: Path) -> None:
+def test_a_further_style_judge_is_asked_of_all_images(tmp_path: Path) -> None:
     read = {"attack": "style", "style": "waves", "backbone": "quicknet_tiny", "steps": 1, "jitter": 0}
     benchmark = SMALL | {
         "attacks": [read, read | {"name": "other", "backbone": "quicknet_distilled"}],
@@ -204,11 +205,34 @@ def test_a_further_style_judge_is_asked_only_of_images_without_one(tmp_path: Pat
     before = load_run(tmp_path / "run").records
     unjudged = before["attack"] == "style"
     assert before.loc[unjudged, "style_identified"].isna().all()
-    extend(tmp_path / "run", "--style-judge", "efficientnet_lite0")
+    extend(tmp_path / "run", "--style-judge", "efficientnet_lite2")
     found = load_run(tmp_path / "run").records
-    judges = ["quicknet_tiny", "efficientnet_lite0"]
+    judges = ["quicknet_tiny", "efficientnet_lite2"]
     wanted = run_benchmark(benchmark | {"style_judges": judges}, out=tmp_path / "at-once")
-    assert set(wanted.loc[unjudged, "style_judge"]) == {"efficientnet_lite0"}
+    assert set(wanted.loc[unjudged, "style_judge"]) == {"efficientnet_lite2"}
     same = ["seconds", "from_cache"]
     pd.testing.assert_frame_equal(found.drop(columns=same), wanted.drop(columns=same), check_exact=True)
-    pd.testing.assert_frame_equal(found[~unjudged], before[~unjudged], check_exact=True)
+    changed = ["style_judgements"]
+    pd.testing.assert_frame_equal(
+        found[~unjudged].drop(columns=changed), before[~unjudged].drop(columns=changed), check_exact=True
+    )
+    asked = [[told.judge for told in from_json(text)] for text in found["style_judgements"].dropna()]
+    assert sorted(map(tuple, asked)) == [("efficientnet_lite2",)] * 4 + [("quicknet_tiny", "efficientnet_lite2")] * 4
+
+
+def test_a_run_of_an_earlier_version_learns_relations_and_what_judges_say_now(tmp_path: Path) -> None:
+    painted = {"attack": "style", "style": "waves", "backbone": "quicknet_distilled", "steps": 1, "jitter": 0}
+    run_benchmark(SMALL | {"attacks": [painted], "style_judges": "quicknet_tiny"}, out=tmp_path / "run")
+    wanted = load_run(tmp_path / "run").records
+    for file in (tmp_path / "run" / "cells").glob("*.json"):
+        cell = unseal(file.read_bytes())
+        for row in cell["rows"]:
+            for name in ("classifier_relation", "style_judgements"):
+                row.pop(name, None)
+        file.write_bytes(seal({key: cell[key] for key in ("key", "files", "rows")}))
+    extend(tmp_path / "run", "--budgets", "l2=3")
+    found = load_run(tmp_path / "run").records
+    pd.testing.assert_frame_equal(found[found["budget"].isna()], wanted)
+    attacked = found["kind"] == "style"
+    assert set(found.loc[attacked, "classifier_relation"]) == {"kin"}  # both are QuickNets
+    assert found.loc[attacked, "style_judgements"].notna().all()

@@ -26,6 +26,7 @@ from artattack.evaluation.made_before import MadeBefore
 from artattack.evaluation.plan import make_plan
 from artattack.evaluation.run import run_benchmark
 from artattack.models import load_model
+from artattack.models.ancestry import Kinship
 from artattack.results.run_folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("models_load_once")
@@ -126,7 +127,7 @@ def keys(change: dict[str, Any], x: np.ndarray = IMAGES, *, start: np.ndarray = 
     models = {name: artattack.models.load_model(**benchmark.spec(name).arguments()) for name in names}
     if "label_space" in benchmark.images.model_fields_set:
         models = {name: model.restricted_to(model.label_space[:3]) for name, model in models.items()}
-    before = MadeBefore(Cache(Path("nowhere"), 1), LoadedModels(models, models, {}, None), plan)  # type: ignore[arg-type]
+    before = MadeBefore(Cache(Path("nowhere"), 1), LoadedModels(models, models, Kinship(), None), plan)  # type: ignore[arg-type]
     found = {}
     for variant in plan.variants:
         seeds = tuple(variant.seed(benchmark.seed, image) for image in "ab")

@@ -8,6 +8,9 @@ import pandas as pd
 import pytest
 
 import artattack.models
+from artattack.attacks.baseline_entry import BaselineEntry
+from artattack.attacks.entries import Variant
+from artattack.attacks.style_entry import StyleEntry
 from artattack.config import parse_benchmark
 from artattack.errors import ArtattackError
 from artattack.evaluation.plan import make_plan
@@ -15,7 +18,9 @@ from artattack.evaluation.run import run_benchmark
 from artattack.evaluation.style_judging import NO_JUDGE, StyleJudge, StyleJudges
 from artattack.inputs.images import read_image, to_float
 from artattack.inputs.styles import load_styles, style_names
+from artattack.models.ancestry import Kinship
 from artattack.models.model import Model
+from artattack.results.judgements import NO_STYLE, from_json
 from artattack.results.run_folder import load_run
 
 pytestmark = pytest.mark.usefixtures("models_load_once")
@@ -71,7 +76,7 @@ def test_a_judge_needs_style_layers(lite0: Model) -> None:
         StyleJudge(replace(lite0, style_layers=()), BANK, SIZE)
 
 
-def chosen(attack: dict[str, Any], *, control: str | None = None, **keys: Any) -> str | None:
+def chosen(attack: dict[str, Any], *, control: str | None = None, **keys: Any) -> list[str]:
     """Return who judges the first variant of an attack, or of a control that copies it."""
     entries = [{"attack": "style", "style": "waves"} | attack] + ([{"attack": control}] if control else [])
     given = {"attacks": entries, "style_judges": ["efficientnet_lite2", "efficientnet_lite0"]} | keys
@@ -82,32 +87,68 @@ def chosen(attack: dict[str, Any], *, control: str | None = None, **keys: Any) -
         for name in (*benchmark.model_names(), *keys.get("models", {}))
     }
     teachers = {n: s.distilled_from for n, s in benchmark.models.items() if s.distilled_from}
-    judges = StyleJudges(models, benchmark.style_judges, teachers, style_names(), SIZE)
-    found = judges.independent_of(variants[2 if control else 1])
-    return found and found.name
+    kinship = Kinship(teachers, weights={name: model.weights_sha256 for name, model in models.items()})
+    judges = StyleJudges(models, benchmark.style_judges, kinship, style_names(), SIZE)
+    return list(judges.independent_of(variants[2 if control else 1]))
 
 
-def test_the_judge_is_none_of_those_that_the_attack_read() -> None:
+def test_judges_are_all_but_the_relatives_of_what_the_attack_read() -> None:
     lite0, lite2 = "efficientnet_lite0", "efficientnet_lite2"
-    assert chosen({}) == lite2
-    assert chosen({"backbone": lite0}) == lite2
-    assert chosen({"backbone": lite2}) == lite0
-    assert chosen({"guide": [lite2, "quicknet_tiny"]}) == lite0
-    assert chosen({"backbone": lite2, "guide": lite0}) is None
+    assert chosen({}) == [lite2, lite0]
+    assert chosen({"backbone": lite0}) == [lite2]
+    assert chosen({"backbone": lite2}) == [lite0]
+    assert chosen({"guide": [lite2, "quicknet_tiny"]}) == [lite0]
+    assert chosen({"backbone": lite2, "guide": lite0}) == []
     # Nor under another name, nor the teacher of what it read.
     models: dict[str, Any] = {"alias": {"model": lite2}}
-    assert chosen({"backbone": "alias"}, models=models) == lite0
+    assert chosen({"backbone": "alias"}, models=models) == [lite0]
     student: dict[str, Any] = {"student": {"model": "quicknet_tiny", "distilled_from": lite2}}
-    assert chosen({"backbone": "student"}, models=student) == lite0
+    assert chosen({"backbone": "student"}, models=student) == [lite0]
     # Nor a student of what it read, or of its teacher, through any number of teachers.
     models = {"student": {"model": "quicknet_tiny", "distilled_from": lite0}}
-    assert chosen({"backbone": lite0}, models=models, style_judges=["student", lite2]) == lite2
+    assert chosen({"backbone": lite0}, models=models, style_judges=["student", lite2]) == [lite2]
     models |= {"second": {"model": "quicknet_tiny", "weights": "random", "distilled_from": "student"}}
-    assert chosen({"backbone": "second"}, models=models, style_judges=[lite0, lite2]) == lite2
-    assert chosen({"backbone": "efficientnet_lite0"}, models=models, style_judges=["second"]) is None
+    assert chosen({"backbone": "second"}, models=models, style_judges=[lite0, lite2]) == [lite2]
+    assert chosen({"backbone": "efficientnet_lite0"}, models=models, style_judges=["second"]) == []
     # Controls are judged by the judge of what they are compared with.
-    assert chosen({"backbone": lite2}, control="noise") == lite0
-    assert chosen({"backbone": lite2}, control="random-backbone") == lite0
+    assert chosen({"backbone": lite2}, control="noise") == [lite0]
+    assert chosen({"backbone": lite2}, control="random-backbone") == [lite0]
+
+
+def test_every_judge_speaks_and_may_find_no_style(lite0: Model) -> None:
+    """Untouched, an image has no style, whichever it is least unlike; painted over with waves it has that one."""
+    tiny = artattack.models.load_model("quicknet_tiny")
+    models = {"efficientnet_lite0": lite0, "quicknet_tiny": tiny}
+    kinship = Kinship(
+        {"quicknet_distilled": "efficientnet_lite1"},
+        {**dict.fromkeys(("efficientnet_lite0", "efficientnet_lite1"), "mobilenet")},
+    )
+    judges = StyleJudges(models, [*models], kinship, style_names(), SIZE)
+    strokes, waves = (load_styles(name, SIZE) for name in ("brushstrokes", "waves"))
+    entry = StyleEntry(attack="style", backbone=("quicknet_distilled",))
+    said = judges.columns(
+        Variant(entry, "waves", "quicknet_distilled"), np.concatenate([strokes] * 2), np.concatenate([strokes, waves])
+    )
+    assert said["style_judge"] == ["efficientnet_lite0"] * 2
+    assert said["style_nearest"] == [NO_STYLE, "waves"]
+    assert said["style_identified"] == [False, True]
+    assert said["style_nearest_before"] == ["brushstrokes"] * 2
+    for n, nearest in enumerate([NO_STYLE, "waves"]):
+        first, second = from_json(said["style_judgements"][n])
+        assert [(told.judge, told.relation) for told in (first, second)] == [
+            ("efficientnet_lite0", "kin"),
+            ("quicknet_tiny", "unrelated"),
+        ]
+        assert {(told.style, told.nearest, told.nearest_before) for told in (first, second)} == {
+            ("waves", nearest, "brushstrokes")
+        }
+        assert first.after == pytest.approx(said["style_seen_after"][n], abs=1e-6)
+    assert (
+        judges.columns(
+            Variant(BaselineEntry(attack="fgsm", source="quicknet_tiny"), source="quicknet_tiny"), strokes, waves
+        )
+        == {}
+    )
 
 
 def test_records_and_summary_say_who_recognised_what(tmp_path: Path) -> None:
@@ -154,7 +195,23 @@ def test_records_and_summary_say_who_recognised_what(tmp_path: Path) -> None:
         ("fgsm", "quicknet_tiny"): True,
         ("fgsm", "efficientnet_lite0"): False,
     }
+    relations = records.groupby(["attack", "classifier"])["classifier_relation"].first()
+    assert pd.isna(relations["clean", "quicknet_tiny"])
+    assert dict(relations.dropna()) == {
+        ("style", "quicknet_tiny"): "seen",
+        ("style", "efficientnet_lite0"): "unrelated",
+        ("all-read", "quicknet_tiny"): "seen",
+        ("all-read", "efficientnet_lite0"): "seen",
+        ("blend", "quicknet_tiny"): "unrelated",
+        ("blend", "efficientnet_lite0"): "unrelated",
+        ("fgsm", "quicknet_tiny"): "seen",
+        ("fgsm", "efficientnet_lite0"): "unrelated",
+    }
     summary = load_run(tmp_path / "run").summary
+    judges = load_run(tmp_path / "run").judges
+    assert judges[["attack", "style", "judge", "n"]].values.tolist() == [
+        [attack, style, "efficientnet_lite0", 2] for attack in ("style", "blend") for style in ("waves", "marble")
+    ]
     for row in summary[summary["attack"] == "style"].itertuples():
         own = judged[(judged["style"] == row.style) & (judged["classifier"] == row.classifier)]
         own = own[own["attack"] == "style"]

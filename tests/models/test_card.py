@@ -7,7 +7,7 @@ import tf_keras
 
 from artattack.config import parse_benchmark
 from artattack.errors import ArtattackError
-from artattack.evaluation.loading import _teachers
+from artattack.evaluation.loading import _teachers, families
 from artattack.models import load_model
 from artattack.models.card import Card, card_path, read_card
 from artattack.models.model import PREPROCESSING
@@ -79,3 +79,23 @@ def test_the_teacher_of_a_file_does_not_judge_its_paint(file: Path) -> None:
         str(file): "efficientnet_lite2",
         "quicknet_distilled": "efficientnet_lite0",
     }
+
+
+def test_the_family_of_a_file_is_what_the_benchmark_or_its_card_says(file: Path) -> None:
+    write(file, Card(title="t", preprocessing="tf", family="vgg16"))
+    models = {
+        "mine": {"model": str(file), "family": "ResNet"},
+        "lite": {"model": "efficientnet_lite2"},
+        "server": {"model": "https://localhost/m"},
+        "regnet": {"model": "timm:regnetx_002"},
+    }
+    benchmark = parse_benchmark({"models": models, "classifiers": [*models, str(file)], "attacks": []})
+    found = families(benchmark)
+    assert {name: found.get(name) for name in (*models, str(file))} == {
+        "mine": "resnet",
+        "lite": "mobilenet",
+        "server": None,
+        "regnet": "regnetx",
+        str(file): "vgg",
+    }
+    assert (found["quicknet_tiny"], found["efficientnet_lite0"]) == ("quicknet", "mobilenet")

@@ -24,8 +24,8 @@ from artattack.report.findings import count_verdicts, failures, key_figures, ski
 from artattack.report.gallery import amplified, gallery
 from artattack.report.page import render
 from artattack.report.plotly_figures import dots, panel
-from artattack.report.tables import Cell, rate, with_seen
-from artattack.report.transfer import matrices
+from artattack.report.tables import Cell, rate, with_relations
+from artattack.report.transfer import OWN, matrices
 from artattack.results.columns import TABLES
 from artattack.results.run_folder import RunFolder
 
@@ -146,36 +146,37 @@ def test_flips_lost_to_rounding_have_a_column_where_there_are_any(
 def test_key_figures_and_the_classifier_that_knows_nothing(run: RunFolder, page: Page) -> None:
     (key,) = key_figures(run)
     assert (key.classifier, key.classes, key.images) == ("lite0", "1000", "8")
-    assert key.strongest["style attack"] == ("style/waves/quick", Cell("75% [41, 93]", 0.75, "6 of 8"))
-    assert page.tables["keys"][1][2:] == [
+    assert list(key.strongest) == ["unseen", "seen"]
+    assert key.strongest["unseen"]["style attack"] == ("style/waves/quick", Cell("75% [41, 93]", 0.75, "6 of 8"))
+    assert page.tables["keys-unseen"][1][2:] == [
         "0% [0, 32] 0 of 8",
         "75% [41, 93] 6 of 8style/waves/quick",
         "none",  # fgsm has read lite0
         "12% [2, 47] 1 of 8noise as style/waves/quick",
     ]
     # What reads the classifier stands apart.
-    assert key.strongest["baseline attack"] is None
-    assert key.white_box == {
-        "style attack": None,
-        "baseline attack": ("fgsm/lite0", Cell("25% [7, 59]", 0.25, "2 of 8")),
-    }
-    assert page.tables["keys-white-box"][1] == ["lite0 float", "none", "25% [7, 59] 2 of 8fgsm/lite0"]
+    assert key.strongest["unseen"]["baseline attack"] is None
+    noise = ("noise as style/waves/quick", Cell("12% [2, 47]", 0.125, "1 of 8"))
+    fgsm = ("fgsm/lite0", Cell("25% [7, 59]", 0.25, "2 of 8"))
+    assert key.strongest["seen"] == {"style attack": None, "baseline attack": fgsm, "control": noise}
+    assert page.tables["keys-seen"][1][3:5] == ["none", "25% [7, 59] 2 of 8fgsm/lite0"]
     assert rate({"flip_rate": float("nan")}, "flip_rate", "flips").text == ""
 
 
 def test_verdicts_are_one_table_with_unseen_classifiers_first(run: RunFolder, page: Page) -> None:
     header, *rows = page.tables["controls"]
-    assert header[:4] == ["attack", "verdict", "classifier", "seen"]
+    assert header[:4] == ["attack", "verdict", "classifier", "relation"]
     assert [row[:4] for row in rows] == [
         ["style/waves/quick", "no better", "lite0", "unseen"],
         ["style/waves/quick at l2=1", "no better", "lite0", "unseen"],
         ["style/waves/quick at l2=2", "no better", "lite0", "unseen"],
         ["fgsm/lite0", "no control", "lite0", "seen"],
     ]
-    told = with_seen(run.controls, run.summary)
+    told = with_relations(run.controls, run.summary)
     assert count_verdicts(told[told["budget"].isna()]) == [
         "of 1 case where the attack has not seen the classifier, 1 not shown to have more flips than every control",
-        "of 1 case where it has (white box), 1 without a control that stands at the same distance",
+        "of 1 case where the attack read the classifier (white box), "
+        "1 without a control that stands at the same distance",
     ]
     assert "; ".join(count_verdicts(told[told["budget"].isna()])) in page.text
     assert count_verdicts(told.iloc[:0]) == []
@@ -201,8 +202,13 @@ def test_an_attack_of_a_kind_of_its_own_is_shown_wherever_attacks_are(make_run: 
     run.finish(["all", "patches"])
     run = RunFolder.open(run.path)
     name = "sticker/waves/quick"
-    assert list(key_figures(run)[0].strongest) == ["style attack", "baseline attack", "control", "patch attack"]
-    assert key_figures(run)[0].strongest["patch attack"] == (name, Cell("75% [41, 93]", 0.75, "6 of 8"))
+    assert list(key_figures(run)[0].strongest["unseen"]) == [
+        "style attack",
+        "baseline attack",
+        "control",
+        "patch attack",
+    ]
+    assert key_figures(run)[0].strongest["unseen"]["patch attack"] == (name, Cell("75% [41, 93]", 0.75, "6 of 8"))
     assert (name, False) in next(flip_rates(run)).rows
     assert [panel.title for panel in next(curves(run)).panels] == ["Style attacks", "Controls", "Patch attacks"]
     assert name in {picture.attack for picture in gallery(run).pictures}
@@ -212,17 +218,17 @@ def test_an_attack_of_a_kind_of_its_own_is_shown_wherever_attacks_are(make_run: 
 
 
 def test_transfer_has_flips_and_successes_at_each_place(run: RunFolder) -> None:
-    found = {(matrix.place, matrix.white_box, matrix.title): matrix for matrix in matrices(run)}
-    places = [("own distances", False), ("own distances", True), ("l2 = 1", False), ("l2 = 2", False)]
+    found = {(matrix.place, matrix.relation, matrix.title): matrix for matrix in matrices(run)}
+    places = [(OWN, "unseen"), (OWN, "seen"), ("l2 = 1", "unseen"), ("l2 = 2", "unseen")]
     assert list(found) == [(*place, title) for place in places for title in ("Flips", "Successes")]
 
-    def lines(white_box: bool) -> list[tuple[str, str, str]]:
-        matrix = found["own distances", white_box, "Flips"]
+    def lines(relation: str) -> list[tuple[str, str, str]]:
+        matrix = found[OWN, relation, "Flips"]
         assert matrix.classifiers == ["lite0"]
         return [(line.attack, line.source, line.squares[0].whole) for line in matrix.lines]
 
-    assert lines(False) == [("style, waves", "quick", "75% [41, 93], 6 of 8")]
-    assert lines(True) == [("fgsm", "lite0", "25% [7, 59], 2 of 8")]
+    assert lines("unseen") == [("style, waves", "quick", "75% [41, 93], 6 of 8")]
+    assert lines("seen") == [("fgsm", "lite0", "25% [7, 59], 2 of 8")]
 
 
 def test_what_the_run_says_of_who_was_read_goes_before_what_the_source_says(make_run: MakeRun, tmp_path: Path) -> None:
@@ -233,12 +239,12 @@ def test_what_the_run_says_of_who_was_read_goes_before_what_the_source_says(make
     run.finish(["all"])
     run = RunFolder.open(run.path)
     unseen, white_box = (
-        {line.label for matrix in matrices(run) if matrix.white_box == wanted for line in matrix.lines}
-        for wanted in (False, True)
+        {line.label for matrix in matrices(run) if matrix.relation == wanted for line in matrix.lines}
+        for wanted in ("unseen", "seen")
     )
     assert (unseen, white_box) == ({"fgsm/lite0"}, {"style/waves/quick"})
     (key,) = key_figures(run)
-    assert key.strongest["style attack"] is None
+    assert key.strongest["unseen"]["style attack"] is None
     assert "style/waves/quick (white box)" in next(curves(run)).panels[0].curves
 
 
@@ -247,7 +253,7 @@ def test_figures_hold_the_summarys_numbers(run: RunFolder) -> None:
     # Each attack, then the controls matched to it.
     assert rates.rows == [("style/waves/quick", False), ("noise", True)]
     assert [point.value for point in rates.series["lite0"] if point] == [0.75, 0.125]
-    assert (white_box.id, white_box.rows) == ("flip-rates-white-box", [("fgsm/lite0", False)])
+    assert (white_box.id, white_box.rows) == ("flip-rates-seen", [("fgsm/lite0", False)])
     assert [point.value for point in white_box.series["lite0"] if point] == [0.25]
     figures = {figure.id: figure for figure in curves(run)}
     assert list(figures) == [f"{m}-l2-lite0" for m in ("flip-rate", "success-rate", "mean-confidence-shift")]
@@ -340,7 +346,7 @@ def test_untrained_networks_are_marked_loudly_everywhere(make_run: MakeRun, tmp_
     assert name in [row[0] for row in tables["controls"]]
     assert name in [row[0] for row in tables["areas"]]
     assert tables["pairs"][1][1] == name
-    assert "RANDOM WEIGHTS" in tables["keys"][1][3]
+    assert "RANDOM WEIGHTS" in tables["keys-unseen"][1][3]
     assert next(flip_rates(run)).rows[0][0] == "style/waves/quick (RANDOM WEIGHTS)"
     assert "style/waves/quick (RANDOM WEIGHTS)" in next(curves(run)).panels[0].curves
     assert "style/waves/quick RANDOM WEIGHTS" in write_tables(run, "latex")
@@ -448,7 +454,9 @@ def test_a_change_is_amplified_by_the_factor_that_is_told() -> None:
 def test_the_page_says_what_every_column_of_a_runs_files_means(html: str) -> None:
     glossary = html.partition('<section id="glossary">')[2].partition("</section>")[0]
     sections = dict(part.split("</h3>", 1) for part in glossary.split("<h3>")[1:])
-    assert list(sections) == [f"{name}.csv" for name in ("records", "summary", "controls", "pairs", "areas", "checks")]
+    assert list(sections) == [
+        f"{name}.csv" for name in ("records", "summary", "controls", "pairs", "judges", "areas", "checks")
+    ]
     for name, text in sections.items():
         terms = [term.partition(" <small>")[0] for term in re.findall(r"<dt>(.*?)</dt>", text)]
         assert ", ".join(terms).split(", ") == [column.name for column in TABLES[name]]
@@ -504,8 +512,8 @@ def test_a_long_latex_table_runs_over_pages(make_run: MakeRun, tmp_path: Path) -
 def test_figures_for_papers(run: RunFolder, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="figures need Matplotlib: pip install artattack[figures]")
     files = save_figures(run, tmp_path / "deep" / "figures")
-    names = ["flip-rates", "flip-rates-white-box"]
-    names += ["transfer-flip-rate", "transfer-success-rate", "white-box-flip-rate", "white-box-success-rate"]
+    names = ["flip-rates", "flip-rates-seen"]
+    names += ["unseen-flip-rate", "unseen-success-rate", "seen-flip-rate", "seen-success-rate"]
     names += ["flip-rate-l2-lite0", "success-rate-l2-lite0", "mean-confidence-shift-l2-lite0"]
     assert [file.name for file in files] == [f"{name}.{suffix}" for name in names for suffix in ("png", "svg")]
     for file in files:
@@ -542,3 +550,38 @@ def test_the_report_needs_no_tensorflow_and_starts_without_the_libraries_it_draw
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_relations_of_classifiers_stand_apart(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", images=4)
+    rows = json.loads((run.path / "cells" / "all.json").read_text())["rows"]
+    told = {"style": "kin", "baseline": "seen", "control": "unrelated"}
+    rows = [row | {"classifier_relation": told.get(row.get("kind", ""))} for row in rows]
+    other = {"classifier": "squeeze", "classifier_relation": "unrelated"}
+    run.write_cell("all", rows + [row | other for row in rows if row.get("kind") == "style"])
+    run.finish(["all"])
+    run = RunFolder.open(run.path)
+    assert {(m.place, m.relation): m.classifiers for m in matrices(run) if m.title == "Flips" and m.place == OWN} == {
+        (OWN, "unrelated"): ["squeeze"],
+        (OWN, "kin"): ["lite0"],
+        (OWN, "seen"): ["lite0"],
+    }
+    assert [(f.id, f.rows) for f in flip_rates(run)] == [
+        ("flip-rates", [("style/waves/quick", False)]),
+        ("flip-rates-kin", [("style/waves/quick", False), ("noise", True)]),  # a control goes with what it copies
+        ("flip-rates-seen", [("fgsm/lite0", False)]),
+    ]
+    assert "style/waves/quick (kin)" in next(curves(run)).panels[0].curves
+    told_of = with_relations(run.controls, run.summary)
+    assert told_of["relation"].tolist() == ["unrelated"] * 3 + ["kin"] * 3 + ["seen"]
+    assert [part.partition(",")[0] for part in count_verdicts(told_of)] == [
+        "of 3 cases where the classifier is no relative of what the attack read",
+        "of 3 cases where the classifier is kin to what the attack read",
+        "of 1 case where the attack read the classifier (white box)",
+    ]
+    html = render(run)
+    assert 'id="keys-unrelated"' in html
+    assert "nothing here says how far" not in html
+    run.write_cell("all", rows)
+    run.finish(["all"])
+    assert "nothing here says how far they carry over to unrelated ones" in render(RunFolder.open(run.path))

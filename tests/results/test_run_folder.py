@@ -558,7 +558,7 @@ def test_summary_of_a_file_that_is_no_summary(tmp_path: Path) -> None:
 # ---- runs of other versions, and tables that are not whole
 
 REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
-TABLES = ("records", "summary", "controls", "pairs", "areas")
+TABLES = ("records", "summary", "controls", "pairs", "judges", "areas")
 
 
 def test_a_run_written_before_a_column_existed_opens(tmp_path: Path) -> None:
