@@ -306,6 +306,7 @@ def _resumable(path: Path, again: Sequence[str]) -> Iterator[None]:
 def _tell_results(path: Path, answer: str = "") -> None:
     """Print a finished run's results and write its report; exit with 1 if a record failed."""
     from artattack.report import write_report
+    from artattack.report.styles import agreements_in_words
     from artattack.results.run_folder import load_run
 
     run = load_run(path)
@@ -313,6 +314,8 @@ def _tell_results(path: Path, answer: str = "") -> None:
     for doubt in run.doubts_after:
         say(console, f"Doubtful: {doubt}", "bold yellow")
     print_headline(run.headline, console)
+    for line in agreements_in_words(run):
+        say(console, f"Judges of style: {line}")
     if answer:
         say(console, answer)
     image_set = run.info.get("image_set", {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -81,11 +82,16 @@ def words(name: str, title: str, column: str, *, named: bool = False, only_if_an
 
 
 def rate(row: Row, column: str, part: str, whole: str = "n", sign: str = "%") -> Cell:
-    """Return a rate in percent with its 95 % interval, and what it counts: `70% [48, 85]` and `14 of 20`."""
+    """Return a rate in percent with its 95 % interval, and what it counts: `70% [48, 85]` and `14 of 20`.
+
+    Of a rate over rows that repeat photos, the design effect stands there, too: `14 of 20, design effect 3.1`.
+    """
     if pd.isna(row[column]):
         return EMPTY
     shown = _percent(*(row[f"{column}{end}"] for end in ("", "_low", "_high")), sign)
-    return Cell(shown, float(row[column]), f"{row[part]} of {row[whole]}")
+    effect = row.get(f"{column}_design_effect", math.nan)
+    repeats = "" if pd.isna(effect) or effect == 1.0 else f", design effect {effect:.1f}"
+    return Cell(shown, float(row[column]), f"{row[part]} of {row[whole]}{repeats}")
 
 
 def clean_error(row: Row, sign: str = "%") -> Cell:
@@ -152,6 +158,14 @@ SUMMARY_FIELDS = (
         only_if_any=True,
     ),
     rates("success", "correct before, wrong after", "success_rate", "successes", "n_correct"),
+    rates(
+        "to target",
+        "images of targeted attacks whose top-1 class became the one they were led to",
+        "target_hit_rate",
+        "target_hits",
+        "n_targeted",
+        only_if_any=True,
+    ),
     rates(
         "style",
         "recognised as its style by a network that the attack did not read",

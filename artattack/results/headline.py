@@ -11,8 +11,10 @@ import pandas as pd
 from artattack.results.records import (
     CONTROL,
     RANDOM,
+    RELATIONS,
     at_own_distance,
     attack_labels,
+    attacks_of,
     labelled,
     perturbed_of,
     untouched_of,
@@ -26,6 +28,13 @@ _VERDICTS = {
     "no better": "It is not shown to flip more than every control at the same distance: {} flips {:.0%} "
     "(adjusted p {:.2g}).",
 }
+_AMONG = {
+    "unrelated": "attacks that read no relative of it",
+    "unseen": "attacks that did not read it",
+    "kin": "attacks that read its kin, and none that read no relative",
+    "seen": "attacks, which all read it (white box)",
+}
+_SHOWN = {"unrelated": "unrelated", "unseen": "", "kin": "kin", "seen": "white box"}
 _NO_CONTROL = "No control stands at the same distance, so nothing shows that the attack does more than a plain change."
 
 
@@ -61,15 +70,17 @@ def classifiers_by_accuracy(summary: pd.DataFrame) -> list[str]:
 def headline_of(summary: pd.DataFrame, controls: pd.DataFrame) -> Headline:
     """Return the headline of a run.
 
-    The classifier of the headline has the highest accuracy on untouched images. The strongest attack is the one that
-    flips most of its images among those that did not read it, or among all where every attack read it. Attacks count at
-    their own distance, or at their budgets where a run has no other.
+    The classifier of the headline has the highest accuracy on untouched images among those that are no relatives of
+    what an attack read, or among all where there are none such. The strongest attack is the one that flips most of its
+    images among the attacks of one relation to it: those that it is unrelated to or, where there are none, that have not
+    read it, that have read its kin, that have read it. Attacks count at their own distance, or at their budgets where a
+    run has no other.
 
     Args:
         summary: as `summarise` returns it.
         controls: as `judge_against_controls` returns it.
     """
-    names = classifiers_by_accuracy(summary)
+    names = _unrelated_first(classifiers_by_accuracy(summary), summary)
     rows = labelled(perturbed_of(summary))
     rows = rows[rows["classifier"].notna()]
     shown = at_own_distance(rows)
@@ -87,12 +98,19 @@ def headline_of(summary: pd.DataFrame, controls: pd.DataFrame) -> Headline:
     return Headline(sentences, _caption(summary, best), table, everything - len(table))
 
 
+def _unrelated_first(names: list[str], summary: pd.DataFrame) -> list[str]:
+    """Return classifiers with those first that some attack is no relative of, where the run knows of relatives."""
+    attacks = attacks_of(summary)
+    unrelated = set(attacks.loc[attacks["classifier_relation"] == "unrelated", "classifier"])
+    return sorted(names, key=lambda name: name not in unrelated)
+
+
 def _sentences(attacks: pd.DataFrame, controls: pd.DataFrame, classifier: str) -> tuple[str, ...]:
     if attacks.empty:
         return (f"No attack was scored on {classifier}.",)
-    unseen = attacks[attacks["seen"] != "seen"]
-    row = (attacks if unseen.empty else unseen).iloc[0].to_dict()
-    among = "attacks, which all read it (white box)" if unseen.empty else "attacks that did not read it"
+    relation = next(name for name in RELATIONS if (attacks["relation"] == name).any())
+    row = attacks[attacks["relation"] == relation].iloc[0].to_dict()
+    among = _AMONG[relation]
     sentence = f"On {classifier}, {row['label']} flips most among the {among}: {_rate(row, 'flip_rate')} of {row['n']} "
     sentence += "images" + ("." if pd.isna(row["mean_l2"]) else f", at a mean L2 of {row['mean_l2']:.1f}.")
     judged = _judged(row, controls)
@@ -121,7 +139,8 @@ def _cells(row: Mapping[Any, Any], shown: pd.DataFrame, controls: pd.DataFrame, 
         "flips": _rate(row, "flip_rate"),
         "verdict": "control" if is_control else "" if judged is None else str(judged["verdict"]),
         "L2": "" if pd.isna(row["mean_l2"]) else f"{row['mean_l2']:.1f}",
-        "white box": "yes" if row["seen"] == "seen" else "",
+        "relation": "" if is_control else _SHOWN[row["relation"]],
+        "to target": "" if pd.isna(row["target_hit_rate"]) else _rate(row, "target_hit_rate"),
         "style": "" if pd.isna(row["style_identified_rate"]) else f"{row['style_identified_rate']:.0%}",
     }
     same = shown[shown["label"] == row["label"]]

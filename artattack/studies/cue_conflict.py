@@ -12,10 +12,9 @@ from artattack.inputs.labels import class_name
 from artattack.report.tables import number, rates
 from artattack.results.records import at_own_distance, perturbed_of
 from artattack.results.run_folder import RunFolder
-from artattack.results.statistics import wilson
 from artattack.studies.cues import CLASSIFIER, FIELDS, tally
 from artattack.studies.drawing import draw_sheet
-from artattack.studies.measures import BACKBONE, L2, counted, option_of
+from artattack.studies.measures import BACKBONE, L2, counted, interval_over_photos, option_of
 from artattack.studies.study import BNN, CLASSIFIERS, Settings, Study
 
 _TEXTURES = 4
@@ -60,19 +59,17 @@ def _measure(records: pd.DataFrame) -> pd.DataFrame:
         ["attack", "source", "classifier"], sort=False
     ):
         said = own["top1_class_after"]
-        prefers = int((own["true_confidence_after"] > own["style_class_confidence_after"]).sum())
-        low, high = wilson(prefers, len(own))
+        likelier = own["true_confidence_after"] > own["style_class_confidence_after"]
         rows.append(
             {
                 "attack": attack,
                 "source": source,
                 "classifier": classifier,
-                **tally(said == own["true_class"], said == own["style_class"]),
+                **tally(said == own["true_class"], said == own["style_class"], own["image"]),
                 "flips_to_style_class": int(own["flip_to_style_class"].sum()),
-                "prefers_shape": prefers,
-                "prefers_shape_rate": prefers / len(own),
-                "prefers_shape_rate_low": float(low),
-                "prefers_shape_rate_high": float(high),
+                "prefers_shape": int(likelier.sum()),
+                "prefers_shape_rate": likelier.mean(),
+                **interval_over_photos("prefers_shape_rate", likelier, own["image"]),
                 "l2": own["l2"].mean(),
             }
         )

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from artattack.report.tables import Field, number, rates, words
-from artattack.results.statistics import wilson
+from artattack.studies.measures import interval_over_photos
 
 CLASSIFIER = words("classifier", "who is asked", "classifier", named=True)
 FIELDS: tuple[Field, ...] = (
@@ -18,19 +18,21 @@ FIELDS: tuple[Field, ...] = (
 )
 
 
-def tally(shape: pd.Series, texture: pd.Series) -> dict[str, Any]:
+def tally(shape: pd.Series, texture: pd.Series, photos: pd.Series) -> dict[str, Any]:
     """Count decisions: images of a shape, of a texture, of neither.
 
     Args:
         shape, texture: bool (N,), whether a classifier says the class of either.
+        photos: (N,) of which photo the shape of each is.
 
     Returns:
-        `n`, `shape`, `texture`, `neither`, `decided` (shape or texture) and, with its 95 % interval, `shape_bias`:
-        shape over decided (Geirhos et al., ICLR 2019); NaN where nothing is decided.
+        `n`, `shape`, `texture`, `neither`, `decided` (shape or texture) and `shape_bias`: shape over decided (Geirhos
+        et al., ICLR 2019), with its 95 % interval, which resamples photos that are there more than once, and its design
+        effect; NaN where nothing is decided.
     """
     of_shape, of_texture = int(shape.sum()), int(texture.sum())
     decided = of_shape + of_texture
-    low, high = wilson(of_shape, decided)
+    either = shape | texture
     return {
         "n": len(shape),
         "shape": of_shape,
@@ -38,6 +40,5 @@ def tally(shape: pd.Series, texture: pd.Series) -> dict[str, Any]:
         "neither": len(shape) - decided,
         "decided": decided,
         "shape_bias": of_shape / decided if decided else float("nan"),
-        "shape_bias_low": float(low),
-        "shape_bias_high": float(high),
+        **interval_over_photos("shape_bias", shape[either], photos[either]),
     }

@@ -26,6 +26,7 @@ def derived(backbone: str, name: str, title: str, make: Callable[[Any], Any], di
     Raises:
         ArtattackError: no such model, or the disk does not take the file.
     """
+    from artattack.models.ancestry import family_of
     from artattack.models.card import Card, card_path
     from artattack.models.registry import load_registered, model_info
     from artattack.runtime import load_tensorflow
@@ -44,6 +45,7 @@ def derived(backbone: str, name: str, title: str, make: Callable[[Any], Any], di
         style_layers=info.style_layers,
         content_layers=info.content_layers,
         distilled_from=distilled_from or info.distilled_from,
+        family=family_of(info.name),
     )
     network = make(model)
     write_file(card_path(path), card.model_dump_json().encode())

@@ -108,9 +108,21 @@ def _with_intervals_over_photos(table: pd.DataFrame, records: pd.DataFrame) -> p
         if not own["image"].duplicated().any():
             continue
         for rate, outcome in (("flip_rate", "flip"), ("style_identified_rate", "style_identified")):
-            found = pooled_rate(own[outcome], own["image"])
-            table.loc[at, [f"{rate}_low", f"{rate}_high"]] = [found.low, found.high]
+            for name, value in interval_over_photos(rate, own[outcome], own["image"]).items():
+                table.loc[at, name] = value
     return table
+
+
+def interval_over_photos(rate: str, outcomes: Any, photos: Any) -> dict[str, float]:
+    """Return the columns of a rate's interval, which knows of repeated photos, and of its design effect.
+
+    Args:
+        rate: the column of the rate.
+        outcomes: (N,) True, False or missing.
+        photos: (N,) of which photo each is.
+    """
+    found = pooled_rate(outcomes, photos)
+    return {f"{rate}_low": found.low, f"{rate}_high": found.high, f"{rate}_design_effect": found.design_effect}
 
 
 def _grids(records: pd.DataFrame) -> pd.DataFrame:

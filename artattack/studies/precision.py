@@ -10,7 +10,6 @@ import pandas as pd
 from artattack.report.tables import rates
 from artattack.results.records import at_own_distance, perturbed_of, untouched_of
 from artattack.results.run_folder import RunFolder
-from artattack.results.statistics import wilson
 from artattack.studies.drawing import draw_dots
 from artattack.studies.measures import (
     FLIPS,
@@ -20,6 +19,7 @@ from artattack.studies.measures import (
     SEEN,
     by_backbone,
     counted,
+    interval_over_photos,
     option_of,
     sum_up,
 )
@@ -56,15 +56,27 @@ def _measure(records: pd.DataFrame) -> pd.DataFrame:
     table.insert(2, "network", table["source"].map(lambda source: PurePath(str(source)).stem).astype("string"))
     own = perturbed_of(at_own_distance(records))
     own = own[(own["classifier"] == own["source"]).fillna(False)]
-    flips = own.groupby(["attack", "source"], sort=False)["flip"].agg(own_flips="sum", own_n="count").reset_index()
-    untouched = untouched_of(records).groupby("classifier")["correct_before"]
-    right = untouched.agg(right="sum", right_n="count").rename_axis("source").reset_index()
-    table = table.merge(flips, "left", ["attack", "source"]).merge(right, "left", "source")
-    for part, whole, rate in (("own_flips", "own_n", "own_flip_rate"), ("right", "right_n", "right_rate")):
+    untouched = untouched_of(records).assign(source=lambda rows: rows["classifier"])
+    for part, whole, rate, rows, outcome, by in (
+        ("own_flips", "own_n", "own_flip_rate", own, "flip", ["attack", "source"]),
+        ("right", "right_n", "right_rate", untouched, "correct_before", ["source"]),
+    ):
+        table = table.merge(_rates(part, whole, rate, rows, outcome, by), "left", by)
         table[[part, whole]] = table[[part, whole]].fillna(0).astype(int)
-        table[f"{rate}_low"], table[f"{rate}_high"] = wilson(table[part], table[whole])
-        table[rate] = table[part] / table[whole].where(table[whole] > 0)
     return table
+
+
+def _rates(part: str, whole: str, rate: str, rows: pd.DataFrame, outcome: str, by: list[str]) -> pd.DataFrame:
+    """Return how often an outcome is True in each group of records, and its interval, which counts photos once."""
+    found = []
+    for key, own in rows[rows[outcome].notna()].groupby(by, sort=False):
+        parts: Any = key
+        yes = own[outcome].astype(bool)
+        counts = {part: int(yes.sum()), whole: len(own), rate: yes.mean()}
+        found.append(
+            dict(zip(by, parts, strict=True)) | counts | interval_over_photos(rate, own[outcome], own["image"])
+        )
+    return pd.DataFrame(found, columns=[*by, part, whole, rate, *interval_over_photos(rate, [], [])])
 
 
 def _answer(table: pd.DataFrame) -> str:

@@ -41,15 +41,15 @@ def _measure(records: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for classifier, own in asked.groupby("classifier", sort=False):
         said = own["entry_class_before"]
-        rows.append(
-            {"source": "measured", "classifier": classifier, **tally(said == own["shape"], said == own["texture"])}
-        )
+        photos = own["image"].str.partition("-")[0]  # each shape comes with several textures
+        counted = tally(said == own["shape"], said == own["texture"], photos)
+        rows.append({"source": "measured", "classifier": classifier, **counted})
     if not rows:
         return pd.DataFrame()
     for name, (n, shape, texture) in PUBLISHED.items():
         counted = {"n": n, "shape": shape, "texture": texture, "neither": n - shape - texture}
         decided = shape + texture
-        low, high = wilson(shape, decided)
+        low, high = wilson(shape, decided)  # of their images no more than the counts is published
         bias = {"shape_bias": shape / decided, "shape_bias_low": float(low), "shape_bias_high": float(high)}
         rows.append({"source": "published", "classifier": name, **counted, "decided": decided, **bias})
     return pd.DataFrame(rows)

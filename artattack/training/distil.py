@@ -13,6 +13,7 @@ from pydantic import Field, PositiveInt
 from artattack.errors import ArtattackError
 from artattack.files import write_file
 from artattack.inputs.labels import names_of
+from artattack.models.ancestry import family_of
 from artattack.models.card import Card, card_path, read_card
 from artattack.progress import Progress
 from artattack.training.crops import Drawing, ask, find_images, fresh_batches, readable
@@ -70,6 +71,7 @@ class _Material:
         questions: crops for which the teacher was queried before training.
         x: uint8 (N, S, S, 3), held-out crops.
         logits: float32 (N, K), the teacher's logits for `x` at its own input size.
+        photos: int64 (N,), of which image each of these crops is.
         images: numbers of training images and of held-out images.
         unreadable: number of unreadable images.
     """
@@ -79,6 +81,7 @@ class _Material:
     questions: int
     x: Array
     logits: Array
+    photos: Array
     images: tuple[int, int]
     unreadable: int
 
@@ -189,6 +192,7 @@ def distil(
         else info.style_layers,
         content_layers=info.content_layers,
         distilled_from=settings.teacher,
+        family=family_of(info.name),
     )
     write_file(card_path(path), card.model_dump_json().encode())  # needed to open the file for measuring
     best = history.to_dict("records")[int(history["val_loss"].to_numpy().argmin())]
@@ -198,7 +202,7 @@ def distil(
         "teacher_asked_for": "logits" if settings.logits_only else "logits and features",
         "teacher_sha256": teacher.weights_sha256,
         "questions": material.questions + seen,
-        **_agreement(path, material.x, material.logits, rate),
+        **_agreement(path, material, rate),
         **{f"unexplained_{layer}": round(share, 3) for layer, share in shares.items()},
         **size,
         "bytes_of_file": path.stat().st_size,
@@ -261,6 +265,7 @@ def _kept(
         len(crops.x),
         crops.x[measured],
         crops.logits[measured],
+        crops.image[measured],
         (len(numbers) - len(held), len(held)),
         unreadable,
     )
@@ -290,6 +295,7 @@ def _fresh(
         len(crops.x),
         crops.x,
         crops.logits,
+        crops.image,
         (len(trained), measured),
         unreadable + len(files) - len(held) - len(trained),
     )
@@ -330,19 +336,20 @@ def _joint(settings: DistilSettings, teacher: Classifier, steps: int) -> Joint:
     )
 
 
-def _agreement(path: Path, x: Array, logits: Array, rate: Any) -> dict[str, Any]:
+def _agreement(path: Path, material: _Material, rate: Any) -> dict[str, Any]:
     """Return the agreement of the student's file, opened as users open it, with the teacher."""
     from scipy.special import log_softmax
 
     from artattack.models import load_model
 
-    own = load_model(path).predict(x.astype(np.float32) / 255)
+    logits = material.logits
+    own = load_model(path).predict(material.x.astype(np.float32) / 255)
     teacher_class = logits.argmax(axis=1)
     nearest = np.argsort(-own, axis=1)[:, :5]
     taught, learnt = log_softmax(logits.astype(np.float64), axis=1), log_softmax(own.astype(np.float64), axis=1)
     return {
-        "agrees_with_teacher": rate(int((own.argmax(axis=1) == teacher_class).sum()), len(x)),
-        "teachers_class_among_five": rate(int((nearest == teacher_class[:, None]).any(axis=1).sum()), len(x)),
+        "agrees_with_teacher": rate(own.argmax(axis=1) == teacher_class, material.photos),
+        "teachers_class_among_five": rate((nearest == teacher_class[:, None]).any(axis=1), material.photos),
         "kl_divergence": round(float((np.exp(taught) * (taught - learnt)).sum(axis=1).mean()), 3),
         "measured_on": "crops of held-out images, also used for early stopping",
     }

@@ -172,15 +172,15 @@ def _train_one(
     space = _label_space(images.classes)
     opened = {"preprocessing": "tf", "label_space": space, "classes": images.classes}
     layers = {"style_layers": ("conv:1", "conv:2", "conv:3", "conv:5"), "content_layers": ("conv:3",)}
-    card = Card(title=f"BinaryNet, {_in_words(precision)}", **opened, **layers)
+    card = Card(title=f"BinaryNet, {_in_words(precision)}", family="binarynet", **opened, **layers)
     write_file(card_path(path), card.model_dump_json().encode())  # needed to open the file for measuring
-    right = int((_classes_seen(path, images.test[0]) == images.test[1]).sum())
+    right = _classes_seen(path, images.test[0]) == images.test[1]
     best = history.to_dict("records")[int(history["val_loss"].to_numpy().argmin())]
     facts: dict[str, Any] = {
         "precision": str(precision),
         "weight_bits": precision.weights,
         "activation_bits": precision.activations,
-        "accuracy": rate(right, len(images.test[1])),
+        "accuracy": rate(right),
         **size,
         "bytes_of_file": path.stat().st_size,
         "data": Path(settings.data).name,

@@ -5,21 +5,43 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from artattack.files import write_file
 from artattack.models.card import Card, card_path
-from artattack.results.statistics import wilson
+from artattack.results.statistics import pooled_rate
 
 
-def rate(count: int, n: int) -> dict[str, float]:
-    """Return a rate with its count and 95 % Wilson interval, for a card's facts."""
-    low, high = wilson(count, n)
-    return {"rate": count / n, "low": float(low), "high": float(high), "count": count, "n": n}
+def rate(outcomes: npt.ArrayLike, photos: npt.ArrayLike | None = None) -> dict[str, float]:
+    """Return a rate with its count and its 95 % interval, for a card's facts.
+
+    Args:
+        outcomes: (N,) True or False.
+        photos: (N,) of which photo each is, where photos are there more than once, such as in several crops. The
+            interval resamples them, and the facts say how many there are and the design effect.
+    """
+    yes = np.asarray(outcomes, np.bool_)
+    found = pooled_rate(yes, range(len(yes)) if photos is None else photos)
+    repeats = {} if found.clusters == found.n else {"photos": found.clusters}
+    if repeats and found.design_effect == found.design_effect:
+        repeats["design_effect"] = round(found.design_effect, 2)
+    return {
+        "rate": found.mean,
+        "low": found.low,
+        "high": found.high,
+        "count": int(yes.sum()),
+        "n": found.n,
+        **repeats,
+    }
 
 
 def in_words(value: Any) -> str:
     """Format a fact of a card as text: a rate with its interval, a number, or any other value."""
     if isinstance(value, dict) and {"rate", "low", "high"} <= set(value):
-        return f"{value['rate']:.1%} [{value['low']:.1%}, {value['high']:.1%}], {value['count']} of {value['n']}"
+        told = f"{value['rate']:.1%} [{value['low']:.1%}, {value['high']:.1%}], {value['count']} of {value['n']}"
+        of = f" of {value['photos']} photos" if "photos" in value else ""
+        return told + of + (f", design effect {value['design_effect']:.1f}" if "design_effect" in value else "")
     if isinstance(value, dict):
         return ", ".join(f"{key} {in_words(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):

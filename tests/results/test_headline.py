@@ -67,7 +67,31 @@ def test_two_sentences_name_the_strongest_unseen_attack_and_the_control_that_dec
     assert found.caption == "lite, right on 90% [60, 98] of 10 untouched images; flips with 95 % intervals, most first:"
     assert found.table["attack or control"].tolist() == ["pgd/lite", "style/quick", "noise as style/quick"]
     assert found.table["verdict"].tolist() == ["no control", "beats", "control"]
-    assert found.table["white box"].tolist() == ["yes", "", ""]
+    assert found.table["relation"].tolist() == ["white box", "", ""]
+
+
+def test_figures_of_unrelated_classifiers_come_first() -> None:
+    """The better classifier is kin of what the stronger attack read, and the headline is about the other one."""
+    kin, unrelated = ({"classifier_relation": relation} for relation in ("kin", "unrelated"))
+    better = [*untouched("lite", 9), *rows("style", 9, **kin), *rows("pgd", 7, kind="baseline", **kin)]
+    other = [*untouched("squeeze", 5), *rows("style", 4, "squeeze", **unrelated)]
+    other += rows("pgd", 6, "squeeze", kind="baseline", **kin)
+    found = headline(better, other)
+    assert found.sentences[0].startswith(
+        "On squeeze, style/quick flips most among the attacks that read no relative of it: 40%"
+    )
+    assert found.table[["attack or control", "relation"]].values.tolist() == [
+        ["pgd/quick", "kin"],
+        ["style/quick", "unrelated"],
+    ]
+    alone = headline(better)
+    assert "among the attacks that read its kin, and none that read no relative: 90%" in alone.sentences[0]
+
+
+def test_targeted_attacks_say_how_often_they_reach_their_target() -> None:
+    told = rows("pgd", 10, kind="baseline", target_class=7)
+    found = headline(untouched("lite", 9), [row | {"target_hit": n < 5} for n, row in enumerate(told)], NOISE)
+    assert found.table["to target"].tolist() == ["50% [24, 76]", ""]  # Wilson's interval of 5 of 10
 
 
 @pytest.mark.parametrize(

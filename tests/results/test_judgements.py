@@ -59,11 +59,11 @@ def test_each_judge_has_its_row(records: pd.DataFrame) -> None:
     table = sum_up_judgements(records).set_index(["kind", "style", "judge"])
     assert table["identified"].tolist() == [4, 3, 4, 0, 0, 0]
     assert table["none"].tolist() == [0, 1, 0, 0, 0, 1]
-    hardnet = table.loc["style", "waves", "hardnet"].iloc[0]
+    hardnet = table.loc["style", "waves", "hardnet"]
     assert (hardnet["n"], hardnet["identified_before"], hardnet["gain"]) == (4, 0, 0.75)
     assert (hardnet["identified_rate_low"], hardnet["identified_rate_high"]) == tuple(map(float, wilson(3, 4)))
     assert (hardnet["gain_low"], hardnet["gain_high"]) == newcombe([0, 1, 1, 1], [0, 0, 0, 0])
-    marble = table.loc["style", "marble", "lite2"].iloc[0]
+    marble = table.loc["style", "marble", "lite2"]
     assert (marble["identified_before"], marble["gain"], marble["relation"]) == (4, 0.0, "kin")
 
 

@@ -18,6 +18,7 @@ from artattack.report import write_report
 from artattack.results.records import records_frame
 from artattack.results.run_folder import RunFolder, load_run
 from artattack.results.scores import Scores
+from artattack.results.statistics import pooled_rate, wilson
 from artattack.studies import Settings, find_study, study_benchmark, write_study
 from artattack.studies.cues import tally
 
@@ -51,14 +52,34 @@ def test_flips_to_the_class_of_the_style() -> None:
 
 def test_a_tally_by_hand() -> None:
     shape, texture = pd.Series([True, False, True, False, True]), pd.Series([False, True, False, False, False])
-    found = tally(shape, texture)
+    found = tally(shape, texture, pd.Series(list("abcde")))
     assert {k: found[k] for k in ("n", "shape", "texture", "neither", "decided")} == {
         "n": 5, "shape": 3, "texture": 1, "neither": 1, "decided": 4
     }  # fmt: skip
     assert found["shape_bias"] == 0.75
     assert found["shape_bias_low"] == pytest.approx(0.3006, abs=1e-3)  # Wilson, 3 of 4
     assert found["shape_bias_high"] == pytest.approx(0.9544, abs=1e-3)
-    assert np.isnan(tally(pd.Series([False]), pd.Series([False]))["shape_bias"])
+    assert np.isnan(tally(pd.Series([False]), pd.Series([False]), pd.Series(["a"]))["shape_bias"])
+
+
+def test_intervals_count_photos_of_shapes_once() -> None:
+    """Six textures on each of two photos, one always seen by its shape: the interval is that of 1 of 2."""
+    shape = pd.Series([True] * 6 + [False] * 6)
+    found = tally(shape, ~shape, pd.Series(list("aaaaaabbbbbb")))
+    assert found["shape_bias"] == 0.5
+    assert found["shape_bias_design_effect"] > 5
+    assert (found["shape_bias_low"], found["shape_bias_high"]) != pytest.approx(
+        tuple(map(float, wilson(6, 12))), abs=0.1
+    )
+    rows = [clean(f"cat{n}-{texture}1", said) for n, said in ((1, "cat"), (2, "dog")) for texture in ("dog", "car")]
+    table = find_study("shape-bias").measure(records_frame(rows))
+    photos = pooled_rate([True, True, False], ["cat1", "cat1", "cat2"])  # cat2-car1 is decided for neither
+    assert (table["shape_bias_low"][0], table["shape_bias_high"][0]) == (photos.low, photos.high)
+    more = [painted("a", style, 1, 0.5, 0.2) for style in ("b", "e")] + cue_rows()
+    ball = find_study("cue-conflict").measure(records_frame(more)).to_dict("records")[0]
+    likelier = pooled_rate([True, True, True, False], list("aaab"))
+    assert (ball["prefers_shape"], ball["n"]) == (3, 4)
+    assert (ball["prefers_shape_rate_low"], ball["prefers_shape_rate_high"]) == (likelier.low, likelier.high)
 
 
 def clean(image: str, said: str | None, classifier: str = "c", **other: Any) -> dict[str, Any]:

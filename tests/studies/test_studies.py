@@ -508,6 +508,10 @@ def test_precision_counts_what_happens_to_the_network_itself() -> None:
     clean = [of_network | right | {"image": f"image{n}"} for n in range(2)]
     clean[0]["correct_before"] = False
     study = find_study("precision")
+    again = [row | {"style": "marble", "file": "again.png"} for row in rows if row["attack"] == "style"]
+    pooled = study.measure(records_frame([*clean, *rows, *again]))
+    assert (pooled["own_n"][0], pooled["own_flips"][0]) == (4, 0)  # of two photos: no more is known than of 0 of 2
+    assert pooled["own_flip_rate_high"][0] == pytest.approx(float(wilson(0, 2)[1]))
     table = study.measure(records_frame([*clean, *rows]))
     found = table[["network", "attack", "flips", "own_flips", "own_n", "own_flip_rate", "right", "right_n"]]
     assert found.to_numpy().tolist() == [

@@ -74,7 +74,8 @@ def test_a_surrogate_of_a_function_from_its_answers(
         assert set(np.unique(variable.numpy())) == {-1.0, 1.0}
     told = json.loads((out / "student.json").read_bytes())
     assert told["distilled_from"] == "colours"
-    assert told["facts"]["agrees_with_teacher"]["n"] == 3  # the crops of the one image held out
+    agrees = told["facts"]["agrees_with_teacher"]
+    assert (agrees["n"], agrees["photos"]) == (3, 1)  # the crops of the one image held out
     assert "questions | 15 |" in (out / "student.md").read_text()
     assert sorted(path.name for path in out.iterdir()) == [
         "settings.json", "student.csv", "student.json", "student.keras", "student.md"
