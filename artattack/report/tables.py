@@ -89,9 +89,13 @@ def rate(row: Row, column: str, part: str, whole: str = "n", sign: str = "%") ->
     if pd.isna(row[column]):
         return EMPTY
     shown = _percent(*(row[f"{column}{end}"] for end in ("", "_low", "_high")), sign)
+    return Cell(shown, float(row[column]), f"{row[part]} of {row[whole]}{design_effect(row, column)}")
+
+
+def design_effect(row: Row, column: str) -> str:
+    """Return the design effect of a rate over rows that repeat photos, as it follows the count; else nothing."""
     effect = row.get(f"{column}_design_effect", math.nan)
-    repeats = "" if pd.isna(effect) or effect == 1.0 else f", design effect {effect:.1f}"
-    return Cell(shown, float(row[column]), f"{row[part]} of {row[whole]}{repeats}")
+    return "" if pd.isna(effect) or effect == 1.0 else f", design effect {effect:.1f}"
 
 
 def clean_error(row: Row, sign: str = "%") -> Cell:

@@ -70,11 +70,10 @@ def classifiers_by_accuracy(summary: pd.DataFrame) -> list[str]:
 def headline_of(summary: pd.DataFrame, controls: pd.DataFrame) -> Headline:
     """Return the headline of a run.
 
-    The classifier of the headline has the highest accuracy on untouched images among those that are no relatives of
-    what an attack read, or among all where there are none such. The strongest attack is the one that flips most of its
-    images among the attacks of one relation to it: those that it is unrelated to or, where there are none, that have not
-    read it, that have read its kin, that have read it. Attacks count at their own distance, or at their budgets where a
-    run has no other.
+    The classifier of the headline has the highest accuracy on untouched images among those that some attack is no
+    relative of, or among all where there is none such. The strongest attack is the one that flips most of its images
+    among the attacks of one relation to it: `unrelated` or, where there are none of those, the next of `RELATIONS`.
+    Attacks count at their own distance, or at their budgets where a run has no other.
 
     Args:
         summary: as `summarise` returns it.

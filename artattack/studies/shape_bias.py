@@ -8,6 +8,7 @@ import pandas as pd
 
 from artattack.inputs.entry_classes import cues_of
 from artattack.models.registry import model_infos
+from artattack.report.tables import design_effect
 from artattack.results.run_folder import RunFolder
 from artattack.results.statistics import wilson
 from artattack.studies.cues import CLASSIFIER, FIELDS, tally
@@ -59,7 +60,7 @@ def _answer(table: pd.DataFrame) -> str:
     own = table[table["source"] == "measured"].to_dict("records")
     told = ", ".join(
         f"{row['classifier']} {row['shape_bias']:.0%} [{100 * row['shape_bias_low']:.0f}, "
-        f"{100 * row['shape_bias_high']:.0f}] of {row['decided']}"
+        f"{100 * row['shape_bias_high']:.0f}] of {row['decided']}{design_effect(row, 'shape_bias')}"
         for row in own
     )
     others = ", ".join(

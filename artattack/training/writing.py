@@ -23,7 +23,7 @@ def rate(outcomes: npt.ArrayLike, photos: npt.ArrayLike | None = None) -> dict[s
     """
     yes = np.asarray(outcomes, np.bool_)
     found = pooled_rate(yes, range(len(yes)) if photos is None else photos)
-    repeats = {} if found.clusters == found.n else {"photos": found.clusters}
+    repeats: dict[str, float] = {} if found.clusters == found.n else {"photos": found.clusters}
     if repeats and found.design_effect == found.design_effect:
         repeats["design_effect"] = round(found.design_effect, 2)
     return {

@@ -73,6 +73,8 @@ def test_intervals_count_photos_of_shapes_once() -> None:
     )
     rows = [clean(f"cat{n}-{texture}1", said) for n, said in ((1, "cat"), (2, "dog")) for texture in ("dog", "car")]
     table = find_study("shape-bias").measure(records_frame(rows))
+    study = find_study("shape-bias")
+    assert "of 3, design effect" in study.answer(table)
     photos = pooled_rate([True, True, False], ["cat1", "cat1", "cat2"])  # cat2-car1 is decided for neither
     assert (table["shape_bias_low"][0], table["shape_bias_high"][0]) == (photos.low, photos.high)
     more = [painted("a", style, 1, 0.5, 0.2) for style in ("b", "e")] + cue_rows()
@@ -91,7 +93,7 @@ def clean(image: str, said: str | None, classifier: str = "c", **other: Any) -> 
 def test_shape_bias_counts_conflicts_alone_and_sets_people_beside() -> None:
     rows = [
         clean("cat7-elephant1", "cat"),
-        clean("cat7-dog1", "dog"),
+        clean("cat3-dog1", "dog"),
         clean("cat7-car1", "dog"),
         clean("cat7-cat1", "cat"),  # no conflict
         clean("imagenet_00_243", "dog"),  # not of the set
