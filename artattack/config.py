@@ -165,7 +165,7 @@ class Benchmark(Section):
     budgets: Budgets = Field({}, description="distances, and the budgets that all attacks and controls are scaled to")
     style_judges: Names = Field(
         ("efficientnet_lite2", "efficientnet_lite0"),
-        description="models that say which style an image has: of an attack, the first that it does not read",
+        description="models that say which style an image has; asked about attacks that read no relative of theirs",
     )
     feature_model: str = Field("efficientnet_lite0", description="model whose features compare images")
     parquet: bool = Field(False, description="write records.parquet beside records.csv, for large runs")

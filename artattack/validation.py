@@ -104,11 +104,18 @@ def _budgeted(name: str) -> str:
     return name
 
 
-def _class(value: Any) -> int:
-    return class_index(str(value))
+def _class_word(value: Any) -> Any:
+    """Return a class as it is written, without spaces around it; YAML's 7 and 7.0 are numbers of classes."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int | str) or not str(value).strip():
+        raise ArtattackError("a class is written as its name, its wnid or its index; put names such as yes in quotes")
+    return value.strip() if isinstance(value, str) else value
 
 
-ImageNetClass = Annotated[int, BeforeValidator(_class)]  # written as its index, its wnid or its name
+# A class of ImageNet's, by index, wnid or name, or of a model's own: which, is known with the model that is attacked.
+ClassWord = Annotated[int | str, BeforeValidator(_class_word)]
+ClassText = Annotated[str, BeforeValidator(lambda value: str(_class_word(value)))]  # likewise
 Number = Annotated[float, BeforeValidator(lambda value: parse_number(value) if isinstance(value, str) else value)]
 Numbers = Annotated[tuple[Number, ...], BeforeValidator(as_list)]
 Names = Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1), AfterValidator(_each_once)]

@@ -9,12 +9,14 @@ import numpy as np
 
 from artattack.attacks.entries import Batch
 from artattack.errors import ArtattackError
-from artattack.inputs.labels import class_name
+from artattack.inputs.labels import class_index, class_name, names_of
 
 TARGET = (
-    "target class for all images: ImageNet index, wnid or name. Without it, a targeted attack takes each image's "
-    "target from the image set or, without one, draws a class other than the source's prediction"
+    "target class for all images: ImageNet index, wnid or name; of a source with classes of its own, the name. Without "
+    "it, a targeted attack takes each image's target from the image set or, without one, draws a class other than the "
+    "source's prediction"
 )
+Target = int | str  # a class as it is written
 
 
 class Aims(NamedTuple):
@@ -22,7 +24,7 @@ class Aims(NamedTuple):
 
     Attributes:
         outputs: (N,) target outputs of the source; arbitrary for an image in `unfit`.
-        classes: the target class of each image, (N,), an ImageNet index, or None if unknown.
+        classes: the target class of each image, (N,), counted as labels are, or None if unknown.
         unfit: from the index of an image that cannot be targeted to the reason.
     """
 
@@ -31,40 +33,87 @@ class Aims(NamedTuple):
     unfit: dict[int, str]
 
 
-def find_aims(batch: Batch, estimator: Any, target: int | None, seen: np.ndarray | None = None) -> Aims:
+def find_aims(batch: Batch, estimator: Any, target: Target | None, seen: np.ndarray | None = None) -> Aims:
     """Return the target classes of images: one for all, those of the image set, or drawn ones.
 
     Args:
-        batch: the images. Targets of the image set are ImageNet classes.
+        batch: the images.
         estimator: the source, from `artattack.models.estimator.to_estimator`.
-        target: the ImageNet class for all images, or None.
+        target: the class for all images, or None.
         seen: the source's predictions (N,), if they are known already.
+
+    Raises:
+        ArtattackError: the class for all images is not among the source's.
     """
-    model, named = estimator.artattack_model, batch.targets or [None] * len(batch.x)
-    wanted = [target if target is not None else name for name in named]
-    outputs = np.zeros(len(wanted), np.int64)
-    classes: list[int | None] = list(wanted)
+    model, n = estimator.artattack_model, len(batch.x)
+    if target is not None:
+        output = output_of(target, model)
+        return Aims(np.full(n, output, np.int64), [target_class(target, [model], batch.classes)] * n, {})
+    classes = list(batch.targets) or [None] * n
+    outputs = np.zeros(n, np.int64)
     unfit = {}
-    for i, index in enumerate(wanted):
+    for i, index in enumerate(classes):
         if index is not None:
-            place = _output(model, index)
-            outputs[i] = 0 if place is None else place
-            if place is None:
-                unfit[i] = _not_among(model, index)
-    drawn = [i for i, index in enumerate(wanted) if index is None]
+            by_name = batch.classes or names_of(model.label_space)
+            try:
+                outputs[i] = output_of(class_name(index, batch.classes) if by_name else index, model)
+            except ArtattackError as error:
+                unfit[i] = str(error)
+    drawn = [i for i, index in enumerate(classes) if index is None]
     if drawn:
         seen = estimator.predict(batch.x).argmax(1) if seen is None else seen
         others = other_classes(seen, estimator.nb_classes, batch.draws or batch.seeds)
         for i in drawn:
             outputs[i] = others[i]
-            classes[i] = None if model.label_space is None else model.label_space[others[i]]
+            classes[i] = model.label_space[others[i]] if _counts(model, batch.classes) else None
     return Aims(outputs, classes, unfit)
 
 
-def check_target(target: int | None, estimator: Any) -> None:
+def check_target(target: Target | None, estimator: Any) -> None:
     """Raise ArtattackError unless the target class for all images is among the source's classes."""
-    if target is not None and _output(estimator.artattack_model, target) is None:
-        raise ArtattackError(f"target: {_not_among(estimator.artattack_model, target)}")
+    if target is not None:
+        try:
+            output_of(target, estimator.artattack_model)
+        except ArtattackError as error:
+            raise ArtattackError(f"target: {error}") from error
+
+
+def check_class(target: Target | None, names: Sequence[str]) -> None:
+    """Raise ArtattackError unless a target is an ImageNet class or, where there are `names`, one of these."""
+    if target is not None:
+        try:
+            class_index(str(target), names)
+        except ArtattackError as error:
+            raise ArtattackError(f"target: {error}") from error
+
+
+def target_class(target: Target, models: Sequence[Any], own: tuple[str, ...]) -> int | None:
+    """Return the number of a target class as labels are counted, or None where no model that was read counts so.
+
+    Args:
+        target: a class of the models.
+        models: the models that were read.
+        own: the image set's own classes; empty for ImageNet's.
+    """
+    return class_index(str(target), own) if any(_counts(model, own) for model in models) else None
+
+
+def output_of(target: Target, model: Any) -> int:
+    """Return the output of a model for a class.
+
+    Args:
+        target: a class of ImageNet or, for a model with classes of its own, one of these.
+        model: the model.
+
+    Raises:
+        ArtattackError: the class does not exist, or the model does not have it.
+    """
+    names = names_of(model.label_space)
+    index = class_index(str(target), names)
+    if model.label_space is None or index not in model.label_space:
+        named = f"class {index} ('{class_name(index, names)}')"
+        raise ArtattackError(f"{named} is not among the classes of source '{model.name}'")
+    return int(model.label_space.index(index))
 
 
 def other_classes(seen: np.ndarray, classes: int, seeds: Sequence[int]) -> np.ndarray:
@@ -73,10 +122,6 @@ def other_classes(seen: np.ndarray, classes: int, seeds: Sequence[int]) -> np.nd
     return np.asarray((seen + draws) % classes)
 
 
-def _output(model: Any, index: int) -> int | None:
-    """Return the model's output for an ImageNet class, or None."""
-    return model.label_space.index(index) if model.label_space and index in model.label_space else None
-
-
-def _not_among(model: Any, index: int) -> str:
-    return f"class {index} ('{class_name(index)}') is not among the classes of source '{model.name}'"
+def _counts(model: Any, own: tuple[str, ...]) -> bool:
+    """Whether a model numbers its classes as labels do."""
+    return model.label_space is not None and names_of(model.label_space) == own

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import ConfigDict, Field, PositiveInt, field_validator
 
-from artattack.attacks.aims import TARGET, check_target, find_aims
+from artattack.attacks.aims import TARGET, check_class, check_target, find_aims
 from artattack.attacks.art_attacks import BaselineInfo, baseline_info, baseline_infos
 from artattack.attacks.art_parameters import (
     ball,
@@ -26,7 +26,7 @@ from artattack.attacks.options import doubt_of_step
 from artattack.attacks.rounding import round_within, walk_to_flip
 from artattack.errors import ArtattackError
 from artattack.models.classifier import Gives
-from artattack.validation import ImageNetClass, Names, parse_number
+from artattack.validation import ClassWord, Names, parse_number
 
 # ART's parameters that count repetitions.
 _REPEATS = (
@@ -54,7 +54,7 @@ class BaselineEntry(Entry):
     max_queries: PositiveInt | None = Field(
         None, description="maximum number of queries to the source per image, for attacks without gradients"
     )
-    target: ImageNetClass | None = Field(None, description=TARGET)
+    target: ClassWord | None = Field(None, description=TARGET)
 
     @field_validator("attack")
     @classmethod
@@ -126,6 +126,10 @@ class BaselineEntry(Entry):
             if given.get("targeted", True) is not True:
                 raise ArtattackError("target: says where images are led to, but `targeted` is false")
         read_parameters(self._info, given, beside=type(self).model_fields)
+
+    def check_target(self, names: Sequence[str]) -> None:
+        """Raise ArtattackError for a target that a source does not have."""
+        check_class(self.target, names)
 
     def distances(self) -> Iterator[tuple[str, Ball]]:
         """Yield the distances among ART's parameters."""

@@ -146,9 +146,10 @@ class Batch:
         seeds: (N,) a seed for each image.
         models: the models of the run.
         images_of: function from another variant to its files of the same images, (N, H, W, 3) float32.
-        targets: (N,) the target class of each image in the image set, an ImageNet index, or None; () if the image set
-            has no targets.
+        targets: (N,) the target class of each image in the image set, counted as labels are, or None; () if the image
+            set has no targets.
         draws: (N,) seeds that are equal at every budget, for choices that must be, too; () for `seeds`.
+        classes: the image set's own classes, which labels count; () for ImageNet's.
     """
 
     variant: Variant
@@ -158,6 +159,7 @@ class Batch:
     images_of: Callable[[Variant], np.ndarray]
     targets: tuple[int | None, ...] = ()
     draws: tuple[int, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 class Entry(Section):
@@ -234,6 +236,9 @@ class Entry(Section):
     def passes_of(self, variant: Variant) -> float:
         """Return the approximate number of network passes of a variant; 0 if it only moves finished images."""
         return 0 if variant.budget and self.starts_from(variant) == variant.free else self.passes()
+
+    def check_target(self, names: Sequence[str]) -> None:
+        """Raise ArtattackError for a target that a model does not have; `names` are its classes, () for ImageNet's."""
 
     def check(self) -> None:
         """Raise ArtattackError for mistyped names, without loading TensorFlow."""

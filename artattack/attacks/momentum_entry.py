@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
-from artattack.attacks.aims import TARGET, check_target, find_aims
+from artattack.attacks.aims import TARGET, check_class, check_target, find_aims
 from artattack.attacks.entries import Ball, Batch, Entry, Models, Perturbed, Variant
 from artattack.attacks.failing import settled
 from artattack.attacks.options import MomentumOptions, doubt_of_step
 from artattack.attacks.rounding import round_within
 from artattack.models.classifier import Gives
-from artattack.validation import ImageNetClass, Names
+from artattack.validation import ClassWord, Names
 
 _BALLS = ("linf", "l2")  # norms of the attack's balls
 _NESTEROV = "ni-fgsm"
@@ -27,7 +27,7 @@ class MomentumEntry(Entry, MomentumOptions):
     reads: ClassVar[str] = "gradients"
 
     source: Names = Field(description="models whose gradients the attack reads")
-    target: ImageNetClass | None = Field(None, description=TARGET)
+    target: ClassWord | None = Field(None, description=TARGET)
 
     @classmethod
     def attacks(cls) -> tuple[str, ...]:
@@ -67,6 +67,10 @@ class MomentumEntry(Entry, MomentumOptions):
     def aims(self) -> bool:
         """Whether the attack is targeted."""
         return self.targeted
+
+    def check_target(self, names: Sequence[str]) -> None:
+        """Raise ArtattackError for a target that a source does not have."""
+        check_class(self.target, names)
 
     def distances(self) -> Iterator[tuple[str, Ball]]:
         """Yield the radius and the step size."""

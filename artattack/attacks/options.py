@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from artattack.errors import ArtattackError, unknown
-from artattack.validation import DistanceOrNone, Names, Number, Numbers, Section, check_distance, explain
+from artattack.validation import ClassText, DistanceOrNone, Names, Number, Numbers, Section, check_distance, explain
 
 # Ratio of `tv_weight` to the style and content weights above which `StyleOptions.doubt` warns; the default ratio is
 # 1/100. In the study `tv` (docs/lessons/tv.md), 11 of 16 paintings were recognized at a ratio of 1, 5 at 10, 2 at 100
@@ -118,7 +118,9 @@ class StyleOptions(Section):
     transforms: Transforms | None = Field(
         None, description="transforms of those copies, in order: eot, di, bsr, ssm, si, styless; default: eot"
     )
-    target: str | None = Field(None, description="target class of the guides; default: any other than their prediction")
+    target: ClassText | None = Field(
+        None, description="target class of the guides; default: any other than their prediction"
+    )
     early_stop: bool = Field(False, description="stop an image as soon as every guide is fooled")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="precision of convolutions on a CPU")
 

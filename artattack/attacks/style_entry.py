@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 
+from artattack.attacks.aims import check_class, target_class
 from artattack.attacks.entries import Ball, Batch, Entry, Models, Perturbed, Variant
 from artattack.attacks.failing import settled
 from artattack.attacks.options import StyleOptions
 from artattack.attacks.rounding import round_within
 from artattack.distances import BALLS
-from artattack.inputs.labels import class_index
 from artattack.inputs.styles import load_styles, style_names
 from artattack.models.classifier import Gives
 from artattack.validation import Names
@@ -108,6 +108,10 @@ class StyleEntry(Entry, StyleOptions):
         """Return the number of steps."""
         return self.steps
 
+    def check_target(self, names: Sequence[str]) -> None:
+        """Raise ArtattackError for a target that a guide does not have."""
+        check_class(self.target, names)
+
     def check(self) -> None:
         """Raise ArtattackError for styles that do not exist."""
         for style in self.style:
@@ -160,7 +164,8 @@ class StyleEntry(Entry, StyleOptions):
     def columns(self, attack: Any, batch: Batch, files: np.ndarray) -> Mapping[str, Sequence[Any]]:
         """Return the style distances before and after, in the backbone's features, and the guides' target class."""
         attack.set_params(styles=batch.variant.style)
-        aim = class_index(self.target) if self.target and self.guide else None
+        guides = [batch.models.estimator(name).artattack_model for name in self.guide or ()] if self.target else []
+        aim = target_class(self.target, guides, batch.classes) if self.target else None
         return {
             "style_distance_before": attack.style_distance(batch.x),
             "style_distance_after": attack.style_distance(files),

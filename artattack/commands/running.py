@@ -131,7 +131,7 @@ def extend(
     ] = None,
     style_judge: Annotated[
         list[str] | None,
-        typer.Option("--style-judge", help="Style judge to add, for attacks that have read all the others."),
+        typer.Option("--style-judge", help="Style judge to add; repeatable."),
     ] = None,
     budgets: Annotated[
         list[str] | None, typer.Option(help="Also scale attacks and controls to these budgets: l2=5,10 or ssim.")

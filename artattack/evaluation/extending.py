@@ -48,7 +48,7 @@ def extend_run(
         run: the run folder, or its URL.
         benchmark: all that the run is to hold in the end, as `run_benchmark` takes it; by default what it holds.
         classifiers: further ones to score.
-        style_judges: further ones, for images of attacks that have read all those there are.
+        style_judges: further ones, asked about the images of attacks that read no relative of theirs.
         budgets: further ones to bring attacks and controls to, by distance; None stands for a distance's default ones.
         engine, workers, cache, on_progress, on_plan, on_doubt: as in `run_benchmark`.
 
@@ -84,7 +84,7 @@ def extended(
         path: the run folder.
         benchmark: all that the run is to hold in the end; by default what it holds.
         classifiers: further ones to score.
-        style_judges: further ones, for images of attacks that have read all those there are.
+        style_judges: further ones, asked about the images of attacks that read no relative of theirs.
         budgets: further ones to bring attacks and controls to, by distance; None stands for a distance's default ones.
 
     Raises:

@@ -31,6 +31,7 @@ class LoadedModels:
         kinship: which of them are relatives.
         feature_distance: compares perturbed images with originals.
         doubts: what may not be right about the models, a line each.
+        classes: the list of one's own classes that labels count; empty for ImageNet's.
     """
 
     models: Mapping[str, Classifier]
@@ -38,6 +39,7 @@ class LoadedModels:
     kinship: Kinship
     feature_distance: FeatureDistance
     doubts: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 def load_models(plan: Plan, on_loading: Callable[[str], None]) -> LoadedModels:
@@ -79,7 +81,7 @@ def load_models(plan: Plan, on_loading: Callable[[str], None]) -> LoadedModels:
     compare = FeatureDistance(Features(read, read.content_layers))
     weights = {name: model.weights_sha256 for name, model in models.items()}
     kinship = Kinship(_teachers(benchmark), families(benchmark), weights)
-    return LoadedModels(models, untrained, kinship, compare, doubts)
+    return LoadedModels(models, untrained, kinship, compare, doubts, plan.image_set.classes)
 
 
 def families(benchmark: Benchmark) -> dict[str, str]:

@@ -113,7 +113,8 @@ class Perturber:
         seeds, draws = (
             tuple(variant.seed(self._run_seed, id_) for id_ in ids) for variant in (cell.variant, cell.variant.free)
         )
-        return Batch(cell.variant, x, seeds, self, images_of, tuple(named[id_] for id_ in ids), draws)
+        targets = tuple(named[id_] for id_ in ids)
+        return Batch(cell.variant, x, seeds, self, images_of, targets, draws, self._loaded.classes)
 
     def estimator(self, name: str) -> Any:
         """Return a model of the run as ART's estimator."""

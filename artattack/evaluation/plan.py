@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import psutil
 
@@ -153,12 +153,18 @@ def make_plan(benchmark: Benchmark, given: Mapping[str, Classifier] | None = Non
     _check_names(benchmark, given)
     own = _own_classes(benchmark, given)
     image_set = open_image_set(benchmark.images.set, united(own.values()))
+    if len(own) == len(benchmark.classifiers) and not any(_says_class(sample) for sample in image_set.samples):
+        image_set = replace(image_set, classes=united(own.values()))  # nothing else counts classes here
     samples = spread(half_of(image_set.samples, benchmark.images.half), benchmark.images.limit)
     batches = _batches(samples, benchmark.batch_size)
     cells = tuple(
         Cell(variant, number, batch) for variant in _variants(benchmark) for number, batch in enumerate(batches)
     )
     return Plan(benchmark, image_set, samples, cells, given, own)
+
+
+def _says_class(sample: Sample) -> bool:
+    return sample.label is not None or sample.target is not None
 
 
 def _check_given(benchmark: Benchmark, given: Mapping[str, Classifier]) -> None:
@@ -199,6 +205,9 @@ def _check_names(benchmark: Benchmark, given: Mapping[str, Classifier]) -> None:
         with _at(f"attacks.{number} ({entry.name})"):
             check(entry.models(), entry.needs)
             entry.check()
+            for name in entry.models_asked():
+                if (names := _names(benchmark, given, name)) is not None:
+                    entry.check_target(names)
         for option, distance in entry.distances():
             with _at(f"attacks.{number} ({entry.name}).{option}"):
                 check_distance(distance, size)
@@ -210,19 +219,23 @@ def _check_names(benchmark: Benchmark, given: Mapping[str, Classifier]) -> None:
 
 def _own_classes(benchmark: Benchmark, given: Mapping[str, Classifier]) -> dict[str, tuple[str, ...]]:
     """Return the names of the classes of each classifier that has its own, in the order of its outputs."""
-
-    def own(name: str) -> tuple[str, ...]:
-        if name in given:
-            return names_of(given[name].label_space)
-        spec = benchmark.spec(name)
-        if spec.classes is not None:
-            with _at(f"models.{name}"):
-                return parse_classes(spec.classes).names
-        card = read_card(spec.model) if spec.preprocessing is None and spec.label_space is None else None
-        return names_of(card.space) if card else ()
-
-    found = {name: own(name) for name in benchmark.classifiers}
+    found = {name: _names(benchmark, given, name) for name in benchmark.classifiers}
     return {name: names for name, names in found.items() if names}
+
+
+def _names(benchmark: Benchmark, given: Mapping[str, Classifier], name: str) -> tuple[str, ...] | None:
+    """Return the names of a model's own classes, () for ImageNet's, None where that is not known before it is loaded."""
+    if name in given:
+        space = given[name].label_space
+        return None if space is None else names_of(space)
+    spec = benchmark.spec(name)
+    if spec.classes is not None:
+        with _at(f"models.{name}"):
+            return parse_classes(spec.classes).names
+    if spec.label_space is not None or spec.model in {info.name for info in model_infos()}:
+        return ()
+    card = read_card(spec.model) if spec.preprocessing is None else None
+    return names_of(card.space) if card and card.space is not None else None
 
 
 def _check_classifiers(benchmark: Benchmark) -> None:

@@ -280,7 +280,9 @@ def _manifest(path: Path, home: Path) -> list[Sample]:
 def _labelled(path: Path, table: Table, classes: tuple[str, ...]) -> tuple[list[Sample], tuple[str, ...]]:
     """Return the images of a table with their classes, and the list of one's own classes that those count, if any."""
     words = [cell for row in table.rows for cell in row.labels.values()]
-    counted = _counted(words, () if table.of_imagenet else classes)
+    labelled = not all(map(says_none, words))
+    said = words if labelled else [row.target for row in table.rows]
+    counted = _counted(said, () if table.of_imagenet else classes)
     if not counted:
         _check_words(words, classes, f"{path}: its labels")
     samples: list[Sample] = []

@@ -3,6 +3,7 @@
 import re
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,13 @@ import tf_keras
 from PIL import Image
 
 import artattack
+from artattack.attacks.aims import Aims, find_aims
+from artattack.attacks.entries import Batch
 from artattack.config import parse_benchmark
 from artattack.errors import ArtattackError
 from artattack.evaluation.plan import make_plan
 from artattack.evaluation.run import run_benchmark
+from artattack.inputs.image_sets import open_image_set
 from artattack.inputs.labels import LabelSpace
 from artattack.models import load_model
 from artattack.models.export import export_model
@@ -91,6 +95,74 @@ def test_a_benchmark_file_names_a_models_classes(photos: Path, tmp_path: Path) -
     assert [name for _, name, _ in view.before] == ["red", "green", "blue"]
     export_model(model, "tflite", tmp_path / "mine.tflite")
     assert load_model(tmp_path / "mine.tflite").label_space == model.label_space
+
+
+def test_attacks_lead_to_own_classes_by_name(photos: Path, tmp_path: Path) -> None:
+    """A network of mean channels: 128/255 turn red and blue into green; another model has its classes in another order."""
+    network = tf_keras.Sequential([tf_keras.Input((32, 32, 3)), tf_keras.layers.GlobalAveragePooling2D()])
+    network.save(tmp_path / "mine.keras")
+    spec = {"model": str(tmp_path / "mine.keras"), "preprocessing": "unit", "classes": ["Red", "green", "blue"]}
+    pgd = {"attack": "pgd", "source": "mine", "eps": "128/255", "max_iter": 20, "target": "Green"}
+    attacks: list[dict[str, Any]] = [
+        pgd,
+        pgd | {"attack": "mi-fgsm"},
+        {"attack": "style", "backbone": "quicknet_tiny", "style": "waves", "guide": "mine", "target": 1, "steps": 1},
+    ]
+    given = benchmark(photos, "mine", "other", models={"mine": spec}, attacks=attacks)
+    with pytest.raises(ArtattackError, match=r"attacks.1 \(mi-fgsm\): target: no class 'grren'; did you mean 'green'"):
+        make_plan(parse_benchmark(given | {"classifiers": "mine", "attacks": [pgd, attacks[1] | {"target": "grren"}]}))
+    other = load_model(lambda x: colours(x, (2, 0, 1)), input_size=32, classes=["blue", "red", "green"], name="o")
+    records = run_benchmark(given, models={"other": other}, out=tmp_path / "out", cache=False)
+    assert records["error"].isna().all()
+    led = records[records["kind"] != "clean"]
+    assert set(led["target_class"]) == {1}
+    assert records.loc[records["kind"] == "clean", "target_class"].isna().all()
+    for attack in ("pgd", "mi-fgsm"):
+        for name in ("mine", "other"):
+            hits = led[(led["attack"] == attack) & (led["classifier"] == name)].set_index("image")["target_hit"]
+            assert (hits["red"], hits["blue"], hits["odd"]) == (True, True, False)  # the odd one was green before
+            assert pd.isna(hits["green"])  # which is its own class
+    run = load_run(tmp_path / "out")
+    row = run.summary[(run.summary["attack"] == "pgd") & (run.summary["classifier"] == "mine")].iloc[0]
+    assert (row["n_targeted"], row["target_hits"]) == (3, 2)
+    assert "67% [21, 94]" in run.headline.table["to target"].tolist()
+    assert re.search(r"67% \[21, 94\] <small>2 of 3</small>", write_report(run).read_text())
+
+
+def test_targets_of_images_are_counted_as_labels_are(photos: Path, tmp_path: Path) -> None:
+    table = tmp_path / "set.csv"
+    for text, labels, targets in (
+        ("file,label,target_class\n{0},red,blue\n", [0], [2]),
+        ("file,target_class\n{0},blue\n", [None], [2]),  # without labels
+    ):
+        table.write_text(text.format(photos / "red" / "red.png"))
+        found = open_image_set(table, tuple(COLOURS))
+        assert found.classes == tuple(COLOURS)
+        assert [sample.label for sample in found.samples] == labels
+        assert [sample.target for sample in found.samples] == targets
+    mine = load_model(colours, input_size=32, classes=["blue", "red", "green"], name="mine")
+    flat = make_plan(parse_benchmark(benchmark(photos / "red", "mine")), {"mine": mine})
+    assert flat.image_set.classes == ("blue", "red", "green")  # nothing else counts classes there
+
+
+def test_aims_of_a_source_that_counts_other_classes_than_the_labels() -> None:
+    source = SimpleNamespace(name="mine", label_space=LabelSpace(range(3), COLOURS))
+    estimator = SimpleNamespace(artattack_model=source, nb_classes=3)
+    x = np.zeros((2, 8, 8, 3), np.float32)
+
+    def aims(targets: tuple[int | None, ...], classes: tuple[str, ...], target: str | None = None) -> Aims:
+        batch = Batch(None, x, (0, 1), None, None, targets, (0, 1), classes)  # type: ignore[arg-type]
+        return find_aims(batch, estimator, target, np.array([0, 0]))
+
+    drawn = aims((None, None), ("green", "blue", "red", "white"))
+    assert drawn.classes == [None, None]  # not the numbers of the source, which mean others there
+    assert (drawn.outputs > 0).all()
+    named = aims((0, 3), ("green", "blue", "red", "white"))
+    assert (named.outputs[0], named.classes[0], [*named.unfit]) == (1, 0, [1])
+    assert "no class 'white'" in named.unfit[1]
+    assert [*aims((1, None), ()).unfit] == [0]  # ImageNet's goldfish is no class of the source
+    assert (aims((), (), "blue").outputs.tolist(), aims((), (), "blue").classes) == ([2, 2], [None, None])
+    assert aims((), tuple(COLOURS), "blue").classes == [2, 2]
 
 
 @pytest.mark.parametrize(

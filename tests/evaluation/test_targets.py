@@ -83,7 +83,7 @@ def test_one_target_for_all(tmp_path: Path, space: Any, attack: dict[str, Any]) 
     assert set(rows["target_class"]) == {space[7]}
     assert set(rows["top1_class_after"]) == {space[7]}
     parameters = json.loads(rows["parameters"].iloc[0])
-    assert (parameters["target"], parameters["targeted"]) == (space[7], True)
+    assert (parameters["target"], parameters["targeted"]) == (name, True)
     assert parameters["eps_step"] == pytest.approx(48 / 255 / 20 * (2.5 if attack is PGD else 1))
 
 
