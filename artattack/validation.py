@@ -11,7 +11,6 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from artattack.distances import DISTANCES, default_budgets
 from artattack.errors import ArtattackError, nearest, unknown
-from artattack.inputs.labels import class_index
 
 _MISTAKES_SHOWN = 3
 _SHORT = reprlib.Repr()  # a value may be as large as a file

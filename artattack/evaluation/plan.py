@@ -224,7 +224,7 @@ def _own_classes(benchmark: Benchmark, given: Mapping[str, Classifier]) -> dict[
 
 
 def _names(benchmark: Benchmark, given: Mapping[str, Classifier], name: str) -> tuple[str, ...] | None:
-    """Return the names of a model's own classes, () for ImageNet's, None where that is not known before it is loaded."""
+    """Return the names of a model's own classes, () for ImageNet's, None where loading alone tells."""
     if name in given:
         space = given[name].label_space
         return None if space is None else names_of(space)

@@ -98,7 +98,7 @@ def test_a_benchmark_file_names_a_models_classes(photos: Path, tmp_path: Path) -
 
 
 def test_attacks_lead_to_own_classes_by_name(photos: Path, tmp_path: Path) -> None:
-    """A network of mean channels: 128/255 turn red and blue into green; another model has its classes in another order."""
+    """A network of mean channels: 128/255 turn red and blue into green; another model has another order of classes."""
     network = tf_keras.Sequential([tf_keras.Input((32, 32, 3)), tf_keras.layers.GlobalAveragePooling2D()])
     network.save(tmp_path / "mine.keras")
     spec = {"model": str(tmp_path / "mine.keras"), "preprocessing": "unit", "classes": ["Red", "green", "blue"]}
