@@ -7,7 +7,7 @@ artattack run docs/comparison.yaml --out results/compared    docs/comparison.md
 artattack run docs/comparison-ssim.yaml --out results/similar  the same
 artattack run docs/comparison-recipe.yaml --out results/recent  the same
 artattack run docs/comparison-distilled.yaml --out results/painted  the same
-artattack run docs/recipe.yaml --out results/recipe          docs/style.md
+artattack run docs/recipe.yaml --out results/recipe          docs/recipe.md
 artattack run docs/recipe-free.yaml --out results/free       the same
 artattack run docs/backbones.yaml --out results/backbones    the same
 artattack run docs/options.yaml --out results/options        the same
@@ -22,6 +22,8 @@ artattack train groups -o nets ...                           docs/training.md, o
 artattack attack PHOTO ... -o results/poster.png             docs/lessons/art-attack.md
 artattack atlas quicknet_distilled -o results/atlas.png      docs/atlas.md
 
+`python docs/make_docs.py committed` writes the texts whose records are in results/, and needs no other run.
+
 The page of a lesson says from which run its figures come. Runs of anything else are passed over.
 """
 
@@ -30,7 +32,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -377,6 +379,23 @@ def origin(run: RunFolder) -> str:
     )
 
 
+def with_origin(tables: Callable[[RunFolder], str], run: RunFolder) -> str:
+    """Return the tables of a run, and a line that names the run."""
+    return f"{tables(run)}\n\n{origin(run)}"
+
+
+def committed_texts() -> Iterator[tuple[Path, str, str]]:
+    """Yield the generated texts whose records are committed: the page, the name of its marks, and the text."""
+    kept = HERE.parent / "results"
+    recipe, comparison = load_run(kept / "comparison-recipe"), load_run(kept / "comparison")
+    readme, page = HERE.parent / "README.md", HERE / "comparison.md"
+    yield readme, "table", readme_table(load_run(kept / "reference").summary)
+    yield readme, "findings", readme_findings(recipe, comparison)
+    yield page, "table", with_origin(comparison_tables, comparison)
+    yield page, "table of the default recipe", with_origin(default_recipe_tables, recipe)
+    yield page, "table at an equal SSIM", with_origin(similar_tables, load_run(kept / "comparison-ssim"))
+
+
 def readme_page(run: RunFolder) -> None:
     """Draw the README's pictures and write its table."""
     picture = readme_picture(run.path, run.records, *README_PICTURE)
@@ -391,14 +410,14 @@ def readme_page(run: RunFolder) -> None:
 def comparison_page(run: RunFolder) -> None:
     """Draw the picture of docs/comparison.md and write its tables."""
     copy_figure(run, "flip-rate-l2-efficientnet-lite2", "comparison")
-    insert(HERE / "comparison.md", comparison_tables(run))
+    insert(HERE / "comparison.md", with_origin(comparison_tables, run))
 
 
 def style_page(run: RunFolder) -> None:
-    """Draw the gallery of docs/style.md and write its table of options."""
+    """Draw the gallery of docs/recipe.md and write its table of options."""
     records = run.records[run.records["kind"] != "clean"]
     Image.fromarray(gallery(run.path, records)).save(HERE / "images" / "gallery.jpg", quality=88)
-    insert(HERE / "style.md", table(run.path, records))
+    insert(HERE / "recipe.md", f"{table(run.path, records)}\n\n{origin(run)}")
 
 
 def lesson_page(run: RunFolder) -> None:
@@ -439,22 +458,34 @@ def keep_picture(file: Path, name: str) -> str:
 
 def distilled_table(run: RunFolder) -> None:
     """Write the table of docs/comparison.md on the default backbone."""
-    insert(HERE / "comparison.md", flips_at_budgets(run.curves), "table of the default backbone")
+    insert(
+        HERE / "comparison.md",
+        f"{flips_at_budgets(run.curves)}\n\n{origin(run)}",
+        "table of the default backbone",
+    )
 
 
 def similar_table(run: RunFolder) -> None:
     """Write the tables of docs/comparison.md on attacks and controls that leave an image as similar (SSIM)."""
-    text = f"{flips_at_budgets(run.curves)}\n\n{kept_at_budgets(run.curves)}"
-    insert(HERE / "comparison.md", text, "table at an equal SSIM")
+    insert(HERE / "comparison.md", with_origin(similar_tables, run), "table at an equal SSIM")
+
+
+def similar_tables(run: RunFolder) -> str:
+    """Return flips, style and structure at each budget, as Markdown."""
+    return f"{flips_at_budgets(run.curves)}\n\n{kept_at_budgets(run.curves)}"
 
 
 def default_recipe_table(run: RunFolder) -> None:
     """Write the tables of docs/comparison.md on the default recipe through the small BNN, and its verdicts."""
+    insert(HERE / "comparison.md", with_origin(default_recipe_tables, run), "table of the default recipe")
+
+
+def default_recipe_tables(run: RunFolder) -> str:
+    """Return flips, style and structure at each budget, and all verdicts there, as Markdown."""
     verdicts = run.controls[run.controls["budget"].notna()].to_dict("records")
     lines = [[row["variant"], short(row["classifier"]), verdict(pd.Series(row))] for row in verdicts]
     judged = markdown(["attack", "flips of", "against controls"], lines)
-    text = f"{flips_at_budgets(run.curves)}\n\n{kept_at_budgets(run.curves)}\n\n{judged}"
-    insert(HERE / "comparison.md", text, "table of the default recipe")
+    return f"{flips_at_budgets(run.curves)}\n\n{kept_at_budgets(run.curves)}\n\n{judged}"
 
 
 def kept_at_budgets(curves: pd.DataFrame) -> str:
@@ -472,19 +503,20 @@ def kept_at_budgets(curves: pd.DataFrame) -> str:
 
 
 def six_styles_table(run: RunFolder) -> None:
-    """Write the table of docs/style.md on six styles, inside balls."""
+    """Write the tables of docs/recipe.md on six styles, inside balls."""
     inside = run.records[run.records["budget"].notna()]
-    insert(HERE / "style.md", f"{recipe_table(inside)}\n\n{recipe_differences(run)}", "table of six styles")
+    text = f"{recipe_table(inside)}\n\n{recipe_differences(run)}\n\n{origin(run)}"
+    insert(HERE / "recipe.md", text, "table of six styles")
 
 
 def free_table(run: RunFolder) -> None:
-    """Write the table of docs/style.md on what is painted without a budget."""
-    insert(HERE / "style.md", recipe_table(run.records), "table without a budget")
+    """Write the table of docs/recipe.md on paintings without a budget."""
+    insert(HERE / "recipe.md", f"{recipe_table(run.records)}\n\n{origin(run)}", "table without a budget")
 
 
 def backbones_table(run: RunFolder) -> None:
-    """Write the table of docs/style.md on backbones."""
-    insert(HERE / "style.md", recipe_table(run.records), "table of backbones")
+    """Write the table of docs/recipe.md on backbones."""
+    insert(HERE / "recipe.md", f"{recipe_table(run.records)}\n\n{origin(run)}", "table of backbones")
 
 
 def surrogate_table(run: RunFolder) -> None:
@@ -622,6 +654,13 @@ def efficiency_tables(found: pd.DataFrame) -> str:
 def main() -> None:
     """Write the pages of all runs in the folders named, and of the tables."""
     done: dict[str, Path] = {}
+    if "committed" in sys.argv[1:]:
+        for page, marks, text in committed_texts():
+            insert(page, text, marks)
+        print("written from the committed records")
+        sys.argv.remove("committed")
+        if not sys.argv[1:]:
+            return
     for file in [Path(name) for name in sys.argv[1:] if name.endswith(".csv")]:
         insert(HERE / "efficiency.md", efficiency_tables(read_table(file, EFFICIENCY)))
         done["efficiency"] = file

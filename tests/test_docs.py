@@ -185,6 +185,30 @@ def test_a_study_fills_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert small.size == (1400, 350)
 
 
+@pytest.mark.slow
+def test_figures_of_committed_runs_are_those_of_their_records(tmp_path: Path) -> None:
+    make_docs = load("make_docs")
+    pages = set()
+    for page, marks, text in make_docs.committed_texts():
+        copy = tmp_path / page.name
+        copy.write_text(page.read_text("utf-8"), "utf-8")
+        make_docs.insert(copy, text, marks)
+        assert copy.read_text("utf-8") == page.read_text("utf-8"), f"{marks}: python docs/make_docs.py committed"
+        pages.add(page.name)
+    assert pages == {"README.md", "comparison.md"}
+
+
+NO_RESULTS = {"5 %", "17 %", "30 %", "80 %", "95 %"}  # of intervals, tolerances, chance and options
+
+
+@pytest.mark.parametrize("name", ["style", "recipe", "comparison", "training"])
+def test_percentages_stand_in_generated_tables_alone(name: str) -> None:
+    """Figures in prose would not follow a new run."""
+    text = (ROOT / "docs" / f"{name}.md").read_text("utf-8")
+    prose = re.sub(r"<!-- (\w+).*?<!-- end of \1 -->|^```.*?^```|`[^`\n]*`", "", text, flags=re.M | re.S)
+    assert {found.replace("%", " %").replace("  ", " ") for found in re.findall(r"\d+ ?%", prose)} <= NO_RESULTS
+
+
 def test_photos_are_kept_as_jpeg_and_drawings_as_png(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_docs = load("make_docs")
     monkeypatch.setattr(make_docs, "HERE", tmp_path)
