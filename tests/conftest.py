@@ -17,6 +17,7 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes that each use all cores slow one another down tenfold
     os.environ |= {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 os.environ["ARTATTACK_CACHE_SIZE"] = "0"  # each test makes its own images
+os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # for workers: freed memory of many threads goes back to the system
 
 import artattack.models  # before a test file imports TensorFlow: this chooses Keras 2
 from artattack.runtime import usable_cores, write_art_settings
@@ -24,13 +25,14 @@ from artattack.runtime import usable_cores, write_art_settings
 write_art_settings()  # before several workers import ART at once
 
 _WORKER = 2.5e9  # bytes of memory that a worker may take
+_ENOUGH = 1.6e9  # bytes of memory above which a worker frees graphs and models between two tests
 _COMPILED = (  # made from a loaded model and options alone, so that one instance serves several runs
     "artattack.models.estimator.to_estimator",
     "artattack.attacks.features.Features",
     "artattack.attacks.objective.FeatureDistance",
     "artattack.attacks.style.Objective",
     "artattack.attacks.style.Descent",
-    "artattack.attacks.momentum._Climb",
+    "artattack.attacks.momentum.Climb",
     "artattack.evaluation.style_judging.StyleJudge",
 )
 
@@ -86,9 +88,39 @@ def _memory_is_given_back() -> Iterator[None]:
         _freeze()
     yield
     if "tensorflow" in sys.modules:
-        gc.collect()
-        with suppress(OSError, AttributeError):  # glibc alone has it
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
+        _free()
+
+
+@pytest.fixture(autouse=True)
+def _memory_is_bounded() -> Iterator[None]:
+    """After a test that needs much memory, free graphs and, if that is not enough, shared models and their programs.
+
+    Garbage collection alone comes too late: the objects are few, and their memory is TensorFlow's.
+    """
+    yield
+    global _bound
+    if "tensorflow" not in sys.modules or _resident() < _bound:
+        return
+    _free()
+    if _resident() > _ENOUGH:
+        for made_once in (_loaded, *_once().values()):
+            made_once.cache_clear()
+        _free()
+    _bound = max(_ENOUGH, 1.2 * _resident())
+
+
+_bound = _ENOUGH
+
+
+def _resident() -> int:
+    return int(psutil.Process().memory_info().rss)
+
+
+def _free() -> None:
+    """Collect garbage, and give freed memory back to the system."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # glibc alone has it
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 @cache

@@ -25,6 +25,8 @@ from artattack.results.run_folder import RunFolder
 from artattack.results.summary import read_summary, summarise
 from artattack.results.tables import to_csv
 
+pytestmark = pytest.mark.slow
+
 FUZZ = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), max_examples=100)
 SLOW = settings(FUZZ, max_examples=30)
 Damage = Callable[[bytes], bytes]
@@ -341,5 +343,5 @@ def test_weights_of_a_registered_network(tmp_path: Path, models: dict[str, bytes
     path = tmp_path / "net.weights.h5"
     path.write_bytes(damage(models["net.weights.h5"]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "_builder", lambda family: build)  # in the place of a large one
+        patch.setattr(registry, "builder", lambda family: build)  # in the place of a large one
         refuses_or_reads(lambda: load_model("vgg16", path, input_size=224, label_space=list(range(4))))

@@ -19,6 +19,8 @@ from artattack.inputs.images import read_image
 from artattack.models import load_model
 from artattack.training import data as training_data
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("kind", "suffix"), [("PNG", ".jpg"), ("JPEG", ".png"), ("WEBP", ".bmp"), ("BMP", ".webp")])
 def test_an_image_with_the_suffix_of_another_format_is_read_by_its_content(

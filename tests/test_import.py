@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 HEAVY = ("tensorflow", "tf_keras", "keras", "larq", "larq_zoo", "art", "foolbox", "torch")
 CODE = """
 import contextlib, io, json, sys

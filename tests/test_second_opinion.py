@@ -10,6 +10,8 @@ from artattack.attacks.baselines import make_baseline
 from artattack.models.estimator import to_estimator
 from artattack.results.statistics import wilson
 
+pytestmark = pytest.mark.slow
+
 SIZE = 64
 EPS, STEP, STEPS = 1 / 255, 0.25 / 255, 6  # small enough that some images withstand it
 

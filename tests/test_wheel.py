@@ -14,6 +14,8 @@ import pytest
 import artattack
 from artattack.results.run_folder import load_run
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

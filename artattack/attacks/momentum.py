@@ -61,7 +61,7 @@ class MomentumAttack(EvasionAttack):  # type: ignore[misc]
         self.batch_size = batch_size
         for name, value in parse_options_of(MomentumOptions, options):
             setattr(self, name, value)
-        self._climbs: dict[MomentumOptions, _Climb] = {}
+        self._climbs: dict[MomentumOptions, Climb] = {}
         self._check_params()
 
     @property
@@ -120,7 +120,7 @@ class MomentumAttack(EvasionAttack):  # type: ignore[misc]
         drawn = np.array([seed % 2**31 for seed in ([self.seed] * len(x) if seeds is None else seeds)], np.int32)
         program = options.model_copy(update={"eps": 1.0, "eps_step": None})  # one for balls of all radii
         if program not in self._climbs:
-            self._climbs[program] = _Climb(self.estimator, program, self._networks(program))
+            self._climbs[program] = Climb(self.estimator, program, self._networks(program))
         climb = self._climbs[program]
         batches = (slice(i, i + self.batch_size) for i in range(0, len(x), self.batch_size))
         made: np.ndarray = np.concatenate(
@@ -145,7 +145,7 @@ class MomentumAttack(EvasionAttack):  # type: ignore[misc]
         return np.asarray(np.eye(classes, dtype=np.float32)[labels.astype(int)])
 
 
-class _Climb:
+class Climb:
     """All steps, compiled, for a batch of any size in a ball of any radius.
 
     Args:

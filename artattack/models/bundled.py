@@ -10,7 +10,7 @@ from artattack.files import sha256_file
 from artattack.inputs.labels import IMAGENET, LabelSpace, class_index
 from artattack.models.info import ModelInfo
 
-_FOLDER = Path(__file__).with_name("weights")
+FOLDER = Path(__file__).with_name("weights")
 _SHA256 = {
     "quicknet_tiny": "034d25177c2867730bce33c1b8203be15ae20ea2f40109d1272a08cc9b523711",
     "quicknet_distilled": "c03356f5fee8106138cab431d835ef0d89d8884490209cacfdf6aee238287217",
@@ -48,7 +48,7 @@ NETWORKS = (
 
 def label_space(name: str) -> LabelSpace:
     """Return a bundled network's classes in the order of its outputs: from its list of wnids, or all of ImageNet's."""
-    wnids = _FOLDER / f"{name}.wnids.txt"
+    wnids = FOLDER / f"{name}.wnids.txt"
     return LabelSpace(map(class_index, wnids.read_text().split())) if wnids.exists() else IMAGENET
 
 
@@ -57,7 +57,7 @@ def build(info: ModelInfo, weights: str | Path, classes: int) -> Any:
     from artattack.models import larq_zoo
 
     if weights == "bundled":
-        weights = _FOLDER / f"{info.name}.h5"
+        weights = FOLDER / f"{info.name}.h5"
         if sha256_file(weights) != _SHA256[info.name]:
             raise ArtattackError(f"'{weights}' is not the bundled file; reinstall artattack")
     return larq_zoo.build(info, weights, classes)

@@ -21,7 +21,7 @@ from artattack.models.model import Model
 
 Array = NDArray[Any]
 
-_ROWS = 32  # (image, class) pairs differentiated at once: bounds the memory of class_gradient
+ROWS = 32  # (image, class) pairs differentiated at once: bounds the memory of class_gradient
 _REDUCTIONS: dict[str, Callable[[Array], Any]] = {"none": np.asarray, "mean": np.mean, "sum": np.sum}
 
 
@@ -121,8 +121,8 @@ class ArtEstimator(TensorFlowV2Classifier):  # type: ignore[misc]
         classes = np.arange(self.nb_classes) if label is None else np.asarray(label).reshape(-1, 1)
         pairs = np.broadcast_to(classes, (count, classes.shape[-1])).astype(np.int32)
         gradients = np.empty((pairs.size, *x.shape[1:]), np.float32)
-        for start in range(0, pairs.size, _ROWS):
-            rows = np.arange(start, min(start + _ROWS, pairs.size))
+        for start in range(0, pairs.size, ROWS):
+            rows = np.arange(start, min(start + ROWS, pairs.size))
             gradients[rows] = self._class_gradients(x[rows // pairs.shape[1]], pairs.flat[rows])
         return gradients.reshape(count, -1, *x.shape[1:])
 

@@ -22,8 +22,8 @@ Array = NDArray[Any]
 _PASSING = (408, 425, 429, 500, 502, 503, 504)  # statuses worth a retry
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0  # seconds before the second try, doubled each time up to the maximum
 _CONNECTING = 10.0  # seconds, maximum time to connect
-_PIECE = 2**16  # bytes read at once
-_LARGEST = 2**26  # maximum bytes of an answer
+PIECE = 2**16  # bytes read at once
+LARGEST = 2**26  # maximum bytes of an answer
 _SHOWN = 200  # maximum characters of a server's error message
 
 
@@ -83,7 +83,7 @@ class Endpoint:
                 if not left:
                     often = f"{tries} {'try' if tries == 1 else 'tries'}"
                     raise self._mistake(f"no answer in {often}: {failure}") from failure
-                _sleep(min(max(wait, failure.wait), _LONGEST_WAIT))
+                sleep(min(max(wait, failure.wait), _LONGEST_WAIT))
                 wait *= 2
         raise AssertionError("there is at least one try")
 
@@ -91,14 +91,14 @@ class Endpoint:
         """Wait until the rate limit allows another request."""
         if self._options.per_second is None:
             return
-        if (early := self._free - _now()) > 0:
-            _sleep(early)
-        self._free = max(self._free, _now()) + 1 / self._options.per_second
+        if (early := self._free - now()) > 0:
+            sleep(early)
+        self._free = max(self._free, now()) + 1 / self._options.per_second
 
     def _ask(self, content: bytes) -> bytes:
         """Send one request, and return the answer."""
         limit = self._options.timeout
-        end = _now() + limit
+        end = now() + limit
         try:
             with self._session.post(
                 self._url,
@@ -109,11 +109,11 @@ class Endpoint:
                 stream=True,
             ) as response:
                 found = bytearray()
-                for piece in response.iter_content(_PIECE):
+                for piece in response.iter_content(PIECE):
                     found += piece
-                    if len(found) > _LARGEST:
-                        raise self._mistake(f"an answer of more than {_LARGEST // 2**20} MiB")
-                    if _now() > end:
+                    if len(found) > LARGEST:
+                        raise self._mistake(f"an answer of more than {LARGEST // 2**20} MiB")
+                    if now() > end:
                         raise _PassingError(f"no complete answer within {limit:g} s")
                 self._check(response, bytes(found))
                 return bytes(found)
@@ -207,9 +207,11 @@ def _one_line(text: str) -> str:
     return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}..."
 
 
-def _now() -> float:
+def now() -> float:
+    """Return the time of a monotonic clock, in seconds."""
     return time.monotonic()
 
 
-def _sleep(seconds: float) -> None:
+def sleep(seconds: float) -> None:
+    """Wait."""
     time.sleep(seconds)

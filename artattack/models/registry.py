@@ -433,7 +433,7 @@ def _build(info: ModelInfo, weights: str | Path, classes: int, seed: int) -> Any
     from artattack.models.network import reason
     from artattack.models.untrusted import weights_file
 
-    build = _builder(info.family)
+    build = builder(info.family)
     if weights == "random":
         with _seeded(seed):
             return build(info, weights, classes)
@@ -454,7 +454,8 @@ def _build(info: ModelInfo, weights: str | Path, classes: int, seed: int) -> Any
     return build(info, weights, classes)
 
 
-def _builder(family: str) -> Any:
+def builder(family: str) -> Any:
+    """Return the function that builds a network of a family: `build(info, weights, classes)`."""
     if family == "efficientnet_lite":
         from artattack.models import efficientnet_lite  # imports TensorFlow
 
@@ -473,7 +474,7 @@ def _download(info: ModelInfo, classes: int) -> Any:
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT)  # the libraries set none of their own
     try:
-        return _builder(info.family)(info, "imagenet", classes)
+        return builder(info.family)(info, "imagenet", classes)
     except Exception as error:  # the libraries raise bare exceptions for failed downloads
         if was_there and path.is_file():
             raise ArtattackError(

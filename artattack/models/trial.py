@@ -16,7 +16,7 @@ from typing import Literal
 from artattack.errors import ArtattackError
 from artattack.models import trial_program
 
-_LONGEST = 300.0  # seconds that a file may take for two images
+LONGEST = 300.0  # seconds that a file may take for two images
 _NATIVES = {  # of each kind: its package, and where its native module lies in that
     "tflite": ("tensorflow", "lite/python/interpreter_wrapper/_pywrap_tensorflow_interpreter_wrapper*"),
     "lce": ("larq_compute_engine", "tflite/python/interpreter_wrapper_lite*"),
@@ -48,9 +48,9 @@ def try_elsewhere(
     command = [sys.executable, "-P", trial_program.__file__, kind, str(natives[0]), *map(str, input_size or ())]
     nowhere = subprocess.DEVNULL
     try:
-        done = subprocess.run(command, input=content, stdout=nowhere, stderr=nowhere, timeout=_LONGEST)
+        done = subprocess.run(command, input=content, stdout=nowhere, stderr=nowhere, timeout=LONGEST)
     except subprocess.TimeoutExpired:
-        raise ArtattackError(f"model '{path}' takes more than {_LONGEST:g} s for two images") from None
+        raise ArtattackError(f"model '{path}' takes more than {LONGEST:g} s for two images") from None
     if done.returncode:
         raise ArtattackError(
             f"model '{path}' cannot be loaded: it ends the process that runs it, as some damaged files do"

@@ -52,7 +52,7 @@ _OPERATIONS = re.compile(
 )
 
 _EXPANSION = 100  # maximum ratio of unpacked to stored size: Keras does not compress weights
-_SMALL = 2**30  # bytes, unpacked size below which the ratio is not checked
+SMALL = 2**30  # bytes, unpacked size below which the ratio is not checked
 
 
 def check_architecture(path: Path, architecture: Any, keras: Any) -> None:
@@ -176,7 +176,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
 
 def _check_expansion(what: str, size: int, stored: int) -> None:
     """Refuse data that are small in the file and fill memory or disk when unpacked."""
-    if size > max(_SMALL, _EXPANSION * stored):
+    if size > max(SMALL, _EXPANSION * stored):
         raise ArtattackError(f"{what} unpacks from {stored} to {size} bytes, too much for weights; it is not read")
 
 

@@ -18,6 +18,8 @@ from artattack.models.estimator import to_estimator
 from artattack.models.model import Model, Preprocessing
 from artattack.validation import parse_number
 
+pytestmark = pytest.mark.slow
+
 SIZE, CLASSES, EPS = 8, 4, 8 / 255
 X = np.random.default_rng(0).uniform(0.2, 0.8, (3, SIZE, SIZE, 3)).astype(np.float32)
 

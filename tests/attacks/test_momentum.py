@@ -17,6 +17,8 @@ from artattack.errors import ArtattackError
 from artattack.models.estimator import ArtEstimator, to_estimator
 from artattack.models.model import Model, Preprocessing
 
+pytestmark = pytest.mark.slow
+
 SIZE, CLASSES, EPS = 12, 4, 8 / 255
 SEEDS = (6, 2**31 + 6, 7)  # of the images; the second has the draws of the first
 X = np.random.default_rng(0).uniform(0.0, 1.0, (3, SIZE, SIZE, 3)).astype(np.float32)

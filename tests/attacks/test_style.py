@@ -17,6 +17,8 @@ from artattack.errors import ArtattackError
 from artattack.models.estimator import ArtEstimator
 from artattack.models.model import Model
 
+pytestmark = pytest.mark.slow
+
 Paint = Callable[..., np.ndarray]
 Plain = dict[str, Any]
 Attack = Callable[..., StyleTransferAttack]

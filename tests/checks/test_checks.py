@@ -32,6 +32,8 @@ from artattack.errors import ArtattackError
 from artattack.models.model import Model, Preprocessing
 from artattack.results.columns import CHECK_COLUMNS
 
+pytestmark = pytest.mark.slow
+
 N, SIZE = 10, 8
 SHAPE = (SIZE, SIZE, 3)
 VALUES = math.prod(SHAPE)

@@ -15,7 +15,7 @@ from artattack.evaluation.run import run_benchmark
 from artattack.inputs.image_sets import load_images, open_image_set
 from artattack.models.estimator import to_estimator
 
-pytestmark = pytest.mark.usefixtures("models_load_once")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
 
 SIZE = 64
 NAME = "quicknet_tiny"

@@ -21,7 +21,7 @@ from artattack.models import load_model
 from artattack.results.exports import textattack_table
 from artattack.results.run_folder import RunFolder, load_run
 
-pytestmark = pytest.mark.usefixtures("models_load_once")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
 
 SIZE = 64
 HOPS = {"max_iter": 1, "max_eval": 10, "init_eval": 5, "init_size": 100}

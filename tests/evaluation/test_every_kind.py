@@ -20,7 +20,7 @@ from artattack.evaluation.run import run_benchmark
 from artattack.models import load_model
 from artattack.results.columns import RECORDS
 
-pytestmark = pytest.mark.usefixtures("models_load_once")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
 
 SIZE, CLASSES = 32, ["tench", "goldfish", "hen", "cock"]
 rng = np.random.default_rng(0)

@@ -19,7 +19,7 @@ from artattack.inputs.images import read_image, to_float
 from artattack.models import load_model
 from artattack.models.estimator import to_estimator
 
-pytestmark = pytest.mark.usefixtures("models_load_once")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
 
 SIZE = 32
 STYLE = {"attack": "style", "backbone": "quicknet_tiny", "style": "waves", "steps": 2}

@@ -29,7 +29,7 @@ from artattack.models import load_model
 from artattack.models.ancestry import Kinship
 from artattack.results.run_folder import RunFolder
 
-pytestmark = pytest.mark.usefixtures("models_load_once")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
 
 SIZE = 48
 FGSM = {"attack": "fgsm", "source": "quicknet_tiny", "eps": "8/255"}

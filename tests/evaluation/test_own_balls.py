@@ -12,7 +12,7 @@ from artattack.attacks.momentum_entry import MomentumEntry
 from artattack.attacks.style_entry import StyleEntry
 from artattack.evaluation.run import run_benchmark
 
-pytestmark = pytest.mark.usefixtures("models_load_once")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
 
 NAME = "quicknet_tiny"
 ATTACKS: list[dict[str, Any]] = [

@@ -20,6 +20,8 @@ from artattack.runtime import THREADS
 ray = pytest.importorskip("ray")
 from ray.cluster_utils import Cluster  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 BENCHMARK: dict[str, Any] = {
     "seed": 5,
     "batch_size": 1,

@@ -5,9 +5,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from artattack.attacks.baselines import _Generate
 from artattack.errors import ArtattackError
 from artattack.evaluation import run as running
 from artattack.evaluation.cells import CellWorker, Originals
@@ -15,7 +15,7 @@ from artattack.evaluation.plan import Cell
 from artattack.evaluation.run import run_benchmark
 from artattack.results.run_folder import RunFolder, load_run
 
-pytestmark = pytest.mark.usefixtures("models_load_once")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
 
 MODEL = "quicknet_tiny"
 BENCHMARK: dict[str, Any] = {
@@ -31,9 +31,11 @@ _LONGEST = 60.0  # seconds that one side waits for the other, if the other never
 
 def test_originals_are_read_while_an_attack_is_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second batch of FGSM is read after the attack on the first has begun, and before it ends."""
+    from art.attacks.evasion import FastGradientMethod
+
     monkeypatch.chdir(tmp_path)
     at_work, read = threading.Event(), threading.Event()
-    reading, calling = CellWorker.read, _Generate._one_call
+    reading, generating = CellWorker.read, FastGradientMethod.generate
     met, places = [], set()
 
     def late(self: CellWorker, cell: Cell) -> Originals:
@@ -45,23 +47,14 @@ def test_originals_are_read_while_an_attack_is_at_work(tmp_path: Path, monkeypat
             if cell.key.startswith("fgsm") and cell.number == 1:
                 read.set()
 
-    def call(self: _Generate, *given: Any) -> Any:
-        generate = self._generate
-
-        def waiting(*images: Any, **options: Any) -> Any:
-            places.add(Path.cwd())
-            at_work.set()
-            met.append(read.wait(_LONGEST))
-            return generate(*images, **options)
-
-        monkeypatch.setattr(self, "_generate", waiting)
-        try:
-            return calling(self, *given)
-        finally:
-            monkeypatch.setattr(self, "_generate", generate)
+    def waiting(self: Any, x: np.ndarray, *given: Any, **options: Any) -> np.ndarray:
+        places.add(Path.cwd())
+        at_work.set()
+        met.append(read.wait(_LONGEST))
+        return generating(self, x, *given, **options)
 
     monkeypatch.setattr(CellWorker, "read", late)
-    monkeypatch.setattr(_Generate, "_one_call", call)
+    monkeypatch.setattr(FastGradientMethod, "generate", waiting)
     records = run_benchmark(BENCHMARK, out="run")
     assert met
     assert all(met)

@@ -18,7 +18,7 @@ from artattack.evaluation.run import run_benchmark
 from artattack.files import to_path, write_file
 from artattack.results.run_folder import RunFolder, load_run
 
-pytestmark = pytest.mark.usefixtures("models_load_once")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
 
 BENCHMARK: dict[str, Any] = {
     "name": "tiny",

@@ -29,7 +29,7 @@ from artattack.results.columns import RECORD_COLUMNS
 from artattack.results.plain_data import config_hash
 from artattack.results.run_folder import RunFolder, load_run
 
-pytestmark = pytest.mark.usefixtures("models_load_once")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
 
 SIZE = 64  # quicknet_tiny's own: nothing is resized on the way to the network
 TINY: dict[str, Any] = {"attack": "style", "backbone": "quicknet_tiny"}

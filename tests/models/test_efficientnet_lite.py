@@ -12,6 +12,8 @@ from artattack.models import efficientnet_lite
 from artattack.models.efficientnet_lite import MEAN, STD, VARIANTS, build
 from artattack.models.torch_pickle import read_state_dict
 
+pytestmark = pytest.mark.slow
+
 State = dict[str, np.ndarray]
 
 

@@ -141,7 +141,7 @@ def test_class_gradient_as_stock(pair, label):
 
 
 def test_class_gradient_of_all_classes_in_several_pieces(monkeypatch):
-    monkeypatch.setattr("artattack.models.estimator._ROWS", 4)
+    monkeypatch.setattr("artattack.models.estimator.ROWS", 4)
     model, weights = linear_model()
     expected = np.broadcast_to(np.moveaxis(weights, -1, 0), (5, CLASSES, SIZE, SIZE, 3))
     assert_same(to_estimator(model).class_gradient(X), expected)

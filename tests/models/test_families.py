@@ -17,6 +17,8 @@ from artattack.models import ModelInfo, load_model, model_infos
 from artattack.models.model import PREPROCESSING
 from artattack.models.network import is_binary_convolution, layer_names, rebuild
 
+pytestmark = pytest.mark.slow
+
 INFOS = {info.name: info for info in model_infos()}
 ALL = "ARTATTACK_ALL_MODELS" in os.environ
 # Networks of each kind: binarized, with everything pooled for one size, depthwise, fully connected.

@@ -136,7 +136,7 @@ def server() -> Iterator[Server]:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long was waited between tries; nobody does."""
     found: list[float] = []
-    monkeypatch.setattr(http_model, "_sleep", found.append)
+    monkeypatch.setattr(http_model, "sleep", found.append)
     return found
 
 
@@ -243,7 +243,7 @@ def test_nonsense_ends_in_one_line_and_is_not_asked_for_again(
     mood: str, message: str, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = load(server)
-    monkeypatch.setattr(http_model, "_LARGEST", http_model._PIECE)
+    monkeypatch.setattr(http_model, "LARGEST", http_model.PIECE)
     server.moods = [mood]
     with pytest.raises(ArtattackError, match=message) as caught:
         model.predict(X)
@@ -266,8 +266,8 @@ def test_no_more_requests_than_asked_for(server: Server, monkeypatch: pytest.Mon
         nonlocal now
         now += seconds
 
-    monkeypatch.setattr(http_model, "_sleep", sleep)
-    monkeypatch.setattr(http_model, "_now", lambda: now)
+    monkeypatch.setattr(http_model, "sleep", sleep)
+    monkeypatch.setattr(http_model, "now", lambda: now)
     model = load(server, per_second=4, batch_size=1)  # four probes, then four pictures twice and one alone: 13 requests
     model.predict(X)
     assert now == 100 + 17 / 4  # the first of 18 needs no wait

@@ -513,7 +513,7 @@ def test_a_file_that_ends_its_process_ends_another(kind: str, tmp_path: Path, mo
     path = (lce_file if kind == "lce" else tflite_file)(tmp_path / "net.tflite")
     from artattack.models import trial
 
-    monkeypatch.setattr(trial, "_LONGEST", 2.0)
+    monkeypatch.setattr(trial, "LONGEST", 2.0)
     for program, message in (("import os; os.abort()", "ends the process that runs it"), ("while True: pass", "2 s")):
         (tmp_path / "program.py").write_text(program)
         monkeypatch.setattr(trial.trial_program, "__file__", str(tmp_path / "program.py"))

@@ -432,9 +432,9 @@ def test_files_that_unpack_to_far_more_than_they_hold(
         folder = archive.namelist()[0].partition("/")[0]
         for number in range(4):  # none of them large by itself
             archive.writestr(f"{folder}/data/{90 + number}", bytes(2**20))
-    monkeypatch.setattr("artattack.models.untrusted._SMALL", 2**21)
+    monkeypatch.setattr("artattack.models.untrusted.SMALL", 2**21)
     refused(path, r"unpacks from \d+ to 4\d{6} bytes, too much for weights; it is not read")
-    monkeypatch.setattr("artattack.models.untrusted._SMALL", 2**23)
+    monkeypatch.setattr("artattack.models.untrusted.SMALL", 2**23)
     if name == "scripted":
         load_model(path, **OWN)
 

@@ -31,6 +31,8 @@ from artattack.errors import ArtattackError
 from artattack.models import load_model, untrusted
 from artattack.models.untrusted import check_architecture, check_hdf5, weights_file
 
+pytestmark = pytest.mark.slow
+
 X = np.random.default_rng(0).uniform(size=(2, 16, 16, 3)).astype(np.float32)
 FILES = {
     "Keras 2 .keras": (tf_keras, "model.keras"),
@@ -508,7 +510,7 @@ def test_an_archive_in_an_archive_is_no_model(copy_of: Callable[[str], Path]) ->
 def test_an_archive_that_unpacks_to_far_more_is_refused(
     name: str, copy_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(untrusted, "_SMALL", 2**20)
+    monkeypatch.setattr(untrusted, "SMALL", 2**20)
     path = copy_of("Keras 2 .keras")
     write_archive(path, members(path) | {name: bytes(2**24)}, compression=zipfile.ZIP_DEFLATED)
     assert f"{name} unpacks from" in refusal(path)
@@ -518,7 +520,7 @@ def test_a_long_text_of_an_ordinary_archive_is_read(
     copy_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Packed again by hand, an architecture takes a tenth of its room."""
-    monkeypatch.setattr(untrusted, "_SMALL", 2**10)
+    monkeypatch.setattr(untrusted, "SMALL", 2**10)
     path = copy_of("Keras 2 .keras")
     write_archive(path, members(path), compression=zipfile.ZIP_DEFLATED)
     load_model(path, preprocessing="unit")

@@ -15,6 +15,8 @@ from PIL import Image
 from artattack.report import write_report
 from artattack.results.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 webdriver = pytest.importorskip("selenium.webdriver", reason="the browser test needs selenium")
 Keys = pytest.importorskip("selenium.webdriver.common.keys").Keys
 WebDriverWait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait

@@ -13,6 +13,8 @@ from scipy.stats import norm
 
 from artattack.results.against_controls import Claims, adjust, claims_of
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 40
 RUNS = 1000
 LEVEL = 0.05

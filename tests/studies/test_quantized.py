@@ -12,6 +12,8 @@ from artattack.errors import ArtattackError
 from artattack.studies.quantized import at_precision, best_range, is_quantized, quantized, round_kernel
 from artattack.training.networks import FLOAT, Precision
 
+pytestmark = pytest.mark.slow
+
 FLOATS = Precision(FLOAT, FLOAT)
 
 

@@ -56,7 +56,7 @@ from artattack.studies.layers import layer_sets, layers_in_turn, sums_or_convolu
 from artattack.studies.measures import sum_up
 from artattack.studies.study import Study
 
-pytestmark = pytest.mark.usefixtures("models_load_once")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
 
 NAMES = tuple(study.name for study in studies() if study.name not in ("cue-conflict", "shape-bias"))  # test_cues.py
 Run = Callable[[str], RunFolder]

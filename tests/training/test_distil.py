@@ -22,6 +22,8 @@ from artattack.training.fitting import Course
 from artattack.training.imitation import build_joint, build_student, compare, mean_square, pair_layers
 from artattack.training.networks import binary_kernels
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ["tench", "hen", "goldfish"]
 
 

@@ -25,6 +25,8 @@ from artattack.training.data import read_labelled
 from artattack.training.fitting import Course, batches, fit, whole
 from artattack.training.train import TrainSettings, _label_space, make_optimizer, train
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"size": 16, "width": 1 / 16, "epochs": 6, "batch": 12, "learning_rate": 0.01}
 
 
