@@ -12,7 +12,7 @@ import pytest
 
 from artattack.results.run_folder import RunFolder
 
-NOTEBOOK = Path(__file__).resolve().parents[2] / "docs" / "analyses.ipynb"
+NOTEBOOK = Path(__file__).resolve().parents[1] / "docs" / "analyses.ipynb"
 
 
 def rows(flips: str, classifier: str, l2: float, **values: Any) -> list[dict[str, Any]]:
