@@ -193,7 +193,7 @@ def _tables(run: RunFolder) -> list[ShownTable]:
         table(
             "pairs",
             "Attacks beside each other",
-            "At their own distances, which differ: see the distances in the first table.",
+            "At their own distances, which differ (see the first table), and at each budget that both reach.",
             run.pairs,
             tables.PAIR_FIELDS,
             is_open=False,

@@ -113,15 +113,6 @@ def rows_by_case(records: pd.DataFrame) -> dict[Case, pd.DataFrame]:
     return found
 
 
-def outcomes_by_case(records: pd.DataFrame) -> dict[Case, pd.Series[Any]]:
-    """Return the flips by image of each attack and control at each place and classifier, in order of appearance.
-
-    Raises:
-        ArtattackError: an image is there twice.
-    """
-    return {case: outcomes_by_image(rows, "flip") for case, rows in rows_by_case(records).items()}
-
-
 def outcomes_by_image(rows: pd.DataFrame, what: str) -> pd.Series[Any]:
     """Return an outcome by image, missing where it is not known, of one attack and one classifier.
 

@@ -500,6 +500,29 @@ def test_attacks_against_each_other() -> None:
     assert table["p_holm"].tolist() == pytest.approx([4 * (1 + 7) / 128, 1])
 
 
+def test_attacks_are_compared_at_each_budget_that_both_reach() -> None:
+    at_10, at_20 = ({"budget_distance": "l2", "budget": budget} for budget in (10.0, 20.0))
+    pgd, style = {"name": "pgd", "source": "lite0"}, STYLE
+    rows = [
+        *attack("xxxxxx....", **style),
+        *attack("xx........", **pgd),
+        *attack("xxxxx.....", **style, **at_10, l2=10.0),
+        *attack("...x.....", **pgd, **at_10, l2=9.7),
+        *attack("x", first=9, **pgd, **at_10, l2=8.0),  # this image stands short of the budget
+        *attack("xxxxxxx...", **style, **at_20, l2=20.0),
+        *attack("xx.....", **pgd, **at_20, l2=20.0),
+        *attack("xxx", first=7, **pgd, **at_20, l2=15.0),  # 7 of 10 at the budget are too few
+    ]
+    table = pair_attacks(records_frame(rows))
+    names = ["a", "b", "n", "only_a", "only_b"]
+    assert table[names].to_numpy(object).tolist() == [
+        ["style/waves/quicknet", "pgd/lite0", 10, 4, 0],
+        ["style/waves/quicknet at l2=10", "pgd/lite0 at l2=10", 9, 4, 0],
+    ]
+    assert table["p"].tolist() == pytest.approx([2 / 16, 2 / 16])
+    assert table["p_holm"].tolist() == pytest.approx([4 / 16, 4 / 16])  # two rows, adjusted together
+
+
 def test_transfer_is_source_by_classifier() -> None:
     rows = [
         *attack("x.", "fgsm", "lite0", source="lite0"),
