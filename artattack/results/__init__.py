@@ -1,1 +1,1 @@
-"""What a run leaves: its folder, its tables, and what they say."""
+"""Results of a run: its folder, its tables, and the statistics on them."""

@@ -1,4 +1,4 @@
-"""Does an attack flip more images than controls at the same distance do? The table `controls` of a run."""
+"""Comparison of attacks with controls at the same distance: the table `controls` of a run."""
 
 from __future__ import annotations
 
@@ -18,44 +18,42 @@ from artattack.results.tables import make_table
 
 
 def judge_against_controls(records: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
-    """Judge of each attack whether it flips more images than every control at the same distance.
+    """Test for each attack whether it flips more images than every control at the same distance.
 
-    Controls at the same distance are those that copy this attack's, image by image, or, for an attack brought to a
-    budget, those brought to the same. An image is compared where both stand at that distance, within 5 %: at a budget
-    that is the budget, elsewhere the attack's own distance. A control that stands there on fewer than 80 % of the
-    images that the attack was scored on does not count, since it could win or lose by its distance or its choice of
-    images; the column `left_out` says why. An attack that itself stands short of a budget has no control there.
+    Controls at the same distance copy this attack's distance image by image or, for an attack at a budget, are at the
+    same budget. An image is compared if attack and control stand at that distance, within 5 %. A control that stands
+    there on fewer than 80 % of the attack's scored images does not count, because its distance or its choice of images
+    could decide; the column `left_out` has the reason. An attack that stands short of a budget has no control there.
 
-    An attack whose own ball is one of the budgets has one row, that of the budget: it is one attack in one ball.
+    An attack whose own ball is a budget has one row, that of the budget.
 
-    Two claims can be made of an attack, each with the p value of a test:
+    Each attack is tested for two claims:
 
-    - It *beats* its controls: it flips more than every one of them. What has to be rejected is that it flips no more
-      than some control, so the p value is the largest of the one-control p values in the attack's favour: an
-      intersection-union test (R. L. Berger, Technometrics 24, 1982), which needs no correction for the number of
-      controls. One more control never makes this p value smaller.
-    - It is *worse*: some control flips more. Here one control is enough, so the smallest of the one-control p values
-      in the controls' favour is multiplied by the number of controls (Bonferroni).
+    - It *beats* its controls: it flips more than every control. The null hypothesis is that some control flips at least
+      as many, so the p value is the largest of the one-control p values in the attack's favour: an intersection-union
+      test (R. L. Berger, Technometrics 24, 1982), which needs no correction for the number of controls. An additional
+      control never lowers this p value.
+    - It is *worse*: some control flips more. One control is enough, so the smallest of the one-control p values in the
+      controls' favour is multiplied by the number of controls (Bonferroni).
 
-    The one-control tests are one-sided exact McNemar tests. As both claims are looked at, each is tested at half the
-    level: `p` is twice the smaller p value of the two, which for a single control is the two-sided exact McNemar test.
-    For `p_holm`, the p values of each claim are first adjusted for the number of rows of the table (Holm), own
-    distances, budgets and classifiers together. That keeps the chance of any wrong verdict in the table, either way, at
-    1 - confidence, however outcomes depend on each other.
+    The one-control tests are one-sided exact McNemar tests. Because both claims are tested, each is tested at half the
+    level: `p` is twice the smaller p value, which for a single control is the two-sided exact McNemar test. For
+    `p_holm`, the p values of each claim are first adjusted for the number of rows of the table (Holm), with own
+    distances, budgets and classifiers together. This bounds the probability of any wrong verdict in the table by
+    1 - confidence, under any dependence of outcomes.
 
     Args:
         records: the records of one run.
-        confidence: of the intervals; an adjusted p value below 1 - confidence is a verdict.
+        confidence: confidence level of the intervals; an adjusted p value below 1 - confidence is a verdict.
 
     Returns:
         A row for each attack x budget x classifier, in order of appearance, with the columns
-        `artattack.results.columns.CONTROLS`. The control named is the one that decides the likelier claim: it has
-        the largest p value in the attack's favour or, where "worse" is the likelier claim, the smallest in its own.
-        The verdict is "beats", "worse", "no better" (neither is shown) or "no control": none that counts stands at this
-        attack's distance, for the reason in `left_out` or because there is none.
+        `artattack.results.columns.CONTROLS`. The deciding control has the largest p value in the attack's favour or, if
+        "worse" is the likelier claim, the smallest in its own. The verdict is "beats", "worse", "no better" (neither is
+        shown) or "no control" (no control counts at this distance, for the reason in `left_out`, if any).
 
     Raises:
-        ArtattackError: an image is there twice.
+        ArtattackError: an image occurs twice.
     """
     cases = rows_by_case(perturbed_of(records))
     rows: list[dict[str, Any]] = []
@@ -75,7 +73,7 @@ def judge_against_controls(records: pd.DataFrame, confidence: float = 0.95) -> p
 
 
 def _controls_of(attack: Case, cases: Mapping[Case, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Return the records of the controls that are meant to be at an attack's distance, by their labels."""
+    """Return the records of the controls for an attack's distance, by label."""
     return {
         control.label: rows
         for control, rows in cases.items()
@@ -84,7 +82,7 @@ def _controls_of(attack: Case, cases: Mapping[Case, pd.DataFrame]) -> dict[str, 
 
 
 def _is_at_a_budget_too(attack: Case, rows: pd.DataFrame, cases: Mapping[Case, pd.DataFrame]) -> bool:
-    """Whether an attack at its own distance is in the ball of a budget to which it is brought as well."""
+    """Return whether the own ball of an attack is a budget at which the run has it, too."""
     ball = rows[["eps_norm", "eps"]].dropna().drop_duplicates()
     if attack.budget_distance or len(ball) != 1:
         return False
@@ -97,7 +95,7 @@ def _is_at_a_budget_too(attack: Case, rows: pd.DataFrame, cases: Mapping[Case, p
 
 
 class Claims(NamedTuple):
-    """What can be claimed of one attack beside its controls: p values, and the control that decides each.
+    """The two claims about an attack and its controls: p values, and the control that decides each.
 
     Attributes:
         beats: p value of the claim that the attack flips more than every control.
@@ -113,7 +111,7 @@ class Claims(NamedTuple):
 
     @property
     def p(self) -> float:
-        """Twice the p value of the likelier claim, at most 1, since both are looked at."""
+        """Twice the p value of the likelier claim, at most 1, because both are tested."""
         return min(1.0, 2 * min(self.beats, self.worse))
 
     @property
@@ -123,10 +121,11 @@ class Claims(NamedTuple):
 
 
 def claims_of(only_attack: Sequence[int], only_control: Sequence[int]) -> Claims:
-    """Return the claims of one attack, from the images that it alone flips and those that a control alone does.
+    """Return the claims about one attack.
 
     Args:
-        only_attack, only_control: a number for each of one or more controls.
+        only_attack: for each of one or more controls, the number of images that only the attack flips.
+        only_control: the number of images that only the control flips.
     """
     counts = list(zip(only_attack, only_control, strict=True))
     favour = [mcnemar_one_sided(attack, control) for attack, control in counts]
@@ -138,10 +137,10 @@ def claims_of(only_attack: Sequence[int], only_control: Sequence[int]) -> Claims
 
 
 def adjust(claims: Sequence[Claims | None]) -> list[float]:
-    """Return `p` of attacks judged together, each of the two claims adjusted for their number (Holm).
+    """Return `p` of attacks, with each claim adjusted for the number of attacks (Holm).
 
     Args:
-        claims: of each attack; None where it has no control, which is no test.
+        claims: the claims of each attack; None without a control, which does not count as a test.
     """
     beats = holm([math.nan if claim is None else claim.beats for claim in claims])
     worse = holm([math.nan if claim is None else claim.worse for claim in claims])
@@ -152,7 +151,7 @@ def adjust(claims: Sequence[Claims | None]) -> list[float]:
 def _judged(
     attack: Case, rows: pd.DataFrame, controls: Mapping[str, pd.DataFrame], confidence: float
 ) -> tuple[dict[str, Any], Claims | None]:
-    """Return the columns that one attack's differences from its controls decide, and what can be claimed of it."""
+    """Return the columns of one attack's comparison with its controls, and its claims."""
     flips = outcomes_by_image(rows, "flip")
     known = flips.dropna().astype(bool)
     least = ENOUGH * len(known)
@@ -195,7 +194,7 @@ def _judged(
 
 
 def _at_one_distance(attack: pd.DataFrame, control: pd.DataFrame) -> pd.Series[bool]:
-    """Say of each image of an attack, by its name, whether a control of it stands at the same distance, within 5 %."""
+    """Return whether attack and control stand at the same distance within 5 %, by image."""
     if not pd.isna(attack["budget_distance"].iloc[0]):
         a, b = (standing(rows).set_axis(rows["image"]) for rows in (attack, control))
         return a & b.reindex(a.index, fill_value=False)
@@ -207,7 +206,7 @@ def _at_one_distance(attack: pd.DataFrame, control: pd.DataFrame) -> pd.Series[b
 
 
 def verdicts_in_words(controls: pd.DataFrame) -> Iterator[str]:
-    """Say of each row of `judge_against_controls` in words whether the attack beats its controls."""
+    """Yield a sentence for each row of `judge_against_controls`."""
     words = {
         "beats": "flips more than every control; the closest is {}",
         "worse": "flips less than a control, {}",

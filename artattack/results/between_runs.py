@@ -1,4 +1,4 @@
-"""Runs side by side: which rates differ from those of a reference run, by how much, beyond chance or not, and why."""
+"""Comparison of runs with a reference run: differences of rates, their significance and possible causes."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class Side(NamedTuple):
-    """What sets one run apart from the reference.
+    """Differences between one run and the reference.
 
     Attributes:
-        run: its folder.
-        shared, images_reference, images_run: images in both runs, by their SHA-256, and in each.
+        run: folder of the run.
+        shared, images_reference, images_run: number of images in both runs, by SHA-256, and in each.
         paired: whether the runs are compared image by image.
-        differences: of config, image labels and versions, a phrase for each.
-        only_reference, only_run: `variant on classifier` that only one of the two has.
+        differences: differences of config, image labels and versions, a phrase for each.
+        only_reference, only_run: `variant on classifier` that exists in only one of the two.
     """
 
     run: str
@@ -58,24 +58,25 @@ class SideBySide(NamedTuple):
 def compare_runs(
     reference: RunFolder | str | Path, *runs: RunFolder | str | Path, confidence: float = 0.95
 ) -> SideBySide:
-    """Set runs beside a reference: the rates of every attack and control, at every budget, that two of them share.
+    """Compare runs with a reference: the rates of every attack and control, at every budget, that both have.
 
-    Images are the same where their files have the same SHA-256. Where at least half the images of the smaller run
-    are in the other, only those in both count, and rates are compared image by image: Newcombe's interval for paired
-    rates, exact McNemar test. Otherwise the two sets are taken for independent samples: Newcombe's interval for
-    independent rates, Fisher's exact test; the few images in both make those cautious, not bold. The success rate
-    counts images that were right before the attack: where paired, in both runs. The clean accuracy is that of the
-    untouched images, once for each classifier. The p values of all rows are adjusted together (Holm).
+    Images are equal if their files have the same SHA-256. If at least half of the smaller run's images are in the
+    other, only shared images count, and rates are compared image by image: Newcombe's interval for paired rates, exact
+    McNemar test. Otherwise the two sets are independent samples: Newcombe's interval for independent rates, Fisher's
+    exact test; a few shared images make these conservative. The success rate counts images that were right before the
+    attack, if paired, in both runs. The clean accuracy is that of the untouched images, once for each classifier. The p
+    values of all rows are adjusted together (Holm).
 
     Args:
         reference: a finished run, or its folder or URL.
-        runs: others, likewise, each compared with it.
-        confidence: of the intervals; an adjusted p value below 1 - confidence is a change beyond chance.
+        runs: the other runs, each compared with the reference.
+        confidence: confidence level of the intervals; an adjusted p value below 1 - confidence is a change beyond
+            chance.
 
     Returns:
         A row for each run x attack x classifier x rate. `difference` is the run's rate minus the reference's; `change`
         is "higher", "lower", "no change shown", "identical" (paired, the same outcome on every image) or "not tested"
-        (no images); `setup_differs` says what is not the same in the attack, the model it reads and its classifier.
+        (no images); `setup_differs` lists the differences of the attack, its source and the classifier.
 
     Raises:
         ArtattackError: a run is not finished or its tables cannot be read.
@@ -101,7 +102,7 @@ def compare_runs(
 
 
 def changes_in_words(table: pd.DataFrame) -> Iterator[str]:
-    """Say in words of each row with a change beyond chance what has changed, by how much and what may be why."""
+    """Yield a sentence for each row with a change beyond chance: the change, its size and possible causes."""
     for row in table[table["change"].isin(BEYOND_CHANCE)].to_dict("records"):
         way = "rose" if row["change"] == "higher" else "fell"
         why = "" if pd.isna(row["setup_differs"]) else f" What differs there: {row['setup_differs']}."
@@ -113,7 +114,7 @@ def changes_in_words(table: pd.DataFrame) -> Iterator[str]:
 
 
 def images_counted(row: Mapping[Any, Any]) -> str:
-    """Return how many images a row counts, in the reference and in the run where they are not the same."""
+    """Return the number of images of a row; two numbers if reference and run differ."""
     return f"{row['n_run']}" if row["paired"] else f"{row['n_reference']}, {row['n_run']}"
 
 
@@ -126,13 +127,13 @@ def difference_in_points(row: Mapping[Any, Any]) -> str:
 
 
 class _Outcomes:
-    """What the records of a run say of each variant and classifier, by image.
+    """Outcomes of each variant and classifier of a run, by image.
 
     Attributes:
-        info: its run.json.
-        images: image -> true class (-1 if unlabelled); an image is the SHA-256 of its file and how many of the same
-            came before it.
-        groups: (variant, classifier) -> its scored records, in order of appearance.
+        info: content of run.json.
+        images: from each image to its true class (-1 if unlabelled); an image is identified by the SHA-256 of its file
+            and the number of equal files before it.
+        groups: from (variant, classifier) to its scored records, in order of appearance.
     """
 
     def __init__(self, run: RunFolder) -> None:
@@ -150,17 +151,17 @@ class _Outcomes:
             self.groups[key] = group.set_index("key")
 
     def outcomes(self, key: tuple[str, str], rate: str) -> pd.Series[Any]:
-        """Return what a rate counts, by image, without the images it is not known of."""
+        """Return the outcome that a rate counts, by image, for images whose outcome is known."""
         return self.groups[key][_RATES[rate]].dropna().astype(bool)
 
     def names(self, key: tuple[str, str]) -> dict[str, Any]:
-        """Return the columns that say what a group is."""
+        """Return the columns that identify a group."""
         first = self.groups[key].iloc[0]
         described = {name: first[name] for name in ("kind", "budget_distance", "budget")}
         return described | {"variant": key[0], "classifier": key[1]}
 
     def setup(self, key: tuple[str, str]) -> dict[str, Any]:
-        """Return the parameters of a group's attack, and what is known of the models it reads and is seen by."""
+        """Return the parameters of a group's attack, and the recorded facts on its source and its classifier."""
         first = self.groups[key].iloc[0]
         models = _config(self.info, "models")
         used = [str(first[name]) for name in ("source", "classifier") if not pd.isna(first[name])]
@@ -169,7 +170,7 @@ class _Outcomes:
 
 
 def _rows(old: _Outcomes, new: _Outcomes, paired: bool, confidence: float) -> Iterator[dict[str, Any]]:
-    """Yield what a table says of each rate of each variant and classifier in both runs."""
+    """Yield the row of each rate, variant and classifier that both runs have."""
     for key in old.groups:
         if key in new.groups:
             setup = "; ".join(differences(_shortened(old.setup(key)), _shortened(new.setup(key))))
@@ -183,7 +184,7 @@ def _alone(run: _Outcomes, other: _Outcomes) -> tuple[str, ...]:
 
 
 def _rates(group: pd.DataFrame) -> tuple[str, ...]:
-    """Return the rates that say something of a group: untouched images have an accuracy, attacks the others."""
+    """Return the rates of a group: the accuracy for untouched images, the others for attacks."""
     return ("clean_accuracy",) if group["kind"].iloc[0] == CLEAN else ("flip_rate", "success_rate")
 
 
@@ -211,7 +212,7 @@ def _both_rates(old: pd.Series[Any], new: pd.Series[Any], paired: bool, confiden
 
 
 def _independent(old: pd.Series[Any], new: pd.Series[Any], confidence: float) -> tuple[Interval, float]:
-    """Return the interval of rate(new) - rate(old) of different images, and the p value that both are the same."""
+    """Return the interval of rate(new) - rate(old) for different images, and the p value of equal rates."""
     from scipy.stats import fisher_exact
     from statsmodels.stats.proportion import confint_proportions_2indep
 
@@ -222,7 +223,7 @@ def _independent(old: pd.Series[Any], new: pd.Series[Any], confidence: float) ->
 
 
 def _reasons(old: _Outcomes, new: _Outcomes) -> Iterator[str]:
-    """Yield what may be why rates differ; attacks and models of one run alone are no reason."""
+    """Yield possible causes of differences; attacks and models that only one run has do not count."""
     was, now = _telling(old.info), _telling(new.info)
     for part in ("attacks", "models", "files"):
         both = was[part].keys() & now[part].keys()
@@ -235,7 +236,7 @@ def _reasons(old: _Outcomes, new: _Outcomes) -> Iterator[str]:
 
 
 def _telling(info: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what run.json says that bears on results, so that equal things stand at equal places."""
+    """Return the parts of run.json that affect results, in a comparable order."""
     benchmark = {key: value for key, value in _config(info, "benchmark").items() if key not in ("name", "parquet")}
     attacks = {entry["name"]: entry for entry in benchmark.pop("attacks", ())}
     specs = benchmark.get("models", {})
@@ -251,7 +252,7 @@ def _config(info: Mapping[str, Any], part: str) -> dict[str, Any]:
 
 
 def _shortened(data: Any) -> Any:
-    """Cut hashes to what a reader can tell apart."""
+    """Abbreviate hashes for readers."""
     if isinstance(data, Mapping):
         return {key: _shortened(value) for key, value in data.items()}
     if isinstance(data, list):

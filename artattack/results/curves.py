@@ -1,4 +1,4 @@
-"""Curves over budgets, summed up: the table `areas`."""
+"""Summary of curves over budgets: the table `areas`."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ _SEED = 0  # of the bootstrap: the same records always have the same table
 
 
 def sum_up_curves(records: pd.DataFrame) -> pd.DataFrame:
-    """Sum up curves over budgets: the area under each, and the budget at which half the images flip.
+    """Summarize curves over budgets: the area under each, and the budget at which half of the images flip.
 
-    A curve starts at distance 0, where nothing is changed, and is straight between budgets (trapezoids). Its area is
-    divided by its width, so that it is a mean: of the flip rate, say, over all distances up to the largest budget.
-    The area of the mean curve is the mean over images of their own curves' areas, which is what is resampled for
-    its interval (bootstrap, 95 %). Only images known at every budget of the curve count.
+    A curve starts at distance 0, where nothing changes, and is straight between budgets (trapezoids). Its area is
+    divided by its width, which makes it a mean, such as the mean flip rate over all distances up to the largest budget.
+    The area of the mean curve is the mean of the images' areas, and the bootstrap interval (95 %) resamples images.
+    Only images with an outcome at every budget of the curve count.
 
-    A curve ends where its attack ends: at the largest budget that the attack reaches
-    (`artattack.results.standing.budgets_reached`). Budgets that it does not reach are no points of it.
+    A curve ends at the largest budget that its attack reaches (`artattack.results.standing.budgets_reached`). Budgets
+    that the attack does not reach are not points of the curve.
 
     Args:
         records: the records of one run.
 
     Returns:
         A row for each attack or control x distance x classifier with the columns `artattack.results.columns.AREAS`;
-        none where the run has no budgets. `half_flip_budget` is missing where the curve stays below one half. Of an
-        attack that reaches no budget there are no numbers.
+        empty for a run without budgets. `half_flip_budget` is missing if the curve stays below one half. An attack that
+        reaches no budget has no numbers.
 
     Raises:
-        ArtattackError: an image is there twice.
+        ArtattackError: an image occurs twice.
     """
     names = ["kind", "attack", "style", "source", "budget_distance", "classifier"]
     at_budgets = perturbed_of(records[records["budget"].notna()])
@@ -56,8 +56,8 @@ def sum_up_curves(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def _curve_columns(group: pd.DataFrame, distance: str) -> dict[str, Any]:
-    """Return the columns of `sum_up_curves` that one curve decides."""
-    from scipy.integrate import trapezoid  # takes long to import, and most who read a run need no areas
+    """Return the columns of `sum_up_curves` for one curve."""
+    from scipy.integrate import trapezoid  # slow to import, and most readers of a run need no areas
 
     x, flips = _curve(group, "flip", distance)
     columns: dict[str, Any] = {"n": flips.shape[1], "largest_budget": _budget(x[-1], distance)}
@@ -71,7 +71,7 @@ def _curve_columns(group: pd.DataFrame, distance: str) -> dict[str, Any]:
 
 
 def _curve(group: pd.DataFrame, what: str, distance: str) -> tuple[Floats, Floats]:
-    """Return growing distances (B,) from 0, and an outcome (B, N) there of each image known at all of them."""
+    """Return increasing distances (B,) from 0, and outcomes (B, N) of the images with an outcome at all of them."""
     values = group[what].where(group["error"].isna()).astype("Float64").astype("float64")
     table = pd.DataFrame({"moved": _budget(group["budget"], distance), "image": group["image"], "value": values})
     if (twice := table.duplicated(["moved", "image"])).any():
@@ -82,13 +82,13 @@ def _curve(group: pd.DataFrame, what: str, distance: str) -> tuple[Floats, Float
 
 
 def _budget(moved: Any, distance: str) -> Any:
-    """Turn a budget into how far that is from the untouched image, or back."""
+    """Convert a budget into a distance from the untouched image, or back."""
     untouched = DISTANCES[distance].untouched if distance in DISTANCES else 0.0
     return untouched - moved if untouched else moved
 
 
 def _first_crossing(x: Floats, y: Floats, level: float = 0.5) -> float:
-    """Return where straight lines through points of growing x first reach a level; NaN if nowhere."""
+    """Return the x at which straight lines through points of increasing x first reach a level; NaN if they do not."""
     reached = np.flatnonzero(y >= level)
     if not len(reached):
         return math.nan

@@ -1,4 +1,4 @@
-"""A run's doubts: what its records say against its classifiers. A flip rate of a network that guesses means nothing."""
+"""Doubts about a run's classifiers, from its records. The flip rate of a network that guesses means nothing."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _LEVEL = 0.05  # of the test against guessing
 
 
 def doubts_of(records: pd.DataFrame) -> tuple[str, ...]:
-    """Return what is doubtful about the classifiers of a run, a line each, from what they say of untouched images.
+    """Return a line for each doubt about the classifiers of a run, from their predictions on untouched images.
 
     Args:
-        records: of a run, as `artattack.results.records.read_records` returns them.
+        records: the records of a run.
 
     Returns:
         A line for a classifier that puts all untouched images into one class, although their labels are several or
@@ -49,7 +49,7 @@ def _doubts(name: str, rows: pd.DataFrame) -> Iterator[str]:
 
 
 def _no_better_than_guessing(name: str, rows: pd.DataFrame) -> str:
-    """Say that a classifier is right as often as by guessing, where there are enough labels to tell; else empty."""
+    """Return a line if a classifier is not shown to be better than guessing, given enough labels; else ""."""
     judged = rows[rows["correct_before"].notna()]
     if len(judged) < _ENOUGH:
         return ""

@@ -34,11 +34,11 @@ _NAMES = {"linf": "Linf", "l2": "L2", "l1": "L1"}  # of norms, as RobustBench wr
 
 
 class Threat(NamedTuple):
-    """What attacks are allowed: the ball they stay in, or only a word where there is none.
+    """A threat model: the ball that attacks stay in, or a name without a ball.
 
     Attributes:
         model: `Linf`, `L2`, `L1`, another distance, `style` or `unrestricted`.
-        eps: radius of the ball as RobustBench writes it; None where there is none, or the run does not say it.
+        eps: radius of the ball in RobustBench's notation; None without a ball, or if the run does not record it.
     """
 
     model: str
@@ -51,15 +51,15 @@ def export(run: RunFolder | str | Path, name: str, path: Path) -> list[Path]:
     Args:
         run: a finished run, or its folder or URL.
         name: one of `FORMATS`.
-        path: the file to write; for robustbench the folder, with a file for each classifier. What is there is
-            written over.
+        path: the file to write; for robustbench the folder, with a file for each classifier. Existing files are
+            overwritten.
 
     Returns:
         The files written.
 
     Raises:
-        ArtattackError: there is no such format, pyarrow is missing, the run is not finished, or the disk does not
-            take it.
+        ArtattackError: there is no such format, pyarrow is missing, the run is not finished, or a file cannot be
+            written.
     """
     if name not in FORMATS:
         raise unknown("format", name, FORMATS)
@@ -83,10 +83,10 @@ def parquet(records: pd.DataFrame) -> bytes:
 
 
 def check_parquet() -> None:
-    """Find out that parquet cannot be written before there is something to write.
+    """Raise an error if parquet cannot be written, before any work is done.
 
     Raises:
-        ArtattackError: pyarrow is not installed, or is not one that works here.
+        ArtattackError: pyarrow is not installed, or does not work here.
     """
     try:
         import_module("pyarrow")
@@ -95,21 +95,21 @@ def check_parquet() -> None:
 
 
 def textattack_table(records: pd.DataFrame) -> pd.DataFrame:
-    """Return records in the columns of TextAttack's CSV log, with image files in the place of texts.
+    """Return records in the columns of TextAttack's CSV log, with image files instead of texts.
 
     The columns are those of `CSVLogger` (TextAttack, textattack/loggers/csv_logger.py). As in its untargeted
-    classification a score is 1 minus the confidence of the true class, and an output is a class. `result_type` is
-    Successful or Failed by our `success`, and Skipped where there is no success to speak of: wrong before the attack,
-    unlabelled, not among the classifier's classes, or failed with an error, which TextAttack has no word for: its
-    readers pass Skipped rows over, and the column `error` tells. Unlike TextAttack's, our skipped images were attacked
-    all the same, and `perturbed_text` is the file. `num_queries` is known of attacks that read answers alone.
+    classification, a score is 1 minus the confidence in the true class, and an output is a class. `result_type` is
+    Successful or Failed, from `success` in the records, and Skipped if `success` is missing: wrong before the attack,
+    unlabelled, not among the classifier's classes, or failed with an error. TextAttack has no type for errors; its
+    readers ignore Skipped rows, and the column `error` has the reason. Unlike TextAttack's, skipped images were
+    attacked, and `perturbed_text` is their file. `num_queries` is known for attacks without gradients.
 
     Args:
-        records: of one run.
+        records: the records of one run.
 
     Returns:
-        A row for each record of an attack or control (see `attack`), none for untouched or unreadable images, with
-        the columns and dtypes of `artattack.results.columns.TEXTATTACK`. Files are relative to the run folder.
+        A row for each record of an attack or control, with the columns and dtypes of
+        `artattack.results.columns.TEXTATTACK`. Files are relative to the run folder.
     """
     attacked = perturbed_of(records)
     kinds = attacked["success"].map({True: "Successful", False: "Failed"}).astype("string").fillna("Skipped")
@@ -134,22 +134,22 @@ def textattack_table(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def robustbench_infos(run: RunFolder) -> dict[str, dict[str, Any]]:
-    """Return what a run says of each classifier, in the shape of RobustBench's model_info.
+    """Return the results of each classifier in the format of RobustBench's model_info.
 
-    Fields that mean the same have the names RobustBench has (model_info/imagenet/Linf/*.json of
+    Fields with equal meaning have RobustBench's names (model_info/imagenet/Linf/*.json of
     github.com/RobustBench/robustbench): `name`, `dataset`, `architecture`, `number_forward_passes`, `clean_acc`,
-    `eps`; accuracies are per cent as text. Theirs has a file for each threat model; here one file has the list
-    `threat_models`. There is no `autoattack_acc`: see `NOTE`, which is the field `note`.
+    `eps`; accuracies are in per cent, as text. RobustBench has a file for each threat model; here, one file has the
+    list `threat_models`. There is no `autoattack_acc`, for the reason in the field `note` (`NOTE`).
 
-    A threat model is a ball, such as Linf of radius `eps`, if the run's own budgets, the columns `eps_norm` and `eps`
-    of the records or a style attack's `match` say so, and all attacks in it count together; else `style` or, for an
-    ART attack that goes as far as it needs, `unrestricted`, neither with an eps. Of runs that are older than those
-    columns the attacks' parameters tell; where an eps was left at ART's own, the ball has none.
+    A threat model is a ball, such as Linf of radius `eps`, from the run's budgets, the columns `eps_norm` and `eps` of
+    the records or a style attack's `match`; all attacks in a ball count together. Other attacks have the threat model
+    `style` or, for minimum-norm attacks of ART, `unrestricted`, without eps. For runs older than those columns, the
+    attacks' parameters decide; a radius that was left at ART's default is unknown.
 
-    Controls are no attacks. An image is robust against attacks if it is classified correctly untouched, which every
-    threat model allows, and after each of them: `robust_acc` is the worst case over the attacks of a threat model, and
-    beside each attack its own. Only labelled images known under all of them count (`n_examples`); an attack that
-    failed on every image has none and is left out of the worst case.
+    Controls do not count. An image is robust if it is classified correctly untouched, which every threat model allows,
+    and after every attack: `robust_acc` is the worst case over the attacks of a threat model, listed with each attack's
+    own. Only labelled images known under all attacks count (`n_examples`); attacks that failed on every image are left
+    out of the worst case.
 
     Args:
         run: a finished run.
@@ -216,7 +216,7 @@ def _threat_models(
 
 
 def _threat(record: Any, entries: Mapping[str, Any]) -> Threat:
-    """Return the threat model of the attack that a record is of."""
+    """Return the threat model of a record's attack."""
     if not pd.isna(record["budget"]):
         return _ball(record["budget_distance"], record["budget"])
     if not pd.isna(record["eps_norm"]):
@@ -232,7 +232,7 @@ def _threat(record: Any, entries: Mapping[str, Any]) -> Threat:
 
 
 def _norm(value: Any) -> str | None:
-    """Return the norm that ART's `norm` means, however it is written: 2, 2.0, "2", inf, "inf"; None for others."""
+    """Return the norm for a value of ART's `norm`, such as 2, 2.0, "2", inf or "inf"; None for others."""
     try:
         return {math.inf: "linf", 1.0: "l1", 2.0: "l2"}.get(float(value))
     except (TypeError, ValueError):
@@ -240,7 +240,7 @@ def _norm(value: Any) -> str | None:
 
 
 def _norms(attack: str) -> tuple[str, ...]:
-    """Return the norms of the balls that an attack's `eps` is the radius of; none for one that is unknown here."""
+    """Return the norms of the balls with radius `eps` of an attack; empty for an unknown attack."""
     try:
         return baseline_info(attack).norms
     except ArtattackError:  # not an attack of this version, or its package is not here
@@ -248,7 +248,7 @@ def _norms(attack: str) -> tuple[str, ...]:
 
 
 def _ball(distance: str, radius: Any) -> Threat:
-    """Return a ball with its radius as RobustBench writes it: 8/255 where it is a whole number of 8-bit steps."""
+    """Return a ball with its radius in RobustBench's notation: 8/255 for a whole number of 8-bit steps."""
     name = _NAMES.get(distance, distance)
     if not (isinstance(radius, float | int) and math.isfinite(radius)):
         return Threat(name, None)

@@ -1,6 +1,6 @@
-"""What columns mean, for people: the tables of results/README.md, and the list at the end of the report.
+"""Glossary of columns: the tables of results/README.md, and the list at the end of the report.
 
-`python -m artattack.results.glossary` writes the tables of results/README.md anew, between their marks.
+`python -m artattack.results.glossary` updates the tables of results/README.md, between their marks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _START, _END = "<!-- columns of {} -->\n", "<!-- end of columns -->"
 
 
 class Entry(NamedTuple):
-    """Columns that stand side by side and mean the same: their dtype, their unit, and what they say, in Markdown."""
+    """Neighbouring columns of equal meaning: names, dtype, unit and meaning in Markdown."""
 
     names: tuple[str, ...]
     dtype: str
@@ -29,16 +29,16 @@ class Entry(NamedTuple):
 
 
 def entries(columns: Sequence[Column]) -> list[Entry]:
-    """Return what the columns of a table mean, in their order."""
+    """Return the glossary entries of a table, in the order of its columns."""
     alike = groupby(columns, key=lambda column: (column.dtype, column.unit, column.meaning))
     return [Entry(tuple(column.name for column in members), *says) for says, members in alike]
 
 
 def with_tables(readme: str) -> str:
-    """Return a README with the table of columns between each two marks as the code has it.
+    """Return a README with the current table of columns between each pair of marks.
 
     Raises:
-        ArtattackError: a table has no marks, or there are marks of a table that does not exist.
+        ArtattackError: a table has no marks, or marks name a table that does not exist.
     """
     starts = re.compile(re.escape(_START).replace(re.escape("{}"), "(.+)"))
     if {*starts.findall(readme)} != {*TABLES}:
@@ -60,7 +60,7 @@ def _markdown(columns: Sequence[Column]) -> str:
 
 
 def main() -> None:
-    """Write the tables of a README, by default that of the checkout's results."""
+    """Update the tables of a README, by default results/README.md of the checkout."""
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[2] / "results" / "README.md"
     write_file(path, with_tables(path.read_text(encoding="utf-8")).encode())
 

@@ -1,4 +1,4 @@
-"""The records that one row of a summary sums up, and what can be asked of them."""
+"""The records of one row of a summary, and statistics on them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _SEED = 0  # of the bootstrap: the same records always have the same summary
 
 
 class Group:
-    """The N records that one row of a summary sums up, an image each: what its columns are computed from.
+    """The N records of one row of a summary, one for each image.
 
     Args:
-        records: their columns, (N,) each, as `_array` returns them.
+        records: columns of the records, (N,) each.
     """
 
     def __init__(self, records: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -32,27 +32,27 @@ class Group:
 
     @cached_property
     def scored(self) -> Mask:
-        """Which have a result, (N,)."""
+        """Whether each record has a result, (N,) bool."""
         return pd.isna(self._records["error"])
 
     @cached_property
     def labelled(self) -> Mask:
-        """Which of these have a true class that the classifier knows, (N,)."""
+        """Whether each scored record has a true class that the classifier has, (N,) bool."""
         return self.yes("in_label_space")
 
     @cached_property
     def correct_before(self) -> Mask:
-        """Which of these were classified correctly before the attack, (N,)."""
+        """Whether each labelled record is right before the attack, (N,) bool."""
         return self.labelled & self.yes("correct_before")
 
     @cached_property
     def correct_after(self) -> Mask:
-        """Which of these were classified correctly after it, (N,)."""
+        """Whether each labelled record is right after the attack, (N,) bool."""
         return np.logical_and(self.labelled, self._records["top1_class_after"] == self._records["true_class"])
 
     @cached_property
     def standing(self) -> Mask | None:
-        """Which of these stand at their budget, (N,); None where there is no budget or its distance is not known."""
+        """Whether each scored record stands at its budget, (N,) bool; None without a budget or its distance."""
         distance = self.first("budget_distance")
         values = self._records.get(distance) if distance else None
         if values is None or not self.knows(distance):
@@ -60,19 +60,19 @@ class Group:
         return np.logical_and(self.scored, stands_at(values, distance, float(self.first("budget"))))
 
     def yes(self, name: str) -> Mask:
-        """Return which scored records have True in a column, (N,)."""
+        """Return whether each scored record has True in a column, (N,) bool."""
         return np.logical_and(self.scored, self._records[name] == 1)
 
     def has(self, name: str) -> Mask:
-        """Return which scored records have a value in a column of numbers, True or False, (N,)."""
+        """Return whether each scored record has a value in a column of numbers or booleans, (N,) bool."""
         return np.logical_and(self.scored, ~np.isnan(self._records[name]))
 
     def knows(self, name: str) -> bool:
-        """Return whether any scored record has a value in a column of numbers, True or False."""
+        """Return whether any scored record has a value in a column of numbers or booleans."""
         return len(self._known(name)) > 0
 
     def first(self, name: str) -> Any:
-        """Return what a column that is the same in all records says; None where it says nothing."""
+        """Return the value of a column that is equal in all records; None if it is missing."""
         known = self._records[name][~pd.isna(self._records[name])]
         return known[0] if len(known) else None
 
@@ -93,7 +93,7 @@ class Group:
         return self._intervals[name]
 
     def style_gain(self) -> tuple[float, float, float]:
-        """Return how many more images are recognised than untouched ones, as rates, with the ends of its interval.
+        """Return the gain of the recognition rate over untouched images, and the ends of its interval.
 
         NaN where no record knows both.
         """

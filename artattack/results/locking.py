@@ -1,7 +1,7 @@
 """The lock of a run folder: one process at a time works in it.
 
-On this machine it is the system's, and goes when its process ends, however it ends. Behind a URL it is a file that says
-whose it is. That file outlives a process that is killed: only one on the same machine is known to be gone.
+On this machine it is a lock of the operating system, which ends with its process. Behind a URL it is a file that names
+its process. Such a file survives a process that is killed, and only a process on the same machine is known to be gone.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ NAME = "run.lock"
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from working in a folder, which is made if need be.
+    """Keep other processes from working in a folder, which is created if it is missing.
 
     Raises:
-        ArtattackError: another process works in it, or it cannot be made.
+        ArtattackError: another process works in the folder, or it cannot be created.
     """
     with _locked_here(folder) if isinstance(folder, Path) else _locked_behind_url(folder):
         yield
 
 
 def is_locked(folder: Path) -> bool:
-    """Return whether a process works in a folder at this moment; behind a URL, whether none is known to be gone."""
+    """Return whether a process works in a folder now; behind a URL, whether its process is not known to be gone."""
     if not (folder / NAME).exists():
         return False
     if not isinstance(folder, Path):
@@ -81,7 +81,7 @@ def _locked_here(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _locked_behind_url(folder: Path) -> Iterator[None]:
-    """Hold the lock file, made by only one process where the file system sees to that, and looked at again."""
+    """Hold the lock file: created exclusively where the file system supports it, and verified afterwards."""
     lock = folder / NAME
     mine = {
         "machine": _machine(),
@@ -114,7 +114,7 @@ def _locked_behind_url(folder: Path) -> Iterator[None]:
 
 
 def _holder(lock: Path) -> dict[str, Any] | None:
-    """Return what a lock file says, nothing if it cannot be understood, or None where it is not there."""
+    """Return the content of a lock file, an empty dict if it is unreadable, or None if it does not exist."""
     try:
         told = from_json(read(lock))
     except FileNotFoundError:
@@ -127,13 +127,13 @@ def _holder(lock: Path) -> dict[str, Any] | None:
 
 
 def _is_gone(holder: dict[str, Any]) -> bool:
-    """Return whether a process was on this machine and is no more; of one elsewhere, nobody here can say."""
+    """Return whether a process of this machine has ended; unknown for other machines, hence False."""
     process = holder.get("process")
     return holder.get("machine") == _machine() and isinstance(process, int) and not psutil.pid_exists(process)
 
 
 def _machine() -> list[str]:
-    """Return what tells machines apart whose process numbers are their own: containers may share a name."""
+    """Return an identity of this machine and its process numbers: containers may share a host name."""
     marks = [socket.gethostname()]
     with suppress(OSError):  # of Linux
         marks.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())

@@ -1,4 +1,4 @@
-"""Outcomes of the same images under two attacks or controls of one run: taken from the records, and paired."""
+"""Paired comparison of two attacks or controls of one run, image by image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from artattack.results.statistics import cluster_bootstrap, mcnemar, newcombe, s
 
 
 class PairedDifference(NamedTuple):
-    """Result of `paired_difference`: rates of a and b over the n images known under both."""
+    """Result of `paired_difference`: rates of a and b over the n images with an outcome under both."""
 
     n: int
     rate_a: float
@@ -37,21 +37,21 @@ def paired_difference(
     what: Literal["flip", "success"] = "flip",
     confidence: float = 0.95,
 ) -> PairedDifference:
-    """Measure how two attacks differ on the images they share, as one classifier sees them.
+    """Return the difference of two attacks on their shared images, for one classifier.
 
     Args:
         records: the records of one run.
-        a, b: attacks by their names in `variant_labels`, which are those of the printed summary.
-        classifier: its name.
-        what: the outcome whose rate is compared.
-        confidence: of the interval.
+        a, b: names of attacks, from `variant_labels`.
+        classifier: name of the classifier.
+        what: outcome whose rate is compared.
+        confidence: confidence level of the interval.
 
     Returns:
-        n images with a known outcome under both; the two rates over them (NaN if there are none); their
-        difference a - b with its `newcombe` interval; discordant images and the p value of `mcnemar`.
+        The number of images with an outcome under both; the two rates over them (NaN without images); their difference
+        a - b with its `newcombe` interval; the numbers of discordant images and the p value of `mcnemar`.
 
     Raises:
-        ArtattackError: an attack or the classifier is not in the records, or an image is there twice.
+        ArtattackError: an attack or the classifier is not in the records, or an image occurs twice.
     """
     labels = variant_labels(records)
     for label in (a, b):
@@ -65,7 +65,7 @@ def paired_difference(
 
 
 class Case(NamedTuple):
-    """One attack or control at one place, as one classifier sees it; what is missing is empty, a budget infinite."""
+    """One attack or control at one distance, for one classifier; missing text is empty, a missing budget infinite."""
 
     label: str
     kind: str
@@ -76,12 +76,12 @@ class Case(NamedTuple):
 
     @property
     def is_control(self) -> bool:
-        """Whether it is a control, not an attack."""
+        """Whether the case is a control, not an attack."""
         return self.kind == CONTROL
 
     @property
     def place(self) -> tuple[str, float]:
-        """What a control must copy to be at this attack's distance: a budget, or the attack itself."""
+        """Key that a control at this attack's distance copies: a budget, or the attack itself."""
         return (self.budget_distance, self.budget) if self.budget_distance else (self.label, math.inf)
 
     @property
@@ -90,16 +90,16 @@ class Case(NamedTuple):
         return (self.matched_to, math.inf) if self.matched_to else self.place
 
     def columns(self) -> dict[str, Any]:
-        """Return the columns that say what is compared, and where it stands."""
+        """Return the columns of the attack, its budget and the classifier."""
         place = {"budget_distance": self.budget_distance, "budget": self.budget} if self.budget_distance else {}
         return {"variant": self.label, "classifier": self.classifier} | place
 
 
 def rows_by_case(records: pd.DataFrame) -> dict[Case, pd.DataFrame]:
-    """Return the records of each attack and control at each place and classifier, in order of appearance.
+    """Return the records of each attack and control at each distance, for each classifier, in order of appearance.
 
     Raises:
-        ArtattackError: an image is there twice.
+        ArtattackError: an image occurs twice.
     """
     keys = records.assign(label=variant_labels(records))[list(Case._fields)]
     keys["budget"] = keys["budget"].fillna(math.inf)  # NaN is not equal to itself
@@ -114,10 +114,10 @@ def rows_by_case(records: pd.DataFrame) -> dict[Case, pd.DataFrame]:
 
 
 def outcomes_by_image(rows: pd.DataFrame, what: str) -> pd.Series[Any]:
-    """Return an outcome by image, missing where it is not known, of one attack and one classifier.
+    """Return the outcomes of one attack and classifier by image, missing if unknown.
 
     Raises:
-        ArtattackError: an image is there twice.
+        ArtattackError: an image occurs twice.
     """
     _refuse_twice(rows)
     return rows[what].where(rows["error"].isna()).set_axis(rows["image"])
@@ -132,7 +132,7 @@ def _refuse_twice(rows: pd.DataFrame) -> None:
 
 
 def measure_difference(a: pd.Series[Any], b: pd.Series[Any], confidence: float) -> PairedDifference:
-    """Hold two outcomes by image against each other, on the images known under both."""
+    """Compare two outcomes by image, on the images whose outcome is known under both."""
     pairs = pd.concat([a, b], axis=1, join="inner", keys=["a", "b"]).dropna().astype(bool)
     rate_a, rate_b = float(pairs["a"].mean()), float(pairs["b"].mean())
     low, high = newcombe(pairs["a"], pairs["b"], confidence)

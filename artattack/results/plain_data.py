@@ -1,6 +1,6 @@
-"""Plain data (dicts, lists, words and numbers) in JSON files: written, read, hashed, and where two of them differ.
+"""Plain data (dicts, lists, text and numbers) in JSON files: writing, reading, hashing and comparing.
 
-JSON has no inf and no NaN: they are written {"$float": "inf"}.
+JSON has no inf and no NaN; they are written as {"$float": "inf"}.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ _SEAL = "sha256"
 
 
 def to_json(data: Any, **options: Any) -> str:
-    """Return plain data, in which NumPy's numbers, paths and tuples may stand, as JSON; options as of `json.dumps`."""
+    """Return plain data, which may contain NumPy numbers, paths and tuples, as JSON; options of `json.dumps`."""
     return json.dumps(_for_json(data), allow_nan=False, **options)
 
 
 def from_json(content: str | bytes) -> Any:
-    """Return the plain data that `to_json` wrote.
+    """Return the plain data of a JSON text from `to_json`.
 
     Raises:
-        ValueError: it is not JSON.
+        ValueError: the text is not JSON.
     """
     return json.loads(content, object_hook=lambda d: float(d[_NON_FINITE]) if d.keys() == {_NON_FINITE} else d)
 
 
 def seal(data: Mapping[str, Any], **options: Any) -> bytes:
-    """Return a dict as JSON that says its own SHA-256, so that damage shows; options as of `to_json`."""
+    """Return a dict as JSON that contains its own SHA-256, so that damage is detected; options of `to_json`."""
     content = (to_json({**data, _SEAL: ""}, **options) + "\n").encode()
     start, _, end = content.rpartition(b'""')
     return start + f'"{hashlib.sha256(content).hexdigest()}"'.encode() + end
 
 
 def unseal(content: bytes) -> Any:
-    """Return the plain data that `seal` wrote; what is not sealed, as earlier versions wrote it, is taken as it is.
+    """Return the plain data of a text from `seal`, or of an unsealed text of an earlier version.
 
     Raises:
-        ValueError: it is not JSON, or not as it was written.
+        ValueError: the text is not JSON, or is damaged.
     """
     data = from_json(content)
     if isinstance(data, dict) and isinstance(sha256 := data.pop(_SEAL, None), str):
@@ -54,16 +54,16 @@ def unseal(content: bytes) -> Any:
 
 
 def config_hash(config: Any) -> str:
-    """Return the SHA-256 of plain data, the same whatever the order of its keys."""
+    """Return the SHA-256 of plain data, independent of the order of keys."""
     return hashlib.sha256(to_json(config, sort_keys=True).encode()).hexdigest()
 
 
 def differences(old: Any, new: Any, at: str = "") -> Iterator[str]:
-    """Yield one phrase, such as `seed was 0, now 1`, for each place where two pieces of plain data differ.
+    """Yield a phrase, such as `seed was 0, now 1`, for each difference of two pieces of plain data.
 
     Args:
-        old, new: dicts, lists and plain values, as run.json holds them.
-        at: where they stand, put before each place with a dot.
+        old, new: dicts, lists and plain values of run.json.
+        at: path of the data, a prefix of the paths in the phrases.
     """
     if isinstance(old, dict) and isinstance(new, dict):
         for key in dict.fromkeys([*old, *new]):
@@ -77,7 +77,7 @@ def differences(old: Any, new: Any, at: str = "") -> Iterator[str]:
 
 
 def short_hash(sha256: str) -> str:
-    """Return as much of a SHA-256 as a reader needs to tell two apart."""
+    """Return a SHA-256 abbreviated for readers."""
     return sha256[:12]
 
 

@@ -1,4 +1,4 @@
-"""The images that each cell of a run is to have records of, as run.json has noted them, held against those it has."""
+"""Planned images of each cell of a run, from run.json, compared with the images in its records."""
 
 from __future__ import annotations
 
@@ -26,12 +26,10 @@ def planned_images(info: Mapping[str, Any]) -> dict[str, frozenset[str]]:
 
 
 def images_by_batch(found: Mapping[str, AbstractSet[str]]) -> dict[str, frozenset[str]]:
-    """Return the images that each cell of a run should have: all that any cell of the same batch has.
-
-    For runs that did not note their images.
+    """Return the expected images of each cell, for runs without a recorded plan: all images of any cell of its batch.
 
     Args:
-        found: the images of which each cell has records, by its key.
+        found: the images in the records of each cell, by key.
     """
     batches: dict[int, set[str]] = {}
     for key, images in found.items():
@@ -40,12 +38,12 @@ def images_by_batch(found: Mapping[str, AbstractSet[str]]) -> dict[str, frozense
 
 
 def amiss(planned: AbstractSet[str], unreadable: AbstractSet[str], found: AbstractSet[str]) -> str:
-    """Say in words which images a cell lacks or has too many, "" where all is as planned.
+    """Return a description of missing and additional images of a cell, or "" if it matches the plan.
 
     Args:
-        planned: the images of the cell.
+        planned: the planned images of the cell.
         unreadable: images that could not be read, which no cell has.
-        found: the images of which it has records.
+        found: the images in its records.
     """
     lacks, more = sorted(planned - unreadable - found), sorted(found - (planned - unreadable))
     words = [f"{verb} {_named(images)}" for verb, images in (("lacks", lacks), ("has unplanned", more)) if images]
@@ -53,12 +51,12 @@ def amiss(planned: AbstractSet[str], unreadable: AbstractSet[str], found: Abstra
 
 
 def expected_rows(info: Mapping[str, Any], unreadable: Collection[str]) -> int | None:
-    """Return how many records a finished run has if none is lost, or None where run.json does not tell.
+    """Return the number of records of a complete run, or None if run.json does not have the plan.
 
-    That is one for each planned image that could be read, cell and classifier, and one for each image that could not.
+    The number is one for each readable image, cell and classifier, and one for each unreadable image.
 
     Args:
-        info: what run.json says.
+        info: content of run.json.
         unreadable: the images that could not be read.
     """
     config, keys = info.get("config", {}), planned_keys(info)

@@ -1,4 +1,4 @@
-"""How far a run is: what its folder tells while it runs, after it stopped, and when it is finished."""
+"""Progress of a run, read from its folder while it runs, after it stopped, or when it is finished."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _AGAIN = ("resumed", "extended")  # where run.json notes that a run was gone on 
 
 @dataclass(frozen=True)
 class RunProgress:
-    """How far a run is.
+    """Progress of a run.
 
     Attributes:
-        state: of `STATES`; a run that calls itself finished and has a cell amiss is incomplete.
-        cells: in all, or None for a run of a version that did not note them.
-        done: cells done, those that failed or are amiss left out.
-        failed: why cells failed, and how many for each reason; resuming does them again.
-        unreadable: images that could not be read.
-        next: the first cell that is not done, or "".
-        seconds_left: how long the rest is going to take at the pace so far, or None where nobody knows.
-        overdue: whether that is so because the cell under way takes longer than any before.
-        amiss: from a cell that has other images than planned to words for it; resuming does it again.
+        state: one of `STATES`; a finished run with an incomplete cell is `incomplete`.
+        cells: total number of cells, or None for a run of a version that did not record it.
+        done: number of cells done, without failed and incomplete ones.
+        failed: number of failed cells for each reason; resuming repeats them.
+        unreadable: number of images that could not be read.
+        next: key of the first cell that is not done, or "".
+        seconds_left: estimated time of the other cells, or None if unknown.
+        overdue: whether the time is unknown because the current cell takes longer than any before.
+        amiss: from the key of a cell whose images differ from the plan to a description; resuming repeats the cell.
     """
 
     state: str
@@ -47,7 +47,7 @@ class RunProgress:
 
 
 def read_progress(folder: RunFolder) -> RunProgress:
-    """Look at a run folder, which another process may be working in.
+    """Return the progress of a run, in whose folder another process may be working.
 
     Raises:
         ArtattackError: as `RunFolder.open`.
@@ -91,7 +91,7 @@ def read_progress(folder: RunFolder) -> RunProgress:
 
 
 def _amiss(info: Mapping[str, Any], found: Mapping[str, set[str]], unreadable: set[str]) -> dict[str, str]:
-    """Return what is wrong with the images of cells, by key, of those where anything is."""
+    """Return a description of each cell whose images differ from the plan, by key."""
     planned = planned_images(info)
     if not planned and planned_keys(info):
         planned = images_by_batch({key: found[key] for key in planned_keys(info) or () if key in found})
@@ -100,17 +100,17 @@ def _amiss(info: Mapping[str, Any], found: Mapping[str, set[str]], unreadable: s
 
 
 def _begun(info: Mapping[str, Any]) -> list[float]:
-    """Return when a run was begun and gone on with, in seconds since 1970, as far as it has noted that."""
+    """Return the recorded times at which a run was started and resumed, in seconds since 1970."""
     moments = [info.get("started"), *(each.get("at") for part in _AGAIN for each in info.get(part, ()))]
     return [datetime.fromisoformat(moment).timestamp() for moment in moments if moment]
 
 
 def _times(finished: Mapping[str, float], begun: Sequence[float]) -> tuple[dict[str, list[float]], float]:
-    """Return how long cells took, in seconds: by variant those that are done, and so far the one under way.
+    """Return the durations of cells in seconds: of finished ones by variant, and of the current one so far.
 
     Args:
-        finished: when each cell that is done was finished, in seconds since 1970.
-        begun: when the run was begun and gone on with: time between what was done last and then is no cell's.
+        finished: end time of each finished cell, in seconds since 1970.
+        begun: times at which the run was started and resumed; pauses before them belong to no cell.
     """
     moments = sorted([(moment, "") for moment in begun] + [(moment, key) for key, moment in finished.items()])
     taken = defaultdict(list)
@@ -121,11 +121,11 @@ def _times(finished: Mapping[str, float], begun: Sequence[float]) -> tuple[dict[
 
 
 def _seconds(left: Sequence[str], taken: Mapping[str, Sequence[float]]) -> float:
-    """Return how long cells are going to take: each as long as others of its variant, or as a variant's usually do.
+    """Return the estimated duration of cells: the mean of their variant's cells, else the median over variants.
 
     Args:
-        left: keys of the cells that are to do.
-        taken: how long cells took, in seconds, by variant.
+        left: keys of the cells to do.
+        taken: durations of finished cells in seconds, by variant.
     """
     usual = {variant: median(times) for variant, times in taken.items()}
     otherwise = mean(usual.values())

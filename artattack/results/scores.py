@@ -1,4 +1,4 @@
-"""What one classifier makes of images before and after an attack: what the outcome columns follow from."""
+"""Scores of one classifier on images before and after an attack, from which the outcome columns are computed."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ TOP = 5  # classes kept in the columns top5_before and top5_after
 
 
 class Scores:
-    """What one classifier makes of N images before and after an attack: what the outcome columns follow from.
+    """Scores of one classifier on N images before and after an attack.
 
     Attributes:
         logits_before, logits_after: (N, K) float64.
         before, after: confidences (N, K) float64, softmax probabilities.
-        top_before, top_after: the most likely output for each image, (N,).
-        labelled: which images have a true class, (N,).
-        known: which of these have one that is among the classifier's, (N,).
-        true: its output, (N,); 0 where it is not known.
-        style: the output of the class that the style image shows, (N,); 0 where `style_known` says it is not one.
-        style_known: whether there is such a class, another than the image's own, (N,).
-        target: the output of the class that a targeted attack led the image to, (N,); 0 where `target_known` says no.
-        target_known: whether there is such a class, another than the image's own, (N,).
+        top_before, top_after: predicted output for each image, (N,).
+        labelled: whether each image has a true class, (N,) bool.
+        known: whether the true class is among the classifier's, (N,) bool.
+        true: output of the true class, (N,); 0 unless `known`.
+        style: output of the style image's class, (N,); 0 unless `style_known`.
+        style_known: whether the classifier has that class and it is not the true class, (N,) bool.
+        target: output of the target class, (N,); 0 unless `target_known`.
+        target_known: whether the classifier has the target class and it is not the true class, (N,) bool.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Scores:
 
     @cached_property
     def classes(self) -> npt.NDArray[np.int64]:
-        """The class of each output, (K,), as the label space counts; without one, the output's own index."""
+        """The class of each output, (K,), in the label space; without one, the index of the output."""
         return np.array(self._label_space or range(self.before.shape[1]), np.int64)
 
     def names(self, outputs: Outputs) -> list[str]:
@@ -103,14 +103,14 @@ class Scores:
 
     @cached_property
     def knows_entry_classes(self) -> Mask:
-        """Whether the classifier has classes of every entry-level class, (N,), the same for all."""
+        """Whether the classifier has classes of every entry-level class, (N,) bool, equal for all images."""
         return np.full(len(self.before), all(self._entry_classes.values()))
 
     def entry_classes(self, confidences: Floats) -> list[str]:
-        """Return each image's entry-level class: that whose ImageNet classes have the highest mean confidence.
+        """Return each image's entry-level class: the one whose ImageNet classes have the highest mean confidence.
 
-        As Geirhos et al. recommend (rgeirhos/texture-vs-shape, README; arXiv:1808.08750, appendix). Of equals the
-        first in alphabetical order.
+        Geirhos et al. recommend this rule (rgeirhos/texture-vs-shape, README; arXiv:1808.08750, appendix). Among
+        equals, the first in alphabetical order.
         """
         names = [name for name, outputs in self._entry_classes.items() if outputs]
         if not names:
@@ -120,7 +120,7 @@ class Scores:
 
     @cached_property
     def rank_after(self) -> npt.NDArray[np.int64]:
-        """The rank after the attack, from 1, of the class that was most likely before, (N,)."""
+        """The rank after the attack of the class predicted before, from 1, (N,)."""
         value = self.at(self.logits_after, self.top_before)[:, None]
         earlier = np.arange(self.before.shape[1]) < self.top_before[:, None]  # of equals, the earlier output first
         ahead = (self.logits_after > value) | ((self.logits_after == value) & earlier)
@@ -128,25 +128,25 @@ class Scores:
 
     @cached_property
     def kl_divergence(self) -> Floats:
-        """How far confidences have moved, as the function `kl_divergence` returns it, (N,)."""
+        """The KL divergence of the confidences, from the function `kl_divergence`, (N,)."""
         return kl_divergence(self.logits_before, self.logits_after)
 
     def best_as_json(self, logits: Floats) -> list[str]:
-        """Return each image's five most likely classes, as `top_k` does, in JSON."""
+        """Return the result of `top_k` for each image as JSON."""
         return [json.dumps(guesses, ensure_ascii=False) for guesses in top_k(logits, self._label_space)]
 
 
 def top_k(logits: Logits, label_space: LabelSpace | None, k: int = TOP) -> list[list[Guess]]:
-    """Return each image's most likely classes, best first; of equals, the earlier output first.
+    """Return each image's most likely classes, best first; among equals, the earlier output first.
 
     Args:
         logits: (N, K) of one classifier.
-        label_space: the ImageNet indices of its K outputs, or None where its classes are others.
-        k: how many classes; a classifier with fewer gives fewer.
+        label_space: the classes of the K outputs, or None if they are unknown.
+        k: maximum number of classes.
 
     Returns:
-        For each image, up to k of (class, name, confidence): numbers and names as the label space has them, or the
-        classifier's own output indices and "output 7"; confidences are softmax probabilities over the K outputs.
+        For each image, up to k of (class, name, confidence): indices and names of the label space or, without one,
+        output indices and "output 7"; confidences are softmax probabilities over the K outputs.
 
     Raises:
         ArtattackError: logits are not finite, are of fewer than two classes, or do not fit the label space.
@@ -160,13 +160,13 @@ def top_k(logits: Logits, label_space: LabelSpace | None, k: int = TOP) -> list[
 
 
 def kl_divergence(clean: Logits, adversarial: Logits) -> npt.NDArray[np.float64]:
-    """Return how far confidences have moved: KL(softmax(clean) || softmax(adversarial)).
+    """Return KL(softmax(clean) || softmax(adversarial)).
 
     Args:
         clean, adversarial: logits (N, K).
 
     Returns:
-        (N,) float64 in nats, 0 where they are the same.
+        (N,) float64 in nats, 0 for equal confidences.
     """
     p, q = (np.asarray(logits, np.float64) for logits in (clean, adversarial))
     # Of logarithms, since a confidence may be too small for a float but not for its logarithm.

@@ -1,4 +1,4 @@
-"""At which distance images stand: at a budget or short of it, and as far as the images of another attack or not."""
+"""Whether images stand at a budget, or at the distance of another attack's images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from artattack.distances import DISTANCES
 
-TOLERANCE = 0.05  # of a distance: what lies no farther apart counts as equally far
+TOLERANCE = 0.05  # relative difference up to which two distances count as equal
 ENOUGH = (
     0.8  # of an attack's images, at whose distance a control has to stand, or an attack at a budget, to be compared
 )
@@ -21,7 +21,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 def moved(values: Any, distance: str) -> Floats:
-    """Return how far from the untouched image a value of a distance is: of a similarity, how much is lost."""
+    """Return the distance from the untouched image for values of a distance; for a similarity, the loss."""
     found: Floats = pd.Series(values, dtype="Float64").to_numpy(np.float64, na_value=np.nan)
     known = DISTANCES.get(distance)
     if known is None or not known.is_similarity:
@@ -32,15 +32,15 @@ def moved(values: Any, distance: str) -> Floats:
 
 
 def stands_at(values: Any, distance: str, budget: float) -> Mask:
-    """Say which images stand at a budget: no farther from it than 5 % of its distance from the untouched image.
+    """Return whether images stand at a budget: within 5 % of its distance from the untouched image.
 
     Args:
-        values: (N,) of the distance, as the records have it.
+        values: (N,) values of the distance, from the records.
         distance: a name in `artattack.distances.DISTANCES`.
-        budget: in the distance's unit.
+        budget: the budget, in the distance's unit.
 
     Returns:
-        (N,) bool; False where the value is missing.
+        (N,) bool; False for missing values.
     """
     found, wanted = moved(values, distance), float(moved([budget], distance)[0])
     there = equally_far(found, wanted)
@@ -50,15 +50,15 @@ def stands_at(values: Any, distance: str, budget: float) -> Mask:
 
 
 def equally_far(found: Floats, wanted: Floats | float) -> Mask:
-    """Say which distances from the untouched image are within 5 % of those wanted; a missing one is not."""
+    """Return whether distances from the untouched image are within 5 % of others; False for missing ones."""
     with np.errstate(invalid="ignore"):
         return np.asarray(np.abs(found - wanted) <= TOLERANCE * np.abs(wanted) + 1e-12, np.bool_)
 
 
 def standing(rows: pd.DataFrame) -> pd.Series[bool]:
-    """Say which records, of attacks or controls brought to one budget, stand there.
+    """Return whether each record at one budget stands there.
 
-    A record without a result does not. Where a run has not measured the distance, all that have a result do.
+    Records without a result do not. If a run has not measured the distance, all records with a result do.
     """
     distance, budget = rows["budget_distance"].iloc[0], float(rows["budget"].iloc[0])
     scored = rows["error"].isna()
@@ -68,7 +68,7 @@ def standing(rows: pd.DataFrame) -> pd.Series[bool]:
 
 
 def copied_distance(parameters: Any) -> str:
-    """Return the distance that a control has copied, from its parameters as the records have them; by default L2."""
+    """Return the distance that a control copied, from its parameters in the records; by default L2."""
     try:
         told = json.loads(parameters)
     except (TypeError, ValueError):
@@ -80,12 +80,12 @@ def copied_distance(parameters: Any) -> str:
 def budgets_reached(rows: pd.DataFrame) -> list[float]:
     """Return the budgets of one distance that one attack or control reaches, the smallest distance first.
 
-    A budget is reached where at least 80 % of the images that have a result stand at it. An attack that seeks the
-    smallest change leaves an image at its own distance, or untouched where that is larger than the budget: it reaches
-    all budgets up to the first that holds all of its images. Where the run has not measured the distance, all count.
+    A budget is reached if at least 80 % of the images with a result stand at it. A minimum-norm attack leaves an image
+    at its own distance, or untouched if that exceeds the budget; it reaches all budgets up to the first that contains
+    all of its images. If the run has not measured the distance, all budgets count.
 
     Args:
-        rows: its records at all budgets of the distance, as one classifier sees them.
+        rows: the records of one attack and classifier at all budgets of the distance.
     """
     distance = str(rows["budget_distance"].iloc[0])
     scored = rows[rows["error"].isna()]

@@ -23,13 +23,13 @@ _SEED = 0  # of the bootstrap: the same records always have the same summary
 
 
 def summarise(records: pd.DataFrame) -> pd.DataFrame:
-    """Sum up records: a row for each combination of `GROUP`, in order of appearance.
+    """Summarize records: a row for each combination of `GROUP`, in order of appearance.
 
-    What each number counts stands in `artattack.results.columns.SUMMARY`. A rate of nothing is missing, not 0. Rates
-    have Wilson intervals, the mean confidence shift a bootstrap interval, all of 95 %.
+    `artattack.results.columns.SUMMARY` describes each column. A rate over no images is missing, not 0. Rates have
+    Wilson intervals, the mean confidence shift a bootstrap interval, all at 95 %.
 
     Args:
-        records: with the columns of `artattack.results.columns.RECORDS`.
+        records: frame with the columns of `artattack.results.columns.RECORDS`.
 
     Returns:
         A frame with the columns and dtypes of `artattack.results.columns.SUMMARY`.
@@ -58,15 +58,15 @@ def read_summary(path: str | Path) -> pd.DataFrame:
 
 
 def transfer_matrix(summary: pd.DataFrame, rate: Literal["flip_rate", "success_rate"] = "flip_rate") -> pd.DataFrame:
-    """Return how attacks made with one model fare on others.
+    """Return the transfer matrix: the rate of each attack on each classifier.
 
     Args:
-        summary: of one run.
-        rate: what stands in the matrix.
+        summary: the summary of one run.
+        rate: column of the summary.
 
     Returns:
         float64, a row for each attack at its own distance (index attack, style, source), a column for each
-        classifier; NaN where there is no rate.
+        classifier; NaN for missing rates.
     """
     attacks = at_own_distance(attacks_of(summary))
     names = ["attack", "style", "source"]
@@ -78,7 +78,7 @@ def transfer_matrix(summary: pd.DataFrame, rate: Literal["flip_rate", "success_r
 
 
 def _array(column: pd.Series[Any]) -> npt.NDArray[Any]:
-    """Return text as objects, and numbers, True and False as float64 with NaN where they are missing."""
+    """Return text as objects, and numbers and booleans as float64 with NaN for missing values."""
     if column.dtype == "string":
         return column.to_numpy(object)
     return column.to_numpy(np.float64, na_value=np.nan)

@@ -1,4 +1,4 @@
-"""Tables as frames and as CSV, with the columns and dtypes that `artattack.results.columns` tells."""
+"""Tables as frames and CSV files, with the columns and dtypes of `artattack.results.columns`."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def make_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> 
     """Build a table from plain rows.
 
     Args:
-        rows: a mapping of column to value for each. A column left out, None and, in a column of text, the empty
-            string are missing values.
-        columns: of the table.
+        rows: a mapping from column to value for each row. Absent columns, None and, in text columns, empty strings are
+            missing values.
+        columns: columns of the table.
 
     Raises:
-        ValueError: a row has a column that the table has not.
+        ValueError: a row has a column that is not in the table.
     """
     rows = list(rows)
     if extra := {name for row in rows for name in row} - {column.name for column in columns}:
@@ -48,7 +48,7 @@ def _series(values: list[Any], dtype: str) -> pd.Series[Any]:
 
 
 def _text(value: object) -> str:
-    """Return text that a CSV file holds: file names may have bytes UTF-8 has not, messages bare returns."""
+    """Return text that fits into a CSV file: file names may have invalid UTF-8, messages carriage returns."""
     return str(value).encode("utf-8", "replace").decode().replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -59,14 +59,14 @@ def _given(value: Any) -> bool:
 def to_csv(table: pd.DataFrame) -> bytes:
     """Return a table as CSV in UTF-8: floats in full precision, missing values empty.
 
-    Text that a spreadsheet would take for a formula, as a file's name may look, has `'` put before it.
+    Text that a spreadsheet would read as a formula, such as a strange file name, is prefixed by `'`.
     """
     text: str = quote_formulas(table).to_csv(index=False, lineterminator="\n")
     return text.encode()
 
 
 def quote_formulas(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table in which no text begins as a formula does: `'` stands before it, as before such a `'`."""
+    """Return a table whose text never begins like a formula: it is prefixed by `'`, as is a `'` before a formula."""
     texts = table.select_dtypes(["string", "object"])
     return table.assign(**{str(name): texts[name].map(_quoted, na_action="ignore") for name in texts})
 
@@ -80,10 +80,10 @@ def _unquoted(text: Any) -> Any:
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> str:
-    """Write what `to_csv` returns, a part of the table at a time, and return its SHA-256.
+    """Write a table as `to_csv` does, in parts, and return the SHA-256.
 
     Raises:
-        ArtattackError: the disk does not take it.
+        ArtattackError: the file cannot be written.
     """
     hashed = hashlib.sha256()
     with writing(path) as file:
@@ -97,7 +97,7 @@ def write_csv(path: Path, table: pd.DataFrame) -> str:
 
 
 def read_content(path: Path) -> bytes:
-    """Return what a file holds; one whose name ends in `.xz` is unpacked."""
+    """Return the content of a file, unpacked if its name ends in `.xz`."""
     content = path.read_bytes()
     return lzma.decompress(content) if path.suffix == ".xz" else content
 
@@ -106,12 +106,10 @@ def read_table(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
     """Read a table back from CSV, exactly as it was written, or from CSV packed with xz (`.csv.xz`).
 
     Returns:
-        A frame with the columns and their dtypes. Of a table written before a column existed, that column is missing
-        in every row.
+        A frame with the columns and their dtypes. Columns that are younger than the file are missing in every row.
 
     Raises:
-        ArtattackError: the file cannot be read or unpacked, is not this table, or has columns that only a newer
-            artattack knows.
+        ArtattackError: the file cannot be read or unpacked, is another table, or has columns of a newer artattack.
     """
     expected = dtypes(columns)
     try:
