@@ -1,8 +1,8 @@
-"""Every column of every table: its dtype, its unit, what it means and, where it follows from others, how.
+"""Every column of every table: dtype, unit, meaning and, for derived columns, the computation.
 
-A new column is an entry here. Frames and CSV files take their columns and dtypes from these tables, and so do
-results/README.md (`python -m artattack.results.glossary`) and the report's list of columns. The columns that distances
-make come from `artattack.distances`. Meanings are Markdown.
+A new column is an entry here. Frames and CSV files take their columns and dtypes from these tables, as do
+results/README.md (`python -m artattack.results.glossary`) and the report's glossary. The columns of distances come from
+`artattack.distances`. Meanings are Markdown.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ class Column:
     """A column of a table.
 
     Attributes:
-        name: as frames and CSV files have it.
-        dtype: of pandas: `string`, `Int64`, `float64` or `boolean`.
-        unit: of its numbers, or what they range over; of text, its format if it has one.
-        meaning: what it says.
-        needed: whether a file without it is not this table, rather than one written before the column existed.
-        averaged: in the records, whether the summary has its mean.
-        of: in the records, what its value belongs to: the perturbed `image`, so that the records of all classifiers
-            have the same, or the `classifier` that looks at it.
+        name: name in frames and CSV files.
+        dtype: pandas dtype: `string`, `Int64`, `float64` or `boolean`.
+        unit: unit or range of numbers; format of text, if any.
+        meaning: description.
+        needed: whether a file without the column is not this table, rather than a table of an earlier version.
+        averaged: whether the summary has the mean of a column of the records.
+        of: for the records, whether a value belongs to the perturbed `image`, and is equal for all classifiers, or to
+            the `classifier`.
     """
 
     name: str
@@ -44,11 +44,11 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome(Column):
-    """A column of the records that follows from a classifier's logits before and after an attack.
+    """A column of the records that is computed from a classifier's logits before and after an attack.
 
     Attributes:
-        compute: its values, one for each of the N images of a batch.
-        where: of which images it is known, (N,) bool; by default of all. Elsewhere it is missing.
+        compute: function from the scores of a batch to its N values.
+        where: function to (N,) bool, the images whose value is known; by default all. Other values are missing.
     """
 
     compute: Callable[[Scores], Any]
@@ -58,14 +58,14 @@ class Outcome(Column):
 
 @dataclass(frozen=True, kw_only=True)
 class Sum(Column):
-    """A column of the summary that follows from the records which its row sums up; None or NaN is missing."""
+    """A column of the summary that is computed from the records of its row; None or NaN is missing."""
 
     compute: Callable[[Group], Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rate(Column):
-    """A column of the summary that is one count over another; missing where that is 0.
+    """A column of the summary that is the ratio of two counts; missing if the second is 0.
 
     Attributes:
         part, whole: the columns of the two counts.
@@ -80,19 +80,19 @@ def _distances() -> Iterator[Column]:
         yield Column(measure.name, "float64", measure.unit, measure.meaning, averaged=True)
 
 
-DISTANCE_NAMES = frozenset(column.name for column in _distances())  # what an image and its original alone tell
+DISTANCE_NAMES = frozenset(column.name for column in _distances())  # columns computed from an image and its original
 
 RECORDS: tuple[Column, ...] = (
-    Column("image", "string", "", "the image's id, unique in its image set", needed=True),
+    Column("image", "string", "", "id of the image, unique in its image set", needed=True),
     Column("image_sha256", "string", "", "SHA-256 of the image file, hexadecimal"),
     Column(
         "true_class",
         "Int64",
         "class",
-        "the image's label: ImageNet's index or, of one's own classes, the place in the run's list; missing where it "
-        "has none",
+        "label of the image: ImageNet index or, for classes of your own, index in the run's list; missing without a "
+        "label",
     ),
-    Column("true_name", "string", "", "the name of that class"),
+    Column("true_name", "string", "", "name of the true class"),
     Column(
         "kind",
         "string",
@@ -100,75 +100,75 @@ RECORDS: tuple[Column, ...] = (
         "`clean` (the untouched images), `control`, or a kind of attack: `style`, `baseline`",
         needed=True,
     ),
-    Column("attack", "string", "", "the entry's name in the benchmark file; `clean`", needed=True),
-    Column("parameters", "string", "JSON", "the attack's parameters"),
-    Column("backbone", "string", "", "style attacks: the model whose features say what style is"),
+    Column("attack", "string", "", "name of the entry in the benchmark file, or `clean`", needed=True),
+    Column("parameters", "string", "JSON", "parameters of the attack"),
+    Column("backbone", "string", "", "style attacks: model whose features measure style"),
     Column(
-        "style", "string", "", "style attacks, and controls made with one: the style; `a+b` is a blend", needed=True
+        "style", "string", "", "style attacks, and controls that need a style: the style; `a+b` is a blend", needed=True
     ),
     Column(
         "style_class",
         "Int64",
         "class",
-        "what the style image shows, where it is an image of a labelled image set (`SET:ID`)",
+        "class of the style image, if it is an image of a labelled image set (`SET:ID`)",
     ),
     Column(
         "target_class",
         "Int64",
         "class",
-        "targeted attacks, and style attacks with a `target`: the class that the image was led to",
+        "target class of targeted attacks, and of style attacks with a `target`",
     ),
     Column(
         "source",
         "string",
         "",
-        "the model whose gradients or outputs the attack read; of the controls, only `random-backbone` has one",
+        "model whose gradients or outputs the attack read; among the controls, only `random-backbone` has one",
         needed=True,
     ),
     Column(
         "source_weights",
         "string",
         "",
-        "that model's weights: `imagenet`, `bundled`, `file`, `python`, `http` or `random` (never trained)",
+        "weights of the source: `imagenet`, `bundled`, `file`, `python`, `http` or `random` (never trained)",
     ),
     Column(
         "matched_to",
         "string",
         "",
-        "controls: `ATTACK/STYLE/SOURCE` of the perturbation whose distance was copied, image by image",
+        "controls: `ATTACK/STYLE/SOURCE` of the attack whose distance was copied, image by image",
         needed=True,
     ),
     Column(
         "budget_distance",
         "string",
         "",
-        "the distance that images were brought to a budget of; missing for attacks at their own",
+        "distance of the budget; missing for attacks at their own distance",
         needed=True,
     ),
-    Column("budget", "float64", "that distance's", "how far, at most", needed=True),
+    Column("budget", "float64", "that distance's", "budget of the images", needed=True),
     Column(
         "eps_norm",
         "string",
         "",
-        "the distance that the attack was held to: by its own `eps` (`linf`, `l2` or `l1`), `budget` or `match`; "
-        "missing where there is none",
+        "distance of the ball that the attack stays in, from its own `eps` (`linf`, `l2` or `l1`), `budget` or "
+        "`match`; missing without a ball",
     ),
-    Column("eps", "float64", "that distance's", "how far, at most"),
-    Column("classifier", "string", "", "the model scored", needed=True, of="classifier"),
-    Column("classifier_weights", "string", "", "its weights, as in `source_weights`", of="classifier"),
+    Column("eps", "float64", "that distance's", "radius of the ball"),
+    Column("classifier", "string", "", "scored model", needed=True, of="classifier"),
+    Column("classifier_weights", "string", "", "weights of the classifier, as in `source_weights`", of="classifier"),
     Column(
         "classifier_draws",
         "Int64",
         "answers",
-        "that are averaged for one, of a classifier whose answers change from time to time (`random: true`); missing "
-        "for others",
+        "number of answers averaged, for a classifier with random answers (`random: true`); missing for others",
         of="classifier",
     ),
     Column(
         "classifier_seen",
         "boolean",
         "",
-        "did the attack read this classifier, as backbone, guide or source; missing for untouched images",
+        "whether the attack read this classifier (white box), as backbone, guide or source; missing for untouched "
+        "images",
         of="classifier",
     ),
     Column(
@@ -184,15 +184,15 @@ RECORDS: tuple[Column, ...] = (
         "classes",
         "Int64",
         "classes",
-        "that the classifier chose among: its own or, where the image set has fewer (`images.label_space`), those of "
-        "its own that are in the set. Its logits are restricted to these, the convention of ImageNet-A and -R",
+        "number of classes that the classifier chose among: its own or, with `images.label_space`, those of its own "
+        "that the image set has. Its logits are restricted to these, the convention of ImageNet-A and -R",
         compute=lambda s: [len(s.classes)] * len(s.before),
     ),
     Outcome(
         "in_label_space",
         "boolean",
         "",
-        "is the true class among those classes; missing without a label",
+        "whether the true class is among those classes; missing without a label",
         compute=lambda s: s.known,
         where=lambda s: s.labelled,
     ),
@@ -200,37 +200,37 @@ RECORDS: tuple[Column, ...] = (
         "top1_class_before",
         "Int64",
         "class",
-        "the most likely class of the original",
+        "predicted class of the original",
         compute=lambda s: s.classes[s.top_before],
     ),
-    Outcome("top1_name_before", "string", "", "the name of that class", compute=lambda s: s.names(s.top_before)),
+    Outcome("top1_name_before", "string", "", "name of that class", compute=lambda s: s.names(s.top_before)),
     Outcome(
         "top1_confidence_before",
         "float64",
         "[0, 1]",
-        "the confidence in that class",
+        "confidence in that class",
         compute=lambda s: s.at(s.before, s.top_before),
     ),
     Outcome(
         "top1_class_after",
         "Int64",
         "class",
-        "the most likely class of the adversarial image",
+        "predicted class of the adversarial image",
         compute=lambda s: s.classes[s.top_after],
     ),
-    Outcome("top1_name_after", "string", "", "the name of that class", compute=lambda s: s.names(s.top_after)),
+    Outcome("top1_name_after", "string", "", "name of that class", compute=lambda s: s.names(s.top_after)),
     Outcome(
         "top1_confidence_after",
         "float64",
         "[0, 1]",
-        "the confidence in that class",
+        "confidence in that class",
         compute=lambda s: s.at(s.after, s.top_after),
     ),
     Outcome(
         "true_confidence_before",
         "float64",
         "[0, 1]",
-        "confidence of the true class on the original; missing unless `in_label_space`",
+        "confidence in the true class on the original; missing unless `in_label_space`",
         compute=lambda s: s.at(s.before, s.true),
         where=lambda s: s.known,
     ),
@@ -246,7 +246,7 @@ RECORDS: tuple[Column, ...] = (
         "correct_before",
         "boolean",
         "",
-        "was the original classified as its true class; missing unless `in_label_space`",
+        "whether the classifier is right on the original; missing unless `in_label_space`",
         compute=lambda s: s.top_before == s.true,
         where=lambda s: s.known,
     ),
@@ -254,7 +254,7 @@ RECORDS: tuple[Column, ...] = (
         "flip",
         "boolean",
         "",
-        "does the most likely class after differ from that before",
+        "whether the predicted class changed",
         needed=True,
         compute=lambda s: s.top_before != s.top_after,
     ),
@@ -262,8 +262,8 @@ RECORDS: tuple[Column, ...] = (
         "flip_to_style_class",
         "boolean",
         "",
-        "is the most likely class after `style_class`, and was another before; missing unless that is among the "
-        "classifier's classes and not the true class",
+        "whether the predicted class changed to `style_class`; missing unless `style_class` is among the classifier's "
+        "classes and is not the true class",
         compute=lambda s: (s.top_after == s.style) & (s.top_before != s.style),
         where=lambda s: s.style_known,
     ),
@@ -271,7 +271,7 @@ RECORDS: tuple[Column, ...] = (
         "style_class_confidence_after",
         "float64",
         "[0, 1]",
-        "confidence in `style_class` on the adversarial image; missing likewise",
+        "confidence in `style_class` on the adversarial image; missing in the same cases",
         compute=lambda s: s.at(s.after, s.style),
         where=lambda s: s.style_known,
     ),
@@ -279,8 +279,8 @@ RECORDS: tuple[Column, ...] = (
         "target_hit",
         "boolean",
         "",
-        "is the most likely class after `target_class`, and was another before; missing unless that is among the "
-        "classifier's classes and not the true class",
+        "whether the predicted class changed to `target_class`; missing unless `target_class` is among the "
+        "classifier's classes and is not the true class",
         compute=lambda s: (s.top_after == s.target) & (s.top_before != s.target),
         where=lambda s: s.target_known,
     ),
@@ -288,7 +288,7 @@ RECORDS: tuple[Column, ...] = (
         "entry_class_before",
         "string",
         "",
-        "which of the 16 entry-level classes of Geirhos et al. (ICLR 2019) the original is: that whose ImageNet "
+        "entry-level class of the original, one of the 16 of Geirhos et al. (ICLR 2019): the one whose ImageNet "
         "classes have the highest mean confidence; missing for classifiers that lack one of the 16",
         compute=lambda s: s.entry_classes(s.before),
         where=lambda s: s.knows_entry_classes,
@@ -297,7 +297,7 @@ RECORDS: tuple[Column, ...] = (
         "entry_class_after",
         "string",
         "",
-        "the same of the adversarial image",
+        "the same for the adversarial image",
         compute=lambda s: s.entry_classes(s.after),
         where=lambda s: s.knows_entry_classes,
     ),
@@ -305,14 +305,15 @@ RECORDS: tuple[Column, ...] = (
         "flip_float",
         "boolean",
         "",
-        "does the image as the attack made it, before it was rounded to 8 bits, change the most likely class",
+        "whether the attack's image changed the predicted class before it was rounded to 8 bits",
         of="classifier",
     ),
     Outcome(
         "success",
         "boolean",
         "",
-        "correct before, is it wrong after; missing where it was not correct before (skipped) or not `in_label_space`",
+        "whether the classifier is wrong after the attack; missing if it was wrong before (skipped), and unless "
+        "`in_label_space`",
         compute=lambda s: s.top_after != s.true,
         where=lambda s: s.known & (s.top_before == s.true),
     ),
@@ -320,21 +321,21 @@ RECORDS: tuple[Column, ...] = (
         "top5_flip",
         "boolean",
         "",
-        "is c, the most likely class before, not among the five most likely after",
+        "whether c, the predicted class of the original, is not among the five most likely classes after",
         compute=lambda s: s.rank_after > 5,
     ),
     Outcome(
         "rank_after",
         "Int64",
         "rank",
-        "of c among the classes after, from 1 for the most likely",
+        "rank of c after the attack; 1 is the most likely class",
         compute=lambda s: s.rank_after,
     ),
     Outcome(
         "confidence_shift",
         "float64",
         "[-1, 1]",
-        "p_after(c) - p_before(c), c the most likely class before",
+        "p_after(c) - p_before(c)",
         compute=lambda s: s.at(s.after, s.top_before) - s.at(s.before, s.top_before),
     ),
     Outcome(
@@ -349,7 +350,7 @@ RECORDS: tuple[Column, ...] = (
         "kl_divergence",
         "float64",
         "nats",
-        "of the confidences after from those before, KL(before || after); 0 where they are the same",
+        "KL(before || after) of the confidences; 0 if they are equal",
         compute=lambda s: s.kl_divergence,
     ),
     Outcome(
@@ -371,19 +372,19 @@ RECORDS: tuple[Column, ...] = (
         "feature_distance",
         "float64",
         "ratio",
-        "how far features moved over their own length, mean over the content layers of the benchmark's `feature_model` "
-        "(by default `efficientnet_lite0`)",
+        "distance in features, relative to the original's norm, averaged over the content layers of the benchmark's "
+        "`feature_model` (by default `efficientnet_lite0`)",
         averaged=True,
     ),
     Column(
         "style_distance_before",
         "float64",
         "ratio",
-        "style attacks: squared distance of the original's style statistics from the style's in the backbone, over the "
-        "style's own; 0 is the style itself",
+        "style attacks: squared distance of the original's style statistics from the style's in the backbone, divided "
+        "by the style's squared norm; 0 is the style itself",
         averaged=True,
     ),
-    Column("style_distance_after", "float64", "ratio", "the same of the adversarial image", averaged=True),
+    Column("style_distance_after", "float64", "ratio", "the same for the adversarial image", averaged=True),
     Column(
         "style_judge",
         "string",
@@ -407,7 +408,7 @@ RECORDS: tuple[Column, ...] = (
         "is `style_nearest` the image's own style; a control's is that of the attack it copies",
     ),
     Column("style_identified_before", "boolean", "", "is `style_nearest_before` that style: without any paint"),
-    Column("style_chance", "float64", "[0, 1]", "1 over the styles in the bank: how often guessing is right"),
+    Column("style_chance", "float64", "[0, 1]", "rate of correct guesses: 1 / number of styles in the bank"),
     Column(
         "style_seen_before",
         "float64",
@@ -428,28 +429,29 @@ RECORDS: tuple[Column, ...] = (
         "queries",
         "Int64",
         "queries",
-        "of ART's attacks that read answers alone, logits or decisions: how many images the source was asked about to "
-        "make this one, questions about the original for its label among them; missing for other attacks, and where "
-        "images of the attack were moved to a budget",
+        "attacks without gradients: number of queries to the source for this image, including those for the original's "
+        "label; missing for other attacks, and for images that were moved to a budget",
         averaged=True,
     ),
-    Column("outside_eps", "boolean", "", "does the 8-bit file lie outside the ball of `eps`; missing without one"),
-    Column("file", "string", "", "the adversarial image, relative to the run folder"),
-    Column("seed", "Int64", "integer", "the seed the attack on this image started from"),
-    Column("seconds", "float64", "s", "attack time per image: the cell's time over its images, scoring not included"),
+    Column("outside_eps", "boolean", "", "whether the 8-bit file is outside the ball of `eps`; missing without a ball"),
+    Column("file", "string", "", "file of the adversarial image, relative to the run folder"),
+    Column("seed", "Int64", "integer", "seed of the attack on this image"),
+    Column("seconds", "float64", "s", "attack time: the cell's time divided by its images, without scoring"),
     Column(
         "from_cache",
         "boolean",
         "",
-        "was the image made before, as a rule by another run, and taken from the cache; `seconds` is then what that "
-        "took. Missing for untouched images",
+        "whether the image was taken from the cache of earlier runs; `seconds` is then their time. Missing for "
+        "untouched images",
     ),
-    Column("error", "string", "", "why there is no result: then the results are missing", needed=True, of="classifier"),
+    Column(
+        "error", "string", "", "reason why there is no result; results are then missing", needed=True, of="classifier"
+    ),
 )
 
 
 def _as_in_records(name: str) -> Column:
-    """Return the column of the summary that says what the records of a row have in common."""
+    """Return the column of the summary with the common value of a row's records."""
     column = _record_column(name)
     return Sum(
         name, column.dtype, column.unit, "as in the records", needed=column.needed, compute=lambda g: g.first(name)
@@ -461,10 +463,10 @@ def _count(name: str, meaning: str, compute: Callable[[Group], Any], *, needed: 
 
 
 def _count_of_known(name: str, of: str, meaning: str, counted: Callable[[Group], Any]) -> Column:
-    """Return the column of a count that is missing where no record says anything in the column `of`."""
+    """Return the column of a count that is missing if every record lacks the column `of`."""
     return _count(
         name,
-        f"{meaning}; missing where no record knows",
+        f"{meaning}; missing if no record has the value",
         lambda g: counted(g).sum() if g.knows(of) else None,
     )
 
@@ -512,7 +514,7 @@ def _style_gain() -> Iterator[Column]:
 
 def _calibration_error(when: Literal["before", "after"]) -> Column:
     says = (
-        "expected calibration error over `n_labelled`, ten bins (Naeini et al. 2015): how far confidence is from "
+        "expected calibration error over `n_labelled` in ten bins (Naeini et al. 2015): difference of confidence and "
         "accuracy. Biased upwards for few images"
     )
     return Sum(f"ece_{when}", "float64", "[0, 1]", says, compute=lambda g: g.calibration_error(when))
@@ -539,84 +541,84 @@ SUMMARY: tuple[Column, ...] = (
             "classes",
         ),
     ),
-    _count("n", "scored", lambda g: g.scored.sum(), needed=True),
-    _count("errors", "with an error; they count nowhere else", lambda g: (~g.scored).sum()),
+    _count("n", "number of scored images", lambda g: g.scored.sum(), needed=True),
+    _count("errors", "number of images with an error; they count nowhere else", lambda g: (~g.scored).sum()),
     _count(
         "n_standing",
-        "at a budget: of `n`, those that stand there, no farther from it than 5 % of its distance from the untouched "
-        "image; missing at an attack's own distance, and where the run has not measured the budget's distance",
+        "number of images of `n` that stand at the budget, within 5 %; missing at an attack's own distance, and if the "
+        "run has not measured the budget's distance",
         lambda g: None if g.standing is None else g.standing.sum(),
     ),
     Sum(
         "standing_share",
         "float64",
         "[0, 1]",
-        "`n_standing` / `n`: below 0.8 the row's rates are of images that are elsewhere, and nothing is compared there",
+        "`n_standing` / `n`; below 0.8 most images stand elsewhere, and nothing is compared at the budget",
         compute=lambda g: None if g.standing is None or not g.scored.any() else g.standing.sum() / g.scored.sum(),
     ),
     _count(
-        "n_labelled", "scored, with a true class the classifier knows (`in_label_space`)", lambda g: g.labelled.sum()
+        "n_labelled", "scored images whose true class the classifier has (`in_label_space`)", lambda g: g.labelled.sum()
     ),
-    _count("n_correct", "of `n_labelled`, those classified correctly before", lambda g: g.correct_before.sum()),
+    _count("n_correct", "images of `n_labelled` that are right before the attack", lambda g: g.correct_before.sum()),
     *_rate("clean_accuracy", "n_correct", "n_labelled", "accuracy on the originals"),
-    _count("n_correct_after", "of `n_labelled`, those classified correctly after", lambda g: g.correct_after.sum()),
+    _count("n_correct_after", "images of `n_labelled` that are right after it", lambda g: g.correct_after.sum()),
     *_rate(
         "robust_accuracy",
         "n_correct_after",
         "n_labelled",
-        "accuracy under the attack; beside it the row `clean` shows natural mistakes",
+        "accuracy under the attack; the row `clean` shows natural mistakes",
     ),
-    _count("flips", "of `n`, those whose most likely class changed", lambda g: g.yes("flip").sum()),
+    _count("flips", "images of `n` whose predicted class changed", lambda g: g.yes("flip").sum()),
     *_rate("flip_rate", "flips", "n"),
     _count_of_known(
         "flips_float",
         "flip_float",
-        "of `n`, those whose most likely class changed in the image before it was rounded to 8 bits",
+        "images of `n` whose predicted class changed before rounding to 8 bits",
         lambda g: g.yes("flip_float"),
     ),
     _count_of_known(
         "flips_to_style_class",
         "flip_to_style_class",
-        "of `n`, those whose most likely class became that of the style image",
+        "images of `n` whose predicted class changed to that of the style image",
         lambda g: g.yes("flip_to_style_class"),
     ),
     _count_of_known(
         "n_targeted",
         "target_hit",
-        "of `n`, those led to a class that the classifier knows and that is not the true one",
+        "images of `n` with a target class that the classifier has and that is not the true class",
         lambda g: g.has("target_hit"),
     ),
     _count_of_known(
         "target_hits",
         "target_hit",
-        "of `n_targeted`, those whose most likely class became the one they were led to",
+        "images of `n_targeted` whose predicted class changed to the target class",
         lambda g: g.yes("target_hit"),
     ),
     *_rate("target_hit_rate", "target_hits", "n_targeted"),
     _count_of_known(
         "lost_to_rounding",
         "flip_float",
-        "of `flips_float`, those that are no flips once rounded",
+        "flips of `flips_float` that rounding undid",
         lambda g: g.yes("flip_float") & ~g.yes("flip"),
     ),
     _count_of_known(
         "outside_eps",
         "outside_eps",
-        "of `n`, those whose 8-bit file lies outside the ball its attack was held to",
+        "images of `n` whose 8-bit file is outside the attack's ball",
         lambda g: g.yes("outside_eps"),
     ),
-    _count("top5_flips", "of `n`, those with a `top5_flip`", lambda g: g.yes("top5_flip").sum()),
+    _count("top5_flips", "images of `n` with a `top5_flip`", lambda g: g.yes("top5_flip").sum()),
     *_rate("top5_flip_rate", "top5_flips", "n"),
     _count(
         "successes",
-        "of `n_correct`, those classified wrongly after",
+        "images of `n_correct` that are wrong after the attack",
         lambda g: (g.correct_before & g.yes("success")).sum(),
     ),
     *_rate(
         "success_rate",
         "successes",
         "n_correct",
-        "the attack success rate; images already wrong before are skipped",
+        "attack success rate; images that are wrong before are skipped",
     ),
     _count_of_known(
         "styles_judged",
@@ -654,11 +656,11 @@ SUMMARY: tuple[Column, ...] = (
     Sum("seconds_per_image", "float64", "s", "mean of `seconds` over `n`", compute=lambda g: g.mean("seconds")),
 )
 
-_PLACE = (  # what is compared, and where it stands
-    Column("variant", "string", "", "the attack, as the printed summary calls it"),
-    Column("budget_distance", "string", "", "the distance it was brought to a budget of; missing at its own"),
-    Column("budget", "float64", "that distance's", "how far, at most"),
-    Column("classifier", "string", "", "who saw it"),
+_PLACE = (  # the attack, its distance and the classifier
+    Column("variant", "string", "", "name of the attack, with its budget"),
+    Column("budget_distance", "string", "", "distance of the budget; missing at the attack's own distance"),
+    Column("budget", "float64", "that distance's", "budget"),
+    Column("classifier", "string", "", "scored model"),
 )
 _DIFFERENCE_INTERVAL = "its 95 % interval (Newcombe 1998, method 10, for paired rates)"
 
@@ -668,19 +670,20 @@ CONTROLS: tuple[Column, ...] = (
         "n",
         "Int64",
         "images",
-        "scored under both the attack and the control named here, and at the same distance within 5 %",
+        "images scored under both the attack and the deciding control, at the same distance within 5 %",
     ),
-    Column("flip_rate", "float64", "[0, 1]", "of the attack, over those `n`: not the summary's where images failed"),
-    Column("controls", "Int64", "controls", "at the same distance that count"),
+    Column(
+        "flip_rate", "float64", "[0, 1]", "flip rate of the attack over `n`; differs from the summary if images failed"
+    ),
+    Column("controls", "Int64", "controls", "number of controls at the same distance"),
     Column(
         "control",
         "string",
         "",
-        "the one of them that decides: for the claim that the attack beats them all, the one with the largest p value; "
-        "where the other claim is likelier, that some control flips more, the one with the smallest. Missing where "
-        "there is none",
+        "deciding control: the one with the largest p value for the claim that the attack beats all controls or, if "
+        "the claim that some control flips more is likelier, the one with the smallest. Missing without controls",
     ),
-    Column("control_flip_rate", "float64", "[0, 1]", "its flip rate over the same `n`"),
+    Column("control_flip_rate", "float64", "[0, 1]", "flip rate of the deciding control over the same `n`"),
     Column("difference", "float64", "[-1, 1]", "`flip_rate` - `control_flip_rate`"),
     *_interval("difference", "[-1, 1]", _DIFFERENCE_INTERVAL),
     Column("only_variant", "Int64", "images", "flipped by the attack and not by the control"),
@@ -689,28 +692,28 @@ CONTROLS: tuple[Column, ...] = (
         "p",
         "float64",
         "[0, 1]",
-        "of the likelier of the two claims, doubled since both are looked at; for a single control the two-sided exact "
+        "p value of the likelier claim, doubled because both are tested; for a single control, the two-sided exact "
         "McNemar test",
     ),
     Column(
         "p_holm",
         "float64",
         "[0, 1]",
-        "the same, with each claim adjusted for the number of rows of this table that have a control (Holm)",
+        "p value adjusted for the number of rows of this table with a control, claim by claim (Holm)",
     ),
     Column(
         "verdict",
         "string",
         "",
-        "`beats` (every control) or `worse` (than some control) where `p_holm` < 0.05, `no better` where neither is "
-        "shown, `no control` where none counts",
+        "`beats` (every control) or `worse` (than some control) if `p_holm` < 0.05, `no better` if neither is shown, "
+        "`no control` without a control at the same distance",
     ),
     Column(
         "left_out",
         "string",
         "",
-        "why controls do not count: scored, or at the attack's distance within 5 %, on fewer than 80 % of its images; "
-        "or the attack itself stands short of the budget",
+        "reason why controls do not count: scored, or at the attack's distance within 5 %, on fewer than 80 % of its "
+        "images; or the attack itself stands short of the budget",
     ),
 )
 
@@ -734,18 +737,18 @@ JUDGES: tuple[Column, ...] = (
 )
 
 PAIRS: tuple[Column, ...] = (
-    Column("classifier", "string", "", "who saw them"),
-    Column("a", "string", "", "an attack"),
-    Column("b", "string", "", "another"),
-    Column("n", "Int64", "images", "scored under both"),
-    Column("rate_a", "float64", "[0, 1]", "flip rate of `a` over those `n`"),
-    Column("rate_b", "float64", "[0, 1]", "flip rate of `b` over those `n`"),
+    Column("classifier", "string", "", "scored model"),
+    Column("a", "string", "", "name of the first attack, with its budget"),
+    Column("b", "string", "", "name of the second attack, with its budget"),
+    Column("n", "Int64", "images", "images scored under both"),
+    Column("rate_a", "float64", "[0, 1]", "flip rate of `a` over `n`"),
+    Column("rate_b", "float64", "[0, 1]", "flip rate of `b` over `n`"),
     Column("difference", "float64", "[-1, 1]", "`rate_a` - `rate_b`"),
     *_interval("difference", "[-1, 1]", _DIFFERENCE_INTERVAL),
     Column("only_a", "Int64", "images", "flipped by `a` and not by `b`"),
     Column("only_b", "Int64", "images", "flipped by `b` and not by `a`"),
-    Column("p", "float64", "[0, 1]", "exact McNemar test, two-sided, that both flip equally often"),
-    Column("p_holm", "float64", "[0, 1]", "the same, adjusted for the number of tests in the table (Holm)"),
+    Column("p", "float64", "[0, 1]", "p value of equal flip rates: exact McNemar test, two-sided"),
+    Column("p_holm", "float64", "[0, 1]", "p value adjusted for the number of tests in the table (Holm)"),
 )
 
 
@@ -759,43 +762,43 @@ AREAS: tuple[Column, ...] = (
     Column("attack", "string", "", "as in the records"),
     Column("style", "string", "", "as in the records"),
     Column("source", "string", "", "as in the records"),
-    Column("budget_distance", "string", "", "along which the curve goes"),
-    Column("classifier", "string", "", "who saw it"),
-    Column("n", "Int64", "images", "scored at every budget of the curve"),
+    Column("budget_distance", "string", "", "distance of the curve's budgets"),
+    Column("classifier", "string", "", "scored model"),
+    Column("n", "Int64", "images", "images scored at every budget of the curve"),
     Column(
         "largest_budget",
         "float64",
         "that distance's",
-        "where the curve ends: the largest budget at which 80 % of the images or more stand; missing if there is none. "
-        "Areas up to different budgets are not to be compared",
+        "end of the curve: largest budget at which at least 80 % of the images stand; missing if there is none. Areas "
+        "up to different budgets are not comparable",
     ),
     *_area(
         "flip_area",
         "[0, 1]",
-        "area under the flip rate over the width: the mean flip rate over all distances up to the largest budget",
+        "area under the flip rate divided by the width: mean flip rate over all distances up to the largest budget",
     ),
-    *_area("success_area", "[0, 1]", "the same of the success rate, over images correct before"),
-    *_area("confidence_shift_area", "[-1, 1]", "the same of the mean confidence shift"),
+    *_area("success_area", "[0, 1]", "the same for the success rate, over images that are right before"),
+    *_area("confidence_shift_area", "[-1, 1]", "the same for the mean confidence shift"),
     Column(
         "half_flip_budget",
         "float64",
         "that distance's",
-        "where the flip rate first reaches one half; missing if it never does",
+        "distance at which the flip rate first reaches one half; missing if it never does",
     ),
 )
 
 CHECKS: tuple[Column, ...] = (
-    Column("check", "string", "", "what is checked", needed=True),
-    Column("classifier", "string", "", "of whom"),
-    Column("attack", "string", "", "the attack looked at; missing where there is none"),
-    Column("status", "string", "", "`pass`, `fail` or `not run`: it does not apply, or broke down"),
-    Column("figures", "string", "", "the numbers; of a check that broke down, the error"),
-    Column("meaning", "string", "", "what that shows, or what to do"),
+    Column("check", "string", "", "name of the check", needed=True),
+    Column("classifier", "string", "", "checked model"),
+    Column("attack", "string", "", "attack of the check, if any"),
+    Column("status", "string", "", "`pass`, `fail` or `not run` (does not apply, or raised an error)"),
+    Column("figures", "string", "", "measured numbers, or the error"),
+    Column("meaning", "string", "", "interpretation, or what to do"),
 )
 
 SIDES: tuple[Column, ...] = (
-    Column("reference", "string", "", "the first run's folder"),
-    Column("run", "string", "", "the other run's folder"),
+    Column("reference", "string", "", "folder of the reference run"),
+    Column("run", "string", "", "folder of the other run"),
     Column("kind", "string", "", "as in the records"),
     *_PLACE,
     Column("rate", "string", "", "`clean_accuracy` (of the untouched images), `flip_rate` or `success_rate`"),
@@ -803,68 +806,71 @@ SIDES: tuple[Column, ...] = (
         "paired",
         "boolean",
         "",
-        "image by image, where at least half the images of the smaller run are in the other (same `image_sha256`); "
-        "otherwise as independent samples",
+        "whether rates are compared image by image, because at least half of the smaller run's images are in the other "
+        "(same `image_sha256`); otherwise as independent samples",
     ),
     Column(
         "n_reference",
         "Int64",
         "images",
-        "that the reference's rate counts: where paired, known in both runs (for success: right before the attack in "
-        "both)",
+        "images of the reference's rate; if paired, images with a value in both runs (for success: right before the "
+        "attack in both)",
     ),
-    Column("n_run", "Int64", "images", "that the run's rate counts, likewise"),
-    Column("rate_reference", "float64", "[0, 1]", "the rate over those"),
-    Column("rate_run", "float64", "[0, 1]", "the rate over those"),
+    Column("n_run", "Int64", "images", "images of the run's rate, in the same way"),
+    Column("rate_reference", "float64", "[0, 1]", "rate over `n_reference`"),
+    Column("rate_run", "float64", "[0, 1]", "rate over `n_run`"),
     Column("difference", "float64", "[-1, 1]", "`rate_run` - `rate_reference`"),
     *_interval("difference", "[-1, 1]", "its 95 % interval: Newcombe 1998, for paired rates or for independent ones"),
-    Column("only_reference", "Int64", "images", "counted in the reference and not in the run; missing unless paired"),
-    Column("only_run", "Int64", "images", "counted in the run and not in the reference; missing unless paired"),
-    Column("p", "float64", "[0, 1]", "exact McNemar test or, unless paired, Fisher's exact test, two-sided"),
-    Column("p_holm", "float64", "[0, 1]", "the same, adjusted for the number of tests in the table (Holm)"),
+    Column("only_reference", "Int64", "images", "images that count in the reference only; missing unless paired"),
+    Column("only_run", "Int64", "images", "images that count in the run only; missing unless paired"),
+    Column("p", "float64", "[0, 1]", "p value: exact McNemar test or, unless paired, Fisher's exact test, two-sided"),
+    Column("p_holm", "float64", "[0, 1]", "p value adjusted for the number of tests in the table (Holm)"),
     Column(
         "change",
         "string",
         "",
-        "`higher` or `lower` where `p_holm` < 0.05, `no change shown`, `identical` (the same on every image), "
-        "`not tested` (no images)",
+        "`higher` or `lower` if `p_holm` < 0.05, else `no change shown`; `identical` if equal on every image, "
+        "`not tested` without images",
     ),
     Column(
         "setup_differs",
         "string",
         "",
-        "what is not the same in the attack's parameters and in the models it reads and is seen by",
+        "differences in the attack's parameters, its source and the classifier",
     ),
 )
 
 EFFICIENCY: tuple[Column, ...] = (
-    Column(
-        "model", "string", "", "the network: a registry name, or a release that is only known by what was published"
-    ),
+    Column("model", "string", "", "name of the network in the registry, or of a release with published figures only"),
     Column(
         "weights",
         "string",
         "",
-        "with which it was measured, as in `source_weights`; `random` where none are on the machine, which take as "
-        "much time and space and have learnt nothing; missing where nothing was measured",
+        "measured weights, as in `source_weights`; `random` if none are on the machine, which take the same time and "
+        "space; missing if nothing was measured",
     ),
-    Column("input_size", "Int64", "px", "side of the images it classifies"),
-    Column("parameters", "Int64", "numbers", "as larq counts them: a batch normalisation has two a channel"),
-    Column("binary_share", "float64", "[0, 1]", "of these, those that are one bit"),
-    Column("float32_mib", "float64", "MiB", "the parameters as float32"),
-    Column("packed_mib", "float64", "MiB", "the same with a bit for each binary one"),
-    Column("tflite_mib", "float64", "MiB", "the network as a TensorFlow Lite file, float32"),
-    Column("lce_mib", "float64", "MiB", "as a file of Larq Compute Engine, binary weights packed"),
-    Column("macs", "Int64", "operations", "multiply-accumulates for one image, as larq counts them"),
-    Column("binary_macs_share", "float64", "[0, 1]", "of these, those of one bit with one bit"),
-    Column("published_top1", "float64", "[0, 1]", "top-1 accuracy on ImageNet's validation set, as published"),
-    Column("published_top5", "float64", "[0, 1]", "top-5 accuracy, likewise"),
-    Column("published_parameters", "Int64", "numbers", "parameters, likewise"),
-    Column("published_mib", "float64", "MiB", "size of the weights, likewise; binary ones packed"),
-    Column("published_source", "string", "", "where that stands"),
-    Column("images", "string", "", "the image set on which accuracy was measured; missing for random weights"),
-    Column("n_labelled", "Int64", "images", "of it, those whose class the network knows"),
-    Column("n_correct", "Int64", "images", "of these, those classified correctly"),
+    Column("input_size", "Int64", "px", "side of the network's input"),
+    Column(
+        "parameters",
+        "Int64",
+        "numbers",
+        "number of parameters, counted by larq: two per channel of a batch normalization",
+    ),
+    Column("binary_share", "float64", "[0, 1]", "share of one-bit parameters"),
+    Column("float32_mib", "float64", "MiB", "size of the parameters as float32"),
+    Column("packed_mib", "float64", "MiB", "size with one bit for each binary parameter"),
+    Column("tflite_mib", "float64", "MiB", "size of the TensorFlow Lite file, float32"),
+    Column("lce_mib", "float64", "MiB", "size of the Larq Compute Engine file, with packed binary weights"),
+    Column("macs", "Int64", "operations", "multiply-accumulates for one image, counted by larq"),
+    Column("binary_macs_share", "float64", "[0, 1]", "share of operations between one-bit values"),
+    Column("published_top1", "float64", "[0, 1]", "published top-1 accuracy on ImageNet's validation set"),
+    Column("published_top5", "float64", "[0, 1]", "published top-5 accuracy on ImageNet's validation set"),
+    Column("published_parameters", "Int64", "numbers", "published number of parameters"),
+    Column("published_mib", "float64", "MiB", "published size of the weights, binary ones packed"),
+    Column("published_source", "string", "", "source of the published figures"),
+    Column("images", "string", "", "image set of the measured accuracy; missing for random weights"),
+    Column("n_labelled", "Int64", "images", "images whose class the network has"),
+    Column("n_correct", "Int64", "images", "images of `n_labelled` that are classified correctly"),
     Column("top1", "float64", "[0, 1]", "`n_correct` / `n_labelled`"),
     *_interval("top1", "[0, 1]", "its 95 % interval (Wilson)"),
     *(
@@ -881,47 +887,47 @@ EFFICIENCY: tuple[Column, ...] = (
                 f"{runtime}_cpu_ms_one",
                 "float64",
                 "ms",
-                "the same of processor time, which other work on the machine leaves as it is",
+                "processor time of the same, which other work on the machine does not change",
             ),
-            Column(f"{runtime}_ms_all", "float64", "ms", "the time on the clock with every core"),
+            Column(f"{runtime}_ms_all", "float64", "ms", "wall-clock time with all cores"),
             Column(
                 f"{runtime}_run_mib",
                 "float64",
                 "MiB",
-                "memory that loading the network there and running it on one thread added to a process",
+                "memory that loading the network and running it on one thread added to a process",
             ),
         )
     ),
-    Column("machine", "string", "", "processors and system on which it was measured"),
-    Column("measured", "string", "", "the day on which it was measured"),
-    Column("versions", "string", "", "of the packages that it was measured with"),
-    Column("failed", "string", "", "what could not be exported or timed, and why"),
+    Column("machine", "string", "", "processors and system of the measurement"),
+    Column("measured", "string", "", "day of the measurement"),
+    Column("versions", "string", "", "versions of the packages used"),
+    Column("failed", "string", "", "exports and timings that failed, with the reasons"),
 )
 
-# TextAttack's own nine, then what tells our records apart.
+# TextAttack's own nine columns, then those that identify a record.
 TEXTATTACK: tuple[Column, ...] = (
-    Column("original_text", "string", "", "the original image's file, relative to the run folder"),
-    Column("perturbed_text", "string", "", "the adversarial image's file, likewise"),
-    Column("original_score", "float64", "[0, 1]", "1 minus the confidence of the true class on the original"),
+    Column("original_text", "string", "", "file of the original, relative to the run folder"),
+    Column("perturbed_text", "string", "", "file of the adversarial image, relative to the run folder"),
+    Column("original_score", "float64", "[0, 1]", "1 minus the confidence in the true class on the original"),
     Column("perturbed_score", "float64", "[0, 1]", "the same on the adversarial image"),
-    Column("original_output", "Int64", "class", "the most likely class of the original"),
-    Column("perturbed_output", "Int64", "class", "the most likely class of the adversarial image"),
-    Column("ground_truth_output", "Int64", "class", "the image's label; missing where it has none"),
+    Column("original_output", "Int64", "class", "predicted class of the original"),
+    Column("perturbed_output", "Int64", "class", "predicted class of the adversarial image"),
+    Column("ground_truth_output", "Int64", "class", "label of the image; missing without a label"),
     Column("num_queries", "Int64", "queries", "as `queries` in the records"),
     Column(
         "result_type",
         "string",
         "",
-        "`Successful` or `Failed` by our `success`; `Skipped` where there is none: wrong before, unlabelled, not among "
-        "the classifier's classes, or failed (see `error`)",
+        "`Successful` or `Failed`, from `success` in the records; `Skipped` if `success` is missing: wrong before, "
+        "unlabelled, not among the classifier's classes, or failed (see `error`)",
     ),
     Column("image", "string", "", "as in the records"),
-    Column("attack", "string", "", "as the printed summary calls it"),
+    Column("attack", "string", "", "name of the attack, with its budget"),
     Column("classifier", "string", "", "as in the records"),
     Column("error", "string", "", "as in the records"),
 )
 
-# What each is called where columns are explained; those of a run folder by their file's name.
+# Tables by their name in the glossary; those of a run folder by their file name.
 TABLES: dict[str, tuple[Column, ...]] = {
     "records.csv": RECORDS,
     "summary.csv": SUMMARY,
@@ -944,7 +950,7 @@ def dtypes(columns: Iterable[Column]) -> dict[str, str]:
 RECORD_COLUMNS = dtypes(RECORDS)
 CLASSIFIER_COLUMNS = frozenset(column.name for column in RECORDS if column.of == "classifier")
 OUTCOME_COLUMNS = frozenset(column.name for column in RECORDS if isinstance(column, Outcome))
-# What follows from an image, its original and a classifier, so that it can be measured at any later time.
+# Columns computed from an image, its original and a classifier, which can be measured at any later time.
 MEASURED_COLUMNS = OUTCOME_COLUMNS | {column.name for column in _distances()} | {"feature_distance"}
 SUMMARY_COLUMNS = dtypes(SUMMARY)
 CONTROL_COLUMNS = dtypes(CONTROLS)
