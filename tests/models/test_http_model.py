@@ -75,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             with contextlib.suppress(OSError):
                 for _ in range(400):
-                    self.wfile.write(b" " * http_model._PIECE)
+                    self.wfile.write(b" " * http_model.PIECE)
                     self.wfile.flush()
                     if self.server.released.wait(0.05):
                         return
@@ -85,7 +85,7 @@ class Handler(BaseHTTPRequestHandler):
         elif mood == "cut":
             self.answer(answer[:-5], length=len(answer))
         elif mood == "huge":
-            self.answer(b" " * (2 * http_model._PIECE))
+            self.answer(b" " * (2 * http_model.PIECE))
         else:
             self.answer(NONSENSE[mood](values) if mood != "good" else answer)
 

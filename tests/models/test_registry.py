@@ -57,8 +57,8 @@ def test_bundled_network() -> None:
 def test_bundled_weights_are_checked(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from artattack.models import bundled
 
-    (tmp_path / f"{name}.h5").write_bytes((bundled._FOLDER / f"{name}.h5").read_bytes()[:-1] + b"x")
-    (tmp_path / "quicknet_tiny.wnids.txt").write_bytes((bundled._FOLDER / "quicknet_tiny.wnids.txt").read_bytes())
+    (tmp_path / f"{name}.h5").write_bytes((bundled.FOLDER / f"{name}.h5").read_bytes()[:-1] + b"x")
+    (tmp_path / "quicknet_tiny.wnids.txt").write_bytes((bundled.FOLDER / "quicknet_tiny.wnids.txt").read_bytes())
     monkeypatch.setattr(bundled, "FOLDER", tmp_path)
     with pytest.raises(ArtattackError, match="not the bundled file"):
         load_model(name)
