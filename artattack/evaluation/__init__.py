@@ -1,1 +1,1 @@
-"""From a plan to records: what is done to which image, by what, and what classifiers make of it."""
+"""From a plan to records: perturbing images, and scoring them with classifiers."""

@@ -1,4 +1,4 @@
-"""Cells -> adversarial images: attacks are made when their cells come, and kept while their cells last."""
+"""Cells to adversarial images: attacks are made on demand, and kept as long as consecutive cells share them."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from artattack.inputs.images import read_image, to_float
 if TYPE_CHECKING:
     from artattack.models.classifier import Classifier
 
-_ESTIMATORS = 4  # kept, with what they have compiled
+_ESTIMATORS = 4  # number of estimators kept, with their compiled functions
 
 
 class Perturber:
-    """Makes adversarial images, and keeps what is costly to make: compiled attacks and estimators.
+    """Makes adversarial images, and keeps compiled attacks and estimators.
 
-    It is what entries ask for estimators (`artattack.attacks.entries.Models`).
+    Implements `artattack.attacks.entries.Models`, from which entries get estimators.
 
     Args:
-        loaded: models of the run.
+        loaded: the models of the run.
         size: side of the images, in pixels.
-        run_seed: every random choice follows from it.
-        folder: of the run, in which variants find the images of those they start from.
-        before: where batches made before are found, and new ones kept; None makes all anew.
+        run_seed: seed of every random choice.
+        folder: the run folder, with the images that variants start from.
+        before: cache of adversarial images, or None.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class Perturber:
         self._estimators: dict[tuple[str, bool], Any] = {}
 
     def forget(self) -> None:
-        """Let go of all attacks: one that has failed may not be as it was made."""
+        """Drop all attacks and estimators, because a failed attack may be in an undefined state."""
         self._attacks.clear()
         self._estimators.clear()
 
     def check(self, variants: Iterable[Variant]) -> None:
-        """Make each attack once, so that what no cell could do ends the run before any work is done.
+        """Make each attack once, so that an impossible attack ends the run before any work is done.
 
         Raises:
             ArtattackError: an attack does not accept its options or parameters.
@@ -64,12 +64,12 @@ class Perturber:
                 raise ArtattackError(f"attack '{variant.entry.name}' of '{variant.source}': {error}") from error
 
     def perturb(self, cell: Cell, ids: Iterable[str], x: np.ndarray) -> Made:
-        """Return what a cell's variant makes of some of its images, or has made of them before.
+        """Return the perturbed images of a cell, computed or from the cache.
 
         Args:
-            cell: whose variant counts.
-            ids: of the images that could be read.
-            x: these, (N, H, W, 3) float32 in [0, 1], on the 8-bit grid.
+            cell: the cell.
+            ids: ids of the images that could be read.
+            x: these images, (N, H, W, 3) float32 in [0, 1], on the 8-bit grid.
         """
         variant, ids = cell.variant, tuple(ids)
         missing: dict[int, str] = {}
@@ -87,16 +87,16 @@ class Perturber:
         return made
 
     def columns(self, cell: Cell, ids: Iterable[str], x: np.ndarray, files: np.ndarray) -> Mapping[str, Sequence[Any]]:
-        """Return the columns of the records that only the attack of a cell's variant can tell."""
+        """Return the columns of the records that only the cell's attack knows."""
         batch = self._batch(cell, tuple(ids), x, {})
         return cell.variant.entry.columns(self._attack(cell.variant), batch, files)
 
     def _batch(self, cell: Cell, ids: Sequence[str], x: np.ndarray, missing: dict[int, str]) -> Batch:
-        """Return what a cell's variant is given; images of other variants that are not there go to `missing`."""
+        """Return the batch of a cell; failed images of the variants it starts from are added to `missing`."""
         read: dict[str, np.ndarray] = {}
 
         def images_of(other: Variant) -> np.ndarray:
-            """Return the files of another variant; the original stands for one that is not there."""
+            """Return the files of another variant, with the original in place of a missing one."""
             if other.key not in read:
                 images = x.copy()
                 for i, id_ in enumerate(ids):
@@ -105,7 +105,7 @@ class Perturber:
                     except ArtattackError:
                         missing[i] = f"'{other.title}', which this starts from, failed"
                 if len(missing) == len(ids):
-                    raise ArtattackError(missing[0])  # and nothing is done
+                    raise ArtattackError(missing[0])
                 read[other.key] = images
             return read[other.key]
 
@@ -117,11 +117,11 @@ class Perturber:
         return Batch(cell.variant, x, seeds, self, images_of, targets, draws, self._loaded.classes)
 
     def estimator(self, name: str) -> Any:
-        """Return a model of the run as ART's estimator."""
+        """Return a model of the run as an ART estimator."""
         return self._estimator(name, self._loaded.models[name], untrained=False)
 
     def untrained(self, name: str) -> Any:
-        """Return a network of the run, with random weights, as ART's estimator."""
+        """Return a network of the run with random weights as an ART estimator."""
         return self._estimator(name, self._loaded.untrained[name], untrained=True)
 
     def _estimator(self, name: str, model: Classifier, *, untrained: bool) -> Any:
@@ -129,13 +129,13 @@ class Perturber:
 
         key = name, untrained
         found = self._estimators.pop(key, None) or to_estimator(model, input_shape=(self._size, self._size, 3))
-        self._estimators[key] = found  # the last one used is let go of last
+        self._estimators[key] = found  # the least recently used comes first
         while len(self._estimators) > _ESTIMATORS:
             del self._estimators[next(iter(self._estimators))]
         return found
 
     def _attack(self, variant: Variant) -> Any:
-        """Return the attack of a variant; only the last is kept, with what it has compiled, for all its styles."""
+        """Return the attack of a variant; only the latest is kept, with its compiled functions, for all its styles."""
         key = _alike(variant)
         if key not in self._attacks:
             self._attacks = {key: variant.entry.make(variant, self)}

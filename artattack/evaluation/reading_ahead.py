@@ -1,4 +1,4 @@
-"""Reading what comes next while what is there is worked on."""
+"""Reading the next item in a thread while the current one is processed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Content = TypeVar("Content")
 def reading_ahead(
     read: Callable[[Item], Content], items: Sequence[Item], *, at_once: bool = True
 ) -> Iterator[Iterator[Content]]:
-    """Give what `read` makes of items, one after the other: the next is read in a thread while its reader is at one.
+    """Give the contents of items in order, reading the next in a thread while the caller processes one.
 
-    What reading one raises is raised when its turn comes. Two are held at most.
+    An error of reading an item is raised at its turn. At most two contents are held.
 
     Args:
-        read: reads an item.
-        items: what to read, in order.
-        at_once: whether threads may read while others do something else; without, all is read when its turn comes.
+        read: function that reads an item.
+        items: the items, in order.
+        at_once: whether a thread may read ahead; otherwise each item is read at its turn.
     """
     if not at_once:
         yield map(read, items)

@@ -1,4 +1,4 @@
-"""Clean and adversarial logits of one classifier -> what became of each image: the outcome columns of the records."""
+"""From clean and adversarial logits of one classifier to the outcome columns of the records."""
 
 from __future__ import annotations
 
@@ -27,19 +27,18 @@ def score_batch(
 
     Args:
         clean, adversarial: logits (N, K).
-        true_classes: (N,) ImageNet indices or places in `own`, -1 where an image is unlabelled.
-        label_space: the classes of the K outputs, or None where nobody has said: then classes are the output's
-            indices. About truth something is said only where it counts as `true_classes` do.
-        style_class: the ImageNet class that the style image shows, if it is known.
-        target_classes: (N,) classes, counted likewise, that a targeted attack led images to, -1 where it led to none;
-            None for none at all.
-        own: the list of one's own classes that these classes count; empty for ImageNet's.
+        true_classes: (N,) ImageNet indices or indices in `own`, -1 for unlabelled images.
+        label_space: classes of the K outputs, or None if unknown, which makes classes the output indices. Accuracy and
+            successes need a label space with the same indices as `true_classes`.
+        style_class: ImageNet class of the style image, if known.
+        target_classes: (N,) target classes with the same indices, -1 for images without one; None without targets.
+        own: the image set's own class names; empty for ImageNet classes.
 
     Returns:
-        For each image the columns of records.csv that are an `Outcome`; None where missing.
+        For each image, the `Outcome` columns of records.csv; None for missing values.
 
     Raises:
-        ArtattackError: logits are not finite, are of fewer than two classes, or shapes do not fit each other or the
+        ArtattackError: logits are not finite or have fewer than two classes, or shapes do not match each other or the
             label space.
     """
     scores = Scores(clean, adversarial, true_classes, label_space, style_class, target_classes, own)

@@ -1,4 +1,4 @@
-"""What an engine is given: the cells of a run that are left to do, and where they go."""
+"""The work of an engine: the remaining cells of a run, and the run folder."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Work:
     """The work of a run.
 
     Attributes:
-        plan: whose cells are to be done, each after those it needs.
-        folder: of the run, in which the originals lie and the records of each cell are kept.
+        plan: the plan, whose cells each follow the cells they need.
+        folder: the run folder, with the originals and the records of each cell.
         hashes: SHA-256 of the image files, by image.
         worker: does cells in this process.
-        done: keys of the cells that are done.
-        tell: called with what was started last, and how many cells are done.
-        cache: where adversarial images are kept from run to run, or None.
+        done: keys of finished cells.
+        tell: called with the current cell and the number of finished cells.
+        cache: cache of adversarial images of earlier runs, or None.
     """
 
     plan: Plan
