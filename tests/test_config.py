@@ -164,7 +164,7 @@ def test_unknown_options_are_named_with_the_nearest_valid_word() -> None:
         ({"attacks": [FGSM, {"attack": "blend"}]}, "attacks: 'blend' needs an attack whose distance it copies"),
         (
             {"attacks": [FGSM, {"attack": "blend", "like": "fgsm"}]},
-            r"'blend' is like 'fgsm', which is none of \(none\)",
+            r"'blend' is like 'fgsm', which is not one of \(none\)",
         ),
         ({"attacks": [FGSM | {"name": "clean"}]}, "'clean' is the name of the untouched images"),
         ({"attacks": [FGSM], "budgets": "l3"}, "budgets: unknown distance 'l3' .*valid: delta_e, l2, linf"),
@@ -174,10 +174,10 @@ def test_unknown_options_are_named_with_the_nearest_valid_word() -> None:
         ({"attacks": [{"attack": "stile"}]}, "attacks.0: unknown attack 'stile'; did you mean 'style'?"),
         ({"attacks": [FGSM | {"attack": "fgms"}]}, "attacks.0: unknown attack 'fgms'; did you mean 'fgsm'?"),
         ({"attacks": [FGSM | {"attack": "AdversarialPatch"}]}, "attacks.0.attack: .*cannot be used here"),
-        ({"attacks": [{"attack": "noise", "like": "stile"}]}, "attacks: 'noise' is like 'stile', which is none of"),
+        ({"attacks": [{"attack": "noise", "like": "stile"}]}, "attacks: 'noise' is like 'stile', which is not one of"),
         (
             {"attacks": [FGSM, {"attack": "noise", "like": "fgsm"}, {"attack": "noise", "name": "n", "like": "noise"}]},
-            "attacks: 'n' is like 'noise', which is none of fgsm",
+            "attacks: 'n' is like 'noise', which is not one of fgsm",
         ),
     ],
 )

@@ -87,7 +87,7 @@ def read_parameters(info: BaselineInfo, given: Mapping[str, Any], *, beside: Ite
         values[key] = value if key == "norm" else _read(valid[key], value, f"{key} of attack '{info.name}'")
     if info.norms and "norm" in values:
         if norm_word(values["norm"]) not in info.norms:
-            raise ArtattackError(f"norm of attack '{info.name}': {values['norm']!r} is none of {_balls(info)}")
+            raise ArtattackError(f"norm of attack '{info.name}': {values['norm']!r} is not one of {_balls(info)}")
         values["norm"] = {"1": 1, "2": 2}.get(values["norm"], values["norm"])
     step = default_step(info, values)
     return values if step is None or "eps_step" in given else values | {"eps_step": step}

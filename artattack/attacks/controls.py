@@ -161,9 +161,9 @@ class CopyEntry(Entry):
         names = [entry.name for entry in others if not entry.copies_others and (not self.of_style or _styled(entry))]
         for name in self.like or ():
             if name not in names:
-                raise ValueError(f"'{self.name}' is like '{name}', which is none of {', '.join(names) or '(none)'}")
+                raise ValueError(f"'{self.name}' is like '{name}', which is not one of {', '.join(names) or '(none)'}")
         if not names:
-            raise ValueError(f"'{self.name}' needs an attack whose distance it copies, and there is none")
+            raise ValueError(f"'{self.name}' needs an attack whose distance it copies, and the file has none")
 
     def copied(self, attacks: Sequence[Variant]) -> Iterator[Variant]:
         """Yield the attacks whose distance the entry copies."""

@@ -185,7 +185,7 @@ def _text(value: Any) -> str:
         return value.decode()
     if isinstance(value, str):
         return value
-    raise ValueError("an attribute that should be a text is none")
+    raise ValueError("an attribute is not text")
 
 
 def _keras(version: Any) -> Any:

@@ -194,7 +194,7 @@ def _load(
 
             raise ArtattackError(
                 f"model {called}: timm cannot be loaded ({reason(error)}); torch and torchvision must be builds that "
-                "go together: install both anew from one place"
+                "go together: reinstall both from one source"
             ) from error
         return timm_model.load(path, weights, preprocessing, space, size, outputs, output, seed)
     if info is None and weights is not None:
@@ -478,8 +478,8 @@ def _download(info: ModelInfo, classes: int) -> Any:
     except Exception as error:  # the libraries raise bare exceptions for failed downloads
         if was_there and path.is_file():
             raise ArtattackError(
-                f"model '{info.name}': the file at '{path}' cannot be used ({reason(error)}); delete it, and it is "
-                "downloaded anew, or use weights=PATH or random"
+                f"model '{info.name}': the file at '{path}' cannot be used ({reason(error)}); delete it to "
+                "download it again, or use weights=PATH or random"
             ) from error
         path.unlink(missing_ok=True)
         raise ArtattackError(

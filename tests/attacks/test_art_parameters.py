@@ -101,9 +101,9 @@ def test_distances_among_parameters(attack: str, given: dict[str, Any], expected
         ("universal", {}, r"eps of attack 'universal', ART's default: linf=10: .*did you mean 10/255"),
         ("pgd", {"eps": 2000, "norm": 2}, r"l2=2000: two images of 64 x 64 px .* at most 110.9 apart; did you mean 20"),
         ("pgd", {"eps": 0}, r"eps of attack 'pgd': linf=0: a distance is a finite number above 0"),
-        ("pgd", {"norm": 3}, r"norm of attack 'pgd': 3 is none of inf, 1, 2"),
-        ("square", {"norm": 1}, r"norm of attack 'square': 1 is none of inf, 2"),
-        ("pgd", {"norm": "l2"}, r"norm of attack 'pgd': 'l2' is none of"),
+        ("pgd", {"norm": 3}, r"norm of attack 'pgd': 3 is not one of inf, 1, 2"),
+        ("square", {"norm": 1}, r"norm of attack 'square': 1 is not one of inf, 2"),
+        ("pgd", {"norm": "l2"}, r"norm of attack 'pgd': 'l2' is not one of"),
         ("vat", {"eps": 200}, r"eps of attack 'vat': l2=200"),
     ],
 )

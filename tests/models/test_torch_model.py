@@ -450,6 +450,6 @@ def test_a_timm_that_does_not_go_with_its_torch_is_one_line(monkeypatch: pytest.
     monkeypatch.delattr("artattack.models.timm_model", raising=False)
     monkeypatch.setattr("artattack.models.kinds.find_spec", lambda package: object())
     monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
-    with pytest.raises(ArtattackError, match=r"timm cannot be loaded .*nms does not exist.*: install both") as caught:
+    with pytest.raises(ArtattackError, match=r"timm cannot be loaded .*nms does not exist.*: reinstall both") as caught:
         load_model("timm:test_vit", "random")
     assert "\n" not in str(caught.value)
