@@ -32,8 +32,8 @@ def pair_attacks(records: pd.DataFrame, confidence: float = 0.95) -> pd.DataFram
     Raises:
         ArtattackError: an image occurs twice.
     """
-    outcomes = {case: _flips(case, rows) for case, rows in rows_by_case(attacks_of(records)).items()}
-    outcomes = {case: flips for case, flips in outcomes.items() if flips is not None}
+    found = {case: _flips(case, rows) for case, rows in rows_by_case(attacks_of(records)).items()}
+    outcomes = {case: flips for case, flips in found.items() if flips is not None}
     places = dict.fromkeys(_place(case) for case in outcomes)
     rows = [
         {"classifier": place[0]} | _columns(a.label, b.label, measure_difference(outcomes[a], outcomes[b], confidence))
