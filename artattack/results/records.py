@@ -1,4 +1,4 @@
-"""The records of a run, a row for each image x attack x classifier: as a frame, from CSV, and what rows are called."""
+"""The records of a run, a row for each image x attack x classifier: as a frame, from CSV, and names of attacks."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def attack_labels(table: pd.DataFrame) -> pd.Series[str]:
 
 
 def variant_labels(table: pd.DataFrame) -> pd.Series[str]:
-    """Name the attack of each row of records or of a summary, and where it stands.
+    """Name the attack of each row of records or of a summary, with its distance.
 
     Returns:
-        As `attack_labels`; for a control followed by " as " and whose distance it copies, at a budget by " at l2=5";
-        empty for an image that no attack reached.
+        The result of `attack_labels`, followed by " as " and the copied attack for a control, or by " at l2=5" at a
+        budget; empty for an unreadable image.
     """
     budget = table["budget"].map("{:g}".format).astype("string")
     place = (" as " + table["matched_to"]).fillna("") + (" at " + table["budget_distance"] + "=" + budget).fillna("")
@@ -52,32 +52,32 @@ def variant_labels(table: pd.DataFrame) -> pd.Series[str]:
 
 
 def kind_in_words(kind: str) -> str:
-    """Say what something of a kind is, in the singular: `style attack`, `control`, `untouched image`."""
+    """Return a kind in words, in the singular: `style attack`, `control`, `untouched image`."""
     return {CLEAN: "untouched image", CONTROL: "control"}.get(kind, f"{kind} attack")
 
 
 def untouched_of(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of records, or of another table with kinds, that are of untouched images."""
+    """Return the rows of untouched images, of records or another table with kinds."""
     return table[(table["kind"] == CLEAN).fillna(False)]
 
 
 def controls_of(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that are of controls."""
+    """Return the rows of controls."""
     return table[(table["kind"] == CONTROL).fillna(False)]
 
 
 def perturbed_of(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that are of attacks and controls; images that no attack reached have no kind."""
+    """Return the rows of attacks and controls; unreadable images have no kind."""
     return table[(table["kind"] != CLEAN).fillna(False)]
 
 
 def attacks_of(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that are of attacks, whatever their kind."""
+    """Return the rows of attacks of any kind."""
     return perturbed_of(table[(table["kind"] != CONTROL).fillna(False)])
 
 
 def at_own_distance(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that stand at no budget."""
+    """Return the rows without a budget."""
     return table[table["budget"].isna()]
 
 
@@ -113,7 +113,7 @@ def labelled(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def untrained(summary: pd.DataFrame) -> set[str]:
-    """Return the classifiers, and the attacks by all their names, that networks with random weights stand behind.
+    """Return the names of classifiers with random weights, and of attacks on sources with random weights.
 
     The control `random-backbone` is not among them: it is untrained on purpose.
     """

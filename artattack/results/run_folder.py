@@ -1,6 +1,6 @@
-"""The run folder: what a run leaves on disk, written so that it can stop at any moment and go on.
+"""The run folder: a run on disk, written so that it can stop at any moment and resume.
 
-run.json        what was run, with what, and how far it came; .run.json is a copy
+run.json        settings, models, versions and state of the run; .run.json is a copy
 records.csv     a row for each image x attack x classifier
 summary.csv     a row for each attack x style x source x budget x classifier
 controls.csv    each attack against the controls at its distance
@@ -56,16 +56,16 @@ _SHOWN = 3  # differences named in an error message
 
 
 class StudyResult(NamedTuple):
-    """What a study has found.
+    """Result of a study.
 
     Attributes:
-        name: of the study.
-        question: what it asks.
-        lesson: what the 2020 study had done or found.
-        answer: in one sentence, with figures.
-        caption: of the figure.
-        headings, rows: its table, as people read it.
-        figure: the PNG, or None where nothing was measured.
+        name: name of the study.
+        question: its question.
+        lesson: procedure or finding of the 2020 study.
+        answer: answer in one sentence, with figures.
+        caption: caption of the figure.
+        headings, rows: table of the study, as text.
+        figure: the PNG, or None if nothing was measured.
     """
 
     name: str
@@ -101,30 +101,29 @@ class RunFolder:
     file is not as the run has left it: cut short, say, while it was copied.
 
     Args:
-        path: the folder; a relative one is taken from the working directory of this moment.
+        path: the folder; a relative path is resolved immediately.
     """
 
     path: Path
 
     def __post_init__(self) -> None:
-        """Make the path absolute: threads look for files while others may move the process."""
+        """Make the path absolute, because other threads may change the working directory."""
         object.__setattr__(self, "path", absolute(self.path))
 
     @classmethod
     def create(cls, path: Path, run: Mapping[str, Any], *, resume: bool = False, extend: bool = False) -> Self:
-        """Start a run folder, or go on with one that has the same config.
+        """Create a run folder, or resume or extend the run in it.
 
         Args:
             path: the folder; it may exist if it is empty or, to resume, holds a run.
-            run: what run.json says, as plain data. `run["config"]` is all that decides the results; only an
-                identical one can be resumed. What else differs when resuming is kept under "resumed".
-            resume: whether to go on with the run that is there, instead of starting a new one.
-            extend: whether to go on with it by a config that only asks for more. The hash of what it was is kept under
+            run: content of run.json, as plain data. `run["config"]` has everything that affects results; only a run
+                with an identical config can be resumed. Other differences are recorded under "resumed".
+            resume: whether to resume the run in the folder, instead of starting a new one.
+            extend: whether to extend the run by a config with additions. The previous hash is recorded under
                 "extended".
 
         Raises:
-            ArtattackError: the folder holds something else, or a run that is not to be resumed, or there is
-                none to resume.
+            ArtattackError: the folder holds other files or an unexpected run, or no run to resume.
         """
         folder = cls(path)
         new = from_json(to_json(run).encode())
@@ -141,7 +140,7 @@ class RunFolder:
         """Open a run folder that exists, by its path or its URL.
 
         Raises:
-            ArtattackError: the URL cannot be opened, there is no run there, or its run.json cannot be read.
+            ArtattackError: the URL cannot be opened, the folder has no run, or its run.json cannot be read.
         """
         folder = cls(to_path(path))
         _ = folder.info
@@ -149,7 +148,7 @@ class RunFolder:
 
     @property
     def info(self) -> dict[str, Any]:
-        """What run.json says at this moment or, where that is damaged, its copy."""
+        """The current content of run.json or, if it is damaged, of its copy."""
         path = self.path / "run.json"
         if not path.exists():
             raise ArtattackError(f"{self.path}: no run folder (it has no run.json)")
@@ -162,12 +161,12 @@ class RunFolder:
 
     @property
     def doubts_before(self) -> tuple[str, ...]:
-        """What was doubtful before the run started, about what it was asked for and about its models, a line each."""
+        """Doubts about the benchmark and the models before the run, a line each."""
         return tuple(self.info.get("doubts", {}).get("before", []))
 
     @property
     def doubts_after(self) -> tuple[str, ...]:
-        """What the records of a finished run say against its classifiers, a line each."""
+        """Doubts about the classifiers from the records of a finished run, a line each."""
         return tuple(self.info.get("doubts", {}).get("after", []))
 
     @property
@@ -198,13 +197,13 @@ class RunFolder:
 
     @cached_property
     def controls(self) -> pd.DataFrame:
-        """Each attack against the controls at its distance, as `judge_against_controls` judges it."""
+        """Each attack against the controls at its distance, the result of `judge_against_controls`."""
         self._as_left("controls.csv")
         return judge_against_controls(self.records)
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
-        """Each attack beside each other, as `pair_attacks` sets them."""
+        """Pairwise comparisons of attacks, the result of `pair_attacks`."""
         self._as_left("pairs.csv")
         return pair_attacks(self.records)
 
@@ -216,19 +215,19 @@ class RunFolder:
 
     @cached_property
     def areas(self) -> pd.DataFrame:
-        """What curves over budgets sum up to, as `sum_up_curves` does it; empty without budgets."""
+        """Areas under curves over budgets, the result of `sum_up_curves`; empty without budgets."""
         self._as_left("areas.csv")
         return sum_up_curves(self.records)
 
     @property
     def checks(self) -> pd.DataFrame | None:
-        """The sanity checks of the run, as `artattack check` has left them, or None."""
+        """The sanity checks of the run, from `artattack check`, or None."""
         path = self.path / "checks.csv"
         return read_table(path, CHECKS) if path.exists() else None
 
     @property
     def study(self) -> StudyResult | None:
-        """What the study has found that the run was made for, as `artattack study` has left it, or None."""
+        """The result of the run's study, from `artattack study`, or None."""
         path = self.path / "study.json"
         if not path.exists():
             return None
@@ -241,7 +240,7 @@ class RunFolder:
 
     @property
     def to_go_on(self) -> str:
-        """The command that goes on with the run, for messages."""
+        """The command that continues the run, for messages."""
         place = without_secret(shown(self.path))
         if "extended" in self.info:
             return f"artattack extend {place}"
@@ -269,42 +268,42 @@ class RunFolder:
         return run_in_notebook(self)
 
     def done(self) -> set[str]:
-        """Return the keys of the cells that are done; one whose file is cut short, or that failed, is to do again."""
+        """Return the keys of the cells that are done, without failed cells and damaged files."""
         return {key for key, rows in self.cells() if not any(row.get("error") for row in rows)}
 
     def cell(self, key: str) -> list[dict[str, Any]] | None:
-        """Return the records of a cell, or None where its file is missing, damaged or of other columns."""
+        """Return the records of a cell, or None if its file is missing, damaged or has unknown columns."""
         return self._cell(key)[0]
 
     def intact(self, key: str) -> list[dict[str, Any]] | None:
-        """Return the records of a cell if, besides, the images they name are there as they were written."""
+        """Return the records of a cell if its images are intact, too; else None."""
         rows, files = self._cell(key)
         try:
             return rows if all(sha256_file(self.path / name) == sha256 for name, sha256 in files.items()) else None
-        except ArtattackError:  # it is gone
+        except ArtattackError:  # the file is missing
             return None
 
     def cells(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-        """Yield the key of each cell that was done or failed, and its records; one cut short does not count."""
+        """Yield the key and the records of each finished or failed cell; damaged files do not count."""
         for path in self._cells.glob("*.json"):
             rows = self.cell(path.stem)
             if rows is not None:
                 yield path.stem, rows
 
     def finishing_times(self) -> dict[str, float]:
-        """Return when each cell was written, in seconds since 1970, by key, as far as the file system knows."""
+        """Return the time at which each cell was written, in seconds since 1970, if the file system records it."""
         times = {path.stem: path.stat().st_mtime for path in self._cells.glob("*.json")}
         return {key: time for key, time in times.items() if time}
 
     def write_cell(self, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Keep the records of a finished cell, all or nothing.
+        """Write the records of a finished cell atomically.
 
         Args:
-            key: names the cell and its file.
-            rows: its records as `records_frame` takes them. The SHA-256 of the images they name is kept beside them.
+            key: key of the cell, and name of its file.
+            rows: records, as for `records_frame`. The SHA-256 of their images is written, too.
 
         Raises:
-            ArtattackError: the disk does not take it.
+            ArtattackError: the file cannot be written.
         """
         if Path(key).name != key:
             raise ValueError(f"a cell's key names a file, not {key!r}")
@@ -313,24 +312,24 @@ class RunFolder:
         write_file(self._cells / f"{key}.json", seal({"key": key, "files": files, "rows": list(rows)}))
 
     def note_worker(self, machine: Mapping[str, Any]) -> None:
-        """Keep in run.json, under "workers", the machine of a worker of this run, if none of its kind stands there."""
+        """Record the machine of a worker in run.json, under "workers", unless an equal one is recorded."""
         info = self.info
         known = info.get("workers", [])
         if (plain := from_json(to_json(machine).encode())) not in known:
             self._write_info({**info, "workers": [*known, plain]})
 
     def finish(self, keys: Iterable[str], *, parquet: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Write the tables from the cells, and close the run.
+        """Write the tables from the cells, and mark the run as finished.
 
         Args:
             keys: the cells in the order of the plan.
             parquet: whether to write the records as parquet, too.
 
         Returns:
-            Records and summary, as `read_records` and `read_summary` would read them back.
+            Records and summary, equal to the results of `read_records` and `read_summary`.
 
         Raises:
-            ArtattackError: a cell is not finished, or has not the images that run.json has planned for it.
+            ArtattackError: a cell is not finished, or lacks planned images.
         """
         records = self._records_of(list(keys))
         summary = summarise(records)
@@ -355,11 +354,11 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from working in the folder, which is made if need be; one that is killed lets go.
+        """Lock the folder for this process, and create it if it is missing; the lock ends with the process.
 
         Raises:
-            ArtattackError: another process works in it, or it cannot be made.
-            DiskError: meanwhile the system, or a server, has refused something about a file.
+            ArtattackError: another process works in the folder, or it cannot be created.
+            DiskError: the system or a server refused a file operation meanwhile.
         """
         self._refuse_a_file()
         with locked(self.path):
@@ -369,13 +368,13 @@ class RunFolder:
                 raise
             except Exception as error:
                 about = error.filename if isinstance(error, OSError) else None
-                if about is None and not is_of_server(error):  # it is about no file
+                if about is None and not is_of_server(error):  # not a file error
                     raise
                 raise DiskError(f"{about or self.path}: {in_one_line(error)}") from error
 
     @property
     def is_worked_on(self) -> bool:
-        """Whether a process works in the folder at this moment."""
+        """Whether a process works in the folder now."""
         return is_locked(self.path)
 
     @property
@@ -383,7 +382,7 @@ class RunFolder:
         return self.path / "cells"
 
     def _cell(self, key: str) -> tuple[list[dict[str, Any]] | None, dict[str, str]]:
-        """Return the records of a cell, None as in `cell`, and the SHA-256 of the images they name."""
+        """Return the records of a cell, or None as in `cell`, and the SHA-256 of its images."""
         try:
             cell = unseal((self._cells / f"{key}.json").read_bytes())
         except (OSError, ValueError):
@@ -395,7 +394,7 @@ class RunFolder:
         return rows if fits else None, cell.get("files", {})
 
     def _records_of(self, keys: Sequence[str]) -> pd.DataFrame:
-        """Return the records of cells; of many, only a few are plain rows at a time."""
+        """Return the records of cells, converted in parts to save memory."""
         frames = []
         planned = planned_images(self.info)
         unreadable = {row["image"] for row in self.cell("images") or ()}
@@ -413,7 +412,7 @@ class RunFolder:
         return pd.concat(frames, ignore_index=True) if frames else records_frame([])
 
     def _started(self, new: dict[str, Any]) -> dict[str, Any]:
-        """Return what run.json says of a new run, after checking that the folder is free."""
+        """Return the content of run.json for a new run, after checking that the folder is free."""
         if (self.path / "run.json").exists():
             raise ArtattackError(
                 f"{self.path}: holds a run already ({self.info['status']}, {len(self.done())} cells done): "
@@ -429,7 +428,7 @@ class RunFolder:
             raise ArtattackError(f"{self.path}: is a file: choose another folder (--out)")
 
     def _resumed(self, new: dict[str, Any]) -> dict[str, Any]:
-        """Return what run.json says of a run gone on with, after checking that it is the same run."""
+        """Return the content of run.json for a resumed run, after checking that it is the same run."""
         if not (self.path / "run.json").exists():
             raise ArtattackError(f"{self.path}: no run to resume: start one without --resume")
         old = self.info
@@ -446,7 +445,7 @@ class RunFolder:
         return {**old, **cells, "status": "running", "resumed": resumed}
 
     def _extended(self, new: dict[str, Any]) -> dict[str, Any]:
-        """Return what run.json says of a run that is gone on with by another config."""
+        """Return the content of run.json for an extended run."""
         old = self.info
         kept = {key: old["config"].get(key, {}) for key in ("images", "models", "files")}
         for key, hashes in kept.items():
@@ -464,20 +463,20 @@ class RunFolder:
         write_file(self.path / _COPY, content)
 
     def _check_rows(self, rows: int, unreadable: Collection[str]) -> None:
-        """Hold the number of records against the plan's; raises ArtattackError where some are missing."""
+        """Raise ArtattackError if the run lacks records of its plan."""
         expected = expected_rows(self.info, unreadable)
         if expected is not None and rows < expected:
             lost = f"the run lacks {expected - rows} of its {expected} records"
             raise ArtattackError(f"{self.path}: {lost}: go on with it: {self.to_go_on}")
 
     def _as_left(self, name: str) -> Path:
-        """Return the file of a table, after checking that it has the rows and the SHA-256 that run.json has noted.
+        """Return the file of a table, after comparing its SHA-256 with the one in run.json.
 
-        Runs of earlier versions have noted none. Where the file is not there, but packed with xz, it is that one; the
-        SHA-256 is of what it holds.
+        Runs of earlier versions have no SHA-256. A missing file may be packed with xz; the SHA-256 is that of its
+        content.
 
         Raises:
-            ArtattackError: the run is not finished, or the file is not as the run has left it.
+            ArtattackError: the run is not finished, or the file differs from the one the run wrote.
         """
         path, info = self.path / name, self.info
         if info["status"] != "finished":
@@ -503,7 +502,7 @@ class RunFolder:
 
 
 def _sha256_of_table(path: Path) -> str:
-    """Return the SHA-256 of a table as CSV, whether or not it is packed."""
+    """Return the SHA-256 of a table's CSV content, packed or not."""
     if path.suffix != ".xz":
         return sha256_file(path)
     try:
@@ -531,7 +530,7 @@ def _read_info(path: Path) -> dict[str, Any]:
 
 
 def _artattacks(info: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the versions that have worked on a run: the one that began it, and those that went on with it."""
+    """Yield the versions that started and resumed a run."""
     resumed = info.get("resumed")
     for part in (info, *(resumed if isinstance(resumed, list) else ())):
         found = part.get("versions") if isinstance(part, dict) else None
@@ -540,15 +539,15 @@ def _artattacks(info: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _release(version: str) -> tuple[int, ...]:
-    """Return what of a version says what columns and options there are: 0.12 of 0.12.3; nothing of other words."""
+    """Return the part of a version that determines columns and options, (0, 12) for 0.12.3; () for other text."""
     found = re.match(r"(\d+)\.(\d+)", version)
     return tuple(map(int, found.groups())) if found else ()
 
 
 def load_run(path: RunFolder | str | Path) -> RunFolder:
-    """Open a run folder, by its path or its URL, to read: `.records` and `.summary` as frames, `.info` from run.json.
+    """Open a run folder by its path or URL: `.records` and `.summary` are frames, `.info` is run.json.
 
-    A run that is open already is returned as it is.
+    An open run is returned unchanged.
 
     Raises:
         ArtattackError: as `RunFolder.open`.
@@ -557,7 +556,7 @@ def load_run(path: RunFolder | str | Path) -> RunFolder:
 
 
 def _count_rows(path: Path) -> int:
-    """Return how many rows a CSV file has below its header, as far as it can be read."""
+    """Return the number of rows of a CSV file below its header, as far as it is readable."""
     lines = 0
     text = read_content(path).decode("utf-8", "replace")
     with suppress(csv.Error):
@@ -567,7 +566,7 @@ def _count_rows(path: Path) -> int:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that may bear on a result: artattack, Python, the platform, installed packages."""
+    """Return the versions that may affect results: artattack, Python, the platform, installed packages."""
     found = {"artattack": __version__, "python": platform.python_version(), "platform": platform.platform()}
     return found | installed_versions()
 
