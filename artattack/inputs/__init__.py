@@ -1,1 +1,1 @@
-"""What a run reads: images, labels, styles, image sets, and where they lie."""
+"""Inputs of a run: images, labels, styles, image sets and their paths."""

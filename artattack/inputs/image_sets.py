@@ -89,7 +89,7 @@ class ImageSet:
 
 
 class ImageSetInfo(NamedTuple):
-    """What a list of image sets says of one."""
+    """An entry of the list of image sets."""
 
     name: str
     description: str
@@ -301,13 +301,13 @@ def _labelled(path: Path, table: Table, classes: tuple[str, ...]) -> tuple[list[
 
 
 def _counted(words: Iterable[str], classes: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the list that labels count: one's own classes where every label is one of them, else ImageNet's, ()."""
+    """Return the class list of labels: `classes` if every label is one of them, else () for ImageNet."""
     said = {word for word in words if not says_none(word)}
     return classes if classes and said and all(is_class(word, classes) for word in said) else ()
 
 
 def _check_words(words: Iterable[str], classes: Sequence[str], what: str) -> None:
-    """Find labels that are classes of one's own which nobody has named. A single wrong one is told where it stands."""
+    """Raise ArtattackError if most labels are unknown classes; a single wrong label is reported with its row."""
     said = dict.fromkeys(word for word in words if not says_none(word))
     foreign = [word for word in said if not _SURE.fullmatch(word) and not is_class(word)]
     if len(foreign) < 2 or 2 * len(foreign) <= len(said):

@@ -57,7 +57,7 @@ class Row(NamedTuple):
 
 
 class Table(NamedTuple):
-    """What a table lists.
+    """Contents of a table.
 
     Attributes:
         rows: its images, in order.

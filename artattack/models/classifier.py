@@ -1,4 +1,4 @@
-"""What a run asks of any model that it scores: logits of images. No TensorFlow here."""
+"""Interface of scored models: logits of images. No TensorFlow here."""
 
 from __future__ import annotations
 
@@ -13,29 +13,28 @@ from numpy.typing import NDArray
 from artattack.errors import ArtattackError
 from artattack.inputs.labels import LabelSpace, names_of
 
-DRAWS = 8  # answers that are averaged of a model whose answers change from asking to asking
+DRAWS = 8  # number of averaged answers of a model with random answers
 
-# What can be had of a model, each including those after it.
+# Outputs of a model; each value includes those after it.
 Gives = Literal["features", "gradients", "logits"]
 
 
 class Classifier(ABC):
-    """A model that is asked for logits; its subclasses, all dataclasses, say what else can be had of it.
+    """A model with logits; its subclasses, all dataclasses, add further outputs.
 
     Attributes:
-        gives: what it can be used for: `logits`, to be scored and attacked by queries; `gradients`, to be read by
-            gradient attacks as well; `features`, to be a backbone besides.
-        name: registry name, the file's stem, or what its user calls it.
-        weights: `imagenet`, `bundled`, `random`, `file`, `python` (given as a Python object) or `http` (on a server).
-        weights_sha256: tells models apart: hash of the weights' values, of the file, or of answers.
+        gives: outputs of the model: `logits`, for scoring and attacks by queries; `gradients`, for gradient attacks,
+            too; `features`, for backbones, too.
+        name: registry name, stem of the file, or the user's name.
+        weights: `imagenet`, `bundled`, `random`, `file`, `python` (a Python object) or `http` (a server).
+        weights_sha256: identity of the model: hash of the weights' values, of the file, or of answers.
         binary: whether the network is known to have binarized layers.
-        input_size: (h, w) in pixels at which the network classifies.
-        label_space: class of each of the model's K logits, ImageNet's or, by their names, its own; None where nobody
-            has said.
-        outputs: which of the network's outputs are the model's logits, in order; None for all.
+        input_size: (h, w) in pixels of the network's input.
+        label_space: class of each of the model's K logits, of ImageNet or its own by name; None if unknown.
+        outputs: indices of the network's outputs that are the model's logits, in order; None for all.
         probabilities: whether the network gives probabilities, whose logarithms are the model's logits.
-        doubts: what may not be right about it, each in a line that follows its name (`artattack.models.doubts`).
-        draws: how many times it is asked for an answer, whose probabilities are averaged; 1 unless it is random.
+        doubts: doubts about the model, each a line that follows its name (`artattack.models.doubts`).
+        draws: number of answers whose probabilities are averaged; 1 unless the model is random.
     """
 
     gives: ClassVar[Gives]
@@ -54,7 +53,7 @@ class Classifier(ABC):
     @property
     @abstractmethod
     def network_classes(self) -> int:
-        """How many outputs the network has."""
+        """Number of the network's outputs."""
 
     @abstractmethod
     def _predict(self, x: NDArray[Any]) -> NDArray[Any]:

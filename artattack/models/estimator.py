@@ -172,7 +172,7 @@ class ArtEstimator(TensorFlowV2Classifier):  # type: ignore[misc]
 
 
 class _Outputs:
-    """What an estimator gives as its `model`: from images in [0, 1] to predictions.
+    """The `model` of an estimator: a function from images in [0, 1] to predictions.
 
     ART calls it with `training=`, and builds a plain classifier around it for AutoPGD with a `loss_type`.
     Resizing and preprocessing are inside; it is compiled, and so are its gradients.

@@ -1,4 +1,4 @@
-"""What a model's word stands for, and what can be had of it, before it is loaded. No TensorFlow here."""
+"""Kinds of models by their specification, and the outputs of each, known before loading. No TensorFlow here."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from artattack.models.classifier import Gives
 
 
 class Kind(NamedTuple):
-    """A kind of model that no Keras reads.
+    """A kind of model that Keras does not read.
 
     Attributes:
-        word: what stands before the colon in `word:PATH`.
-        suffixes: of files that are of this kind without the word.
-        gives: what can be had of such a model.
-        package: what reads it and is not installed with artattack; empty for none.
-        extra: of artattack, which installs it.
-        is_file: whether a path follows the word.
+        word: prefix of the specification `word:PATH`.
+        suffixes: suffixes of files of this kind, which need no prefix.
+        gives: outputs of such a model.
+        package: package that reads it and is not installed with artattack; empty for none.
+        extra: extra of artattack that installs the package.
+        is_file: whether a path follows the prefix.
     """
 
     word: str

@@ -21,7 +21,7 @@ from artattack.models.classifier import Classifier, Gives
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a network expects of an image, as an affine map of each channel: y = (255 x - mean) / std.
+    """Preprocessing of a network's input, an affine map of each channel: y = (255 x - mean) / std.
 
     Attributes:
         mean: per channel, in 0..255, in the network's channel order.

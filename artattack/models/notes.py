@@ -1,8 +1,8 @@
-"""What a file says of its network beside the network: class names, and what it expects of images.
+"""Metadata in model files: class names and preprocessing.
 
-Behind a TFLite file stands a ZIP archive, as TFLite's metadata tools have it: a `.txt` file with a class on each line
-and `preprocessing.json`. An ONNX file has them in its metadata under `names` and `preprocessing`, a file of PyTorch the
-second alone, as the extra file `preprocessing.json`.
+TFLite files have a ZIP archive appended, as written by TFLite's metadata tools, with a `.txt` file of class names, one
+per line, and `preprocessing.json`. ONNX files have both in their metadata, under `names` and `preprocessing`. PyTorch
+files have the extra file `preprocessing.json`.
 """
 
 from __future__ import annotations

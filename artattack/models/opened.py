@@ -13,7 +13,7 @@ from artattack.inputs.labels import IMAGENET, LabelSpace, class_index, own_class
 
 
 class InputRange(NamedTuple):
-    """What the input of a network can hold.
+    """Range of values that the input of a network can hold.
 
     Attributes:
         low, high: the least and the greatest value.

@@ -31,13 +31,13 @@ _ROUNDING = 1e-3  # by which probabilities may miss a sum of 1
 
 @dataclass(eq=False, kw_only=True, repr=False)
 class Predictor(Classifier):
-    """A model of which only answers are known. It is scored, and attacked by queries.
+    """A model with outputs only, for scoring and attacks by queries.
 
-    Attributes, besides those of every classifier:
-        ask: from preprocessed images (N, h, w, 3) float32 of `input_size` to values (N, K).
-        preprocessing: applied to images in [0, 1] before.
-        answers: K, how many values it gives for an image.
-        input_range: what its input can hold, where that is limited.
+    Attributes, in addition to those of every classifier:
+        ask: function from preprocessed images (N, h, w, 3) float32 of `input_size` to values (N, K).
+        preprocessing: preprocessing of images in [0, 1].
+        answers: K, number of values for an image.
+        input_range: range of the input's values, if limited.
     """
 
     gives: ClassVar[Gives] = "logits"

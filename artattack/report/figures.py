@@ -1,4 +1,4 @@
-"""What the figures of a run show: names and numbers, before any library draws them."""
+"""Contents of a run's figures, names and numbers, independent of the library that draws them."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Panel(NamedTuple):
 
 
 class Curves(NamedTuple):
-    """What budgets of one distance do to one classifier, in one measure.
+    """A measure of one classifier against budgets of one distance.
 
     Attributes:
         id: names its file and its element.

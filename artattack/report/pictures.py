@@ -37,7 +37,7 @@ _SEEN_BY = [
 
 
 class SeenBy(NamedTuple):
-    """What a classifier sees before and after: class and confidence, and whether that is a flip or a success.
+    """A classifier's predictions before and after: class and confidence, and whether they are a flip or a success.
 
     Attributes:
         classifier: its name.

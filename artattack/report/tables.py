@@ -23,7 +23,7 @@ RELATED = {  # classifiers by their relation to an attack, in words
 
 
 class Cell(NamedTuple):
-    """What a table shows.
+    """A cell of a table.
 
     Attributes:
         text: what stands there; empty where there is nothing to say.

@@ -13,7 +13,7 @@ from artattack.results.run_folder import RunFolder
 
 
 class Line(NamedTuple):
-    """What one attack does to each classifier.
+    """Results of one attack on each classifier.
 
     Attributes:
         label: ATTACK/STYLE/SOURCE.
