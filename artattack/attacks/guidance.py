@@ -39,7 +39,7 @@ class Guidance:
         self._models = models
         self._options = options
         self._targets = [_output(model, options.target) for model in models] if options.target else None
-        self._names = options.transforms or ("eot",)
+        self._names = options.transforms or ("di",)
         self._restyled = restyled(models, self._names)
 
     def references(self, x: np.ndarray) -> list[tf.Tensor]:
@@ -51,23 +51,24 @@ class Guidance:
     def loss(self, x: tf.Tensor, references: list[tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the loss (N,) of images x (N, H, W, 3), and whether every guide is fooled, (N,) bool.
 
+        With views and without `early_stop` guides see the views alone, and no image counts as fooled: the loss over
+        views says what should transfer, and seeing the image itself too would cost another forward pass.
+
         Args:
             x: the images.
             references: the result of `references`.
             seed: (2,) int32, seed of this step's views.
         """
         x = rounded(x)
-        logits = [model.logits(x) for model in self._models]
-        astray = [self._is_astray(values, outputs) for values, outputs in zip(logits, references, strict=True)]
-        if self._options.views:
-            losses = [
-                self._loss(values, outputs)
-                for view in range(self._options.views)
-                for values, outputs in zip(self._logits_of(view, x, seed), references, strict=True)
-            ]
-        else:
-            losses = [self._loss(values, outputs) for values, outputs in zip(logits, references, strict=True)]
-        return tf.add_n(losses) / float(len(losses)), tf.reduce_all(tf.stack(astray), 0)
+        views = range(self._options.copies)
+        seen = [pair for view in views for pair in zip(self._logits_of(view, x, seed), references, strict=True)]
+        fooled = tf.zeros(tf.shape(x)[:1], tf.bool)
+        if not views or self._options.early_stop:
+            own = list(zip([model.logits(x) for model in self._models], references, strict=True))
+            fooled = tf.reduce_all(tf.stack([self._is_astray(*pair) for pair in own]), 0)
+            seen = seen or own
+        losses = [self._loss(*pair) for pair in seen]
+        return tf.add_n(losses) / float(len(losses)), fooled
 
     def _logits_of(self, view: int, x: tf.Tensor, seed: tf.Tensor) -> list[tf.Tensor]:
         """Return each guide's logits for one view of a step."""
@@ -83,7 +84,7 @@ class Guidance:
         sign = -1.0 if self._targets is None else 1.0
         if self._options.guide_loss == "cross-entropy":
             return sign * tf.nn.sparse_softmax_cross_entropy_with_logits(outputs, logits)
-        return tf.nn.relu(sign * -margin(logits, outputs) + self._options.confidence)
+        return tf.nn.relu(sign * -margin(logits, outputs) + self._options.margin)
 
     def _is_astray(self, logits: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         seen = tf.argmax(logits, 1, tf.int32)

@@ -112,11 +112,17 @@ class StyleOptions(Section):
     style_mask: Path | None = Field(None, description="image file, white where the style image counts")
     guide_weight: NonNegativeFloat = Field(1.0, description="weight of the loss that fools guides")
     guide_loss: Literal["margin", "cross-entropy"] = Field("margin", description="loss that fools guides")
-    confidence: NonNegativeFloat = Field(1.0, description="logit margin at which the margin loss is 0")
+    confidence: NonNegativeFloat | None = Field(
+        None, description="logit margin at which the margin loss is 0; default: 30, or 1 with early_stop"
+    )
     temperature: PositiveFloat = Field(1.0, description="divisor of the guides' logits in that loss")
-    views: NonNegativeInt = Field(0, description="number of transformed copies for the guides at each step")
+    views: NonNegativeInt | None = Field(
+        None,
+        description="number of transformed copies for the guides at each step; 0: the image itself; default: 1, or 0 "
+        "with early_stop and with lbfgs",
+    )
     transforms: Transforms | None = Field(
-        None, description="transforms of those copies, in order: eot, di, bsr, ssm, si, styless; default: eot"
+        None, description="transforms of those copies, in order: eot, di, bsr, ssm, si, styless; default: di"
     )
     target: ClassText | None = Field(
         None, description="target class of the guides; default: any other than their prediction"
@@ -126,9 +132,23 @@ class StyleOptions(Section):
 
     @model_validator(mode="after")
     def _with_views(self) -> Self:
-        if self.transforms and not self.views:
+        if self.transforms and not self.copies:
             raise ValueError("transforms: applies to views, but `views` is 0")
         return self
+
+    @property
+    def margin(self) -> float:
+        """The logit margin to reach: `confidence`, or 1 for guides to be fooled at once and 30 for others to be."""
+        if self.confidence is not None:
+            return self.confidence
+        return 1.0 if self.early_stop else 30.0
+
+    @property
+    def copies(self) -> int:
+        """The number of views: `views`, or 1 where the loss may be random and classifiers beside the guides count."""
+        if self.views is not None:
+            return self.views
+        return 0 if self.early_stop or self.optimizer == "lbfgs" else 1
 
     @property
     def rate(self) -> float:

@@ -37,7 +37,8 @@ ORIGINALS = plain((0.8, 0.0, 0.0), (0.8, 0.0, 0.0))
 
 
 def loss(*models: Model, x: np.ndarray = IMAGES, **options: Any) -> tuple[np.ndarray, np.ndarray]:
-    subject = Guidance(models or [guide()], StyleOptions(**options))
+    """By default of the images themselves, and with a margin of 1."""
+    subject = Guidance(models or [guide()], StyleOptions(**{"views": 0, "confidence": 1.0} | options))
     values, astray = subject.loss(tf.constant(x), subject.references(ORIGINALS[: len(x)]), SEED)
     return values.numpy(), astray.numpy()
 
@@ -85,7 +86,7 @@ def test_decisions_are_those_of_the_logits_whatever_the_loss(temperature: float,
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_gradients_go_through_the_temperature_and_the_rounding(temperature: float) -> None:
-    subject = Guidance([guide()], StyleOptions(temperature=temperature, confidence=0.5))
+    subject = Guidance([guide()], StyleOptions(temperature=temperature, confidence=0.5, views=0))
     x = tf.constant(IMAGES + np.float32(0.001))
     with tf.GradientTape() as tape:
         tape.watch(x)
@@ -124,16 +125,18 @@ def test_rounding_is_that_of_a_png_to_the_bit_and_lets_gradients_pass() -> None:
     np.testing.assert_array_equal(tape.gradient(y, values), np.arange(len(x)))
 
 
-def test_loss_is_the_mean_over_views_and_the_decision_is_without_them() -> None:
+def test_the_loss_is_the_mean_over_views_and_early_stopping_asks_about_the_image_itself() -> None:
     x = quantize(RNG.random((2, 4, 4, 3)).astype(np.float32))
     model = guide()
     lost = []
     for view in range(3):
         seen = eot(tf.constant(x), SEED + tf.constant([view, 0]))
         lost.append(np.maximum(0, margin(model.logits(seen), tf.constant([0, 0])).numpy() + 9))
-    values, astray = loss(model, x=x, views=3, confidence=9.0)
-    np.testing.assert_allclose(values, np.mean(lost, 0), rtol=1e-5)
-    np.testing.assert_array_equal(astray, loss(model, x=x)[1])
+    of_eot = {"x": x, "views": 3, "transforms": ("eot",), "confidence": 9.0}
+    for early_stop, expected in ((False, [False, False]), (True, loss(model, x=x)[1])):
+        values, astray = loss(model, early_stop=early_stop, **of_eot)
+        np.testing.assert_allclose(values, np.mean(lost, 0), rtol=1e-5)
+        np.testing.assert_array_equal(astray, expected)
     assert np.abs(values - loss(model, x=x, confidence=9.0)[0]).max() > 0.01
 
 
@@ -142,7 +145,7 @@ def test_views_are_what_the_transforms_say_by_hand(temperature: float) -> None:
     # Five views in turn are the images over 1, 2, 4, 8 and 16; class 0 leads by 2 and lags by 4, over as much.
     over = 2.0 ** np.arange(5) * temperature
     expected = [np.maximum(0, 2 / over + 1).mean(), np.maximum(0, -4 / over + 1).mean()]
-    values, astray = loss(views=5, transforms=("si",), temperature=temperature)
+    values, astray = loss(views=5, transforms=("si",), temperature=temperature, early_stop=True)
     np.testing.assert_allclose(values, expected, rtol=1e-5)
     np.testing.assert_array_equal(astray, [False, True])
 
@@ -174,3 +177,12 @@ def test_several_guides_see_the_same_views() -> None:
 def test_target_that_a_guide_does_not_know() -> None:
     with pytest.raises(ArtattackError, match="guide 'mean' does not know the target class 'goldfish'"):
         Guidance([guide()], StyleOptions(target="goldfish"))
+
+
+def test_what_is_to_transfer_is_seen_through_di_by_a_margin_of_30_and_what_stops_early_is_not() -> None:
+    x = quantize(RNG.random((2, 4, 4, 3)).astype(np.float32))
+    by_default = Guidance([guide()], StyleOptions()).loss(tf.constant(x), [tf.constant([0, 0])], SEED)[0]
+    explicit = {"views": 1, "transforms": ("di",), "confidence": 30.0}
+    np.testing.assert_array_equal(by_default, loss(x=x, **explicit)[0])
+    stopping = Guidance([guide()], StyleOptions(early_stop=True)).loss(tf.constant(x), [tf.constant([0, 0])], SEED)[0]
+    np.testing.assert_array_equal(stopping, loss(x=x, views=0, confidence=1.0)[0])
