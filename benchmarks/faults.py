@@ -347,7 +347,7 @@ def keep_models() -> None:
     from artattack.runtime import silence_libraries
 
     silence_libraries()
-    load, make = loading.load_models, Perturber._attack
+    load, make = loading.load_models, Perturber.attack
     models: list[Any] = []
     attacks: dict[Any, Any] = {}
 
@@ -361,7 +361,7 @@ def keep_models() -> None:
         return attacks[key]
 
     loading.load_models = load_models
-    Perturber._attack = attack  # type: ignore[method-assign]
+    Perturber.attack = attack  # type: ignore[method-assign]
 
 
 def trial(

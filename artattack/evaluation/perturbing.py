@@ -59,7 +59,7 @@ class Perturber:
         """
         for variant in {_alike(v): v for v in variants if v.source}.values():
             try:
-                self._attack(variant)
+                self.attack(variant)
             except ArtattackError as error:
                 raise ArtattackError(f"attack '{variant.entry.name}' of '{variant.source}': {error}") from error
 
@@ -78,7 +78,7 @@ class Perturber:
         if self._before and key and not missing and (found := self._before.get(key, x)):
             return found
         started = time.perf_counter()
-        perturbed = variant.entry.perturb(self._attack(variant), batch)
+        perturbed = variant.entry.perturb(self.attack(variant), batch)
         if missing:
             perturbed = perturbed._replace(failed={**perturbed.failed, **missing})
         made = Made(perturbed, (time.perf_counter() - started) / len(ids), from_cache=False)
@@ -89,7 +89,7 @@ class Perturber:
     def columns(self, cell: Cell, ids: Iterable[str], x: np.ndarray, files: np.ndarray) -> Mapping[str, Sequence[Any]]:
         """Return the columns of the records that only the cell's attack knows."""
         batch = self._batch(cell, tuple(ids), x, {})
-        return cell.variant.entry.columns(self._attack(cell.variant), batch, files)
+        return cell.variant.entry.columns(self.attack(cell.variant), batch, files)
 
     def _batch(self, cell: Cell, ids: Sequence[str], x: np.ndarray, missing: dict[int, str]) -> Batch:
         """Return the batch of a cell; failed images of the variants it starts from are added to `missing`."""
@@ -134,7 +134,7 @@ class Perturber:
             del self._estimators[next(iter(self._estimators))]
         return found
 
-    def _attack(self, variant: Variant) -> Any:
+    def attack(self, variant: Variant) -> Any:
         """Return the attack of a variant; only the latest is kept, with its compiled functions, for all its styles."""
         key = _alike(variant)
         if key not in self._attacks:

@@ -75,7 +75,7 @@ def _cluster(ray: Any) -> Iterator[None]:
         ray.shutdown()
 
 
-class _Worker:
+class Worker:
     """An actor: loads the models of a plan once, and does its cells."""
 
     def __init__(self, plan: Plan, folder: Path, hashes: Mapping[str, str], cache: Cache | None) -> None:
@@ -107,7 +107,7 @@ class _Crew:
         each = max(1, min(cores // self.size, least))
         threads = {name: os.environ.get(name, str(each)) for name in THREADS}
         options = {"num_cpus": each, "num_gpus": 1 if gpus else 0, "runtime_env": {"env_vars": threads}}
-        self._hire = ray.remote(_Worker).options(**options).remote
+        self._hire = ray.remote(Worker).options(**options).remote
         self._given = ray.put(work.plan), work.folder.path, dict(work.hashes), work.cache
         self._ray = ray
         self._members: list[Any] = []

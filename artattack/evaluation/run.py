@@ -178,7 +178,7 @@ def _engine(name: Engine, workers: int | None, plan: Plan, path: Path) -> DoCell
     if name == "local":
         if workers is not None:
             raise ArtattackError("workers: engine local is this process alone; engine ray has workers")
-        return _do_cells_here
+        return do_cells_here
     if plan.given:
         raise ArtattackError(f"engine ray: workers load models by themselves: save '{min(plan.given)}' to a file")
     if is_private(path):
@@ -188,7 +188,7 @@ def _engine(name: Engine, workers: int | None, plan: Plan, path: Path) -> DoCell
     return RayEngine(workers)
 
 
-def _do_cells_here(work: Work) -> None:
+def do_cells_here(work: Work) -> None:
     """Do cells one after the other; the originals of the next are read meanwhile."""
     left = [cell for cell in work.plan.cells if cell.key not in work.done]
     with reading_ahead(work.worker.read, left, at_once=not takes_turns(work.folder.path)) as originals:

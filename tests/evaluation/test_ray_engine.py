@@ -84,7 +84,7 @@ def test_a_node_that_dies_costs_nothing_and_nothing_is_made_twice(
     assert [machine["threads"] | one for machine in load_run(out).info["workers"]] == [one]
 
 
-class Deadly(ray_engine._Worker):
+class Deadly(ray_engine.Worker):
     """A worker that one cell kills."""
 
     def do(self, key: str) -> None:
@@ -99,7 +99,7 @@ def test_a_cell_that_kills_its_workers_is_recorded_and_done_when_it_no_longer_do
     out = tmp_path / "run"
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import this file
     with monkeypatch.context() as patch:
-        patch.setattr(ray_engine, "_Worker", Deadly)
+        patch.setattr(ray_engine, "Worker", Deadly)
         records = run_benchmark(BENCHMARK, out=out, engine="ray", workers=1, cache=False)
     ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
     failed = records[records["error"].notna()]

@@ -26,7 +26,7 @@ def faults() -> Iterator[ModuleType]:
         import faults  # type: ignore[import-not-found]
 
         patch.setattr(loading, "load_models", loading.load_models)  # both are put back in the end
-        patch.setattr(Perturber, "_attack", Perturber._attack)
+        patch.setattr(Perturber, "attack", Perturber.attack)
         patch.setattr(faults, "BENCHMARK", faults.BENCHMARK | {"attacks": ATTACKS})
         faults.keep_models()
         yield faults

@@ -116,7 +116,7 @@ def test_resuming_mends_a_finished_run_that_has_lost_a_cells_records(tmp_path: P
 
 def test_two_threads_of_one_process_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They share the generators that attacks draw from."""
-    doing, at_once, most = running._do_cells_here, threading.Lock(), []
+    doing, at_once, most = running.do_cells_here, threading.Lock(), []
 
     def alone(work: Any) -> None:
         most.append(at_once.acquire(blocking=False))
@@ -126,7 +126,7 @@ def test_two_threads_of_one_process_run_one_after_the_other(tmp_path: Path, monk
             if most[-1]:
                 at_once.release()
 
-    monkeypatch.setattr(running, "_do_cells_here", alone)
+    monkeypatch.setattr(running, "do_cells_here", alone)
     threads = [threading.Thread(target=run_benchmark, args=(BENCHMARK,), kwargs={"out": tmp_path / n}) for n in "ab"]
     for thread in threads:
         thread.start()
