@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from functools import reduce
-from operator import or_
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
@@ -15,27 +15,29 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    Discriminator,
     Field,
+    PlainValidator,
     PositiveInt,
-    Tag,
+    SerializeAsAny,
     ValidationError,
+    ValidationInfo,
     field_validator,
 )
 
-from artattack.attacks.art_attacks import attack_words
 from artattack.attacks.baseline_entry import BaselineEntry
 from artattack.attacks.controls import ControlEntry
 from artattack.attacks.entries import Entry, needed_models
-from artattack.attacks.registry import ENTRIES, entry_of, own_attacks
+from artattack.attacks.registry import entry_of, is_known
 from artattack.attacks.style_entry import StyleEntry
 from artattack.distances import default_budgets
-from artattack.errors import ArtattackError, nearest, unknown
+from artattack.errors import ArtattackError, unknown
 from artattack.inputs.image_sets import image_set_infos
 from artattack.models.http_options import HttpOptions
 from artattack.models.kinds import kind_of
 from artattack.models.registry import model_infos
 from artattack.validation import Names, Numbers, Section, as_list, check_distance, explain
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 class ImageSettings(Section):
@@ -93,24 +95,24 @@ class ModelSpec(Section):
         return {"spec": self.model, **self.model_dump(exclude={"model", "distilled_from", "family"})}
 
 
-def _entry_tag(value: Any) -> str:
-    attack = value.get("attack") if isinstance(value, dict) else getattr(value, "attack", None)
-    return entry_of(str(attack)).__name__
-
-
-def _known_attack(value: Any) -> Any:
+def _section_of(value: Any, context: Mapping[str, Any]) -> type[Entry]:
+    """Return the kind of entry that plain data describe: the one that the word `attack` stands for."""
     attack = value.get("attack") if isinstance(value, dict) else None
-    if isinstance(attack, str) and attack.lower() not in {word.lower() for word in (*own_attacks(), *attack_words())}:
-        words = [*own_attacks(), *attack_words()]
-        raise ValueError(f"unknown attack '{attack}'{nearest(attack, words)}; `artattack attacks` lists them")
-    return value
+    if not isinstance(attack, str):
+        return BaselineEntry  # whose validation says what is wrong
+    return entry_of(attack, context.get("attacks", {}), context.get("base"))
+
+
+def _entry(value: Any, info: ValidationInfo) -> Entry:
+    if isinstance(value, Entry):
+        return value
+    return _section_of(value, info.context or {}).model_validate(value, context=info.context)
 
 
 if TYPE_CHECKING:
     AttackEntry = Entry
-else:  # of the registry's kinds, the one that the word `attack` stands for
-    _ANY_ENTRY = reduce(or_, (Annotated[entry, Tag(entry.__name__)] for entry in ENTRIES))
-    AttackEntry = Annotated[_ANY_ENTRY, Discriminator(_entry_tag), BeforeValidator(_known_attack)]
+else:  # validated and written as the kind that the word `attack` stands for
+    AttackEntry = Annotated[SerializeAsAny[Entry], PlainValidator(_entry)]
 
 _DEFAULT_SOURCES = ("quicknet_tiny", "efficientnet_lite0")
 _DEFAULT_ATTACKS: tuple[Entry, ...] = (
@@ -197,10 +199,14 @@ class Benchmark(Section):
         return tuple(dict.fromkeys(style for entry in self.attacks for style in entry.styles()))
 
 
-def load_benchmark(path: Path | None) -> Benchmark:
+def load_benchmark(path: Path | None, attacks: Mapping[str, Any] = _NONE) -> Benchmark:
     """Read a benchmark file, or return the default benchmark for None.
 
-    Paths in the file may be relative to it.
+    Paths in the file may be relative to it. Where it names an attack by `module:Class`, the module is imported.
+
+    Args:
+        path: the file.
+        attacks: classes of attacks given as Python objects, by the names that the file has for them.
 
     Raises:
         ArtattackError: the file cannot be read or something in it is wrong; one line for the first mistakes.
@@ -218,7 +224,7 @@ def load_benchmark(path: Path | None) -> Benchmark:
     if not isinstance(data, dict):
         raise ArtattackError(f"{path}: a benchmark file is a mapping with keys {', '.join(Benchmark.model_fields)}")
     data.setdefault("name", re.sub(r"[^\w.-]+", "-", path.stem))
-    return parse_benchmark(data, where=str(path), base=path.parent)
+    return parse_benchmark(data, where=str(path), base=path.parent, attacks=attacks)
 
 
 class _Loader(yaml.SafeLoader):
@@ -252,13 +258,27 @@ def _explain_yaml(error: Exception) -> str:
     return f": not valid YAML: {' '.join(str(error).split())}"
 
 
-def parse_benchmark(data: dict[str, Any], *, where: str = "benchmark", base: Path = Path()) -> Benchmark:
-    """Validate a benchmark given as plain data, with paths relative to `base`; errors as in `load_benchmark`."""
+def parse_benchmark(
+    data: dict[str, Any], *, where: str = "benchmark", base: Path = Path(), attacks: Mapping[str, Any] = _NONE
+) -> Benchmark:
+    """Validate a benchmark given as plain data, with paths relative to `base`; else as `load_benchmark`."""
+    _check_given(attacks)
+    context = {"attacks": attacks, "base": base}
     try:
-        benchmark = Benchmark.model_validate(data)
+        benchmark = Benchmark.model_validate(data, context=context)
     except ValidationError as error:
-        raise ArtattackError(f"{where}: {explain(error, _place)}") from error
+        raise ArtattackError(f"{where}: {explain(error, partial(_place, data, context))}") from error
+    unused = set(attacks) - {entry.attack for entry in benchmark.attacks}
+    if unused:
+        raise ArtattackError(f"attacks: '{min(unused)}' is given, but no entry of the benchmark names it")
     return _resolved(benchmark, base)
+
+
+def _check_given(attacks: Mapping[str, Any]) -> None:
+    """Find classes of attacks given under names that mean something else."""
+    for name in attacks:
+        if ":" in name or is_known(name) or name == "clean":
+            raise ArtattackError(f"attacks: '{name}' is the name of another attack already; give it one of its own")
 
 
 def replaced(
@@ -267,6 +287,7 @@ def replaced(
     seed: int | None = None,
     limit: int | None = None,
     budgets: Mapping[str, Any] | None = None,
+    attacks: Mapping[str, Any] = _NONE,
 ) -> Benchmark:
     """Return a benchmark with another seed, another largest number of images or other budgets, where they are given.
 
@@ -280,15 +301,16 @@ def replaced(
         given["images"]["limit"] = limit
     if budgets:
         given["budgets"] = dict(budgets)
-    return benchmark if (seed, limit, budgets or None) == (None,) * 3 else parse_benchmark(given, where="command line")
+    return (
+        benchmark
+        if (seed, limit, budgets or None) == (None,) * 3
+        else parse_benchmark(given, where="command line", attacks=attacks)
+    )
 
 
-_TAGS = {entry.__name__: entry for entry in ENTRIES}
-
-
-def _place(path: tuple[Any, ...]) -> tuple[str, type[BaseModel]]:
+def _place(data: dict[str, Any], context: Mapping[str, Any], path: tuple[Any, ...]) -> tuple[str, type[BaseModel]]:
     """Return what people call the place that a path of keys leads to, and the section that holds it."""
-    named = ".".join(str(part) for part in path if part not in _TAGS) or "file"
+    named = ".".join(map(str, path)) or "file"
     match path[:-1]:
         case ("images", *_):
             return named, ImageSettings
@@ -296,8 +318,8 @@ def _place(path: tuple[Any, ...]) -> tuple[str, type[BaseModel]]:
             return named, HttpOptions
         case ("models", *_):
             return named, ModelSpec
-        case ("attacks", _, tag, *_):
-            return named, _TAGS[tag]
+        case ("attacks", int(number), *_):
+            return named, _section_of(data["attacks"][number], context)
         case _:
             return named, Benchmark
 

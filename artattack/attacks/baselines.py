@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from artattack.attacks.art_attacks import BaselineInfo, baseline_info
 from artattack.attacks.art_parameters import check_parameters, norm_word
 from artattack.attacks.failing import ImagesFailedError, in_one_line
+from artattack.attacks.imported import construct
 from artattack.errors import ArtattackError
 
 _DRAWS = ("num_random_init", "random_eps")  # parameters with which a gradient attack draws at random
@@ -53,7 +54,7 @@ def make_baseline(
         ArtattackError: the attack, a parameter or its value is invalid, or a distance is larger than any image reaches.
     """
     info = baseline_info(name)
-    check_max_queries(name, max_queries)
+    check_max_queries(info, max_queries)
     art_class = _art_class(info)
     height, width, *_ = shape = estimator.input_shape
     values = check_parameters(info, parameters, (height, width) if shape[-1] == 3 else None)
@@ -70,9 +71,46 @@ def make_baseline(
     return attack
 
 
-def check_max_queries(name: str, max_queries: int | None) -> None:
+def make_imported(
+    attack: type, info: BaselineInfo, estimator: Any, parameters: Mapping[str, Any], max_queries: int | None = None
+) -> Any:
+    """Return an attack of a class from another package.
+
+    Args:
+        attack: a class that `artattack.attacks.imported.find_attack` returned, no `Entry`.
+        info: its name, what it reads and how it takes a batch.
+        estimator: the source, as `artattack.models.estimator.to_estimator` returns it.
+        parameters: keyword arguments of the class.
+        max_queries: as of `make_baseline`.
+
+    Returns:
+        An object with `estimator`, `targeted` and `generate` as of `make_baseline`. Its images are clipped to [0, 1].
+
+    Raises:
+        ArtattackError: the class does not accept the parameters.
+    """
+    try:
+        made = construct(attack, estimator, parameters)
+    except Exception as error:  # whatever foreign code raises
+        raise ArtattackError(
+            f"attack '{info.name}' does not accept {dict(parameters)}: {in_one_line(error)}"
+        ) from error
+
+    def generate(x: NDArray[Any], y: NDArray[Any] | None, **kwargs: Any) -> NDArray[Any]:
+        images = np.asarray(made.generate(np.array(x), y, **kwargs), np.float32)
+        if images.shape != x.shape:
+            raise ArtattackError(f"attack '{info.name}' returned images of shape {images.shape} for {x.shape}")
+        return np.clip(images, 0.0, 1.0)
+
+    contract = SimpleNamespace(
+        estimator=estimator, targeted=bool(getattr(made, "targeted", False)), generate=generate, attack=made
+    )
+    contract.generate = _Generate(info, contract, None, max_queries)
+    return contract
+
+
+def check_max_queries(info: BaselineInfo, max_queries: int | None) -> None:
     """Raise ArtattackError for an invalid query limit, or for an attack that makes no queries."""
-    info = baseline_info(name)
     if max_queries is None:
         return
     if info.reads == "gradients":

@@ -138,7 +138,7 @@ class CopyEntry(Entry):
     """Entry whose perturbations copy the distances of other entries, image by image."""
 
     kind: ClassVar[str] = "control"
-    reads: ClassVar[str] = "only a distance"
+    reads_in_words: ClassVar[str] = "only a distance"
     copies_others: ClassVar[bool] = True
 
     like: Names | None = Field(

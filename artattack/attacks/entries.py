@@ -32,6 +32,20 @@ _LONGEST = 120  # characters of a key; file systems allow 255 bytes
 Ball = tuple[str, float]  # a distance and a radius
 
 
+class Reading(NamedTuple):
+    """A model that an attack reads.
+
+    Attributes:
+        model: its name in the benchmark file.
+        what: the most that the attack reads of it.
+        untrained: whether the attack reads the same network with random weights instead.
+    """
+
+    model: str
+    what: Gives
+    untrained: bool = False
+
+
 @dataclass(frozen=True)
 class Variant:
     """One attack of the benchmark with its style and source chosen; a group of rows in every table.
@@ -54,6 +68,16 @@ class Variant:
     def kind(self) -> str:
         """The kind in the tables: clean, control, or a kind of attack."""
         return self.entry.kind
+
+    @property
+    def reads(self) -> tuple[Reading, ...]:
+        """The models that it reads."""
+        return self.entry.reads(self)
+
+    @property
+    def models_seen(self) -> tuple[str, ...]:
+        """Names of the models that it reads with the weights they have, each once."""
+        return tuple(dict.fromkeys(reading.model for reading in self.reads if not reading.untrained))
 
     @property
     def free(self) -> Variant:
@@ -165,26 +189,33 @@ class Batch:
 class Entry(Section):
     """Base class of entries: defaults and the hooks that subclasses override."""
 
-    kind: ClassVar[str]
+    kind: ClassVar[str] = "baseline"
     folder: ClassVar[str] = ""  # name of the image folder; by default the variant's key
     one_seed: ClassVar[bool] = False  # whether all images of a variant have the same seed
     copies_others: ClassVar[bool] = False  # whether its variants copy the distance of other entries' variants
-    reads: ClassVar[str] = ""  # outputs of models that it reads, in a few words
-    untrained: ClassVar[bool] = False  # whether it reads networks with random weights on purpose
+    source_gives: ClassVar[Gives] = "gradients"  # what it reads of its source, unless `reads` says otherwise
+    reads_in_words: ClassVar[str] = ""  # for the list of attacks
 
-    attack: str = Field(description="style, a control, or an ART attack by short name or class name")
+    attack: str = Field(
+        description="style, a control, an ART attack by short name or class name, or module:Class of another package"
+    )
     name: str = Field("", description="name in tables; default: the attack's name")
 
     @model_validator(mode="after")
     def _named(self) -> Self:
         if not self.name:
-            object.__setattr__(self, "name", self.attack)
+            object.__setattr__(self, "name", self.attack.rpartition(":")[2])
         return self
 
     @classmethod
     def attacks(cls) -> tuple[str, ...]:
         """Return the values of `attack` that select this kind of entry."""
         raise NotImplementedError
+
+    @property
+    def code(self) -> type | None:
+        """The class from another package that makes its images, or None."""
+        return None if type(self).__module__.startswith(f"{__package__.partition('.')[0]}.") else type(self)
 
     @property
     def own_ball(self) -> Ball | None:
@@ -201,21 +232,12 @@ class Entry(Section):
         """The parameters that the records keep."""
         return {}
 
-    def models(self) -> tuple[str, ...]:
-        """Return the names of the models that the entry reads."""
-        return ()
+    def reads(self, variant: Variant) -> tuple[Reading, ...]:
+        """Return the models that one of its variants reads, and what it reads of each; by default its source.
 
-    def models_asked(self) -> tuple[str, ...]:
-        """Return the models whose logits the entry reads, not only their features."""
-        return ()
-
-    def needs(self, model: str) -> Gives:
-        """Return what a model must give: features, gradients or logits."""
-        return "features"
-
-    def models_of(self, variant: Variant) -> tuple[str, ...]:
-        """Return the models that a variant reads with their own weights."""
-        return (variant.source,) if variant.source else ()
+        A run loads these models, checks that they give what is read, and marks them as seen by the attack.
+        """
+        return (Reading(variant.source, self.source_gives),) if variant.source else ()
 
     def styles(self) -> tuple[str, ...]:
         """Return the styles of the entry."""
@@ -349,6 +371,14 @@ def _same(ball: Ball | None, other: Ball) -> bool:
     return ball is not None and ball[0] == other[0] and math.isclose(ball[1], other[1], rel_tol=1e-9)
 
 
+def free_variants(entries: Iterable[Entry]) -> tuple[Variant, ...]:
+    """Return the variants of entries at no budget: those of attacks, then those that copy them."""
+    entries = tuple(entries)
+    attacks = [v for entry in entries if not entry.copies_others for v in entry.variants(())]
+    copies = [v for entry in entries if entry.copies_others for v in entry.variants(attacks)]
+    return (*attacks, *copies)
+
+
 def needed_models(entries: Iterable[Entry]) -> tuple[str, ...]:
     """Return the distinct models that entries read, in order of appearance."""
-    return tuple(dict.fromkeys(name for entry in entries for name in entry.models()))
+    return tuple(dict.fromkeys(reading.model for variant in free_variants(entries) for reading in variant.reads))

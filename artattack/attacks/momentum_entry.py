@@ -13,7 +13,6 @@ from artattack.attacks.entries import Ball, Batch, Entry, Models, Perturbed, Var
 from artattack.attacks.failing import settled
 from artattack.attacks.options import MomentumOptions, doubt_of_step
 from artattack.attacks.rounding import round_within
-from artattack.models.classifier import Gives
 from artattack.validation import ClassWord, Names
 
 _BALLS = ("linf", "l2")  # norms of the attack's balls
@@ -23,8 +22,7 @@ _NESTEROV = "ni-fgsm"
 class MomentumEntry(Entry, MomentumOptions):
     """The momentum attack, made to transfer to other classifiers: one variant for each source."""
 
-    kind: ClassVar[str] = "baseline"
-    reads: ClassVar[str] = "gradients"
+    reads_in_words: ClassVar[str] = "gradients"
 
     source: Names = Field(description="models whose gradients the attack reads")
     target: ClassWord | None = Field(None, description=TARGET)
@@ -81,18 +79,6 @@ class MomentumEntry(Entry, MomentumOptions):
         """Yield a warning if the step exceeds the radius."""
         if doubt := doubt_of_step(self.step, self.eps):
             yield f"attack '{self.name}': {doubt}"
-
-    def models(self) -> tuple[str, ...]:
-        """Return the sources."""
-        return self.source
-
-    def models_asked(self) -> tuple[str, ...]:
-        """Return the sources."""
-        return self.source
-
-    def needs(self, model: str) -> Gives:
-        """Return gradients."""
-        return "gradients"
 
     def passes(self) -> float:
         """Return the number of steps times the number of views."""

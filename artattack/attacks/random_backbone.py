@@ -9,14 +9,13 @@ import numpy as np
 
 from artattack.attacks.budget import match
 from artattack.attacks.controls import CopyEntry
-from artattack.attacks.entries import Ball, Batch, Models, Perturbed, Variant
+from artattack.attacks.entries import Ball, Batch, Models, Perturbed, Reading, Variant
 from artattack.attacks.style_entry import StyleEntry
 
 
 class RandomBackboneEntry(CopyEntry):
     """A style attack through its backbone with random weights, scaled to the trained attack's distance."""
 
-    untrained: ClassVar[bool] = True
     one_seed: ClassVar[bool] = True
 
     @classmethod
@@ -31,7 +30,9 @@ class RandomBackboneEntry(CopyEntry):
 
     def variants(self, attacks: Sequence[Variant]) -> Iterator[Variant]:
         """Yield a variant for each style attack whose distance the entry copies."""
-        yield from (Variant(self, other.style, other.source, other) for other in self.copied(attacks))
+        for other in self.copied(attacks):
+            if isinstance(other.entry, StyleEntry):
+                yield Variant(self, other.style, other.source, other)
 
     def passes_of(self, variant: Variant) -> float:
         """Return the number of steps of the style attack; 0 if it only moves finished images to a budget."""
@@ -43,9 +44,10 @@ class RandomBackboneEntry(CopyEntry):
             return variant.matched
         return variant.free if _style_entry(variant).starts_from(variant) else None
 
-    def models_of(self, variant: Variant) -> tuple[str, ...]:
-        """Return the guides; the backbone is read with random weights."""
-        return _style_entry(variant).guide or ()
+    def reads(self, variant: Variant) -> tuple[Reading, ...]:
+        """Return the backbone, untrained, and the guides."""
+        backbone, *guides = _style_entry(variant).reads(variant)
+        return backbone._replace(untrained=True), *guides
 
     def make(self, variant: Variant, models: Models) -> Any:
         """Make the style attack, which returns its last iterate: the loss may be lowest at the original."""

@@ -1,13 +1,24 @@
-"""All kinds of entries that a benchmark file can hold. A new attack adds its module, and a line here."""
+"""All kinds of entries that a benchmark file can hold. A new attack adds its module, and a line here.
+
+Attacks from other packages need no line: `entry_of` finds them by name.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from artattack.attacks.art_attacks import attack_words
 from artattack.attacks.baseline_entry import BaselineEntry
 from artattack.attacks.controls import ControlEntry
 from artattack.attacks.entries import Entry
+from artattack.attacks.imported import find_attack, installed_attacks, is_importable
+from artattack.attacks.imported_entry import ImportedEntry
 from artattack.attacks.momentum_entry import MomentumEntry
 from artattack.attacks.random_backbone import RandomBackboneEntry
 from artattack.attacks.style_entry import StyleEntry
+from artattack.errors import nearest
 
 ENTRIES: tuple[type[Entry], ...] = (StyleEntry, MomentumEntry, ControlEntry, RandomBackboneEntry, BaselineEntry)
 
@@ -17,6 +28,26 @@ def own_attacks() -> dict[str, type[Entry]]:
     return {name: entry for entry in ENTRIES if entry is not BaselineEntry for name in entry.attacks()}
 
 
-def entry_of(attack: str) -> type[Entry]:
-    """Return the kind of entry for a value of `attack`: ART's, unless the value names one of artattack's own."""
+def is_known(attack: str) -> bool:
+    """Return whether a word stands for an attack or control of our own, or for one of ART's, in any case."""
+    return attack.lower() in {word.lower() for word in (*own_attacks(), *attack_words())}
+
+
+def entry_of(attack: str, given: Mapping[str, Any], beside: Path | None = None) -> type[Entry]:
+    """Return the kind of entry that a word for `attack` stands for; our own names and ART's come first.
+
+    Args:
+        attack: the word.
+        given: classes of attacks given as Python objects, by name.
+        beside: a folder in which modules are looked for, as in `artattack.attacks.imported.find_attack`.
+
+    Raises:
+        ValueError: the word stands for nothing, or importing what it names fails.
+    """
+    if attack in given or (not is_known(attack) and is_importable(attack)):
+        found = find_attack(attack, given, beside)
+        return found if issubclass(found, Entry) else ImportedEntry
+    if not is_known(attack):
+        words = [*own_attacks(), *attack_words(), *installed_attacks(), *given]
+        raise ValueError(f"unknown attack '{attack}'{nearest(attack, words)}; `artattack attacks` lists them")
     return next((entry for entry in ENTRIES if attack in entry.attacks()), BaselineEntry)

@@ -10,13 +10,12 @@ import numpy as np
 from pydantic import Field
 
 from artattack.attacks.aims import check_class, target_class
-from artattack.attacks.entries import Ball, Batch, Entry, Models, Perturbed, Variant
+from artattack.attacks.entries import Ball, Batch, Entry, Models, Perturbed, Reading, Variant
 from artattack.attacks.failing import settled
 from artattack.attacks.options import StyleOptions
 from artattack.attacks.rounding import round_within
 from artattack.distances import BALLS
 from artattack.inputs.styles import load_styles, style_names
-from artattack.models.classifier import Gives
 from artattack.validation import Names
 
 
@@ -24,7 +23,7 @@ class StyleEntry(Entry, StyleOptions):
     """Style transfer: one variant for each backbone and style. `a+b` blends two styles."""
 
     kind: ClassVar[str] = "style"
-    reads: ClassVar[str] = "features, gradients"
+    reads_in_words: ClassVar[str] = "features, gradients"
     one_seed: ClassVar[bool] = True  # images of a batch share the random choices of one program
 
     backbone: Names = Field(("quicknet_distilled",), description="models whose features measure style")
@@ -51,21 +50,9 @@ class StyleEntry(Entry, StyleOptions):
         """The guides and the options."""
         return {"guide": self.guide, "at_budgets": self.at_budgets, **self.options.model_dump(mode="json")}
 
-    def models(self) -> tuple[str, ...]:
-        """Return backbones and guides."""
-        return (*self.backbone, *(self.guide or ()))
-
-    def models_asked(self) -> tuple[str, ...]:
-        """Return the guides."""
-        return self.guide or ()
-
-    def needs(self, model: str) -> Gives:
-        """Return features of a backbone, gradients of a guide."""
-        return "features" if model in self.backbone else "gradients"
-
-    def models_of(self, variant: Variant) -> tuple[str, ...]:
-        """Return the backbone and the guides."""
-        return (variant.source, *(self.guide or ()))
+    def reads(self, variant: Variant) -> tuple[Reading, ...]:
+        """Return the backbone, for its features, and the guides, for gradients."""
+        return Reading(variant.source, "features"), *(Reading(name, "gradients") for name in self.guide or ())
 
     def styles(self) -> tuple[str, ...]:
         """Return the styles."""

@@ -19,17 +19,20 @@ console = Console()
 def attacks() -> None:
     """List the attacks and controls a benchmark file can name."""
     from artattack.attacks.art_attacks import baseline_infos
+    from artattack.attacks.imported import installed_attacks
 
-    rows = [[name, entry.kind, entry.reads] for name, entry in own_attacks().items()]
+    rows = [[name, entry.kind, entry.reads_in_words] for name, entry in own_attacks().items()]
     rows += [
         [b.name, b.art_class, b.reads + "*" * b.minimum_norm + (f", package {b.package}" if b.package else "")]
         for b in baseline_infos()
     ]
+    rows += [[name, path, "see its package"] for name, path in sorted(installed_attacks().items())]
     console.print(lay_out(["name", "class", "reads"], rows))
     say(console, "")
     say(console, "*  seeks the smallest change that flips, where others stay within eps")
     say(console, "Attacks of ART take ART's parameters by ART's names.")
     say(console, "The options of style: artattack attack --help")
+    say(console, "An attack of your own: my_package.my_module:MyAttack")
 
 
 @examples("artattack styles")

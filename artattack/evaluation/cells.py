@@ -346,13 +346,14 @@ class CellWorker:
     def _source_weights(self, cell: Cell) -> str | None:
         if not cell.variant.source:
             return None
-        return "random" if cell.variant.entry.untrained else self._models[cell.variant.source].weights
+        untrained = any(reading.untrained for reading in cell.variant.reads)
+        return "random" if untrained else self._models[cell.variant.source].weights
 
     def _relation(self, cell: Cell, name: str) -> Row:
         """Return the columns that say how a classifier is related to the attack."""
         if cell.variant == CLEAN:
             return {}
-        relation = self._kinship.relation(name, cell.variant.entry.models_of(cell.variant))
+        relation = self._kinship.relation(name, cell.variant.models_seen)
         return {"classifier_seen": relation == "seen", "classifier_relation": relation}
 
     def _classifier_columns(self, name: str) -> Row:

@@ -30,6 +30,7 @@ def extend_run(
     run: str | Path,
     benchmark: Benchmark | dict[str, Any] | str | Path | None = None,
     *,
+    attacks: Mapping[str, type] | None = None,
     classifiers: Sequence[str] = (),
     style_judges: Sequence[str] = (),
     budgets: Mapping[str, Any] | None = None,
@@ -47,6 +48,7 @@ def extend_run(
     Args:
         run: the run folder, or its URL.
         benchmark: all that the run is to hold in the end, as `run_benchmark` takes it; by default what it holds.
+        attacks: as in `run_benchmark`; those of the run that it was given as classes, too.
         classifiers: further ones to score.
         style_judges: further ones, asked about the images of attacks that read no relative of theirs.
         budgets: further ones to bring attacks and controls to, by distance; None stands for a distance's default ones.
@@ -60,8 +62,8 @@ def extend_run(
             out otherwise.
     """
     path = to_path(run)
-    given = None if benchmark is None else opened_benchmark(benchmark)
-    more = extended(path, given, classifiers=classifiers, style_judges=style_judges, budgets=budgets)
+    given = None if benchmark is None else opened_benchmark(benchmark, attacks)
+    more = extended(path, given, attacks=attacks, classifiers=classifiers, style_judges=style_judges, budgets=budgets)
     plan = make_plan(more)
     tell = announced(plan, on_plan, on_doubt)
     how: dict[str, Any] = {"engine": engine, "workers": workers, "cache": cache, "on_progress": on_progress}
@@ -74,6 +76,7 @@ def extended(
     path: Path,
     benchmark: Benchmark | None = None,
     *,
+    attacks: Mapping[str, type] | None = None,
     classifiers: Sequence[str] = (),
     style_judges: Sequence[str] = (),
     budgets: Mapping[str, Any] | None = None,
@@ -83,6 +86,7 @@ def extended(
     Args:
         path: the run folder.
         benchmark: all that the run is to hold in the end; by default what it holds.
+        attacks: classes of attacks given as Python objects, by name.
         classifiers: further ones to score.
         style_judges: further ones, asked about the images of attacks that read no relative of theirs.
         budgets: further ones to bring attacks and controls to, by distance; None stands for a distance's default ones.
@@ -94,7 +98,10 @@ def extended(
     run = load_run(path)
     info = run.info
     # Read anew: an option that is younger than the run stands there with the default that the run went by.
-    old = parse_benchmark(info["config"]["benchmark"], where=str(path)).model_dump(mode="json")
+    then = info["config"]["benchmark"]
+    used = {entry.get("attack") for entry in then["attacks"]}
+    mine = {name: found for name, found in (attacks or {}).items() if name in used}
+    old = parse_benchmark(then, where=str(path), attacks=mine).model_dump(mode="json")
     new = benchmark.model_dump(mode="json") if benchmark else dict(old)
     for key, further in (("classifiers", classifiers), ("style_judges", style_judges)):
         new[key] = list(dict.fromkeys([*new[key], *further]))
@@ -103,7 +110,7 @@ def extended(
         name: sorted({*new["budgets"].get(name, ()), *asked.get(name, ())})
         for name in dict.fromkeys([*new["budgets"], *asked])
     }
-    grown = parse_benchmark(new, where=str(path))
+    grown = parse_benchmark(new, where=str(path), attacks=attacks or {})
     found = list(_changes(old, grown.model_dump(mode="json")))
     if found:
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""

@@ -67,7 +67,8 @@ def load_models(plan: Plan, on_loading: Callable[[str], None]) -> LoadedModels:
             models[name] = load_model(**benchmark.spec(name).arguments(), seed=benchmark.seed)
     doubts = tuple(f"model '{name}' {doubt}" for name, model in models.items() for doubt in model.doubts)
     untrained: dict[str, Classifier] = {}
-    for name in {variant.source for variant in plan.variants if variant.entry.untrained}:
+    readings = dict.fromkeys(reading for variant in plan.variants for reading in variant.reads)
+    for name in dict.fromkeys(reading.model for reading in readings if reading.untrained):
         arguments = benchmark.spec(name).arguments() | {"weights": "random"}
         untrained[name] = load_model(**arguments, seed=benchmark.seed)
     read = models[benchmark.feature_model]
@@ -76,7 +77,7 @@ def load_models(plan: Plan, on_loading: Callable[[str], None]) -> LoadedModels:
     models |= {name: _counted(model, plan.image_set.classes) for name, model in models.items()}
     classes = _classes(plan)
     if classes is not None:
-        asked = dict.fromkeys((*benchmark.classifiers, *(n for e in benchmark.attacks for n in e.models_asked())))
+        asked = dict.fromkeys((*benchmark.classifiers, *(r.model for r in readings if r.what != "features")))
         models |= {name: _cut(models[name], name, classes, plan.image_set.classes, benchmark) for name in asked}
     compare = FeatureDistance(Features(read, read.content_layers))
     weights = {name: model.weights_sha256 for name, model in models.items()}

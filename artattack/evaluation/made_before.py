@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from artattack.attacks.entries import Batch, Perturbed, Variant
+from artattack.attacks.imported import source_of
 from artattack.cache import Cache
 from artattack.evaluation.loading import LoadedModels
 from artattack.evaluation.plan import CLEAN, Plan
@@ -85,21 +86,25 @@ class MadeBefore:
     def key(self, batch: Batch) -> str | None:
         """Return the hash of all that decides what becomes of a batch, or None for what is never kept.
 
-        Never kept are untouched images, and what was made by asking or reading a model that came as a Python object
-        or is behind HTTP: whether such a model is still the same, nobody can say.
+        Never kept are untouched images, what was made by asking or reading a model that came as a Python object or is
+        behind HTTP, and what was made by a class without a source file: whether these are still the same, nobody can
+        say.
         """
         variant, entry = batch.variant, batch.variant.entry
-        read = dict.fromkeys((*([variant.source] if variant.source else []), *entry.models_of(variant)))
-        models = [(name, self._loaded.models[name]) for name in read]
-        if entry.untrained:
-            models.append((variant.source, self._loaded.untrained[variant.source]))
+        sources = [source_of(code) for v in (variant, variant.matched) if v and (code := v.entry.code)]
+        loaded = self._loaded
+        read = dict.fromkeys(reading._replace(what="features") for reading in variant.reads)  # each model once
+        models = [(r.model, (loaded.untrained if r.untrained else loaded.models)[r.model]) for r in read]
         if variant == CLEAN or any(m.weights in _OPAQUE or name in self._plan.given for name, m in models):
+            return None
+        if any(source.sha256 is None for source in sources):
             return None
         start = entry.starts_from(variant)
         return config_hash(
             {
                 **self._surroundings,
                 "attack": _told(variant),
+                **({"code": [tuple(source)[:3] for source in sources]} if sources else {}),
                 "models": [self._identity(name, model) for name, model in models],
                 "images": [_hash(image) for image in batch.x],
                 "seeds": list(batch.seeds),

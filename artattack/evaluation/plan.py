@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import psutil
 
-from artattack.attacks.entries import CleanEntry, Variant
+from artattack.attacks.entries import CleanEntry, Reading, Variant, free_variants
 from artattack.config import Benchmark
 from artattack.errors import ArtattackError
 from artattack.inputs.image_sets import ImageSet, Sample, half_of, open_image_set, spread, where_labels_come_from
@@ -183,30 +183,35 @@ def _check_given(benchmark: Benchmark, given: Mapping[str, Classifier]) -> None:
 def _check_names(benchmark: Benchmark, given: Mapping[str, Classifier]) -> None:
     """Find mistyped names, and models unfit for what is asked of them, before any work, without loading TensorFlow."""
 
-    def check(names: Sequence[str], needs: Callable[[str], Gives] = lambda name: "features") -> None:
-        for name in names:
-            if name not in given:
-                check_model(benchmark.spec(name).model)
-            check_fit(name, given[name].gives if name in given else gives(benchmark.spec(name).model), needs(name))
+    def check(name: str, needs: Gives) -> None:
+        if name not in given:
+            check_model(benchmark.spec(name).model)
+        check_fit(name, given[name].gives if name in given else gives(benchmark.spec(name).model), needs)
 
     with _at("classifiers"):
-        check(benchmark.classifiers, lambda name: "logits")
+        for name in benchmark.classifiers:
+            check(name, "logits")
         _check_classifiers(benchmark)
     with _at("feature_model"):
-        check([benchmark.feature_model])
+        check(benchmark.feature_model, "features")
     if benchmark.styles():
         with _at("style_judges"):
-            check(benchmark.style_judges)
+            for name in benchmark.style_judges:
+                check(name, "features")
     size = benchmark.images.size, benchmark.images.size
     if benchmark.images.label_space not in (None, "own") and not _own_classes(benchmark, given):
         with _at("images.label_space"):
             parse_label_space(benchmark.images.label_space)
+    read: dict[str, dict[Reading, None]] = {entry.name: {} for entry in benchmark.attacks}
+    for variant in free_variants(benchmark.attacks):
+        read[variant.entry.name] |= dict.fromkeys(variant.reads)
     for number, entry in enumerate(benchmark.attacks):
         with _at(f"attacks.{number} ({entry.name})"):
-            check(entry.models(), entry.needs)
+            for model, what, _ in read[entry.name]:
+                check(model, what)
             entry.check()
-            for name in entry.models_asked():
-                if (names := _names(benchmark, given, name)) is not None:
+            for model in dict.fromkeys(reading.model for reading in read[entry.name] if reading.what != "features"):
+                if (names := _names(benchmark, given, model)) is not None:
                     entry.check_target(names)
         for option, distance in entry.distances():
             with _at(f"attacks.{number} ({entry.name}).{option}"):
@@ -262,13 +267,11 @@ def _batches(samples: Sequence[Sample], size: int) -> list[tuple[Sample, ...]]:
 
 def _variants(benchmark: Benchmark) -> Iterator[Variant]:
     """Yield all variants, each after those it starts from, each label at most once at a budget."""
-    attacks = [v for entry in benchmark.attacks if not entry.copies_others for v in entry.variants(())]
-    copies = [v for entry in benchmark.attacks if entry.copies_others for v in entry.variants(attacks)]
+    free = free_variants(benchmark.attacks)
     yield CLEAN
-    yield from attacks
-    yield from copies
+    yield from free
     for distance, budgets in benchmark.budgets.items():
-        for variant in _each_label_once((*attacks, *copies)):
+        for variant in _each_label_once(free):
             yield from (variant.entry.at_budget(variant, (distance, budget)) for budget in budgets)
 
 

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from artattack.attacks.imported import source_of
 from artattack.cache import Cache
 from artattack.errors import ArtattackError
 from artattack.evaluation.plan import Cell, Plan
@@ -96,6 +97,14 @@ class Worker:
         self._folder.write_cell(key, self._worker(self._cells[key]))
 
 
+def _python_path(plan: Plan) -> dict[str, str]:
+    """Return the variable of the environment by which workers find the modules of attacks from other packages."""
+    sources = [source_of(entry.code) for entry in plan.benchmark.attacks if entry.code]
+    folders = dict.fromkeys(source.folder for source in sources if source.folder)
+    before = os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": os.pathsep.join([*([before] if before else []), *folders])} if folders else {}
+
+
 class _Crew:
     """Workers, hired and dismissed."""
 
@@ -106,7 +115,8 @@ class _Crew:
         least = min(int(node["Resources"].get("CPU", 0)) or cores for node in ray.nodes() if node["Alive"])
         each = max(1, min(cores // self.size, least))
         threads = {name: os.environ.get(name, str(each)) for name in THREADS}
-        options = {"num_cpus": each, "num_gpus": 1 if gpus else 0, "runtime_env": {"env_vars": threads}}
+        variables = threads | _python_path(work.plan)
+        options = {"num_cpus": each, "num_gpus": 1 if gpus else 0, "runtime_env": {"env_vars": variables}}
         self._hire = ray.remote(Worker).options(**options).remote
         self._given = ray.put(work.plan), work.folder.path, dict(work.hashes), work.cache
         self._ray = ray

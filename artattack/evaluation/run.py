@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from artattack.attacks.imported import is_importable, source_of
 from artattack.cache import Cache, open_cache
 from artattack.config import Benchmark, load_benchmark, parse_benchmark, replaced
 from artattack.errors import ArtattackError, unknown, warn_caller
@@ -42,6 +43,7 @@ def run_benchmark(
     *,
     out: str | Path | None = None,
     models: Mapping[str, Classifier] | None = None,
+    attacks: Mapping[str, type] | None = None,
     seed: int | None = None,
     limit: int | None = None,
     budgets: Mapping[str, Any] | None = None,
@@ -59,6 +61,8 @@ def run_benchmark(
         benchmark: a benchmark file, its contents as a dict, or None for the default benchmark.
         out: the run folder, or its URL; by default `results/NAME-DATE-TIME`.
         models: models made by `artattack.load_model`, of functions say, by names that the benchmark uses.
+        attacks: classes of attacks of your own, by names that the benchmark uses: with ART's contract, or subclasses of
+            `artattack.attacks.entries.Entry` (docs/own-attack.md).
         seed, limit, budgets: replace the benchmark's seed, its largest number of images and its budgets (distance ->
             how far, or None for the distance's default ones).
         resume: whether to go on with a run that stopped, in `out`, instead of starting a new one.
@@ -83,7 +87,8 @@ def run_benchmark(
         UserWarning: without `on_doubt`, each doubt: an option is far out of its usual range; a model may not be the
             one it was taken for, or gets images scaled twice; the records are those of a classifier that guesses.
     """
-    chosen = replaced(opened_benchmark(benchmark), seed=seed, limit=limit, budgets=budgets)
+    own = attacks or {}
+    chosen = replaced(opened_benchmark(benchmark, own), seed=seed, limit=limit, budgets=budgets, attacks=own)
     plan = make_plan(chosen, models)
     tell = announced(plan, on_plan, on_doubt)
     how: dict[str, Any] = {"engine": engine, "workers": workers, "cache": cache, "on_progress": on_progress}
@@ -113,17 +118,23 @@ def warn_of_results(path: Path, on_doubt: Callable[[str], None] | None) -> None:
         warn_caller(found)
 
 
-def opened_benchmark(benchmark: Benchmark | dict[str, Any] | str | Path | None) -> Benchmark:
+def opened_benchmark(
+    benchmark: Benchmark | dict[str, Any] | str | Path | None, attacks: Mapping[str, type] | None = None
+) -> Benchmark:
     """Return a benchmark given as itself, as a dict, as a file's name, or as None for the default one.
+
+    Args:
+        benchmark: it.
+        attacks: classes of attacks, by the names that a dict or file has for them.
 
     Raises:
         ArtattackError: it is not valid, or the file cannot be read.
     """
     if isinstance(benchmark, dict):
-        return parse_benchmark(benchmark)
+        return parse_benchmark(benchmark, attacks=attacks or {})
     if isinstance(benchmark, Benchmark):
         return benchmark
-    return load_benchmark(None if benchmark is None else Path(benchmark))
+    return load_benchmark(None if benchmark is None else Path(benchmark), attacks or {})
 
 
 def run_path(name: str, out: str | Path | None) -> Path:
@@ -181,6 +192,13 @@ def _engine(name: Engine, workers: int | None, plan: Plan, path: Path) -> DoCell
         return do_cells_here
     if plan.given:
         raise ArtattackError(f"engine ray: workers load models by themselves: save '{min(plan.given)}' to a file")
+    for entry in plan.benchmark.attacks:
+        if entry.code and not is_importable(entry.attack):
+            where, _, cls = source_of(entry.code).name.rpartition(".")
+            raise ArtattackError(
+                f"engine ray: workers import attacks by name: in the benchmark, call '{entry.attack}' "
+                f"module:Class, as {where}:{cls}, and give no class"
+            )
     if is_private(path):
         raise ArtattackError(f"engine ray: workers do not see {path}, which is in this process: choose another folder")
     from artattack.evaluation.ray_engine import RayEngine
@@ -312,6 +330,8 @@ def _info(plan: Plan, loaded: LoadedModels, hashes: dict[str, str]) -> dict[str,
     aims = any(entry.aims for entry in plan.benchmark.attacks)
     words = sorted({str(word) for entry in plan.benchmark.attacks for word in entry.files()})
     files = {word: path for word in words if (path := Path(word).expanduser()).is_file()}
+    imported = {entry.name: source_of(entry.code) for entry in plan.benchmark.attacks if entry.code}
+    code = {name: {"class": source.name, "sha256": source.sha256} for name, source in imported.items()}
     return {
         "config": {
             "benchmark": plan.benchmark.model_dump(mode="json"),
@@ -319,6 +339,7 @@ def _info(plan: Plan, loaded: LoadedModels, hashes: dict[str, str]) -> dict[str,
             "files": {word: sha256_file(path) for word, path in files.items()},
             "models": models,
             **({"targets": targets} if targets and aims else {}),
+            **({"code": code} if code else {}),
         },
         "image_set": {"name": plan.image_set.name, "note": plan.image_set.note},
         "cells": _cells_told(plan),

@@ -183,4 +183,4 @@ def _style_of(variant: Variant) -> str:
 def _read_for(variant: Variant) -> set[str]:
     """Return the models that were read for a variant; a control is judged as the attack that it is compared with."""
     copied = variant.matched or variant
-    return {*copied.entry.models_of(copied), *variant.entry.models_of(variant)}
+    return {*copied.models_seen, *variant.models_seen}

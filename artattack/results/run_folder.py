@@ -447,9 +447,10 @@ class RunFolder:
     def _extended(self, new: dict[str, Any]) -> dict[str, Any]:
         """Return the content of run.json for an extended run."""
         old = self.info
-        kept = {key: old["config"].get(key, {}) for key in ("images", "models", "files")}
+        kept = {key: old["config"].get(key, {}) for key in ("images", "models", "files", "code")}
         for key, hashes in kept.items():
-            changed = [name for name, found in hashes.items() if new["config"][key].get(name) != found]
+            now = new["config"].get(key, {})
+            changed = [name for name, found in hashes.items() if now.get(name) != found]
             if changed:
                 raise ArtattackError(f"{self.path}: cannot be extended: {key}: {changed[0]} is not what it was then")
         before = {"at": _now()} | {key: old[key] for key in ("config_hash", "versions") if key in old}

@@ -123,7 +123,7 @@ def keys(change: dict[str, Any], x: np.ndarray = IMAGES, *, start: np.ndarray = 
     """Return the keys of a batch under each variant of the benchmark with a change in it, by the variant's title."""
     plan = make_plan(parse_benchmark(BENCHMARK | change))
     benchmark = plan.benchmark
-    names = {name for variant in plan.variants for name in (variant.source, *variant.entry.models_of(variant)) if name}
+    names = {name for variant in plan.variants for name in (variant.source, *variant.models_seen) if name}
     models = {name: artattack.models.load_model(**benchmark.spec(name).arguments()) for name in names}
     if "label_space" in benchmark.images.model_fields_set:
         models = {name: model.restricted_to(model.label_space[:3]) for name, model in models.items()}
