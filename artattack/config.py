@@ -30,7 +30,7 @@ from artattack.attacks.entries import Entry, needed_models
 from artattack.attacks.registry import entry_of, is_known
 from artattack.attacks.style_entry import StyleEntry
 from artattack.distances import default_budgets
-from artattack.errors import ArtattackError, unknown
+from artattack.errors import ArtattackError, one_line, unknown
 from artattack.inputs.image_sets import image_set_infos
 from artattack.models.http_options import HttpOptions
 from artattack.models.kinds import kind_of
@@ -61,8 +61,8 @@ class ModelSpec(Section):
     """A model under a name of the user's own: a registry name or a local file, and how to use it."""
 
     model: str = Field(
-        description="a registry name, the path of a .keras, .h5 or SavedModel file, onnx:PATH, tflite:PATH, "
-        "torch:PATH, timm:NAME, or the http or https address of a server"
+        description="a registry name, the path of a file, a kind and a path or name such as onnx:PATH and timm:NAME "
+        "(docs/models.md lists them), or the http or https address of a server"
     )
     weights: str | None = Field(None, description="imagenet, bundled, random, or a path; default: the model's own")
     preprocessing: str | dict[str, Any] | None = Field(None, description="preprocessing of a local file")
@@ -255,7 +255,7 @@ def _count(value: Any, counted: dict[int, float]) -> float:
 def _explain_yaml(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         return f", line {error.problem_mark.line + 1}: not valid YAML: {error.problem}"
-    return f": not valid YAML: {' '.join(str(error).split())}"
+    return f": not valid YAML: {one_line(error)}"
 
 
 def parse_benchmark(

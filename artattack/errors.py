@@ -15,6 +15,24 @@ class DiskError(ArtattackError):
     """The disk does not take or give a file: whatever comes next would not be kept either."""
 
 
+_LONGEST = 500  # characters of another library's message
+
+
+def one_line(error: BaseException, *, typed: bool = False) -> str:
+    """Return what an exception says on one line; libraries' messages may be pages long.
+
+    Args:
+        error: it. Of an OSError, the system's words count.
+        typed: whether the exception's type stands first, unless it is an ArtattackError.
+    """
+    system = isinstance(error, OSError) and not typed and error.strerror
+    message = " ".join((system or str(error)).split())
+    if typed and not isinstance(error, ArtattackError):
+        message = f"{type(error).__name__}: {message}" if message else ""
+    message = message or type(error).__name__
+    return message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
+
+
 def nearest(word: str, valid: Iterable[str]) -> str:
     """Return `; did you mean 'X'?` for the valid word most like `word`, or an empty string."""
     match = process.extractOne(word.lower(), list(valid), scorer=fuzz.ratio, score_cutoff=60)

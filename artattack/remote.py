@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
-from artattack.errors import ArtattackError, DiskError, nearest
+from artattack.errors import ArtattackError, DiskError, nearest, one_line
 
 _SECRET = re.compile(r"(?<=://)[^/]*?:(.+)@")  # `user:password@`
 
@@ -52,7 +52,7 @@ def open_url(url: Any) -> Path:
     except ArtattackError:
         raise
     except Exception as error:  # servers and their client libraries may raise anything
-        why = in_one_line(error)
+        why = one_line(error)
         why = why.replace(found[1], "***") if found else why
         raise ArtattackError(f"{shown}: cannot be reached: {why}") from error
     return path  # type: ignore[no-any-return]
@@ -73,7 +73,7 @@ def _file_system(protocol: str, shown: str) -> Any:
     except ImportError as error:
         package = known_implementations.get(protocol, {}).get("class", "fsspec").partition(".")[0]
         install = "" if package == "fsspec" else f": pip install {package}"  # otherwise the message names it
-        raise ArtattackError(f"{shown}: {in_one_line(error)}{install}") from error
+        raise ArtattackError(f"{shown}: {one_line(error)}{install}") from error
     except ValueError as error:
         close = nearest(protocol, fsspec.available_protocols())
         raise ArtattackError(f"{shown}: unknown protocol '{protocol}'{close} (s3, gs, abfs, sftp, ...)") from error
@@ -117,7 +117,7 @@ def uploading(path: Any) -> Iterator[BinaryIO]:
         try:
             path.fs.put_file(str(local), path.path)
         except Exception as error:
-            raise DiskError(f"{path}: cannot be written: {in_one_line(error)}") from error
+            raise DiskError(f"{path}: cannot be written: {one_line(error)}") from error
 
 
 def create(path: Any, content: bytes) -> None:
@@ -138,7 +138,7 @@ def create(path: Any, content: bytes) -> None:
         except FileExistsError:
             raise
         except Exception as error:
-            raise DiskError(f"{path}: cannot be written: {in_one_line(error)}") from error
+            raise DiskError(f"{path}: cannot be written: {one_line(error)}") from error
 
 
 def read(path: Any) -> bytes:
@@ -151,9 +151,3 @@ def is_of_server(error: Exception) -> bool:
     """Return whether an error passed through fsspec or universal-pathlib."""
     frames = traceback.walk_tb(error.__traceback__)
     return any(str(frame.f_globals.get("__name__")).split(".")[0] in ("fsspec", "upath") for frame, _ in frames)
-
-
-def in_one_line(error: Exception) -> str:
-    """Return an error's message in one line, preferring the system's message."""
-    reason = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())
-    return reason or type(error).__name__

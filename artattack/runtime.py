@@ -9,7 +9,7 @@ import platform
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
@@ -35,10 +35,6 @@ PACKAGES = (  # packages whose versions may change a result: in run.json and in 
     "pandas",
     "pillow",
     "scikit-image",
-    "torch",
-    "timm",
-    "onnxruntime",
-    "larq-compute-engine",
     "ray",
 )
 _VECTOR = (
@@ -144,10 +140,10 @@ def usable_cores() -> int | None:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def installed_versions() -> dict[str, str]:
-    """Return the versions of the installed `PACKAGES`."""
+def installed_versions(also: Iterable[str] = ()) -> dict[str, str]:
+    """Return the versions of the installed `PACKAGES`, and of further ones."""
     found = {}
-    for package in PACKAGES:
+    for package in (*PACKAGES, *also):
         with suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     return found

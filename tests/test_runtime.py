@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from artattack.models.kinds import KINDS
-from artattack.runtime import PACKAGES, write_art_settings
+from artattack.models.kinds import kind_packages
+from artattack.runtime import PACKAGES, installed_versions, write_art_settings
 
 
 @pytest.fixture
@@ -50,7 +50,8 @@ def test_a_home_that_takes_no_folder_is_left_to_art(home: Path) -> None:
 
 
 def test_every_package_that_a_kind_of_model_needs_is_among_those_whose_versions_count() -> None:
-    needed = {kind.package.replace("_", "-") for kind in KINDS if kind.package}
-    assert needed == {"onnxruntime", "larq-compute-engine", "torch", "timm"}
-    assert needed <= {*PACKAGES}
-    assert len(PACKAGES) == len({*PACKAGES})
+    counted = (*PACKAGES, *kind_packages())
+    assert {*kind_packages()} == {"onnxruntime", "larq-compute-engine", "torch", "timm"}
+    assert len(counted) == len({*counted})
+    assert "torch" not in installed_versions()
+    assert set(installed_versions(kind_packages())) <= {*counted}

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from artattack.attacks.art_attacks import BaselineInfo, baseline_info
 from artattack.attacks.art_parameters import check_parameters, norm_word
-from artattack.attacks.failing import ImagesFailedError, in_one_line
+from artattack.attacks.failing import ImagesFailedError
 from artattack.attacks.imported import construct
-from artattack.errors import ArtattackError
+from artattack.errors import ArtattackError, one_line
 
 _DRAWS = ("num_random_init", "random_eps")  # parameters with which a gradient attack draws at random
 
@@ -61,8 +61,7 @@ def make_baseline(
     try:
         attack = art_class(_readable(info, estimator), **values)
     except (ValueError, TypeError, AssertionError, LookupError, NotImplementedError) as error:
-        what = " ".join(str(error).split()) or type(error).__name__
-        raise ArtattackError(f"attack '{info.name}' does not accept {dict(parameters)}: {what}") from error
+        raise ArtattackError(f"attack '{info.name}' does not accept {dict(parameters)}: {one_line(error)}") from error
     for inner in getattr(attack, "attacks", ()):  # AutoAttack makes attacks of its own
         if hasattr(inner, "verbose"):
             inner.verbose = False
@@ -93,7 +92,7 @@ def make_imported(
         made = construct(attack, estimator, parameters)
     except Exception as error:  # whatever foreign code raises
         raise ArtattackError(
-            f"attack '{info.name}' does not accept {dict(parameters)}: {in_one_line(error)}"
+            f"attack '{info.name}' does not accept {dict(parameters)}: {one_line(error, typed=True)}"
         ) from error
 
     def generate(x: NDArray[Any], y: NDArray[Any] | None, **kwargs: Any) -> NDArray[Any]:
@@ -205,7 +204,7 @@ class _Generate:
                 if self._in_one_batch():
                     raise
                 adversarial.append(x[part])
-                why[part.start], cause = in_one_line(error), cause or error
+                why[part.start], cause = one_line(error, typed=True), cause or error
             asked.append(questions.images)
         self.queries = None if self.info.reads == "gradients" else np.array(asked)
         made: NDArray[Any] = np.concatenate(adversarial)

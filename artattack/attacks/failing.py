@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from artattack.errors import ArtattackError
 
 Array = NDArray[Any]
-_LONGEST = 500  # characters of a foreign error
 
 
 class ImagesFailedError(ArtattackError):
@@ -72,10 +71,3 @@ def not_finite(name: str, logits: Array) -> dict[int, str]:
     """Return a message for each image with non-finite logits (N, K), by index."""
     places = np.flatnonzero(~np.isfinite(logits).all(1))
     return {int(i): f"model '{name}' gave values that are not finite" for i in places}
-
-
-def in_one_line(error: Exception) -> str:
-    """Return an error's message on one line, with its type unless it is an ArtattackError; long ones are cut."""
-    message = str(error) if isinstance(error, ArtattackError) else f"{type(error).__name__}: {error}"
-    message = " ".join(message.split())
-    return message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from artattack.attacks.entries import Entry
-from artattack.errors import ArtattackError, nearest
+from artattack.errors import ArtattackError, nearest, one_line
 from artattack.files import sha256_file
 from artattack.models.classifier import Gives
 from artattack.runtime import write_art_settings
@@ -106,7 +106,7 @@ def _module(word: str, name: str, beside: Path | None) -> Any:
             raise ArtattackError(f"attack '{word}': there is no module '{missing}': {where}") from error
         raise ArtattackError(f"attack '{word}': module {name} needs '{missing}', which is not installed") from error
     except (Exception, SystemExit) as error:  # whatever foreign code raises
-        why = " ".join(f"{type(error).__name__}: {error}".split())
+        why = one_line(error, typed=True)
         raise ArtattackError(f"attack '{word}': module {name} cannot be imported: {why}") from error
 
 

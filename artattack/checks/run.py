@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from artattack.checks.defaults import EPS, FEWEST, LIMIT, STEPS
-from artattack.errors import ArtattackError
+from artattack.errors import ArtattackError, one_line
 from artattack.files import to_path, write_file
 from artattack.inputs.images import quantize
 from artattack.models.kinds import check_fit
@@ -127,7 +127,7 @@ def check_models(
         except NotApplicableError as reason:
             return start | {"status": "not run", "figures": None, "meaning": f"Does not apply: {reason}."}
         except Exception as error:  # models may raise anything; the other checks continue
-            what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            what = one_line(error, typed=True)
             return start | {"status": "not run", "figures": BROKEN + what, "meaning": "The check raised an error."}
         status = "pass" if outcome.passed else "fail"
         return start | {"status": status, "figures": outcome.figures, "meaning": outcome.meaning}

@@ -62,6 +62,7 @@ def models(
     if names or table or resume:
         raise ArtattackError("names, --csv and --resume go with --measure")
     from artattack.models import model_infos
+    from artattack.models.kinds import written
 
     rows = [
         [m.name, "binary" if m.binary else "float", str(m.input_size[0]), m.default_weights, m.needs]
@@ -71,9 +72,9 @@ def models(
     say(console, "")
     say(console, "In a benchmark file's `models`, each takes weights: random or a path as well;")
     say(console, "so does a network of one's own: a .keras, .h5 or SavedModel file.")
-    say(console, "As classifiers, sources and guides: torch:PATH, timm:NAME.")
+    say(console, f"As classifiers, sources and guides: {written('gradients')}.")
     say(console, "As classifiers alone, attacked by queries:")
-    say(console, "onnx:PATH, tflite:PATH, lce:PATH, http(s)://ADDRESS.")
+    say(console, f"{written('logits')}.")
 
 
 @examples(

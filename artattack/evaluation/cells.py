@@ -17,10 +17,10 @@ import numpy as np
 
 from artattack.attacks.budget import within
 from artattack.attacks.entries import Perturbed
-from artattack.attacks.failing import in_one_line, not_finite
+from artattack.attacks.failing import not_finite
 from artattack.cache import Cache
 from artattack.distances import distance_columns
-from artattack.errors import ArtattackError, DiskError
+from artattack.errors import ArtattackError, DiskError, one_line
 from artattack.evaluation.loading import LoadedModels
 from artattack.evaluation.made_before import Made, MadeBefore
 from artattack.evaluation.perturbing import Perturber
@@ -117,7 +117,7 @@ class CellWorker:
         except Exception as error:  # whatever an attack raises: the run goes on, the records tell
             self._perturber.forget()
             self._log(cell, error)
-            return self.failed(cell, in_one_line(error))
+            return self.failed(cell, one_line(error, typed=True))
 
     def completed(self, cell: Cell, rows: list[Row]) -> list[Row]:
         """Return the records of a cell that is done with what it was not asked for then.
@@ -276,7 +276,7 @@ class CellWorker:
                 logits[name] = kept[name] if name in kept else self._models[name].predict(x)
             except Exception as error:  # whatever a classifier raises: the others go on without it
                 self._log(cell, error)
-                logits[name] = f"on the untouched images: {in_one_line(error)}"
+                logits[name] = f"on the untouched images: {one_line(error, typed=True)}"
         if cell.variant == CLEAN:
             content = io.BytesIO()
             known = {str(i): found for i, found in enumerate(logits.values()) if not isinstance(found, str)}
@@ -317,7 +317,7 @@ class CellWorker:
         except Exception as error:  # as above
             if not isinstance(error, ArtattackError):
                 self._log(cell, error)
-            return [{"error": in_one_line(error)} for _ in samples]
+            return [{"error": one_line(error, typed=True)} for _ in samples]
         rows: list[Row] = [{"error": broken.get(i)} for i in range(len(samples))]
         flips = as_made.argmax(1) != clean.argmax(1)
         known = np.isfinite(as_made).all(1)

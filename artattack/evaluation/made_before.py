@@ -27,7 +27,7 @@ from artattack.files import sha256_file
 from artattack.inputs.images import to_float, to_uint8
 from artattack.inputs.styles import style_files
 from artattack.models.classifier import Classifier
-from artattack.models.kinds import kind_of
+from artattack.models.kinds import kind_of, kind_packages
 from artattack.models.model import Preprocessing
 from artattack.models.registry import model_infos
 from artattack.results.plain_data import config_hash
@@ -207,7 +207,7 @@ def _code() -> str:
 @lru_cache(1)
 def _versions() -> Mapping[str, str]:
     """Return the versions of Python and of what computes."""
-    return {"python": platform.python_version(), **installed_versions()}
+    return {"python": platform.python_version(), **installed_versions(kind_packages())}
 
 
 def _machine() -> dict[str, Any]:

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
 
-from artattack.errors import ArtattackError
+from artattack.errors import ArtattackError, one_line
 from artattack.files import readable, write_file
 from artattack.remote import takes_turns
 
@@ -55,8 +55,7 @@ def read_image(path: Path) -> np.ndarray:
     except Exception as error:  # decoders raise whatever damage makes them trip over: RuntimeError (AVIF)...
         if isinstance(error, OSError) and error.strerror:  # the system's word, not a decoder's
             raise ArtattackError(f"{path}: cannot be read: {error.strerror}") from error
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ArtattackError(f"{path}: cannot be read as an image: {reason}") from error
+        raise ArtattackError(f"{path}: cannot be read as an image: {one_line(error)}") from error
 
 
 @contextmanager

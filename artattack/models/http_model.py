@@ -14,7 +14,10 @@ import requests
 from numpy.typing import NDArray
 
 from artattack.errors import ArtattackError
-from artattack.models.http_options import HttpOptions
+from artattack.models.http_options import HttpOptions, parse_http_options
+from artattack.models.load_options import LoadOptions
+from artattack.models.model import parse_preprocessing
+from artattack.models.predictor import Predictor, predictor
 from artattack.version import __version__
 
 Array = NDArray[Any]
@@ -164,6 +167,30 @@ class _Token(requests.auth.AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = f"Bearer {self._token}"
         return request
+
+
+def load(url: str, options: LoadOptions) -> Predictor:
+    """Make a classifier of a server.
+
+    Raises:
+        ArtattackError: preprocessing or size is missing, or the server does not answer as a classifier.
+    """
+    endpoint = Endpoint(url, parse_http_options(options.http))
+    if options.preprocessing is None or options.size is None:
+        raise ArtattackError(
+            f"model '{endpoint.name}': say what the server expects: input_size, and preprocessing=imagenet, caffe, tf, "
+            "unit or byte, or mean and std in 0..255"
+        )
+    return predictor(
+        endpoint.name,
+        endpoint,
+        preprocessing=parse_preprocessing(options.preprocessing),
+        input_size=options.size,
+        label_space=options.space,
+        outputs=options.outputs,
+        weights="http",
+        weights_sha256=lambda values: identity(url, values),
+    )
 
 
 def shown(url: str) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple, get_args
 from urllib.parse import urlsplit
 
-from artattack.errors import ArtattackError
-from artattack.models.classifier import Gives
+from artattack.errors import ArtattackError, one_line
+from artattack.models.classifier import Classifier, Gives
+from artattack.models.load_options import LoadOptions
 
 
 class Kind(NamedTuple):
@@ -18,17 +20,41 @@ class Kind(NamedTuple):
         word: prefix of the specification `word:PATH`.
         suffixes: suffixes of files of this kind, which need no prefix.
         gives: outputs of such a model.
+        loader: `module:function`, from the path, name or address and `LoadOptions` to the model. The module is imported
+            when a model is loaded.
         package: package that reads it and is not installed with artattack; empty for none.
         extra: extra of artattack that installs the package.
         is_file: whether a path follows the prefix.
+        has_weights: whether `weights` chooses among weights; otherwise the model holds its own.
+        has_outputs: whether such a network may have several outputs, of which `output` chooses one.
     """
 
     word: str
     suffixes: tuple[str, ...]
     gives: Gives
+    loader: str
     package: str = ""
     extra: str = ""
     is_file: bool = True
+    has_weights: bool = False
+    has_outputs: bool = True
+
+    def load(self, path: str, options: LoadOptions) -> Classifier:
+        """Load a model of this kind.
+
+        Raises:
+            ArtattackError: its package cannot be imported, or the model cannot be loaded.
+        """
+        module, _, function = self.loader.partition(":")
+        try:
+            load = getattr(import_module(module), function)
+        except Exception as error:  # whatever builds that do not go together raise
+            why = one_line(error)
+            raise ArtattackError(
+                f"model '{self.word}:{path}': {self.package or module} cannot be loaded ({why}); packages must be "
+                "builds that go together, as torch and torchvision: reinstall both from one source"
+            ) from error
+        return load(path, options)  # type: ignore[no-any-return]
 
     @property
     def is_http(self) -> bool:
@@ -37,13 +63,13 @@ class Kind(NamedTuple):
 
 
 KINDS = (
-    Kind("onnx", (".onnx",), "logits", "onnxruntime", "onnx"),
-    Kind("tflite", (".tflite",), "logits"),
-    Kind("lce", (), "logits", "larq_compute_engine", "lce"),
-    Kind("torch", (".pt2", ".pt", ".pth"), "gradients", "torch", "torch"),
-    Kind("timm", (), "gradients", "timm", "torch", is_file=False),
-    Kind("http", (), "logits", is_file=False),
-    Kind("https", (), "logits", is_file=False),
+    Kind("onnx", (".onnx",), "logits", f"{__package__}.onnx_file:load", "onnxruntime", "onnx"),
+    Kind("tflite", (".tflite",), "logits", f"{__package__}.tflite_file:load"),
+    Kind("lce", (), "logits", f"{__package__}.lce_file:load", "larq_compute_engine", "lce"),
+    Kind("torch", (".pt2", ".pt", ".pth"), "gradients", f"{__package__}.torch_file:load", "torch", "torch"),
+    Kind("timm", (), "gradients", f"{__package__}.timm_model:load", "timm", "torch", is_file=False, has_weights=True),
+    Kind("http", (), "logits", f"{__package__}.http_model:load", is_file=False, has_outputs=False),
+    Kind("https", (), "logits", f"{__package__}.http_model:load", is_file=False, has_outputs=False),
 )
 
 
@@ -54,6 +80,18 @@ def kind_of(spec: str | Path) -> tuple[Kind | None, str]:
     if by_word:  # before the suffix: files of Larq Compute Engine are called .tflite, too
         return by_word, rest
     return next((kind for kind in KINDS if Path(str(spec)).suffix.lower() in kind.suffixes), None), str(spec)
+
+
+def written(what: Gives) -> str:
+    """Return how models are written that give no more than `what`: `onnx:PATH, ..., http(s)://ADDRESS`."""
+    kinds = [kind for kind in KINDS if kind.gives == what]
+    words = [f"{kind.word}:{'PATH' if kind.is_file else 'NAME'}" for kind in kinds if not kind.is_http]
+    return ", ".join((*words, *(["http(s)://ADDRESS"] if any(kind.is_http for kind in kinds) else [])))
+
+
+def kind_packages() -> tuple[str, ...]:
+    """Return the distributions that read models of some kind; their versions may change a result."""
+    return tuple(kind.package.replace("_", "-") for kind in KINDS if kind.package)
 
 
 def gives(spec: str | Path) -> Gives:

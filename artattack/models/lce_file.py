@@ -9,6 +9,7 @@ at how a file is built, reads it first, and both are tried elsewhere before.
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,22 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from artattack.errors import ArtattackError
+from artattack.models.load_options import LoadOptions
 from artattack.models.notes import labels_behind, preprocessing_in
 from artattack.models.opened import Opened
 from artattack.models.output_choice import chosen_output
+from artattack.models.predictor import Predictor, load_file
 from artattack.models.tflite_file import check_operators, output_names
 from artattack.models.trial import try_elsewhere
 from artattack.runtime import quietly
 
 # Its own operators, which compute and touch nothing.
 _OPERATORS = ("LceQuantize", "LceDequantize", "LceBconv2d", "LceBMaxPool2d")
+
+
+def load(path: str, options: LoadOptions) -> Predictor:
+    """Load a classifier from a file of Larq Compute Engine; errors as of `artattack.models.predictor.load_file`."""
+    return load_file(Path(path), partial(open_lce, output=options.output), options)
 
 
 def open_lce(

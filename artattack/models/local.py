@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,10 @@ from tf_keras.protobuf import saved_metadata_pb2
 from tf_keras.src.saving.legacy.saved_model import json_utils
 
 from artattack.errors import ArtattackError
-from artattack.inputs.labels import LabelSpace, check_outputs
+from artattack.inputs.labels import check_outputs
 from artattack.models.card import read_card
-from artattack.models.model import Model, Preprocessing, parse_preprocessing, weights_sha256, without_preprocessing
+from artattack.models.load_options import LoadOptions
+from artattack.models.model import Model, parse_preprocessing, weights_sha256, without_preprocessing
 from artattack.models.network import (
     default_layers,
     final_names,
@@ -41,26 +41,18 @@ from artattack.models.untrusted import check_architecture, check_hdf5, read_memb
 _SIGMOIDS = {"Sigmoid", "sigmoid", "math.sigmoid", "hard_sigmoid"}
 
 
-def load(
-    path: Path,
-    preprocessing: str | Mapping[str, Any] | Preprocessing | None,
-    label_space: LabelSpace | None,
-    input_size: tuple[int, int] | None,
-    output: int | str | None = None,
-) -> Model:
+def load(path: Path, options: LoadOptions) -> Model:
     """Load an image classifier from a file.
 
     Args:
         path: a `.keras` or `.h5` file, or a SavedModel folder written by Keras 2.
-        preprocessing: what the network expects of its input; see `artattack.models.load_model`; by default what a
-            card beside the file says (`artattack.models.card`).
-        label_space: ImageNet class of each output, or None for what the card says or classes of its own.
-        input_size: (H, W) in pixels; by default what the file says.
-        output: which output the network classifies with, of several; see `artattack.models.output_choice`.
+        options: how to load it. Preprocessing and classes are by default those of the card beside the file
+            (`artattack.models.card`), the size is the file's.
 
     Raises:
         ArtattackError: not such a file, one that could run code, or no network from one image to classes.
     """
+    preprocessing, label_space = options.preprocessing, options.space
     card = read_card(path) if preprocessing is None else None
     if card is not None:
         preprocessing = card.preprocessing
@@ -68,8 +60,8 @@ def load(
     if preprocessing is None:
         raise without_preprocessing(str(path))
     expected = parse_preprocessing(preprocessing)
-    network = _functional(path, _read(path), output)
-    size = input_size or network.input_shape[1:3]
+    network = _functional(path, _read(path), options.output)
+    size = options.size or network.input_shape[1:3]
     if None in size:
         raise ArtattackError(f"model '{path}': the file fixes no input size; give input_size")
     if tuple(size) != tuple(network.input_shape[1:3]):

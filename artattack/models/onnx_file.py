@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,20 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from artattack.errors import ArtattackError
+from artattack.models.load_options import LoadOptions
 from artattack.models.opened import InputRange, Opened, names_in
 from artattack.models.output_choice import chosen_output
+from artattack.models.predictor import Predictor, load_file
 
 _DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 _DTYPES_OF_PIXELS = {"tensor(uint8)": np.uint8}
 _ELSEWHERE = b"\n\x08location\x12"  # as protobuf writes the name of the file that a tensor lies in
 _FATAL = 4  # the only messages that onnxruntime prints
+
+
+def load(path: str, options: LoadOptions) -> Predictor:
+    """Load a classifier from an ONNX file; errors as of `artattack.models.predictor.load_file`."""
+    return load_file(Path(path), partial(open_onnx, output=options.output), options)
 
 
 def open_onnx(path: Path, input_size: tuple[int, int] | None, *, output: int | str | None = None) -> Opened:

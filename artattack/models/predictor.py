@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -16,13 +16,13 @@ from artattack.errors import ArtattackError
 from artattack.files import sha256_file
 from artattack.inputs.labels import IMAGENET, LabelSpace, check_outputs
 from artattack.models.classifier import Classifier, Gives
+from artattack.models.load_options import LoadOptions, Outputs
 from artattack.models.model import Preprocessing, parse_preprocessing, resize
 from artattack.models.network import reason
 from artattack.models.notes import read_preprocessing
 from artattack.models.opened import InputRange, Opened, imagenet_classes_of, own_classes_of
 
 Array = NDArray[Any]
-Outputs = Literal["logits", "probabilities"]
 
 _PROBES = 4  # images that a network is asked about before it is used
 LEAST_PROBABILITY = np.finfo(np.float32).tiny  # of a probability, so that it has a logarithm
@@ -148,26 +148,20 @@ def predictor(
 def load_file(
     path: Path,
     open_file: Callable[[Path, tuple[int, int] | None], Opened],
-    preprocessing: str | Mapping[str, Any] | Preprocessing | None,
-    label_space: LabelSpace | None,
-    input_size: tuple[int, int] | None,
-    outputs: Outputs | None,
+    options: LoadOptions,
 ) -> Predictor:
     """Load a classifier that only predicts from a file of another library.
 
     Args:
         path: the file.
-        open_file: opens it.
-        preprocessing: what the network expects of its input; see `artattack.models.load_model`; by default what the
-            file says.
-        label_space: ImageNet class of each output; by default what the file says, or classes of its own.
-        input_size: (H, W) in pixels; by default what the file says.
-        outputs: see `predictor`.
+        open_file: opens it, for images of a size or of its own.
+        options: how to load it. Preprocessing, size and classes are by default those that the file names.
 
     Raises:
         ArtattackError: the file cannot be read, or holds no network from one image to classes.
     """
-    expected = None if preprocessing is None else parse_preprocessing(preprocessing)
+    expected = None if options.preprocessing is None else parse_preprocessing(options.preprocessing)
+    input_size = options.size
     try:
         opened = open_file(path, input_size)
     except ArtattackError:
@@ -194,8 +188,8 @@ def load_file(
         ask,
         preprocessing=expected,
         input_size=(height, width),
-        label_space=imagenet_classes_of(opened.names) if label_space is None else label_space,
-        outputs=outputs,
+        label_space=imagenet_classes_of(opened.names) if options.space is None else options.space,
+        outputs=options.outputs,
         weights="file",
         weights_sha256=sha256_file(path),
         step=opened.step,

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from artattack.inputs.labels import IMAGENET, LabelSpace, check_outputs, class_i
 from artattack.models import bundled, keras_applications, larq_zoo
 from artattack.models.info import ModelInfo
 from artattack.models.kinds import KINDS, check_kind, kind_of
+from artattack.models.load_options import LoadOptions, Outputs
 from artattack.models.output_choice import check_output
 from artattack.runtime import load_tensorflow
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from artattack.models.classifier import Classifier
     from artattack.models.http_options import HttpOptions
     from artattack.models.model import Model, Preprocessing
-    from artattack.models.predictor import Outputs
 
 _DOWNLOAD_TIMEOUT = 20.0  # seconds without an answer or data
 
@@ -78,7 +77,7 @@ def model_info(name: str) -> ModelInfo:
 def load_registered(name: str, weights: str | Path | None = None) -> Model:
     """Load a model of the registry, a Keras network, at its own size; errors as in `load_model`."""
     info = model_info(name)
-    return _load_registered(info, weights, None, None, None, 0)
+    return _load_registered(info, LoadOptions(weights=weights))
 
 
 def load_model(
@@ -99,9 +98,9 @@ def load_model(
     """Load a model by its registry name or from a file of one's own, or make one of a PyTorch module or a function.
 
     Args:
-        spec: a registry name (see `model_infos`); the path of a `.keras` or `.h5` file or a SavedModel;
-            `onnx:PATH`, `tflite:PATH`, `lce:PATH` or `torch:PATH` (TorchScript or torch.export); `timm:NAME`; the http
-            or https address of a server, which is then asked about images (docs/models.md says what is sent); a
+        spec: a registry name (see `model_infos`); the path of a file, with its kind in front where the suffix does not
+            tell, such as `onnx:PATH`; `timm:NAME` (docs/models.md lists the kinds); the http or https address of a
+            server, which is then asked about images (docs/models.md says what is sent); a
             PyTorch module from preprocessed images (N, 3, H, W) to logits (N, K), which is switched to evaluation
             mode; or a function from images (N, H, W, 3) float32 in [0, 1] to logits (N, K).
         weights: `imagenet`, `bundled`, `random`, or the path of a weights file of the same architecture; by
@@ -153,17 +152,17 @@ def load_model(
     if outputs not in (None, "logits", "probabilities"):
         raise ArtattackError(f"model {called}: outputs are logits or probabilities, not {outputs!r}")
     check_output(called, output)
-    kind = None if callable(spec) or str(spec) in _INFOS else kind_of(spec)[0]
-    if http is not None and not (kind and kind.is_http):
-        raise ArtattackError(f"model {called}: `http` is for models behind an http or https address")
-    if kind is not None and kind.is_http:
-        if weights is not None:
-            raise ArtattackError(f"model {called}: a server has its weights; leave out weights={weights}")
-        if output is not None:
-            raise _single(called)
-        model = _from_server(str(spec), preprocessing, space, size, outputs, http)
-    else:
-        model = _load(spec, called, weights, size, preprocessing, space, outputs, output, int(seed))
+    options = LoadOptions(
+        weights=weights,
+        size=size,
+        preprocessing=preprocessing,
+        space=space,
+        outputs=outputs,
+        output=output,
+        http=http,
+        seed=int(seed),
+    )
+    model = _load(spec, called, options)
     model = model if name is None else replace(model, name=name)  # type: ignore[type-var]
     if str(spec) in _INFOS and preprocessing is None and not random:
         return model  # whose network and preprocessing are known
@@ -172,129 +171,36 @@ def load_model(
     return examined(model, random=random)
 
 
-def _load(
-    spec: str | Path | Callable[[np.ndarray], Any],
-    called: str,
-    weights: str | Path | None,
-    size: tuple[int, int] | None,
-    preprocessing: str | Mapping[str, Any] | Preprocessing | None,
-    space: LabelSpace | None,
-    outputs: Outputs | None,
-    output: int | str | None,
-    seed: int,
-) -> Classifier:
-    """Load a model; all but the weights and what needs a file is checked."""
+def _load(spec: str | Path | Callable[[np.ndarray], Any], called: str, options: LoadOptions) -> Classifier:
+    """Load a model of any kind, after checking that it takes the options that are given."""
     info = None if callable(spec) else _INFOS.get(str(spec))
     kind, path = (None, "") if callable(spec) or info else kind_of(spec)
-    if kind is not None and kind.word == "timm":
-        try:
-            from artattack.models import timm_model
-        except Exception as error:  # whatever builds that do not go together raise
-            from artattack.models.network import reason
-
-            raise ArtattackError(
-                f"model {called}: timm cannot be loaded ({reason(error)}); torch and torchvision must be builds that "
-                "go together: reinstall both from one source"
-            ) from error
-        return timm_model.load(path, weights, preprocessing, space, size, outputs, output, seed)
-    if info is None and weights is not None:
-        what = "a function" if callable(spec) else "a file"
-        raise ArtattackError(f"model {called}: {what} holds its weights; leave out weights={weights}")
+    if options.http is not None and not (kind and kind.is_http):
+        raise ArtattackError(f"model {called}: `http` is for models behind an http or https address")
+    if options.weights is not None and info is None and not (kind and kind.has_weights):
+        holds = "a function holds" if callable(spec) else "a server has" if kind and kind.is_http else "a file holds"
+        raise ArtattackError(f"model {called}: {holds} its weights; leave out weights={options.weights}")
+    if options.output is not None and (info or (kind and not kind.has_outputs)):
+        raise _single(called)
     if callable(spec):
-        return _from_python(spec, called.strip("'"), preprocessing, space, size, outputs, output)
+        return _from_python(spec, called.strip("'"), options)
     if kind is not None:
-        return _from_file(kind.word, Path(path), preprocessing, space, size, outputs, output)
-    if outputs is not None:
+        return kind.load(str(spec) if kind.is_http else path, options)
+    if options.outputs is not None:
         raise ArtattackError(f"model {called}: outputs is for models that are not Keras'; those tell what they give")
     if info is not None:
-        if output is not None:
-            raise _single(called)
-        return _load_registered(info, weights, size, preprocessing, space, seed)
+        return _load_registered(info, options)
     from artattack.models import local
 
-    return local.load(Path(path), preprocessing, space, size, output)
+    return local.load(Path(path), options)
 
 
-def _from_file(
-    word: str,
-    path: Path,
-    preprocessing: str | Mapping[str, Any] | Preprocessing | None,
-    space: LabelSpace | None,
-    size: tuple[int, int] | None,
-    outputs: Outputs | None,
-    output: int | str | None,
-) -> Classifier:
-    from artattack.models.predictor import load_file
-
-    if word == "torch":
-        from artattack.models.notes import preprocessing_in, read_preprocessing
-        from artattack.models.torch_file import read_torch
-        from artattack.models.torch_model import load_module
-
-        module, batch, own_size = read_torch(path)
-        if own_size and size and own_size != size:
-            pixels = f"{own_size[0]} x {own_size[1]} pixels"
-            raise ArtattackError(f"model '{path}' takes images of {pixels}; leave out input_size, or give that")
-        size = own_size or size
-        if preprocessing is None and (said := preprocessing_in(path)):
-            preprocessing = read_preprocessing(path, said)
-        return load_module(
-            path.stem, module, preprocessing, space, size, outputs, weights="file", batch=batch, output=output
-        )
-    if word == "onnx":
-        from artattack.models.onnx_file import open_onnx as open_file
-    elif word == "lce":
-        from artattack.models.lce_file import open_lce as open_file
-    else:
-        from artattack.models.tflite_file import open_tflite as open_file
-    return load_file(path, partial(open_file, output=output), preprocessing, space, size, outputs)
-
-
-def _from_server(
-    url: str,
-    preprocessing: str | Mapping[str, Any] | Preprocessing | None,
-    space: LabelSpace | None,
-    size: tuple[int, int] | None,
-    outputs: Outputs | None,
-    http: HttpOptions | Mapping[str, Any] | None,
-) -> Classifier:
-    from artattack.models.http_model import Endpoint, identity
-    from artattack.models.http_options import parse_http_options
-    from artattack.models.model import parse_preprocessing
-    from artattack.models.predictor import predictor
-
-    endpoint = Endpoint(url, parse_http_options(http))
-    if preprocessing is None or size is None:
-        raise ArtattackError(
-            f"model '{endpoint.name}': say what the server expects: input_size, and preprocessing=imagenet, caffe, tf, "
-            "unit or byte, or mean and std in 0..255"
-        )
-    return predictor(
-        endpoint.name,
-        endpoint,
-        preprocessing=parse_preprocessing(preprocessing),
-        input_size=size,
-        label_space=space,
-        outputs=outputs,
-        weights="http",
-        weights_sha256=lambda values: identity(url, values),
-    )
-
-
-def _from_python(
-    function: Callable[[np.ndarray], Any],
-    name: str,
-    preprocessing: str | Mapping[str, Any] | Preprocessing | None,
-    space: LabelSpace | None,
-    size: tuple[int, int] | None,
-    outputs: Outputs | None,
-    output: int | str | None,
-) -> Classifier:
+def _from_python(function: Callable[[np.ndarray], Any], name: str, options: LoadOptions) -> Classifier:
     if "torch" in sys.modules and isinstance(function, sys.modules["torch"].nn.Module):
         from artattack.models.torch_model import load_module
 
-        return load_module(name, function, preprocessing, space, size, outputs, weights="python", output=output)
-    if output is not None:
+        return load_module(name, function, options, weights="python")
+    if options.output is not None:
         raise _single(f"'{name}'")
     from artattack.models.model import parse_preprocessing
     from artattack.models.predictor import predictor
@@ -302,15 +208,15 @@ def _from_python(
     def asked(x: np.ndarray) -> Any:
         return function(np.clip(x, 0.0, 1.0))  # resizing may overshoot
 
-    if size is None:
+    if options.size is None:
         raise ArtattackError(f"model '{name}': a function does not say at what size it sees images; give input_size")
     return predictor(
         name,
-        asked if preprocessing is None else function,
-        preprocessing=parse_preprocessing(preprocessing or "unit"),
-        input_size=size,
-        label_space=space,
-        outputs=outputs,
+        asked if options.preprocessing is None else function,
+        preprocessing=parse_preprocessing(options.preprocessing or "unit"),
+        input_size=options.size,
+        label_space=options.space,
+        outputs=options.outputs,
         weights="python",
     )
 
@@ -381,25 +287,18 @@ def _lines(what: str, path: str | Path, otherwise: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _load_registered(
-    info: ModelInfo,
-    weights: str | Path | None,
-    size: tuple[int, int] | None,
-    preprocessing: str | Mapping[str, Any] | Preprocessing | None,
-    space: LabelSpace | None,
-    seed: int,
-) -> Model:
+def _load_registered(info: ModelInfo, options: LoadOptions) -> Model:
     from artattack.models.model import Model, parse_preprocessing, weights_sha256
     from artattack.models.network import rebuild, with_logits
 
-    chosen = _chosen_weights(info, weights)
-    expected = parse_preprocessing(info.preprocessing if preprocessing is None else preprocessing)
+    chosen, size = _chosen_weights(info, options.weights), options.size
+    expected = parse_preprocessing(info.preprocessing if options.preprocessing is None else options.preprocessing)
     own_space = bundled.label_space(info.name) if info.family == "bundled" else IMAGENET
-    space = own_space if space is None else space
+    space = own_space if options.space is None else options.space
     fixed = chosen in ("imagenet", "bundled") or info.family == "efficientnet_lite"
     if fixed:
         check_outputs(space, len(own_space), info.name)
-    network = with_logits(_build(info, chosen, len(space), seed))
+    network = with_logits(_build(info, chosen, len(space), options.seed))
     if size is not None and size != info.input_size:
         network = rebuild(network, input_shape=(*size, 3))
     return Model(

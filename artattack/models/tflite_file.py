@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,21 @@ from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
 from artattack.errors import ArtattackError
+from artattack.models.load_options import LoadOptions
 from artattack.models.notes import labels_behind, preprocessing_in
 from artattack.models.opened import InputRange, Opened
 from artattack.models.output_choice import chosen_output
+from artattack.models.predictor import Predictor, load_file
 from artattack.models.trial import try_elsewhere
 from artattack.runtime import quietly
 
 _TYPE = schema.TensorType
 _INTEGERS = {_TYPE.INT8: np.int8, _TYPE.UINT8: np.uint8, _TYPE.INT16: np.int16}
+
+
+def load(path: str, options: LoadOptions) -> Predictor:
+    """Load a classifier from a TFLite file; errors as of `artattack.models.predictor.load_file`."""
+    return load_file(Path(path), partial(open_tflite, output=options.output), options)
 
 
 def open_tflite(

@@ -14,13 +14,17 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from artattack.errors import ArtattackError
+from artattack.models.load_options import LoadOptions
 from artattack.models.network import reason
+from artattack.models.notes import preprocessing_in, read_preprocessing
+from artattack.models.torch_model import TorchModel, load_module
 from artattack.models.untrusted import check_archive, read_member
 
 _EXPORT = "export the network with torch.export.save or torch.jit.save"
@@ -42,6 +46,19 @@ _EXPRESSION = re.compile(
     r"(Symbol\('[su]\d+'(, (positive|nonnegative|integer)=True)*\)|(Integer|Add|Mul|Pow|Mod|FloorDiv|Max|Min)(?=\()"
     r"|[su]\d+|\d+|[-+*/ (),]){1,200}"
 )
+
+
+def load(path: str, options: LoadOptions) -> TorchModel:
+    """Load a classifier from a TorchScript or torch.export file; errors as of `read_torch` and `load_module`."""
+    file = Path(path)
+    module, batch, own_size = read_torch(file)
+    if own_size and options.size and own_size != options.size:
+        pixels = f"{own_size[0]} x {own_size[1]} pixels"
+        raise ArtattackError(f"model '{path}' takes images of {pixels}; leave out input_size, or give that")
+    options = replace(options, size=own_size or options.size)
+    if options.preprocessing is None and (said := preprocessing_in(file)):
+        options = replace(options, preprocessing=read_preprocessing(file, said))
+    return load_module(file.stem, module, options, weights="file", batch=batch)
 
 
 def read_torch(path: Path) -> tuple[torch.nn.Module, int | None, tuple[int, int] | None]:

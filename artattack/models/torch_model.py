@@ -18,11 +18,11 @@ import torch
 from numpy.typing import NDArray
 
 from artattack.errors import ArtattackError
-from artattack.inputs.labels import LabelSpace
 from artattack.models.classifier import Gives
-from artattack.models.model import Preprocessing, parse_preprocessing, resize, without_preprocessing
+from artattack.models.load_options import LoadOptions
+from artattack.models.model import parse_preprocessing, resize, without_preprocessing
 from artattack.models.output_choice import chosen_output
-from artattack.models.predictor import LEAST_PROBABILITY, Outputs, Predictor, predictor
+from artattack.models.predictor import LEAST_PROBABILITY, Predictor, predictor
 
 Array = NDArray[Any]
 
@@ -170,47 +170,39 @@ def _named(returned: Any) -> dict[str, Any]:
 def load_module(
     name: str,
     module: torch.nn.Module,
-    preprocessing: str | Mapping[str, Any] | Preprocessing | None,
-    label_space: LabelSpace | None,
-    input_size: tuple[int, int] | None,
-    outputs: Outputs | None,
+    options: LoadOptions,
     *,
     weights: str,
     batch: int | None = None,
-    output: int | str | None = None,
 ) -> TorchModel:
     """Make a model from a PyTorch network, after a trial on a few images.
 
     Args:
         name: name of the model.
         module: from preprocessed images (N, 3, h, w) to values (N, K); switched to evaluation mode.
-        preprocessing: preprocessing that the network expects; see `artattack.models.load_model`.
-        label_space: ImageNet class of each output, or None for other classes.
-        input_size: (H, W) in pixels.
-        outputs: see `artattack.models.predictor.predictor`.
+        options: how to load it; preprocessing and size are needed.
         weights: kind of weights.
         batch: fixed batch size, or None for any.
-        output: which of its outputs, where it returns several; see `artattack.models.output_choice`.
 
     Raises:
         ArtattackError: the network fails on images, its outputs are invalid, or their number differs from
-            `label_space`.
+            `options.space`.
     """
-    if preprocessing is None:
+    if options.preprocessing is None:
         raise without_preprocessing(name)
-    if input_size is None:
+    if options.size is None:
         raise ArtattackError(f"model '{name}': the network does not fix its input size; give input_size")
     with suppress(NotImplementedError):  # torch.export networks have a single mode
         module.eval()
-    network = TorchNetwork(module, batch, output, name)
-    expected = parse_preprocessing(preprocessing)
+    network = TorchNetwork(module, batch, options.output, name)
+    expected = parse_preprocessing(options.preprocessing)
     known = predictor(
         name,
         network.values,
         preprocessing=expected,
-        input_size=input_size,
-        label_space=label_space,
-        outputs=outputs,
+        input_size=options.size,
+        label_space=options.space,
+        outputs=options.outputs,
         weights=weights,
         weights_sha256=_weights_sha256(module),
     )

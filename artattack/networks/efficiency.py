@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from artattack.errors import ArtattackError, unknown
+from artattack.errors import ArtattackError, one_line, unknown
 from artattack.files import write_file
 from artattack.inputs.image_sets import Images, load_images
 from artattack.inputs.labels import names_of
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 REPEATS = 20
 _SIZE = 224  # px, side of images, as in a benchmark
-_LETTERS = 300  # maximum length of a failure's reason
 _THREADS = {"one": 1, "all": None}
 _ALWAYS = ("quicknet (2020)", "quicknet", "vgg19")  # networks that the 2020 study compares
 
@@ -106,7 +105,7 @@ def measure_models(
                         row |= _of_network(name, weights, loaded, Path(folder), step, failures)
                         row |= dict(_timings(name, weights, Path(folder), repeats, time_task, step, failures))
                     except Exception as error:  # loading or running may raise anything; the next network may work
-                        failures.append(f"loading and accuracy: {_in_a_line(error)}")
+                        failures.append(f"loading and accuracy: {one_line(error)}")
                 row |= {
                     "images": Path(images).name if weights != "random" else None,
                     "machine": machine(),
@@ -143,7 +142,7 @@ def _of_network(
         try:
             content = convert(model, to)
         except Exception as error:  # converters may raise anything; the rest is still useful
-            failures.append(f"{to}, export: {_in_a_line(error)}")
+            failures.append(f"{to}, export: {one_line(error)}")
             continue
         (folder / to).write_bytes(content)
         row[f"{to}_mib"] = len(content) / 2**20
@@ -215,14 +214,9 @@ def _timings(
         try:
             timing = time_task(Task(name, weights, runtime, threads, repeats, file))
         except Exception as error:  # a runtime may raise anything or die; the others are still useful
-            failures.append(f"{runtime}, threads {said}: {_in_a_line(error)}")
+            failures.append(f"{runtime}, threads {said}: {one_line(error)}")
             continue
         yield f"{runtime}_ms_{said}", timing.milliseconds
         if threads == 1:
             yield f"{runtime}_cpu_ms_one", timing.cpu_milliseconds
             yield f"{runtime}_run_mib", timing.mib
-
-
-def _in_a_line(error: Exception) -> str:
-    """Return an exception's message as one short line; converters write pages."""
-    return " ".join(str(error).split())[:_LETTERS] or type(error).__name__

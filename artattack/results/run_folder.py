@@ -31,9 +31,10 @@ from typing import Any, NamedTuple, Self
 
 import pandas as pd
 
-from artattack.errors import ArtattackError, DiskError
+from artattack.errors import ArtattackError, DiskError, one_line
 from artattack.files import absolute, remove_leftovers, sha256_file, shown, to_path, write_file
-from artattack.remote import in_one_line, is_of_server, without_secret
+from artattack.models.kinds import kind_packages
+from artattack.remote import is_of_server, without_secret
 from artattack.results.against_controls import judge_against_controls
 from artattack.results.columns import CHECKS, RECORD_COLUMNS
 from artattack.results.curves import sum_up_curves
@@ -370,7 +371,7 @@ class RunFolder:
                 about = error.filename if isinstance(error, OSError) else None
                 if about is None and not is_of_server(error):  # not a file error
                     raise
-                raise DiskError(f"{about or self.path}: {in_one_line(error)}") from error
+                raise DiskError(f"{about or self.path}: {one_line(error)}") from error
 
     @property
     def is_worked_on(self) -> bool:
@@ -569,7 +570,7 @@ def _count_rows(path: Path) -> int:
 def versions() -> dict[str, str]:
     """Return the versions that may affect results: artattack, Python, the platform, installed packages."""
     found = {"artattack": __version__, "python": platform.python_version(), "platform": platform.platform()}
-    return found | installed_versions()
+    return found | installed_versions(kind_packages())
 
 
 def _now() -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from artattack.errors import ArtattackError
+from artattack.errors import ArtattackError, one_line
 from artattack.files import writing
 from artattack.results.columns import Column, dtypes
 from artattack.version import __version__
@@ -126,7 +126,7 @@ def read_table(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
     except (lzma.LZMAError, EOFError) as error:
         raise ArtattackError(f"{path}: cannot be unpacked: {error}; get the file again") from error
     except (ValueError, TypeError) as error:
-        raise ArtattackError(f"{path}: not a table of artattack: {' '.join(str(error).split())}") from error
+        raise ArtattackError(f"{path}: not a table of artattack: {one_line(error)}") from error
     if missing := [column.name for column in columns if column.needed and column.name not in table.columns]:
         raise ArtattackError(f"{path}: not a table of artattack: columns missing: {', '.join(missing)}")
     if unknown := [name for name in table.columns if name not in expected]:
