@@ -1,6 +1,6 @@
 """The recipes of CONTRIBUTING, each followed in a temporary copy of the package: so many files, and it works.
 
-Each recipe gives its new files, and what it changes in files of the package. One run, in a process of its own, holds all
+Each recipe gives its new files, and what it changes in files of the package. One run, in its own process, holds all
 that they add.
 """
 
