@@ -29,13 +29,14 @@ from artattack.attacks.controls import ControlEntry
 from artattack.attacks.entries import Entry, needed_models
 from artattack.attacks.registry import entry_of, is_known
 from artattack.attacks.style_entry import StyleEntry
+from artattack.bound import Bound
 from artattack.distances import default_budgets
 from artattack.errors import ArtattackError, one_line, unknown
 from artattack.inputs.image_sets import image_set_infos
 from artattack.models.http_options import HttpOptions
 from artattack.models.kinds import kind_of
 from artattack.models.registry import model_infos
-from artattack.validation import Names, Numbers, Section, as_list, check_distance, explain
+from artattack.validation import Names, Numbers, Section, as_list, explain
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
@@ -142,7 +143,7 @@ def _in_range(budgets: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, .
         if not numbers:
             raise ValueError(f"{name}: at least one budget is wanted")
         for number in numbers:
-            check_distance((name, number))
+            Bound(name, number).checked()
     return {name: tuple(sorted(set(numbers))) for name, numbers in budgets.items()}
 
 

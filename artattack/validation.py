@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import reprlib
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from artattack.distances import DISTANCES, default_budgets
+from artattack.bound import Bound, parse_number
+from artattack.distances import default_budgets
 from artattack.errors import ArtattackError, nearest, unknown
 
 _MISTAKES_SHOWN = 3
@@ -25,22 +25,6 @@ _PLAINLY = {  # pydantic's kinds of mistakes in the words of YAML
 }
 
 
-def parse_number(text: str) -> float:
-    """Read a finite number, or a quotient of two such as `8/255`.
-
-    Raises:
-        ArtattackError: the text is neither.
-    """
-    numerator, slash, denominator = text.partition("/")
-    try:
-        number = float(numerator) / float(denominator) if slash else float(numerator)
-    except (ValueError, ZeroDivisionError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise ArtattackError(f"'{text}' is not a number; write one such as 0.03, 1e-3 or 8/255")
-    return number
-
-
 def as_list(value: Any) -> Any:
     """Return one value as a list of one; lists and tuples stay."""
     return value if isinstance(value, list | tuple) else [value]
@@ -53,48 +37,9 @@ def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def check_distance(distance: tuple[str, float], size: tuple[int, int] | None = None) -> tuple[str, float]:
-    """Return a distance, a name and how far, as it is.
-
-    Args:
-        distance: a name in `artattack.distances.DISTANCES`, and a number in its unit.
-        size: height and width of the images in pixels, where that is known.
-
-    Raises:
-        ArtattackError: no such distance, a number outside its range, or one that no two images of that size reach.
-    """
-    name, target = distance
-    if name not in DISTANCES:
-        raise unknown("distance", name, DISTANCES)
-    if DISTANCES[name].untouched == 1:
-        if not 0 < target < 1:
-            raise ArtattackError(f"{name}={target:g}: a similarity lies between 0 and 1, and 1 is an untouched image")
-    elif not 0 < target < math.inf:
-        raise ArtattackError(f"{name}={target:g}: a distance is a finite number above 0")
-    elif name == "linf" and target > 1:
-        raise ArtattackError(f"linf={target:g}: values lie in [0, 1], and so does a distance{_of_levels(target)}")
-    farthest = DISTANCES[name].farthest
-    if size and farthest and target > (most := farthest(3 * math.prod(size))):
-        raise ArtattackError(
-            f"{name}={target:g}: two images of {size[0]} x {size[1]} px with values in [0, 1] are at most {most:.4g} "
-            f"apart{_of_levels(target)}"
-        )
-    return distance
-
-
-def _of_levels(target: float) -> str:
-    """Return a hint for a distance that was written for values in 0..255."""
-    return f"; did you mean {target:g}/255?"
-
-
 def _distance(value: Any) -> Any:
     """Read `linf=8/255` as a name and a number."""
-    if isinstance(value, str):
-        name, equals, number = value.partition("=")
-        if not equals:
-            raise ArtattackError(f"'{value}' is no distance; write one such as linf=8/255 or ssim=0.8")
-        return name.strip(), parse_number(number.strip())
-    return value
+    return Bound.parse(value) if isinstance(value, str) else value
 
 
 def _budgeted(name: str) -> str:
@@ -119,7 +64,11 @@ Number = Annotated[float, BeforeValidator(lambda value: parse_number(value) if i
 Numbers = Annotated[tuple[Number, ...], BeforeValidator(as_list)]
 Names = Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1), AfterValidator(_each_once)]
 DistanceName = Annotated[str, AfterValidator(_budgeted)]  # of a distance that images can be brought to
-Distance = Annotated[tuple[str, float], BeforeValidator(_distance), AfterValidator(check_distance)]
+if TYPE_CHECKING:
+    Distance = Bound
+else:  # given as text, or as a name and a number
+    _PAIR = Annotated[tuple[str, float], BeforeValidator(_distance)]
+    Distance = Annotated[_PAIR, AfterValidator(lambda pair: Bound(*pair).checked())]
 DistanceOrNone = Annotated[Distance | None, BeforeValidator(lambda value: None if value == "none" else value)]
 
 

@@ -10,11 +10,12 @@ import numpy as np
 from pydantic import ConfigDict, Field, PositiveInt
 
 from artattack.attacks.aims import TARGET, check_class, find_aims
-from artattack.attacks.entries import Ball, Batch, Entry, Perturbed, Variant
+from artattack.attacks.entries import Batch, Entry, Perturbed, Variant
 from artattack.attacks.failing import settled
 from artattack.attacks.rounding import round_within
+from artattack.bound import Bound, parse_number
 from artattack.errors import ArtattackError
-from artattack.validation import ClassWord, Names, parse_number
+from artattack.validation import ClassWord, Names
 
 # Parameters that count repetitions.
 _REPEATS = (
@@ -31,7 +32,7 @@ _REPEATS = (
     "num_rotations",
 )
 
-Files = tuple[np.ndarray, Ball | None]  # images on the 8-bit grid, and the ball they are held to
+Files = tuple[np.ndarray, Bound | None]  # images on the 8-bit grid, and the ball they are held to
 
 
 class ArtEntry(Entry):

@@ -17,8 +17,8 @@ from typing import Any
 
 from artattack.attacks.art_attacks import BaselineInfo
 from artattack.attacks.options import LARGEST, step_within
+from artattack.bound import Bound, parse_number
 from artattack.errors import ArtattackError, unknown
-from artattack.validation import check_distance, parse_number
 
 # Summary writers write files; worker processes cannot receive a compiled estimator.
 _CLOSED = frozenset({"summary_writer", "tensor_board", "parallel_pool_size"})
@@ -117,16 +117,18 @@ def default_step(info: BaselineInfo, values: Mapping[str, Any]) -> float | None:
     return step_within(eps, count) if _is_number(count) and count > 0 else None
 
 
-def ball(info: BaselineInfo, values: Mapping[str, Any]) -> tuple[str, float] | None:
+def ball(info: BaselineInfo, values: Mapping[str, Any]) -> Bound | None:
     """Return the norm and radius of the ball that an attack with these parameters stays in, or None."""
     if not info.norms:
         return None
     all_values = {**_valid(info), **values}
     norm = norm_word(all_values.get("norm", math.inf))
-    return (norm, float(all_values["eps"])) if norm in info.norms and _is_number(all_values["eps"]) else None
+    if norm is None or norm not in info.norms or not _is_number(all_values["eps"]):
+        return None
+    return Bound(norm, float(all_values["eps"]))
 
 
-def distances(info: BaselineInfo, values: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, float]]]:
+def distances(info: BaselineInfo, values: Mapping[str, Any]) -> Iterator[tuple[str, Bound]]:
     """Yield each parameter that is a distance, the name of the distance, and its value.
 
     Args:
@@ -140,13 +142,13 @@ def distances(info: BaselineInfo, values: Mapping[str, Any]) -> Iterator[tuple[s
         value = values.get(parameter, valid.get(parameter) if parameter == "eps" else None)
         distance = norm_word(values.get(said_by, valid[said_by])) if said_by in valid else said_by
         if distance and _is_number(value):
-            yield parameter, (distance, abs(value) if parameter == "theta" else value)  # JSMA's may darken
+            yield parameter, Bound(distance, abs(value) if parameter == "theta" else value)  # JSMA's may darken
     inner = values.get("attacker_params")
     for parameter in ("eps", "eps_step"):  # of a universal perturbation's inner attack
         if isinstance(inner, Mapping) and _is_number(inner.get(parameter)):
             within = norm_word(inner.get("norm", math.inf))
             if within:
-                yield f"attacker_params.{parameter}", (within, inner[parameter])
+                yield f"attacker_params.{parameter}", Bound(within, inner[parameter])
 
 
 def check_parameters(info: BaselineInfo, given: Mapping[str, Any], size: tuple[int, int] | None) -> dict[str, Any]:
@@ -154,7 +156,7 @@ def check_parameters(info: BaselineInfo, given: Mapping[str, Any], size: tuple[i
     values = read_parameters(info, given)
     for parameter, distance in distances(info, values):
         try:
-            check_distance(distance, size)
+            distance.checked(size)
         except ArtattackError as error:
             whose = "" if parameter in given or "." in parameter else ", ART's default"
             raise ArtattackError(f"{parameter} of attack '{info.name}'{whose}: {error}") from None

@@ -19,10 +19,10 @@ from artattack.attacks.art_parameters import (
     read_parameters,
     with_budget,
 )
-from artattack.attacks.budget import within
-from artattack.attacks.entries import Ball, Batch, Models, Perturbed, Reading, Variant
+from artattack.attacks.entries import Batch, Models, Perturbed, Reading, Variant
 from artattack.attacks.options import doubt_of_step
 from artattack.attacks.rounding import round_within, walk_to_flip
+from artattack.bound import Bound
 from artattack.errors import ArtattackError
 
 
@@ -59,7 +59,7 @@ class BaselineEntry(ArtEntry):
         return ({"targeted": True} if aims else {}) | super().given
 
     @property
-    def own_ball(self) -> Ball | None:
+    def own_ball(self) -> Bound | None:
         """The ball that ART's class stays in, if any."""
         return ball(self._info, self.given)
 
@@ -85,7 +85,7 @@ class BaselineEntry(ArtEntry):
                 raise ArtattackError("target: says where images are led to, but `targeted` is false")
         read_parameters(self._info, given, beside=type(self).model_fields)
 
-    def distances(self) -> Iterator[tuple[str, Ball]]:
+    def distances(self) -> Iterator[tuple[str, Bound]]:
         """Yield the distances among ART's parameters."""
         yield from distances(self._info, read_parameters(self._info, self.given))
 
@@ -95,7 +95,7 @@ class BaselineEntry(ArtEntry):
         default = default_step(self._info, self.given)
         if ball and default is not None and isinstance(step, int | float):
             # In their papers, attacks that shorten their steps begin with twice the radius.
-            radius = 2 * ball[1] if self._info.shortens else ball[1]
+            radius = 2 * ball.value if self._info.shortens else ball.value
             if doubt := doubt_of_step(step, radius):
                 yield f"attack '{self.name}': {doubt}"
 
@@ -127,7 +127,7 @@ class BaselineEntry(ArtEntry):
 
         return walk_to_flip(batch.x, made, flips), None
 
-    def perturb_within(self, attack: Any, batch: Batch, ball: Ball) -> Perturbed:
+    def perturb_within(self, attack: Any, batch: Batch, ball: Bound) -> Perturbed:
         """Attack images within a ball."""
         from artattack.attacks.baselines import make_baseline
 
@@ -135,12 +135,12 @@ class BaselineEntry(ArtEntry):
         made = make_baseline(self.attack, attack.estimator, parameters, max_queries=self.max_queries)
         return self.perturb_freely(made, batch)
 
-    def perturb_to_budget(self, attack: Any, batch: Batch, budget: Ball) -> Perturbed:
+    def perturb_to_budget(self, attack: Any, batch: Batch, budget: Bound) -> Perturbed:
         """Return images at a budget; a minimum-norm attack keeps its images that lie within it."""
         if not self._info.minimum_norm:
             return super().perturb_to_budget(attack, batch, budget)
         # A minimum-norm attack has one distance for each image: below it the attack fails, beyond it nothing changes.
         found = batch.images_of(batch.variant.free)
-        near = within(batch.x, found, budget[1], budget[0])[:, None, None, None]
+        near = budget.contains(batch.x, found)[:, None, None, None]
         files = np.where(near, found, batch.x)
         return Perturbed(files, files, budget)

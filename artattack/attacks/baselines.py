@@ -16,6 +16,7 @@ from artattack.attacks.art_attacks import BaselineInfo, baseline_info
 from artattack.attacks.art_parameters import check_parameters, norm_word
 from artattack.attacks.failing import ImagesFailedError
 from artattack.attacks.imported import construct
+from artattack.bound import Bound
 from artattack.errors import ArtattackError, one_line
 
 _DRAWS = ("num_random_init", "random_eps")  # parameters with which a gradient attack draws at random
@@ -120,10 +121,10 @@ def check_max_queries(info: BaselineInfo, max_queries: int | None) -> None:
         raise ArtattackError(f"max_queries of attack '{info.name}': a whole number above 0, not {max_queries!r}")
 
 
-def bounded_by(attack: Any) -> tuple[str, float] | None:
+def bounded_by(attack: Any) -> Bound | None:
     """Return the norm and radius of the ball that an attack of `make_baseline` stays in, or None."""
     norm = norm_word(getattr(attack, "norm", np.inf))
-    return (norm, float(attack.eps)) if norm is not None and norm in attack.generate.info.norms else None
+    return Bound(norm, float(attack.eps)) if norm is not None and norm in attack.generate.info.norms else None
 
 
 @contextmanager

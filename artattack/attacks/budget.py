@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from artattack.bound import ROUNDING, Bound, meets
 from artattack.distances import DISTANCES
 from artattack.errors import unknown
 from artattack.inputs.images import as_measured, to_float, to_uint8
 
 _HALVINGS = 24  # of an interval of factors: finer than the 8-bit grid
 _DOUBLINGS = 16
-_ROUNDING = 1e-9  # of float64 sums; an 8-bit step is four million times as large
 _STANDS = 0.99  # of a distance: an image at least this far stands at it
 
 
@@ -50,7 +50,7 @@ def match(
         return to_uint8(x[rows] + factor[rows, None, None, None].astype(np.float32) * direction[rows])
 
     def ok(factor: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        return _meets(originals[rows], at(factor, rows) / 255.0, targets[rows], distance)
+        return meets(originals[rows], at(factor, rows) / 255.0, targets[rows], distance)
 
     every = np.arange(len(x))
     low, high = np.zeros(len(x)), np.ones(len(x))
@@ -71,9 +71,7 @@ def match(
     return to_float(at(low, every))
 
 
-def bring_to(
-    x: np.ndarray, files: np.ndarray, target: float, distance: str, *, made: np.ndarray | None = None
-) -> np.ndarray:
+def bring_to(x: np.ndarray, files: np.ndarray, bound: Bound, *, made: np.ndarray | None = None) -> np.ndarray:
     """Bring images to a distance, unless they stand at it already.
 
     An image stands at a distance if its own is between 99 and 100 % of it; such an image stays unchanged, bit for bit.
@@ -82,23 +80,23 @@ def bring_to(
     Args:
         x: originals (N, H, W, 3) float32 in [0, 1], on the 8-bit grid.
         files: perturbed images on the 8-bit grid, of the same shape.
-        target: target distance, in the distance's unit.
-        distance: a name in `artattack.distances.DISTANCES`.
+        bound: the distance, and how far.
         made: perturbed images before rounding, (N, H, W, 3), which give the lines their direction.
 
     Returns:
         (N, H, W, 3) float32, on the 8-bit grid.
     """
-    away = ~_stand(x, files, target, distance)
+    away = ~_stand(x, files, bound)
     if not away.any():
         return files
     brought = files.copy()
-    brought[away] = match(x[away], (files if made is None else made)[away], target, distance, beyond=True)
+    brought[away] = match(x[away], (files if made is None else made)[away], bound.value, bound.distance, beyond=True)
     return brought
 
 
-def _stand(x: np.ndarray, files: np.ndarray, target: float, distance: str) -> np.ndarray:
+def _stand(x: np.ndarray, files: np.ndarray, bound: Bound) -> np.ndarray:
     """Return which images (N, H, W, 3) stand at a distance, (N,) bool."""
+    distance, target = bound
     if distance == "linf":  # in whole 8-bit steps: no image lies between two
         target = np.floor(255.0 * target + 1e-6) / 255.0
     untouched = DISTANCES[distance].untouched
@@ -108,7 +106,7 @@ def _stand(x: np.ndarray, files: np.ndarray, target: float, distance: str) -> np
     originals, images = as_measured(x), as_measured(files)
     sign = -1.0 if DISTANCES[distance].is_similarity else 1.0
     found = sign * DISTANCES[distance](originals, images)
-    return np.asarray((found <= sign * target + _ROUNDING) & (found >= sign * least - _ROUNDING))
+    return np.asarray((found <= sign * target + ROUNDING) & (found >= sign * least - ROUNDING))
 
 
 def within(x: np.ndarray, moved: np.ndarray, target: np.ndarray | float, distance: str) -> np.ndarray:
@@ -119,11 +117,4 @@ def within(x: np.ndarray, moved: np.ndarray, target: np.ndarray | float, distanc
     Returns:
         (N,) bool.
     """
-    return _meets(as_measured(x), as_measured(moved), target, distance)
-
-
-def _meets(x: np.ndarray, moved: np.ndarray, target: np.ndarray | float, distance: str) -> np.ndarray:
-    """Return the same for images `as_measured`."""
-    sign = -1.0 if DISTANCES[distance].is_similarity else 1.0
-    found = sign * DISTANCES[distance](x, moved)
-    return np.asarray(found <= sign * np.asarray(target, np.float64) + _ROUNDING)
+    return meets(as_measured(x), as_measured(moved), target, distance)

@@ -15,8 +15,9 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from artattack.attacks.budget import match, within
-from artattack.attacks.entries import Ball, Batch, Entry, Perturbed, Variant
+from artattack.attacks.budget import match
+from artattack.attacks.entries import Batch, Entry, Perturbed, Variant
+from artattack.bound import Bound
 from artattack.distances import DISTANCES
 from artattack.errors import unknown
 from artattack.inputs.images import as_measured, quantize, to_float, to_uint8
@@ -127,7 +128,7 @@ def _just_beyond(path: Path, x: np.ndarray, target: float, distance: str) -> np.
     low, high = 0.0, 1.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        if within(x[None], quantize(path(x, middle))[None], target, distance)[0]:
+        if Bound(distance, target).contains(x[None], quantize(path(x, middle))[None])[0]:
             low = middle
         else:
             high = middle
@@ -197,7 +198,7 @@ class ControlEntry(CopyEntry):
         for other in self.copied(attacks):
             yield Variant(self, other.style if self.of_style else "", matched=other)
 
-    def at_budget(self, variant: Variant, budget: tuple[str, float]) -> Variant:
+    def at_budget(self, variant: Variant, budget: Bound) -> Variant:
         """Return the variant at a budget, where it copies no attack's distance."""
         return replace(variant, matched=None, budget=budget)
 
@@ -209,10 +210,9 @@ class ControlEntry(CopyEntry):
         """Move images to the copied distances."""
         return self._moved(batch, self.wanted(batch), self.distance)
 
-    def perturb_to_budget(self, attack: Any, batch: Batch, budget: Ball) -> Perturbed:
+    def perturb_to_budget(self, attack: Any, batch: Batch, budget: Bound) -> Perturbed:
         """Move images to the budget."""
-        distance, radius = budget
-        return self._moved(batch, np.full(len(batch.x), radius), distance)._replace(held_to=budget)
+        return self._moved(batch, np.full(len(batch.x), budget.value), budget.distance)._replace(held_to=budget)
 
     def _moved(self, batch: Batch, target: np.ndarray, distance: str) -> Perturbed:
         height, width = batch.x.shape[1:3]

@@ -37,7 +37,7 @@ class Numbers(NamedTuple):
     @classmethod
     def of(cls, options: StyleOptions) -> Numbers:
         """Return the scalars of the options."""
-        radius = options.budget[1] if options.budget else 1.0
+        radius = options.budget.value if options.budget else 1.0
         values = (options.rate, *(getattr(options, name) for name in _WEIGHTS), radius)
         return cls(*(tf.constant(value, tf.float32) for value in values))
 
@@ -53,7 +53,7 @@ def compiled_options(options: StyleOptions) -> StyleOptions:
     """
     fixed: dict[str, Any] = {"steps": 1, "learning_rate": 1.0, "init": "content", "match": None, "style_mask": None}
     fixed |= dict.fromkeys(_WEIGHTS, 1.0) | {name: float(getattr(options, name) > 0) for name in _SWITCHES}
-    fixed |= {"mask": options.mask and Path(), "budget": options.budget and (options.budget[0], 1.0)}
+    fixed |= {"mask": options.mask and Path(), "budget": options.budget and options.budget._replace(value=1.0)}
     return options.model_copy(update=fixed)
 
 
@@ -230,7 +230,7 @@ class Descent:
         return self._project(x, work.original, work.numbers)
 
     def _project(self, x: tf.Tensor, original: tf.Tensor, numbers: Numbers) -> tf.Tensor:
-        return project(x, original, self._options.budget and (self._options.budget[0], numbers.radius))
+        return project(x, original, self._options.budget and self._options.budget._replace(value=numbers.radius))
 
     def _loss(self, x: tf.Tensor, work: Work, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the loss (N,) at a step, and whether every guide is fooled, (N,) bool."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from artattack.attacks.budget import bring_to
+from artattack.bound import Bound
 from artattack.models.classifier import Gives
 from artattack.validation import Section
 
@@ -28,8 +28,6 @@ from artattack.validation import Section
 # and `.` of keys.
 _PLAIN = re.compile(r"[a-z0-9_]+([-+][a-z0-9_]+)*")
 _LONGEST = 120  # characters of a key; file systems allow 255 bytes
-
-Ball = tuple[str, float]  # a distance and a radius
 
 
 class Reading(NamedTuple):
@@ -62,7 +60,7 @@ class Variant:
     style: str = ""
     source: str = ""
     matched: Variant | None = None
-    budget: tuple[str, float] | None = None
+    budget: Bound | None = None
 
     @property
     def kind(self) -> str:
@@ -93,7 +91,7 @@ class Variant:
     def title(self) -> str:
         """The label and, for a control, the label of the attack whose distance it copies, or the budget."""
         if self.budget:
-            return f"{self.label} at {self.budget[0]}={self.budget[1]:g}"
+            return f"{self.label} at {self.budget}"
         return f"{self.label} as {self.matched.label}" if self.matched else self.label
 
     @property
@@ -124,7 +122,7 @@ class Variant:
     def _words(self) -> tuple[str, ...]:
         words = tuple(word for word in (self.entry.name, self.style, self.source) if word)
         words += ("as", *self.matched._words) if self.matched else ()
-        return (*words, "at", f"{self.budget[0]}={self.budget[1]!r}") if self.budget else words
+        return (*words, "at", f"{self.budget.distance}={self.budget.value!r}") if self.budget else words
 
 
 def _without_folder(word: str) -> str:
@@ -145,7 +143,7 @@ class Perturbed(NamedTuple):
 
     made: np.ndarray
     files: np.ndarray
-    held_to: tuple[str, float] | None = None
+    held_to: Bound | None = None
     queries: np.ndarray | None = None
     failed: Mapping[int, str] = MappingProxyType({})
 
@@ -218,7 +216,7 @@ class Entry(Section):
         return None if type(self).__module__.startswith(f"{__package__.partition('.')[0]}.") else type(self)
 
     @property
-    def own_ball(self) -> Ball | None:
+    def own_ball(self) -> Bound | None:
         """The ball that images of the attack stay in, a distance and its radius, or None."""
         return None
 
@@ -265,7 +263,7 @@ class Entry(Section):
     def check(self) -> None:
         """Raise ArtattackError for mistyped names, without loading TensorFlow."""
 
-    def distances(self) -> Iterator[tuple[str, Ball]]:
+    def distances(self) -> Iterator[tuple[str, Bound]]:
         """Yield the name of each option that is a distance, and the distance."""
         yield from ()
 
@@ -284,7 +282,7 @@ class Entry(Section):
         """
         raise NotImplementedError
 
-    def at_budget(self, variant: Variant, budget: tuple[str, float]) -> Variant:
+    def at_budget(self, variant: Variant, budget: Bound) -> Variant:
         """Return a variant of the entry at a budget."""
         return replace(variant, budget=budget)
 
@@ -296,7 +294,7 @@ class Entry(Section):
         """
         if variant.budget is None:
             return variant.matched
-        anew = self.made_within(variant.budget[0]) and not _same(self.own_ball, variant.budget)
+        anew = self.made_within(variant.budget.distance) and not variant.budget.equals(self.own_ball)
         return None if anew else variant.free
 
     def made_within(self, distance: str) -> bool:
@@ -330,22 +328,21 @@ class Entry(Section):
         """Return images at the attack's own distance."""
         raise NotImplementedError
 
-    def perturb_within(self, attack: Any, batch: Batch, ball: Ball) -> Perturbed:
+    def perturb_within(self, attack: Any, batch: Batch, ball: Bound) -> Perturbed:
         """Return images made within a ball; called if `made_within` returns True."""
         raise NotImplementedError
 
-    def perturb_to_budget(self, attack: Any, batch: Batch, budget: Ball) -> Perturbed:
+    def perturb_to_budget(self, attack: Any, batch: Batch, budget: Bound) -> Perturbed:
         """Return images at a budget: the attack's own, or those made within its ball, brought to its edge.
 
         If the budget is the attack's own ball, images that stand at the edge are its own files, bit for bit; the
         records of both have this budget as `eps_norm` and `eps`.
         """
-        distance, radius = budget
         if self.starts_from(batch.variant):
-            files = bring_to(batch.x, batch.images_of(batch.variant.free), radius, distance)
+            files = bring_to(batch.x, batch.images_of(batch.variant.free), budget)
             return Perturbed(files, files, budget)
         within = self.perturb_within(attack, batch, budget)
-        files = bring_to(batch.x, within.files, radius, distance, made=within.made)
+        files = bring_to(batch.x, within.files, budget, made=within.made)
         brought = (files != within.files).any((1, 2, 3))[:, None, None, None]
         return within._replace(made=np.where(brought, files, within.made), files=files)
 
@@ -365,10 +362,6 @@ class CleanEntry(Entry):
     def perturb_freely(self, attack: Any, batch: Batch) -> Perturbed:
         """Return the images."""
         return Perturbed(batch.x, batch.x)
-
-
-def _same(ball: Ball | None, other: Ball) -> bool:
-    return ball is not None and ball[0] == other[0] and math.isclose(ball[1], other[1], rel_tol=1e-9)
 
 
 def free_variants(entries: Iterable[Entry]) -> tuple[Variant, ...]:

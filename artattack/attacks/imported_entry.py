@@ -12,9 +12,10 @@ from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 from artattack.attacks.aims import check_target
 from artattack.attacks.art_attacks import BaselineInfo
 from artattack.attacks.art_entry import ArtEntry, Files
-from artattack.attacks.entries import Ball, Batch, Models, Perturbed, Reading, Variant
+from artattack.attacks.entries import Batch, Models, Perturbed, Reading, Variant
 from artattack.attacks.imported import find_attack, parameters_of, source_gives
 from artattack.attacks.rounding import round_within
+from artattack.bound import Bound
 from artattack.errors import ArtattackError, unknown
 from artattack.validation import DistanceName
 
@@ -67,12 +68,12 @@ class ImportedEntry(ArtEntry):
         return ({"targeted": True} if self.target is not None else {}) | super().given
 
     @property
-    def own_ball(self) -> Ball | None:
+    def own_ball(self) -> Bound | None:
         """The ball whose radius is `eps`, if the file says what `eps` measures."""
         eps = self.given.get("eps", parameters_of(self._class)[0].get("eps"))
         if self.eps_norm is None or isinstance(eps, bool) or not isinstance(eps, int | float):
             return None
-        return self.eps_norm, float(eps)
+        return Bound(self.eps_norm, float(eps))
 
     @property
     def aims(self) -> bool:
@@ -110,7 +111,7 @@ class ImportedEntry(ArtEntry):
         if self.eps_norm and self.own_ball is None:
             raise ArtattackError(f"eps_norm: attack '{self.name}' has no number `eps`, neither given nor by default")
 
-    def distances(self) -> Iterator[tuple[str, Ball]]:
+    def distances(self) -> Iterator[tuple[str, Bound]]:
         """Yield the radius of the ball."""
         if self.own_ball:
             yield "eps", self.own_ball
@@ -133,13 +134,13 @@ class ImportedEntry(ArtEntry):
         """Return files inside the ball whose radius is the attack's `eps`."""
         return round_within(batch.x, made, attack.held_to), attack.held_to
 
-    def perturb_within(self, attack: Any, batch: Batch, ball: Ball) -> Perturbed:
+    def perturb_within(self, attack: Any, batch: Batch, ball: Bound) -> Perturbed:
         """Attack images with the ball's radius as `eps`; a step given with an `eps` keeps its share of it."""
         eps, step = self.given.get("eps"), self.given.get("eps_step")
-        scaled = {"eps_step": step / eps * ball[1]} if step is not None and eps else {}
-        return self.perturb_freely(self._made(attack.estimator, {"eps": ball[1]} | scaled, ball), batch)
+        scaled = {"eps_step": step / eps * ball.value} if step is not None and eps else {}
+        return self.perturb_freely(self._made(attack.estimator, {"eps": ball.value} | scaled, ball), batch)
 
-    def _made(self, estimator: Any, changed: dict[str, Any], ball: Ball | None = None) -> Any:
+    def _made(self, estimator: Any, changed: dict[str, Any], ball: Bound | None = None) -> Any:
         from artattack.attacks.baselines import make_imported
 
         made = make_imported(self._class, self._info, estimator, self.given | changed, self.max_queries)

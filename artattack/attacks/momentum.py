@@ -182,7 +182,7 @@ class Climb:
                 gradient = tf.nn.depthwise_conv2d(gradient, self._smooth, (1, 1, 1, 1), "SAME")
             size = tf.reduce_mean(tf.abs(gradient), (1, 2, 3), keepdims=True)
             momentum = options.decay * momentum + tf.math.divide_no_nan(gradient, size)
-            x = project(x + length * self._direction(momentum), original, (options.ball[0], eps))
+            x = project(x + length * self._direction(momentum), original, options.ball._replace(value=eps))
         return x
 
     def _ahead(self, x: tf.Tensor, momentum: tf.Tensor, length: tf.Tensor) -> tf.Tensor:

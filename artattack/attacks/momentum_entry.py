@@ -9,10 +9,11 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from artattack.attacks.aims import TARGET, check_class, check_target, find_aims
-from artattack.attacks.entries import Ball, Batch, Entry, Models, Perturbed, Variant
+from artattack.attacks.entries import Batch, Entry, Models, Perturbed, Variant
 from artattack.attacks.failing import settled
 from artattack.attacks.options import MomentumOptions, doubt_of_step
 from artattack.attacks.rounding import round_within
+from artattack.bound import Bound
 from artattack.validation import ClassWord, Names
 
 _BALLS = ("linf", "l2")  # norms of the attack's balls
@@ -57,7 +58,7 @@ class MomentumEntry(Entry, MomentumOptions):
         return self.options.model_dump(mode="json") | {"eps_step": self.step} | target
 
     @property
-    def own_ball(self) -> Ball | None:
+    def own_ball(self) -> Bound | None:
         """The ball of the options."""
         return self.ball
 
@@ -70,10 +71,10 @@ class MomentumEntry(Entry, MomentumOptions):
         """Raise ArtattackError for a target that a source does not have."""
         check_class(self.target, names)
 
-    def distances(self) -> Iterator[tuple[str, Ball]]:
+    def distances(self) -> Iterator[tuple[str, Bound]]:
         """Yield the radius and the step size."""
         yield "eps", self.ball
-        yield "eps_step", (self.ball[0], self.step)
+        yield "eps_step", Bound(self.ball.distance, self.step)
 
     def doubts(self) -> Iterator[str]:
         """Yield a warning if the step exceeds the radius."""
@@ -104,7 +105,7 @@ class MomentumEntry(Entry, MomentumOptions):
         """Attack images within the ball of the options."""
         return self._attacked(attack, batch, self.options)
 
-    def perturb_within(self, attack: Any, batch: Batch, ball: Ball) -> Perturbed:
+    def perturb_within(self, attack: Any, batch: Batch, ball: Bound) -> Perturbed:
         """Attack images within a ball."""
         return self._attacked(attack, batch, self.options.within(ball))
 

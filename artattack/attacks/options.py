@@ -19,8 +19,9 @@ from pydantic import (
     model_validator,
 )
 
+from artattack.bound import Bound
 from artattack.errors import ArtattackError, unknown
-from artattack.validation import ClassText, DistanceOrNone, Names, Number, Numbers, Section, check_distance, explain
+from artattack.validation import ClassText, DistanceOrNone, Names, Number, Numbers, Section, explain
 
 # Ratio of `tv_weight` to the style and content weights above which `StyleOptions.doubt` warns; the default ratio is
 # 1/100. In the study `tv` (docs/lessons/tv.md), 11 of 16 paintings were recognized at a ratio of 1, 5 at 10, 2 at 100
@@ -103,7 +104,8 @@ class StyleOptions(Section):
         16, description="maximum random shift of the network's input at each step, in pixels"
     )
     budget: DistanceOrNone = Field(
-        ("psnr", 20.0), description="ball that every step stays in: linf=8/255, l2=5 or psnr=20 (dB); none: no ball"
+        Bound("psnr", 20.0),
+        description="ball that every step stays in: linf=8/255, l2=5 or psnr=20 (dB); none: no ball",
     )
     match: DistanceOrNone = Field(
         None, description="distance of the final image: l2=5, linf=8/255, ssim=0.8, delta_e=10; or none"
@@ -210,15 +212,15 @@ class MomentumOptions(Section):
 
     @model_validator(mode="after")
     def _together(self) -> Self:
-        check_distance(self.ball)
+        self.ball.checked()
         if self.views > 1 and not self.transforms:
             raise ValueError(f"views: {self.views} copies without `transforms` are all alike")
         return self
 
     @property
-    def ball(self) -> tuple[str, float]:
+    def ball(self) -> Bound:
         """The ball, a distance and its radius."""
-        return "linf" if self.norm == "inf" else "l2", self.eps
+        return Bound("linf" if self.norm == "inf" else "l2", self.eps)
 
     @property
     def step(self) -> float:
@@ -227,7 +229,7 @@ class MomentumOptions(Section):
             return self.eps_step
         return self.eps / min(self.max_iter, LARGEST) if self.norm == "inf" else step_within(self.eps, self.max_iter)
 
-    def within(self, ball: tuple[str, float]) -> Self:
+    def within(self, ball: Bound) -> Self:
         """Return the options for another ball, `linf` or `l2` and its radius; a given step keeps its ratio to `eps`."""
         distance, radius = ball
         step = None if self.eps_step is None else self.eps_step / self.eps * radius

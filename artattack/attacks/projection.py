@@ -5,11 +5,12 @@ from __future__ import annotations
 import tensorflow as tf
 
 from artattack.attacks.gradients import clip_to_unit
+from artattack.bound import Bound
 from artattack.distances import BALLS
 from artattack.errors import ArtattackError
 
 
-def project(x: tf.Tensor, original: tf.Tensor, budget: tuple[str, float | tf.Tensor] | None) -> tf.Tensor:
+def project(x: tf.Tensor, original: tf.Tensor, budget: Bound | None) -> tf.Tensor:
     """Return images near x, (N, H, W, 3), within [0, 1] and the ball of the budget, if any; for linf, the nearest.
 
     Differentiable.
@@ -33,9 +34,7 @@ def project(x: tf.Tensor, original: tf.Tensor, budget: tuple[str, float | tf.Ten
     return original + change * tf.minimum(1.0, radius / length)
 
 
-def check_budget(budget: tuple[str, float] | None) -> None:
+def check_budget(budget: Bound | None) -> None:
     """Raise ArtattackError unless `project` supports the budget."""
-    if budget is not None and (budget[0] not in BALLS or not budget[1] > 0):
-        raise ArtattackError(
-            f"budget {budget[0]}={budget[1]:g}: one of {', '.join(BALLS)}, above 0; match meets others"
-        )
+    if budget is not None and (budget.distance not in BALLS or not budget.value > 0):
+        raise ArtattackError(f"budget {budget}: one of {', '.join(BALLS)}, above 0; match meets others")

@@ -9,8 +9,9 @@ import numpy as np
 
 from artattack.attacks.budget import match
 from artattack.attacks.controls import CopyEntry
-from artattack.attacks.entries import Ball, Batch, Models, Perturbed, Reading, Variant
+from artattack.attacks.entries import Batch, Models, Perturbed, Reading, Variant
 from artattack.attacks.style_entry import StyleEntry
+from artattack.bound import Bound
 
 
 class RandomBackboneEntry(CopyEntry):
@@ -63,7 +64,7 @@ class RandomBackboneEntry(CopyEntry):
         files = match(batch.x, made.files, target, self.distance, beyond=True)
         return Perturbed(files, files, failed=failed)
 
-    def perturb_to_budget(self, attack: Any, batch: Batch, budget: Ball) -> Perturbed:
+    def perturb_to_budget(self, attack: Any, batch: Batch, budget: Bound) -> Perturbed:
         """Paint images as the style attack does at the budget, and move them to the budget."""
         failed: Mapping[int, str] = {}
         if self.starts_from(batch.variant):
@@ -71,7 +72,7 @@ class RandomBackboneEntry(CopyEntry):
         else:
             made = _style_entry(batch.variant).perturb_within(attack, batch, budget)
             painted, failed = made.files, made.failed
-        files = match(batch.x, painted, budget[1], budget[0], beyond=True)
+        files = match(batch.x, painted, budget.value, budget.distance, beyond=True)
         return Perturbed(files, files, budget, failed=failed)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from artattack.attacks.budget import match, within
+from artattack.attacks.budget import match
+from artattack.bound import Bound
 from artattack.inputs.images import quantize, to_float, to_uint8
 
 _STEP = 1.05  # ratio of two consecutive factors
@@ -16,7 +17,7 @@ _HALVINGS = 5  # of the last step, in search of the nearest flip
 Flips = Callable[[np.ndarray], np.ndarray]
 
 
-def round_within(x: np.ndarray, made: np.ndarray, held_to: tuple[str, float] | None = None) -> np.ndarray:
+def round_within(x: np.ndarray, made: np.ndarray, held_to: Bound | None = None) -> np.ndarray:
     """Return images on the 8-bit grid within the budget of their attack.
 
     Rounding to the nearest grid point may leave the ball. In linf, each value then takes the next grid point inside; in
@@ -39,7 +40,7 @@ def round_within(x: np.ndarray, made: np.ndarray, held_to: tuple[str, float] | N
         nearest = to_uint8(made).astype(np.int16)
         return to_float(np.clip(nearest, original - levels, original + levels).astype(np.uint8))
     files = quantize(made)
-    outside = ~within(x, files, budget, distance)
+    outside = ~held_to.contains(x, files)
     if outside.any():
         files[outside] = match(x[outside], made[outside], budget, distance)
     return files

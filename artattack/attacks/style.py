@@ -192,7 +192,7 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         painted: np.ndarray = np.concatenate(parts)
         painted[list(why)] = images[list(why)]
         if wanted := options.match:
-            painted = match(images, painted, wanted[1], wanted[0])
+            painted = match(images, painted, wanted.value, wanted.distance)
         painted = painted * (high - low) + low
         if why:
             raise ImagesFailedError(painted, why)
@@ -322,8 +322,8 @@ def _unit_images(x: np.ndarray, low: np.float32, high: np.float32) -> np.ndarray
 def _check_together(options: StyleOptions, guides: Sequence[Any]) -> None:
     """Reject incompatible options."""
     check_budget(options.budget)
-    if options.match and options.match[0] not in DISTANCES:
-        raise unknown("distance in match", options.match[0], DISTANCES)
+    if options.match and options.match.distance not in DISTANCES:
+        raise unknown("distance in match", options.match.distance, DISTANCES)
     if options.statistics == "histogram" and (options.mask or options.style_mask):
         raise ArtattackError("statistics 'histogram' cannot be measured in a mask: use gram or mean-variance")
     if not (options.style_weight or options.content_weight or guides):
@@ -336,9 +336,9 @@ def _check_together(options: StyleOptions, guides: Sequence[Any]) -> None:
         for name in ("jitter", "views", "early_stop"):
             if getattr(options, name):
                 raise ArtattackError(f"{name}: not with optimizer lbfgs, whose line search needs the same loss twice")
-        if options.budget and options.budget[0] != "linf" and options.parametrization == "pixel":
+        if options.budget and options.budget.distance != "linf" and options.parametrization == "pixel":
             raise ArtattackError(
-                f"budget {options.budget[0]}: not with optimizer lbfgs on pixels; use adam, or match afterwards"
+                f"budget {options.budget.distance}: not with optimizer lbfgs on pixels; use adam, or match afterwards"
             )
 
 

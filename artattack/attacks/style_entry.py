@@ -10,10 +10,11 @@ import numpy as np
 from pydantic import Field
 
 from artattack.attacks.aims import check_class, target_class
-from artattack.attacks.entries import Ball, Batch, Entry, Models, Perturbed, Reading, Variant
+from artattack.attacks.entries import Batch, Entry, Models, Perturbed, Reading, Variant
 from artattack.attacks.failing import settled
 from artattack.attacks.options import StyleOptions
 from artattack.attacks.rounding import round_within
+from artattack.bound import Bound
 from artattack.distances import BALLS
 from artattack.inputs.styles import load_styles, style_names
 from artattack.validation import Names
@@ -78,18 +79,18 @@ class StyleEntry(Entry, StyleOptions):
         return self.model_copy(update={"style": styles} | paths)
 
     @property
-    def own_ball(self) -> Ball | None:
+    def own_ball(self) -> Bound | None:
         """The ball of the final images."""
         return self.match or self.budget
 
-    def distances(self) -> Iterator[tuple[str, Ball]]:
+    def distances(self) -> Iterator[tuple[str, Bound]]:
         """Yield the ball, the final distance and the step size, where given."""
         if self.budget:
             yield "budget", self.budget
         if self.match:
             yield "match", self.match
         if self.learning_rate is not None:
-            yield "learning_rate", ("linf", self.learning_rate)
+            yield "learning_rate", Bound("linf", self.learning_rate)
 
     def passes(self) -> float:
         """Return the number of steps."""
@@ -135,7 +136,7 @@ class StyleEntry(Entry, StyleOptions):
         """Paint images."""
         return self._paint(attack, batch, self.budget, self.match)
 
-    def perturb_within(self, attack: Any, batch: Batch, ball: Ball) -> Perturbed:
+    def perturb_within(self, attack: Any, batch: Batch, ball: Bound) -> Perturbed:
         """Paint images inside a ball."""
         return self._paint(attack, batch, ball, None)
 
@@ -143,7 +144,7 @@ class StyleEntry(Entry, StyleOptions):
         """Whether images are painted inside the ball of a budget of that distance."""
         return self.at_budgets == "inside" and distance in BALLS and not self.match
 
-    def _paint(self, attack: Any, batch: Batch, budget: Ball | None, match: Ball | None) -> Perturbed:
+    def _paint(self, attack: Any, batch: Batch, budget: Bound | None, match: Bound | None) -> Perturbed:
         attack.set_params(styles=batch.variant.style, seed=batch.seeds[0], budget=budget, match=match)
         made, failed = settled(batch.x, lambda: attack.generate(batch.x))
         return Perturbed(made, round_within(batch.x, made, match or budget), match or budget, failed=failed)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from artattack.bound import parse_number
 from artattack.checks.defaults import EPS, FEWEST, LIMIT, STEPS
 from artattack.errors import ArtattackError, one_line
 from artattack.files import to_path, write_file
@@ -17,7 +18,6 @@ from artattack.models.kinds import check_fit
 from artattack.progress import Progress, reporting_to
 from artattack.results.columns import CHECKS as COLUMNS
 from artattack.results.tables import make_table, to_csv
-from artattack.validation import parse_number
 
 if TYPE_CHECKING:
     from artattack.models.model import Model

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from artattack.attacks.budget import within
 from artattack.attacks.entries import Perturbed
 from artattack.attacks.failing import not_finite
 from artattack.cache import Cache
@@ -338,8 +337,8 @@ class CellWorker:
             "source": variant.source or None,
             "source_weights": self._source_weights(cell),
             "matched_to": variant.matched.label if variant.matched and not variant.budget else None,
-            "budget_distance": variant.budget[0] if variant.budget else None,
-            "budget": variant.budget[1] if variant.budget else None,
+            "budget_distance": variant.budget.distance if variant.budget else None,
+            "budget": variant.budget.value if variant.budget else None,
             "seed": (variant.free if moved else variant).seed(self._benchmark.seed, sample.id),
         }
 
@@ -398,11 +397,11 @@ def _held_to(x: np.ndarray, perturbed: Perturbed) -> dict[str, Any]:
     """Return the columns that say what ball files were held to, and whether they lie in it."""
     if perturbed.held_to is None:
         return {}
-    distance, budget = perturbed.held_to
+    held_to = perturbed.held_to
     return {
-        "eps_norm": [distance] * len(x),
-        "eps": [budget] * len(x),
-        "outside_eps": (~within(x, perturbed.files, budget, distance)).tolist(),
+        "eps_norm": [held_to.distance] * len(x),
+        "eps": [held_to.value] * len(x),
+        "outside_eps": (~held_to.contains(x, perturbed.files)).tolist(),
     }
 
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from artattack.attacks.entries import Batch, Perturbed, Variant
 from artattack.attacks.imported import source_of
+from artattack.bound import Bound
 from artattack.cache import Cache
 from artattack.evaluation.loading import LoadedModels
 from artattack.evaluation.plan import CLEAN, Plan
@@ -36,7 +37,8 @@ from artattack.runtime import installed_versions, processor, usable_cores
 _FORMAT = 1  # of the entries; another number finds none of the old ones
 _OPAQUE = ("python", "http")  # weights of models known by a few answers alone, which may change behind our back
 _NO_MATTER = ("name", "doubts")  # what is said of a model, and does not make its answers
-_CODE = ("attacks", "evaluation", "inputs", "models", "distances.py", "runtime.py", "tracing.py")  # that decides images
+# Code of this package that decides images.
+_CODE = ("attacks", "evaluation", "inputs", "models", "bound.py", "distances.py", "runtime.py", "tracing.py")
 _ARITHMETIC = (  # variables of the environment that change how sums are done
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -130,7 +132,7 @@ class MadeBefore:
         ):
             return None
         rounded = to_float(files)
-        ball = (str(held_to[0]), float(held_to[1])) if held_to else None
+        ball = Bound(str(held_to[0]), float(held_to[1])) if held_to else None
         return Made(Perturbed(rounded if made is None else made, rounded, ball, queries), seconds, from_cache=True)
 
     def put(self, key: str, made: Made) -> None:
@@ -143,7 +145,7 @@ class MadeBefore:
             arrays["made"] = np.asarray(perturbed.made, np.float32)
         if perturbed.queries is not None:
             arrays["queries"] = np.asarray(perturbed.queries)
-        held_to = None if perturbed.held_to is None else [perturbed.held_to[0], float(perturbed.held_to[1])]
+        held_to = perturbed.held_to and [perturbed.held_to.distance, float(perturbed.held_to.value)]
         self._cache.put(key, arrays, {"seconds": made.seconds, "held_to": held_to})
 
     def _identity(self, name: str, model: Classifier) -> dict[str, Any]:

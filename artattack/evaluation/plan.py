@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import psutil
 
 from artattack.attacks.entries import CleanEntry, Reading, Variant, free_variants
+from artattack.bound import Bound
 from artattack.config import Benchmark
 from artattack.errors import ArtattackError
 from artattack.inputs.image_sets import ImageSet, Sample, half_of, open_image_set, spread, where_labels_come_from
@@ -17,7 +18,6 @@ from artattack.models.card import read_card
 from artattack.models.classifier import Classifier, Gives
 from artattack.models.kinds import check_fit, gives
 from artattack.models.registry import check_model, model_infos, parse_classes, parse_label_space
-from artattack.validation import check_distance
 
 _MOST = 1e30  # passes told of one attack: whole numbers may be too large for any sum
 _BYTES = 1.2e9  # of a process that holds some models
@@ -213,13 +213,13 @@ def _check_names(benchmark: Benchmark, given: Mapping[str, Classifier]) -> None:
             for model in dict.fromkeys(reading.model for reading in read[entry.name] if reading.what != "features"):
                 if (names := _names(benchmark, given, model)) is not None:
                     entry.check_target(names)
-        for option, distance in entry.distances():
+        for option, bound in entry.distances():
             with _at(f"attacks.{number} ({entry.name}).{option}"):
-                check_distance(distance, size)
+                bound.checked(size)
     for name, budgets in benchmark.budgets.items():
         for budget in budgets:
             with _at(f"budgets.{name}"):
-                check_distance((name, budget), size)
+                Bound(name, budget).checked(size)
 
 
 def _own_classes(benchmark: Benchmark, given: Mapping[str, Classifier]) -> dict[str, tuple[str, ...]]:
@@ -272,7 +272,7 @@ def _variants(benchmark: Benchmark) -> Iterator[Variant]:
     yield from free
     for distance, budgets in benchmark.budgets.items():
         for variant in _each_label_once(free):
-            yield from (variant.entry.at_budget(variant, (distance, budget)) for budget in budgets)
+            yield from (variant.entry.at_budget(variant, Bound(distance, budget)) for budget in budgets)
 
 
 def _each_label_once(variants: Sequence[Variant]) -> Iterator[Variant]:

@@ -13,10 +13,10 @@ from artattack.attacks import art_attacks, baselines
 from artattack.attacks.art_attacks import baseline_info, baseline_infos
 from artattack.attacks.art_parameters import with_budget
 from artattack.attacks.baselines import bounded_by, make_baseline, seeded
+from artattack.bound import parse_number
 from artattack.errors import ArtattackError
 from artattack.models.estimator import to_estimator
 from artattack.models.model import Model, Preprocessing
-from artattack.validation import parse_number
 
 pytestmark = pytest.mark.slow
 

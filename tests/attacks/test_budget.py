@@ -10,6 +10,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from artattack.attacks.budget import bring_to, match, within
 from artattack.attacks.controls import perturb as control
 from artattack.attacks.projection import check_budget, project
+from artattack.bound import Bound
 from artattack.distances import DISTANCES, l2
 from artattack.errors import ArtattackError
 from artattack.inputs.images import quantize
@@ -82,7 +83,7 @@ def test_images_are_brought_back_or_on_to_a_distance_and_stay_where_they_stand_a
     levels = np.array([10, 11, 2, 30])  # of 768 values each: an L2 of sqrt(768) * levels / 255
     files = np.float32((100 + levels) / 255)[:, None, None, None] * np.ones_like(x)
     target = np.sqrt(768) * 10.05 / 255
-    brought = bring_to(x, files, target, "l2")
+    brought = bring_to(x, files, Bound("l2", target))
     np.testing.assert_array_equal(brought[0], files[0])  # 99.5 % of the way
     reached = l2(x, brought)
     assert (reached <= target + 1e-9).all()
@@ -95,7 +96,7 @@ def test_an_image_that_the_cube_stops_goes_as_far_as_its_line() -> None:
     files = x.copy()
     files[0, :4] += 1 / 255  # up to white: 5 levels of 4 x 16 x 3 values at most
     files[1, :4] += 1 / 255
-    brought = bring_to(x, quantize(files), 10.0, "l2")
+    brought = bring_to(x, quantize(files), Bound("l2", 10.0))
     np.testing.assert_allclose(l2(x, brought), [np.sqrt(192) * 5 / 255, 10.0], rtol=0.01)
 
 
@@ -104,7 +105,9 @@ def test_any_distance_is_reached_from_nearer_and_from_farther(distance: str, tar
     x, moved = _images(6)
     near, far = (quantize(x + share * (moved - x)) for share in (0.02, 1.0))
     for files in (near, far):
-        np.testing.assert_allclose(DISTANCES[distance](x, bring_to(x, files, target, distance)), target, rtol=0.02)
+        np.testing.assert_allclose(
+            DISTANCES[distance](x, bring_to(x, files, Bound(distance, target))), target, rtol=0.02
+        )
 
 
 def test_linf_counts_whole_levels() -> None:
@@ -115,7 +118,7 @@ def test_linf_counts_whole_levels() -> None:
     files[0, 0, 0] += 2 / 255
     files[0, 1] += 1 / 255
     files = quantize(files)
-    np.testing.assert_array_equal(bring_to(x, files, 2.5 / 255, "linf"), files)
+    np.testing.assert_array_equal(bring_to(x, files, Bound("linf", 2.5 / 255)), files)
 
 
 def test_each_image_has_its_own_target() -> None:
@@ -196,7 +199,7 @@ def test_without_a_budget_images_are_clipped() -> None:
     np.testing.assert_array_equal(project(x, tf.fill((1, 1, 1, 3), 0.9), None)[0, 0, 0], [0.0, 0.5, 1.0])
 
 
-@pytest.mark.parametrize("budget", [("ssim", 0.8), ("linf", 0.0)])
-def test_budgets_that_no_projection_keeps_are_refused(budget: tuple[str, float]) -> None:
+@pytest.mark.parametrize("budget", [Bound("ssim", 0.8), Bound("linf", 0.0)])
+def test_budgets_that_no_projection_keeps_are_refused(budget: Bound) -> None:
     with pytest.raises(ArtattackError, match="one of linf, l2, psnr"):
         check_budget(budget)

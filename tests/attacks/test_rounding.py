@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artattack.attacks.rounding import round_within, walk_to_flip
+from artattack.bound import Bound
 from artattack.distances import DISTANCES
 from artattack.inputs.images import as_measured, quantize
 
@@ -25,7 +26,7 @@ def test_linf_of_a_half_level_takes_the_next_level_inside() -> None:
     x = np.full((1, 2, 2, 3), 100 / 255, np.float32)
     made = x + np.array([2.5, -2.5, 0.4], np.float32) / 255
     np.testing.assert_array_equal(levels(quantize(made))[0, 0, 0], [103, 98, 100])
-    np.testing.assert_array_equal(levels(round_within(x, made, ("linf", 2.5 / 255)))[0, 0, 0], [102, 98, 100])
+    np.testing.assert_array_equal(levels(round_within(x, made, Bound("linf", 2.5 / 255)))[0, 0, 0], [102, 98, 100])
 
 
 @pytest.mark.parametrize("k", [1, 2, 4, 8, 16, 255])
@@ -34,7 +35,7 @@ def test_whole_levels_stay_whole(k: int) -> None:
     rng = np.random.default_rng(k)
     x = quantize(rng.random((2, 8, 8, 3)).astype(np.float32))
     made = np.clip(x + np.float32(k / 255) * rng.choice([-1, 1], x.shape), 0, 1).astype(np.float32)
-    np.testing.assert_array_equal(round_within(x, made, ("linf", k / 255)), quantize(made))
+    np.testing.assert_array_equal(round_within(x, made, Bound("linf", k / 255)), quantize(made))
 
 
 @settings(max_examples=25, deadline=None)
@@ -42,7 +43,7 @@ def test_whole_levels_stay_whole(k: int) -> None:
 def test_files_keep_the_ball_of_their_attack(seed: int, norm: str, share: float) -> None:
     x, made = pair(seed, 0.02)
     radius = share * float(DISTANCES[norm](x, made).max())
-    files = round_within(x, made, (norm, radius))
+    files = round_within(x, made, Bound(norm, radius))
     np.testing.assert_array_equal(files, quantize(files))
     assert (DISTANCES[norm](as_measured(x), as_measured(files)) <= radius + 1e-9).all()
     inside = DISTANCES[norm](as_measured(x), as_measured(quantize(made))) <= radius

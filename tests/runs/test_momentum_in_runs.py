@@ -14,6 +14,7 @@ import artattack.models
 from artattack.attacks.entries import Reading
 from artattack.attacks.momentum import MomentumAttack
 from artattack.attacks.momentum_entry import MomentumEntry
+from artattack.bound import Bound
 from artattack.config import parse_benchmark
 from artattack.distances import DISTANCES
 from artattack.errors import ArtattackError
@@ -151,7 +152,7 @@ def test_its_own_images_are_made_only_where_a_budget_starts_from_them() -> None:
     (variant,) = entry.variants(())
     own = (("linf", 8 / 255), variant)
     for budget, needed in ((("linf", 0.1), None), own, (("l2", 3.0), None), (("ssim", 0.9), variant)):
-        assert entry.starts_from(entry.at_budget(variant, budget)) == needed
+        assert entry.starts_from(entry.at_budget(variant, Bound(*budget))) == needed
     assert entry.starts_from(variant) is None
 
 
