@@ -35,7 +35,7 @@ _FORGOTTEN = 3600.0  # age in seconds at which a temporary file is abandoned
 _WORDS = "words"  # name of the array that holds an entry's JSON
 
 
-class Entry(NamedTuple):
+class Cached(NamedTuple):
     """The entry under a cache key.
 
     Attributes:
@@ -75,7 +75,7 @@ class Cache:
     limit: int
     _unseen: int | None = field(default=None, init=False, repr=False)  # bytes written since the last scan of the folder
 
-    def get(self, key: str) -> Entry | None:
+    def get(self, key: str) -> Cached | None:
         """Return the entry under a key, or None if it is missing or damaged."""
         path = self._path(key)
         try:
@@ -88,7 +88,7 @@ class Cache:
             return None
         with suppress(OSError):
             os.utime(path)  # marks the entry as used
-        return Entry(arrays, words)
+        return Cached(arrays, words)
 
     def put(self, key: str, arrays: Mapping[str, np.ndarray], words: Mapping[str, Any]) -> None:
         """Store an entry under a key; a failed write is no error."""

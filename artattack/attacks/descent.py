@@ -57,7 +57,7 @@ def compiled_options(options: StyleOptions) -> StyleOptions:
     return options.model_copy(update=fixed)
 
 
-class Work(NamedTuple):
+class DescentBatch(NamedTuple):
     """One batch of a descent.
 
     Attributes:
@@ -159,7 +159,7 @@ class Descent:
             start = tf.where(mask > 0, start, x)
         with _precision(options.precision):
             numbers = Numbers.of(options)
-            work = Work(
+            work = DescentBatch(
                 x,
                 self._project(start, x, numbers),
                 Targets(styles, self._objective.content_targets(x)),
@@ -178,7 +178,7 @@ class Descent:
         return images
 
     def _by_adam(
-        self, work: Work, steps: int, keep: str, on_steps: Callable[[int], None]
+        self, work: DescentBatch, steps: int, keep: str, on_steps: Callable[[int], None]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return images (N, H, W, 3), and whether any step led to a finite loss, (N,) bool.
 
@@ -209,7 +209,7 @@ class Descent:
                 self._compiled = tf.function(function).get_concrete_function(*specs)
         return self._compiled
 
-    def _steps(self, state: State, work: Work, steps: tf.Tensor) -> State:
+    def _steps(self, state: State, work: DescentBatch, steps: tf.Tensor) -> State:
         for _ in tf.range(steps):
             if tf.reduce_all(state.done):
                 break
@@ -221,7 +221,7 @@ class Descent:
             state = self._adam(self._judged(state, x, loss, astray), work, gradient)
         return state
 
-    def _image(self, parameters: tf.Tensor, work: Work) -> tf.Tensor:
+    def _image(self, parameters: tf.Tensor, work: DescentBatch) -> tf.Tensor:
         x = self._form.image(parameters, work.first)
         if work.mask is not None:
             x = work.original + work.mask * (x - work.original)
@@ -232,7 +232,7 @@ class Descent:
     def _project(self, x: tf.Tensor, original: tf.Tensor, numbers: Numbers) -> tf.Tensor:
         return project(x, original, self._options.budget and self._options.budget._replace(value=numbers.radius))
 
-    def _loss(self, x: tf.Tensor, work: Work, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _loss(self, x: tf.Tensor, work: DescentBatch, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the loss (N,) at a step, and whether every guide is fooled, (N,) bool."""
         options, numbers = self._options, work.numbers
         seed, targets, mask, seen = tf.stack([work.seed, step]), work.targets, work.mask, x
@@ -264,7 +264,7 @@ class Descent:
             finite=state.finite | (finite & (state.step > 0)),
         )
 
-    def _adam(self, state: State, work: Work, gradient: tf.Tensor) -> State:
+    def _adam(self, state: State, work: DescentBatch, gradient: tf.Tensor) -> State:
         """Take one step of Adam (Kingma & Ba, ICLR 2015, algorithm 1)."""
         step = state.step + 1
         time = tf.cast(step, tf.float32)
@@ -277,7 +277,7 @@ class Descent:
         return state._replace(step=step, parameters=parameters, momentum=momentum, variance=variance)
 
     def _by_lbfgs(
-        self, work: Work, steps: int, keep: str, on_steps: Callable[[int], None]
+        self, work: DescentBatch, steps: int, keep: str, on_steps: Callable[[int], None]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Minimize with SciPy's L-BFGS-B, one image at a time, because its line search handles one loss."""
         out, finite = [], []
@@ -288,7 +288,7 @@ class Descent:
             on_steps(steps)
         return np.concatenate(out), np.array(finite)
 
-    def _one_by_lbfgs(self, work: Work, steps: int, keep: str) -> tuple[np.ndarray, bool]:
+    def _one_by_lbfgs(self, work: DescentBatch, steps: int, keep: str) -> tuple[np.ndarray, bool]:
         """Return one image (1, H, W, 3), and whether any loss was finite and had a finite gradient."""
         start = self._form.start(work.first)
         slope = self._compile(self._loss_and_gradient, start, work)
@@ -316,13 +316,13 @@ class Descent:
         kept = best[1] if keep == "best" else tf.constant(found.x.reshape(start.shape), tf.float32)
         return self._image(kept, work).numpy(), finite
 
-    def _loss_and_gradient(self, parameters: tf.Tensor, work: Work) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def _loss_and_gradient(self, parameters: tf.Tensor, work: DescentBatch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(parameters)
             loss, astray = self._loss(self._image(parameters, work), work, tf.constant(0))
         return loss[0], astray[0], tape.gradient(loss, parameters)
 
-    def _bounds(self, work: Work) -> Any:
+    def _bounds(self, work: DescentBatch) -> Any:
         if not isinstance(self._form, Pixel):
             return None
         radius = work.numbers.radius.numpy()  # of linf, as the attack has checked
@@ -330,7 +330,7 @@ class Descent:
         return list(zip(low, high, strict=True))
 
 
-def _nth(work: Work, i: int) -> Work:
+def _nth(work: DescentBatch, i: int) -> DescentBatch:
     """Return the batch with image `i` alone."""
     row = slice(i, i + 1)
     return work._replace(

@@ -241,7 +241,7 @@ class Entry(Section):
         """Return the styles of the entry."""
         return ()
 
-    def files(self) -> Iterator[str | Path]:
+    def paths(self) -> Iterator[str | Path]:
         """Yield the names of the files that the entry reads, possibly among other words."""
         yield from ()
 

@@ -59,7 +59,7 @@ class StyleEntry(Entry, StyleOptions):
         """Return the styles."""
         return self.style
 
-    def files(self) -> Iterator[str | Path]:
+    def paths(self) -> Iterator[str | Path]:
         """Yield styles, masks and the initial image."""
         for style in self.style:
             yield from {style, *style.split("+")} - set(style_names())

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
-    from artattack.checks.run import all_sound as all_sound
-    from artattack.checks.run import check_models as check_models
-    from artattack.checks.run import run_checks as run_checks
-    from artattack.checks.run import write_checks as write_checks
+    from artattack.checks.checking import all_sound as all_sound
+    from artattack.checks.checking import check_models as check_models
+    from artattack.checks.checking import run_checks as run_checks
+    from artattack.checks.checking import write_checks as write_checks
     from artattack.checks.targets import targets_by_name as targets_by_name
     from artattack.checks.targets import targets_of_run as targets_of_run
 

@@ -211,7 +211,7 @@ def _carry_out(work: Callable[[Any], list[Card]], out: Path, same: list[str]) ->
         complain(f"interrupted; to go on: {again}" if (out / "settings.json").exists() else "interrupted")
         raise typer.Exit(130) from error
     console = Console()
-    from artattack.training.writing import in_words
+    from artattack.training.card_writing import in_words
 
     for card in cards:
         say(console, card.title, "bold")

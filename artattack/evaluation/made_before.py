@@ -167,7 +167,7 @@ class MadeBefore:
 def _told(variant: Variant) -> dict[str, Any]:
     """Return what a benchmark says of a variant, with files by their content."""
     entry = variant.entry
-    words = {str(word) for word in entry.files()} - set(map(str, entry.styles()))
+    words = {str(word) for word in entry.paths()} - set(map(str, entry.styles()))
     files = {word: sha256_file(path) for word in words if (path := Path(word).expanduser()).is_file()}
     return {
         "attack": entry.attack,

@@ -328,7 +328,7 @@ def _info(plan: Plan, loaded: LoadedModels, hashes: dict[str, str]) -> dict[str,
     }
     targets = {sample.id: sample.target for sample in plan.samples if sample.target is not None}
     aims = any(entry.aims for entry in plan.benchmark.attacks)
-    words = sorted({str(word) for entry in plan.benchmark.attacks for word in entry.files()})
+    words = sorted({str(word) for entry in plan.benchmark.attacks for word in entry.paths()})
     files = {word: path for word in words if (path := Path(word).expanduser()).is_file()}
     imported = {entry.name: source_of(entry.code) for entry in plan.benchmark.attacks if entry.code}
     code = {name: {"class": source.name, "sha256": source.sha256} for name, source in imported.items()}

@@ -21,9 +21,17 @@ from rich.console import Console
 from artattack.errors import ArtattackError, unknown, warn_caller
 from artattack.files import sha256_file
 from artattack.inputs.images import fit, read_image, to_float
+from artattack.inputs.label_tables import (
+    SUFFIXES,
+    Row,
+    Table,
+    is_competition,
+    is_ground_truth,
+    read_ground_truth,
+    read_table,
+)
 from artattack.inputs.labels import class_index, is_class, listed, own_classes, says_none
 from artattack.inputs.paths import data_dir
-from artattack.inputs.tables import SUFFIXES, Row, Table, is_competition, is_ground_truth, read_ground_truth, read_table
 
 _SOURCES = {  # of the sets that can be fetched
     "imagenet-sample": "https://raw.githubusercontent.com/EliSchwartz/imagenet-sample-images/master/",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from artattack.report.tables import Cell, Row, clean_error, rate
+from artattack.report.tables import Row, TableCell, clean_error, rate
 from artattack.results.records import (
     RELATIONS,
     at_own_distance,
@@ -20,7 +20,7 @@ from artattack.results.records import (
 )
 from artattack.results.run_folder import RunFolder
 
-Strongest = dict[str, tuple[str, Cell] | None]  # of each kind, in words: what flips most, and its flip rate
+Strongest = dict[str, tuple[str, TableCell] | None]  # of each kind, in words: what flips most, and its flip rate
 
 
 class KeyFigures(NamedTuple):
@@ -37,7 +37,7 @@ class KeyFigures(NamedTuple):
     classifier: str
     classes: str
     images: str
-    clean_error: Cell
+    clean_error: TableCell
     strongest: dict[str, Strongest]
 
 

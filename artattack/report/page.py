@@ -42,7 +42,7 @@ class ShownTable(NamedTuple):
     title: str
     caption: str
     columns: list[tables.Field]
-    rows: list[list[tables.Cell]]
+    rows: list[list[tables.TableCell]]
     open: bool = True
 
 

@@ -22,7 +22,7 @@ RELATED = {  # classifiers by their relation to an attack, in words
 }
 
 
-class Cell(NamedTuple):
+class TableCell(NamedTuple):
     """A cell of a table.
 
     Attributes:
@@ -43,7 +43,7 @@ class Cell(NamedTuple):
         return (f"{self.text}, {self.note}" if self.note else self.text) + f" {RANDOM}" * self.untrained
 
 
-EMPTY = Cell("", _LAST)
+EMPTY = TableCell("", _LAST)
 
 
 class Field(NamedTuple):
@@ -55,7 +55,7 @@ class Field(NamedTuple):
 
     name: str
     title: str
-    cell: Callable[[Row], Cell]
+    cell: Callable[[Row], TableCell]
     named: bool = False
     figure: bool = False
     only_if_any: bool = False
@@ -64,9 +64,9 @@ class Field(NamedTuple):
 def number(name: str, title: str, column: str, form: str = ".2f", *, only_if_any: bool = False) -> Field:
     """Return a column of numbers; a missing one is empty, and with `only_if_any` so is 0."""
 
-    def cell(row: Row) -> Cell:
+    def cell(row: Row) -> TableCell:
         value = row[column]
-        return EMPTY if pd.isna(value) or (only_if_any and not value) else Cell(format(value, form), float(value))
+        return EMPTY if pd.isna(value) or (only_if_any and not value) else TableCell(format(value, form), float(value))
 
     return Field(name, title, cell, figure=True, only_if_any=only_if_any)
 
@@ -74,14 +74,14 @@ def number(name: str, title: str, column: str, form: str = ".2f", *, only_if_any
 def words(name: str, title: str, column: str, *, named: bool = False, only_if_any: bool = False) -> Field:
     """Return a column of text."""
 
-    def cell(row: Row) -> Cell:
+    def cell(row: Row) -> TableCell:
         text: str = "" if pd.isna(row[column]) else str(row[column])
-        return Cell(text, text)
+        return TableCell(text, text)
 
     return Field(name, title, cell, named=named, only_if_any=only_if_any)
 
 
-def rate(row: Row, column: str, part: str, whole: str = "n", sign: str = "%") -> Cell:
+def rate(row: Row, column: str, part: str, whole: str = "n", sign: str = "%") -> TableCell:
     """Return a rate in percent with its 95 % interval, and what it counts: `70% [48, 85]` and `14 of 20`.
 
     Of a rate over rows that repeat photos, the design effect stands there, too: `14 of 20, design effect 3.1`.
@@ -89,7 +89,7 @@ def rate(row: Row, column: str, part: str, whole: str = "n", sign: str = "%") ->
     if pd.isna(row[column]):
         return EMPTY
     shown = _percent(*(row[f"{column}{end}"] for end in ("", "_low", "_high")), sign)
-    return Cell(shown, float(row[column]), f"{row[part]} of {row[whole]}{design_effect(row, column)}")
+    return TableCell(shown, float(row[column]), f"{row[part]} of {row[whole]}{design_effect(row, column)}")
 
 
 def design_effect(row: Row, column: str) -> str:
@@ -98,13 +98,13 @@ def design_effect(row: Row, column: str) -> str:
     return "" if pd.isna(effect) or effect == 1.0 else f", design effect {effect:.1f}"
 
 
-def clean_error(row: Row, sign: str = "%") -> Cell:
+def clean_error(row: Row, sign: str = "%") -> TableCell:
     """Return natural mistakes: of the images whose class the classifier knows, those it gets wrong untouched."""
     if pd.isna(row["clean_accuracy"]):
         return EMPTY
     wrong, low, high = (1 - row[f"clean_accuracy{end}"] for end in ("", "_high", "_low"))
     count = f"{row['n_labelled'] - row['n_correct']} of {row['n_labelled']}"
-    return Cell(_percent(wrong, low, high, sign), float(wrong), count)
+    return TableCell(_percent(wrong, low, high, sign), float(wrong), count)
 
 
 def _percent(value: float, low: float, high: float, sign: str) -> str:
@@ -121,12 +121,12 @@ def rates(
 def means(name: str, title: str, column: str, form: str = "+.2f") -> Field:
     """Return a column of means with their intervals: `-0.46 [-0.61, -0.31]`."""
 
-    def cell(row: Row) -> Cell:
+    def cell(row: Row) -> TableCell:
         if pd.isna(row[column]):
             return EMPTY
         value, low, high = (row[f"{column}{end}"] for end in ("", "_low", "_high"))
         bounds = "" if pd.isna(low) else f" [{low:{form}}, {high:{form}}]"
-        return Cell(f"{value:{form}}{bounds}", float(value))
+        return TableCell(f"{value:{form}}{bounds}", float(value))
 
     return Field(name, title, cell)
 
@@ -254,7 +254,7 @@ class Filled(NamedTuple):
     """The columns of a table that say something, and its cells, row by row."""
 
     columns: list[Field]
-    rows: list[list[Cell]]
+    rows: list[list[TableCell]]
 
 
 def fill(table: pd.DataFrame, fields: Collection[Field], untrained: Collection[str] = ()) -> Filled:
@@ -266,7 +266,7 @@ def fill(table: pd.DataFrame, fields: Collection[Field], untrained: Collection[s
         untrained: names to mark, as `untrained` returns them.
     """
 
-    def cell(field: Field, row: Row) -> Cell:
+    def cell(field: Field, row: Row) -> TableCell:
         shown = field.cell(row)
         return shown._replace(untrained=True) if field.named and shown.text in untrained else shown
 

@@ -8,7 +8,18 @@ from collections.abc import Callable
 import pandas as pd
 
 from artattack.errors import unknown
-from artattack.report.tables import SUMMARY_FIELDS, Cell, Field, Row, clean_error, fill, means, number, rates, words
+from artattack.report.tables import (
+    SUMMARY_FIELDS,
+    Field,
+    Row,
+    TableCell,
+    clean_error,
+    fill,
+    means,
+    number,
+    rates,
+    words,
+)
 from artattack.results.records import at_own_distance, labelled, untrained
 from artattack.results.run_folder import RunFolder
 from artattack.results.tables import to_csv
@@ -32,7 +43,7 @@ def in_markdown(text: str) -> str:
     return re.sub(r"([\\`*<|&])", r"\\\1", " ".join(text.split()))
 
 
-def _of_known(row: Row, cell: Cell) -> Cell:
+def _of_known(row: Row, cell: TableCell) -> TableCell:
     return cell._replace(text=f"{cell.text} of {row['n_labelled']}") if cell.text else cell
 
 

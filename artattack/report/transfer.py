@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from artattack.report.tables import EMPTY, Cell, rate
+from artattack.report.tables import EMPTY, TableCell, rate
 from artattack.results.records import RELATIONS, attacks_of, labelled
 from artattack.results.run_folder import RunFolder
 
@@ -24,7 +24,7 @@ class Line(NamedTuple):
     label: str
     attack: str
     source: str
-    squares: list[Cell]
+    squares: list[TableCell]
 
 
 class Matrix(NamedTuple):

@@ -18,7 +18,7 @@ import pandas as pd
 import yaml
 
 from artattack.files import write_file
-from artattack.report.tables import EMPTY, Cell, Field, Row, number, words
+from artattack.report.tables import EMPTY, Field, Row, TableCell, number, words
 from artattack.results.run_folder import RunFolder
 from artattack.studies.drawing import COLOURS, GREY, as_percent
 from artattack.studies.halving import front, ranks
@@ -226,8 +226,8 @@ def _leave(run: RunFolder, table: pd.DataFrame, goal: _Goal) -> None:
 
 
 def _mark(column: str) -> Any:
-    def cell(row: Row) -> Cell:
-        return Cell("yes", "yes") if row[column] else EMPTY
+    def cell(row: Row) -> TableCell:
+        return TableCell("yes", "yes") if row[column] else EMPTY
 
     return cell
 

@@ -153,8 +153,8 @@ def distil(
             holds another training, or no epoch has a finite loss.
     """
     from artattack.training import fitting
+    from artattack.training.card_writing import rate, write_card
     from artattack.training.networks import save_network, sizes
-    from artattack.training.writing import rate, write_card
 
     files = find_images(settings.images)
     _check(settings, teacher)

@@ -147,8 +147,8 @@ def _train_one(
     settings: TrainSettings, precision: Precision, images: LabelledImages, out: Path, on_progress: Progress
 ) -> Card:
     from artattack.training import fitting
+    from artattack.training.card_writing import rate, write_card
     from artattack.training.networks import save_network, sizes
-    from artattack.training.writing import rate, write_card
 
     path = out / f"{precision}.keras"
     done = read_card(path) if path.is_file() else None

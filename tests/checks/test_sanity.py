@@ -24,7 +24,7 @@ import artattack
 from artattack import cli
 from artattack.attacks.baselines import make_baseline
 from artattack.checks import all_sound, check_models, run_checks, sanity, subject, targets_of_run
-from artattack.checks.run import BROKEN
+from artattack.checks.checking import BROKEN
 from artattack.checks.sanity import CHECKS, NotApplicableError, Outcome
 from artattack.checks.subject import Subject
 from artattack.commands import results

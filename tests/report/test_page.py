@@ -24,7 +24,7 @@ from artattack.report.findings import count_verdicts, failures, key_figures, ski
 from artattack.report.gallery import amplified, gallery
 from artattack.report.page import render
 from artattack.report.plotly_figures import dots, panel
-from artattack.report.tables import Cell, rate, with_relations
+from artattack.report.tables import TableCell, rate, with_relations
 from artattack.report.transfer import OWN, matrices
 from artattack.results.columns import TABLES
 from artattack.results.run_folder import RunFolder
@@ -147,7 +147,7 @@ def test_key_figures_and_the_classifier_that_knows_nothing(run: RunFolder, page:
     (key,) = key_figures(run)
     assert (key.classifier, key.classes, key.images) == ("lite0", "1000", "8")
     assert list(key.strongest) == ["unseen", "seen"]
-    assert key.strongest["unseen"]["style attack"] == ("style/waves/quick", Cell("75% [41, 93]", 0.75, "6 of 8"))
+    assert key.strongest["unseen"]["style attack"] == ("style/waves/quick", TableCell("75% [41, 93]", 0.75, "6 of 8"))
     assert page.tables["keys-unseen"][1][2:] == [
         "0% [0, 32] 0 of 8",
         "75% [41, 93] 6 of 8style/waves/quick",
@@ -156,8 +156,8 @@ def test_key_figures_and_the_classifier_that_knows_nothing(run: RunFolder, page:
     ]
     # What reads the classifier stands apart.
     assert key.strongest["unseen"]["baseline attack"] is None
-    noise = ("noise as style/waves/quick", Cell("12% [2, 47]", 0.125, "1 of 8"))
-    fgsm = ("fgsm/lite0", Cell("25% [7, 59]", 0.25, "2 of 8"))
+    noise = ("noise as style/waves/quick", TableCell("12% [2, 47]", 0.125, "1 of 8"))
+    fgsm = ("fgsm/lite0", TableCell("25% [7, 59]", 0.25, "2 of 8"))
     assert key.strongest["seen"] == {"style attack": None, "baseline attack": fgsm, "control": noise}
     assert page.tables["keys-seen"][1][3:5] == ["none", "25% [7, 59] 2 of 8fgsm/lite0"]
     assert rate({"flip_rate": float("nan")}, "flip_rate", "flips").text == ""
@@ -208,7 +208,7 @@ def test_an_attack_of_a_kind_of_its_own_is_shown_wherever_attacks_are(make_run: 
         "control",
         "patch attack",
     ]
-    assert key_figures(run)[0].strongest["unseen"]["patch attack"] == (name, Cell("75% [41, 93]", 0.75, "6 of 8"))
+    assert key_figures(run)[0].strongest["unseen"]["patch attack"] == (name, TableCell("75% [41, 93]", 0.75, "6 of 8"))
     assert (name, False) in next(flip_rates(run)).rows
     assert [panel.title for panel in next(curves(run)).panels] == ["Style attacks", "Controls", "Patch attacks"]
     assert name in {picture.attack for picture in gallery(run).pictures}
