@@ -229,7 +229,8 @@ def _in_folder(
     extend: bool,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Do what is left of a run in its folder, which no other process works in."""
-    from artattack.evaluation.cells import CellWorker, original
+    from artattack.evaluation.cell_images import original
+    from artattack.evaluation.cells import CellWorker
     from artattack.results.run_folder import RunFolder
 
     benchmark, total = plan.benchmark, len(plan.cells)

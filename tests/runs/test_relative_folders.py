@@ -10,7 +10,8 @@ import pytest
 
 from artattack.errors import ArtattackError
 from artattack.evaluation import run as running
-from artattack.evaluation.cells import CellWorker, Originals
+from artattack.evaluation.cell_images import Originals
+from artattack.evaluation.cells import CellWorker
 from artattack.evaluation.plan import Cell
 from artattack.evaluation.run import run_benchmark
 from artattack.results.run_folder import RunFolder, load_run

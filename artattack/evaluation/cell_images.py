@@ -1,0 +1,85 @@
+"""The images of a cell in the run folder: originals that are read, perturbed ones that are written and read again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from artattack.attacks.entries import Variant
+from artattack.errors import ArtattackError
+from artattack.evaluation.plan import Cell
+from artattack.inputs.image_sets import Sample
+from artattack.inputs.images import read_image, saving, to_float, to_uint8
+from artattack.results.run_folder import RunFolder
+
+
+class Originals(NamedTuple):
+    """The images of a cell that could be read, uint8 (H, W, 3) each."""
+
+    samples: list[Sample]
+    images: list[np.ndarray]
+
+
+class CellImages:
+    """Reads and writes the images of cells.
+
+    Args:
+        folder: of the run; originals and perturbed images lie in it as PNG.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+
+    def readable(self, cell: Cell) -> list[Sample]:
+        """Return the images of a cell, but for those that the run has noted as unreadable."""
+        return [sample for sample in cell.samples if sample.id not in self._unreadable]
+
+    def originals(self, cell: Cell) -> Originals:
+        """Read the originals of a cell.
+
+        Raises:
+            ArtattackError: the copy of an original is missing or damaged: resuming the run makes it anew.
+        """
+        samples = self.readable(cell)
+        return Originals(samples, [self._original(sample) for sample in samples])
+
+    def perturbed(self, variant: Variant, samples: Sequence[Sample]) -> np.ndarray:
+        """Read the files of a variant, (N, H, W, 3) float32; raises ArtattackError."""
+        return to_float(np.stack([read_image(self._folder.path / variant.file(sample.id)) for sample in samples]))
+
+    def write(self, variant: Variant, samples: Sequence[Sample], files: np.ndarray, failed: Mapping[int, str]) -> None:
+        """Write the files of a variant, (N, H, W, 3) float32 on the 8-bit grid, but for images that have failed.
+
+        Raises:
+            DiskError: the disk does not take them.
+        """
+        with saving() as save:
+            for i, (sample, image) in enumerate(zip(samples, to_uint8(files), strict=True)):
+                path = self._folder.path / variant.file(sample.id)
+                if i in failed:
+                    path.unlink(missing_ok=True)  # of a time when it did not fail
+                else:
+                    save(path, image)
+
+    @cached_property
+    def _unreadable(self) -> frozenset[str]:
+        rows = self._folder.cell("images")
+        if rows is None:
+            raise ArtattackError(f"{self._folder.path}: cell 'images' is missing or damaged: resume the run (--resume)")
+        return frozenset(row["image"] for row in rows)
+
+    def _original(self, sample: Sample) -> np.ndarray:
+        """Return the copy of an original, uint8 (H, W, 3)."""
+        try:
+            return read_image(original(self._folder, sample))
+        except ArtattackError as error:
+            raise ArtattackError(f"{error}: the run has copied it there: resume the run (--resume)") from error
+
+
+def original(folder: RunFolder, sample: Sample) -> Path:
+    """Return where an image lies in a run folder as it was cut, if it could be read."""
+    return folder.images / "original" / f"{sample.id}.png"
