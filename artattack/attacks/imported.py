@@ -14,7 +14,9 @@ import re
 import sys
 from collections.abc import Mapping
 from functools import cache
+from importlib.machinery import PathFinder
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +24,7 @@ from artattack.attacks.entries import Entry
 from artattack.errors import ArtattackError, nearest, one_line
 from artattack.files import sha256_file
 from artattack.models.classifier import Gives
-from artattack.runtime import write_art_settings
+from artattack.runtime import quietly, write_art_settings
 
 ENTRY_POINTS = "artattack.attacks"  # the group in which installed packages offer attacks
 _WORD = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*)")
@@ -60,8 +62,8 @@ def find_attack(word: str, given: Mapping[str, Any], beside: Path | None = None)
     Args:
         word: `module:Class`, the name of an entry point, or a name in `given`.
         given: classes given as Python objects, by name.
-        beside: a folder in which a module is looked for that Python does not find elsewhere. If the module is there,
-            the folder joins Python's path, as the last.
+        beside: a folder in which a module is looked for that Python does not find elsewhere, by default the working
+            directory. If the module is there, the folder joins Python's path, as the last.
 
     Raises:
         ArtattackError: there is no such module or class, importing the module fails, or the class is no attack.
@@ -89,15 +91,11 @@ def _imported(word: str, path: str, beside: Path | None) -> Any:
 def _module(word: str, name: str, beside: Path | None) -> Any:
     """Import a module; raises ArtattackError."""
     write_art_settings()  # which ART, if the module imports it, would write without a lock
+    top, folder = name.partition(".")[0], str((beside or Path()).resolve())
     try:
-        try:
-            return importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            folder = None if beside is None else str(beside.resolve())
-            if folder is None or folder in sys.path or error.name != name.partition(".")[0]:
-                raise
-            sys.path.append(folder)
-            importlib.invalidate_caches()
+        with quietly():  # it may import TensorFlow
+            if top not in sys.modules and find_spec(top) is None and PathFinder.find_spec(top, [folder]):
+                sys.path.append(folder)
             return importlib.import_module(name)
     except ModuleNotFoundError as error:
         missing = error.name or name
