@@ -33,6 +33,7 @@ _STATUSES = {"pass": "passed", "fail": "failed", "not run": "not run"}
 _HOUR, _DAY = 3600, 24 * 3600  # seconds
 _UNTRAINED = "(random weights)"
 _CELLS = 3  # damaged cells that `status` names
+_NAME = 48  # letters of an attack's name in the headline
 _FEWEST, _NARROWEST = 3, 12  # columns of the headline, and letters of a name, however narrow the terminal
 
 
@@ -54,6 +55,8 @@ def print_headline(headline: Headline, console: Console) -> None:
     if headline.caption:
         say(console, headline.caption)
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        if sum(widths) + 2 * len(widths) > console.width:
+            widths[0] = min(widths[0], _NAME)
         while sum(widths) + 2 * len(widths) > console.width and len(widths) > _FEWEST:  # the report has every column
             widths.pop()
         widths[0] = max(_NARROWEST, min(widths[0], console.width - sum(widths[1:]) - 2 * len(widths[1:])))

@@ -137,8 +137,8 @@ def _cells(row: Mapping[Any, Any], shown: pd.DataFrame, controls: pd.DataFrame, 
         "attack or control": label,
         "flips": _rate(row, "flip_rate"),
         "verdict": "control" if is_control else "" if judged is None else str(judged["verdict"]),
-        "L2": "" if pd.isna(row["mean_l2"]) else f"{row['mean_l2']:.1f}",
         "relation": "" if is_control else _SHOWN[row["relation"]],
+        "L2": "" if pd.isna(row["mean_l2"]) else f"{row['mean_l2']:.1f}",
         "to target": "" if pd.isna(row["target_hit_rate"]) else _rate(row, "target_hit_rate"),
         "style": "" if pd.isna(row["style_identified_rate"]) else f"{row['style_identified_rate']:.0%}",
     }
@@ -154,14 +154,16 @@ def _cells(row: Mapping[Any, Any], shown: pd.DataFrame, controls: pd.DataFrame, 
 def _judged(row: Mapping[Any, Any], controls: pd.DataFrame) -> dict[str, Any] | None:
     """Return an attack's row of the table `controls`.
 
-    An attack whose own ball is one of the budgets is judged there alone: its row has as many flips of as many images.
+    An attack whose own ball is one of the budgets has only the row of that budget: the one nearest to its distance.
     """
     judged = controls[controls["classifier"] == row["classifier"]]
     exact = judged[judged["variant"] == row["label"]]
     if exact.empty and pd.isna(row["budget"]):
         label = attack_labels(pd.DataFrame([row]).astype(dict.fromkeys(("attack", "style", "source"), "string")))
-        exact = judged[judged["variant"].str.startswith(f"{label.iloc[0]} at ")]
-        exact = exact[[math.isclose(rate, row["flip_rate"]) for rate in exact["flip_rate"]]]
+        at_budgets = judged[judged["variant"].str.startswith(f"{label.iloc[0]} at ")]
+        own = [row.get(f"mean_{distance}", math.nan) for distance in at_budgets["budget_distance"]]
+        away = ((at_budgets["budget"] - own) / at_budgets["budget"]).abs().dropna()
+        exact = at_budgets.loc[[away.idxmin()]] if len(away) else exact
     return None if len(exact) != 1 else exact.iloc[0].to_dict()
 
 

@@ -146,11 +146,12 @@ def test_attacks_at_budgets_stand_in_the_table_where_there_is_no_other() -> None
 
 
 def test_an_attack_judged_at_the_budget_that_is_its_own_ball_has_its_verdict() -> None:
+    """At a larger budget the attack has the same images, short of it."""
     ball = {"eps_norm": "l2", "eps": 20.0}
-    at = {"budget_distance": "l2", "budget": 20.0}
-    noise = rows("noise", 1, kind="control", **at)
-    found = headline(untouched("lite", 9), rows("pgd", 8, kind="baseline", **ball),
-                     rows("pgd", 8, kind="baseline", **ball, **at), noise)  # fmt: skip
+    at, beyond = ({"budget_distance": "l2", "budget": budget} for budget in (20.0, 40.0))
+    pgd = [rows("pgd", 8, kind="baseline", **ball, **place) for place in ({}, at, beyond)]
+    noise = [rows("noise", 1, kind="control", **at), rows("noise", 9, kind="control", **beyond, l2=40.0)]
+    found = headline(untouched("lite", 9), *pgd, *noise)
     assert "It flips more than every control" in found.sentences[1]
     assert found.table["verdict"].tolist() == ["beats"]
 
