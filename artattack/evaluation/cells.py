@@ -1,4 +1,4 @@
-"""One cell -> its records: perturb a batch of images, write the files, and score them as a user would receive them."""
+"""Cells to records: perturb a batch of images, write the files, and score the files."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from artattack.results.run_folder import RunFolder
 
 
 class CellWorker:
-    """Does cells, in any order that has each after those it needs. All it shares with other workers is the folder.
+    """Does cells, in any order in which each follows the cells it needs. Workers share only the run folder.
 
     Args:
-        plan: whose cells it is given.
-        loaded: models of the run.
-        folder: of the run; the originals lie in it as PNG.
+        plan: the plan of the run.
+        loaded: the models of the run.
+        folder: the run folder, which holds the originals as PNG.
         hashes: SHA-256 of the image files, by image.
-        cache: where adversarial images are kept from run to run; None makes all anew.
+        cache: cache of adversarial images of earlier runs, or None.
     """
 
     def __init__(
@@ -64,23 +64,23 @@ class CellWorker:
         self._perturber.check(plan.variants)
 
     def read(self, cell: Cell) -> Originals:
-        """Read the originals of a cell, which another thread may do while this one is at another cell.
+        """Read the originals of a cell; thread-safe.
 
         Raises:
-            ArtattackError: the copy of an original is missing or damaged: resuming the run makes it anew.
+            ArtattackError: the copy of an original is missing or damaged; resuming the run restores it.
         """
         return self._images.originals(cell)
 
     def __call__(self, cell: Cell, originals: Originals | None = None) -> list[Row]:
-        """Return the records of a cell; what goes wrong becomes records that say so.
+        """Return the records of a cell; an attack's failure becomes error records.
 
         Args:
-            cell: what to do.
-            originals: of the cell, if they have been read.
+            cell: the cell.
+            originals: the originals of the cell, if they have been read.
 
         Raises:
-            ArtattackError: as `read`.
-            DiskError: the disk does not take the images.
+            ArtattackError: as for `read`.
+            DiskError: the images cannot be written.
         """
         samples, images = originals or self.read(cell)
         if not samples:
@@ -93,7 +93,7 @@ class CellWorker:
             return self._scored(cell, samples, x, made)
         except DiskError:
             raise
-        except Exception as error:  # whatever an attack raises: the run goes on, the records tell
+        except Exception as error:  # attacks may raise anything; the run continues with error records
             self._perturber.forget()
             self._log(cell, error)
             return self.failed(cell, one_line(error, typed=True))
@@ -146,7 +146,7 @@ class CellWorker:
         return [row for sample in self._images.readable(cell) for row in self._failed(cell, sample, why)]
 
     def image_columns(self, sample: Sample) -> Row:
-        """Return the columns that say which image a record is of."""
+        """Return the columns that identify an image."""
         return self._columns.of_image(sample)
 
     def _failed(self, cell: Cell, sample: Sample, why: str) -> list[Row]:
@@ -155,10 +155,10 @@ class CellWorker:
         return [columns | self._columns.of_classifier(name) | {"error": why} for name in self._classifiers]
 
     def _log(self, cell: Cell, error: Exception) -> None:
-        """Keep the traceback, for whoever looks for the cause of a failed cell."""
+        """Append the traceback of a failed cell to errors.log."""
         path = self._folder.path / "errors.log"
         told = f"{datetime.now():%Y-%m-%d %H:%M:%S} {cell.key}\n{''.join(format_exception(error))}\n"
-        with suppress(OSError, ArtattackError):  # the records tell it in short
+        with suppress(OSError, ArtattackError):  # the records have the message
             append_text(path, told)
 
     def _scored(self, cell: Cell, samples: Sequence[Sample], x: np.ndarray, made: Made) -> list[Row]:
@@ -213,5 +213,5 @@ def _judges_of(row: Row) -> tuple[str, ...]:
 
 
 def _only(view: Row, names: Collection[str]) -> Row:
-    """Return those columns of what a classifier makes of an image, and why there are none where it failed."""
+    """Return the named columns of a classifier's view of an image, and its error, if any."""
     return {name: value for name, value in view.items() if name in names or (name == "error" and value)}

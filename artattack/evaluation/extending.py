@@ -1,4 +1,4 @@
-"""More of a run that is there: what may be added to its benchmark without touching what is done."""
+"""Extending a run: additions to its benchmark that leave finished results unchanged."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def extend_run(
         The records of the whole run.
 
     Raises:
-        ArtattackError: there is no run, it is finished and nothing is added, or results that are there would have come
-            out otherwise.
+        ArtattackError: there is no run, it is finished and nothing is added, or the changes would affect existing
+            results.
     """
     path = to_path(run)
     given = None if benchmark is None else opened_benchmark(benchmark, attacks)
@@ -97,7 +97,7 @@ def extended(
     """
     run = load_run(path)
     info = run.info
-    # Read anew: an option that is younger than the run stands there with the default that the run went by.
+    # Parsed again, so that options younger than the run appear with the default that applied to the run.
     then = info["config"]["benchmark"]
     used = {entry.get("attack") for entry in then["attacks"]}
     mine = {name: found for name, found in (attacks or {}).items() if name in used}
@@ -126,7 +126,7 @@ def extended(
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """Yield one phrase for each thing because of which what is done would have come out otherwise."""
+    """Yield a phrase for each change that would affect existing results."""
     for key in old:
         if key not in _MAY_GROW:
             yield from differences(old[key], new[key], key)
@@ -149,9 +149,9 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _younger_columns(run: RunFolder) -> AbstractSet[str]:
-    """Return the columns that a run was measured without, because they did not exist then."""
+    """Return the measured columns that are younger than a run."""
     for key, rows in run.cells():
-        if rows and key != "images":  # which holds those that could not be read
+        if rows and key != "images":  # the cell of unreadable images
             return MEASURED_COLUMNS - rows[0].keys()
     return set()
 

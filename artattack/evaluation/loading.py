@@ -1,4 +1,4 @@
-"""Models of a run: loaded once, and cut to the classes that images can have."""
+"""Models of a run: loaded once, and restricted to the classes that images can have."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ def load_models(plan: Plan, on_loading: Callable[[str], None]) -> LoadedModels:
     """Load the models of a plan.
 
     Args:
-        plan: what is going to be done.
-        on_loading: called with each name before it is loaded.
+        plan: the plan of the run.
+        on_loading: called with the name of each model before it is loaded.
 
     Raises:
-        ArtattackError: a model cannot be loaded, or has too few of the classes of `images.label_space`.
+        ArtattackError: a model cannot be loaded, or has fewer than two classes of `images.label_space`.
     """
     from artattack.runtime import load_tensorflow
 
-    load_tensorflow()  # quietly, before anything else imports it
+    load_tensorflow()  # without its messages, before another module imports it
     from artattack.attacks.features import Features
     from artattack.attacks.objective import FeatureDistance
     from artattack.models import load_model
@@ -133,14 +133,14 @@ def _classes(plan: Plan) -> set[int] | None:
 
 
 def _counted(model: Classifier, own: tuple[str, ...]) -> Classifier:
-    """Return a model of classes of its own so that these are counted in the images' list, where that has them all."""
+    """Return a model whose own classes are indexed as in the images' list, if that has all of them."""
     if model.label_space is None or names_of(model.label_space) in ((), own):
         return model
     return replace(model, label_space=model.label_space.counted_in(own))  # type: ignore[type-var]
 
 
 def _cut(model: Classifier, name: str, classes: set[int], own: tuple[str, ...], benchmark: Benchmark) -> Classifier:
-    """Return a model that chooses among the classes it shares with the images; one of other classes stays."""
+    """Return a model restricted to the classes it shares with the images; a model of other classes is unchanged."""
     if model.label_space is None or names_of(model.label_space) != own:
         return model
     shared = tuple(index for index in model.label_space if index in classes)

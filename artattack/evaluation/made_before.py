@@ -1,8 +1,8 @@
-"""Adversarial images that an earlier run has made: found by the hash of all that decides them.
+"""Cache of adversarial images: batches of earlier runs, found by a cache key that hashes everything they depend on.
 
-What is looked for is a whole batch. An image's result is its own, but only as far as arithmetic goes: networks may sum
-in another order when they see four images at once, not ten, and an optimiser carries the last digit further. A batch
-that comes from here is, bit for bit, what would be made anew on this machine.
+Entries are whole batches. An image's result does not depend on other images mathematically, but networks may add in
+another order for four images than for ten, and an optimiser amplifies the last digit. A batch from the cache equals, bit
+for bit, a batch computed on this machine.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from artattack.models.registry import model_infos
 from artattack.results.plain_data import config_hash
 from artattack.runtime import installed_versions, processor, usable_cores
 
-_FORMAT = 1  # of the entries; another number finds none of the old ones
-_OPAQUE = ("python", "http")  # weights of models known by a few answers alone, which may change behind our back
-_NO_MATTER = ("name", "doubts")  # what is said of a model, and does not make its answers
+_FORMAT = 1  # version of the entries; entries of another version are ignored
+_OPAQUE = ("python", "http")  # weights of models whose identity is unknown, and which may change between runs
+_NO_MATTER = ("name", "doubts")  # fields of a model that do not affect its outputs
 # Code of this package that decides images.
 _CODE = ("attacks", "evaluation", "inputs", "models", "bound.py", "distances.py", "runtime.py", "tracing.py")
-_ARITHMETIC = (  # variables of the environment that change how sums are done
+_ARITHMETIC = (  # environment variables that change the order or precision of arithmetic
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -56,12 +56,12 @@ _ARITHMETIC = (  # variables of the environment that change how sums are done
 
 
 class Made(NamedTuple):
-    """What became of a batch, and what that took.
+    """A perturbed batch and its cost.
 
     Attributes:
         perturbed: the images.
-        seconds: for each image, when they were made.
-        from_cache: whether that was in an earlier run, or earlier in this one.
+        seconds: attack time per image, when the batch was computed.
+        from_cache: whether the batch was computed earlier.
     """
 
     perturbed: Perturbed
@@ -70,12 +70,12 @@ class Made(NamedTuple):
 
 
 class MadeBefore:
-    """Looks batches up in a cache, and keeps new ones there.
+    """Looks up batches in a cache, and stores new ones.
 
     Args:
-        cache: where they lie.
-        loaded: models of the run.
-        plan: of the run.
+        cache: the cache.
+        loaded: the models of the run.
+        plan: the plan of the run.
     """
 
     def __init__(self, cache: Cache, loaded: LoadedModels, plan: Plan) -> None:
@@ -116,7 +116,7 @@ class MadeBefore:
         )
 
     def get(self, key: str, x: np.ndarray) -> Made | None:
-        """Return what became of a batch (N, H, W, 3) float32, or None where it was not made before."""
+        """Return the cached result for a batch (N, H, W, 3) float32, or None."""
         found = self._cache.get(key)
         if found is None:
             return None
@@ -136,7 +136,7 @@ class MadeBefore:
         return Made(Perturbed(rounded if made is None else made, rounded, ball, queries), seconds, from_cache=True)
 
     def put(self, key: str, made: Made) -> None:
-        """Keep what became of a batch, if its files are on the 8-bit grid to the last bit, as they should be."""
+        """Store a batch, if its files are exactly on the 8-bit grid."""
         perturbed = made.perturbed
         arrays = {"files": to_uint8(perturbed.files)}
         if not np.array_equal(to_float(arrays["files"]), perturbed.files):
@@ -149,7 +149,7 @@ class MadeBefore:
         self._cache.put(key, arrays, {"seconds": made.seconds, "held_to": held_to})
 
     def _identity(self, name: str, model: Classifier) -> dict[str, Any]:
-        """Return what makes a model answer as it does: its weights, its network, and all that is plain data of it."""
+        """Return the identity of a model: its weights, its network and its plain-data fields."""
         if id(model) not in self._identities:
             spec = self._plan.benchmark.spec(name)
             word = spec.model
@@ -165,7 +165,7 @@ class MadeBefore:
 
 
 def _told(variant: Variant) -> dict[str, Any]:
-    """Return what a benchmark says of a variant, with files by their content."""
+    """Return the benchmark's settings of a variant, with files by their hashes."""
     entry = variant.entry
     words = {str(word) for word in entry.paths()} - set(map(str, entry.styles()))
     files = {word: sha256_file(path) for word in words if (path := Path(word).expanduser()).is_file()}
@@ -190,7 +190,7 @@ def _hash(image: np.ndarray) -> str:
 
 
 def _hash_of_file(word: str) -> str:
-    """Return the hash of a model's file, or of all files in its folder; the word itself where it names none."""
+    """Return the hash of a model's file, or of all files in its folder; the word itself if it names neither."""
     path = Path(kind_of(word)[1])
     if path.is_file():
         return sha256_file(path)
@@ -200,7 +200,7 @@ def _hash_of_file(word: str) -> str:
 
 @lru_cache(1)
 def _code() -> str:
-    """Return the hash of the code that decides images: versions alone would not tell a changed checkout."""
+    """Return the hash of the code that affects images, because a version does not identify a changed checkout."""
     package = Path(__file__).resolve().parents[1]
     files = sorted(path for path in package.rglob("*.py") if path.relative_to(package).parts[0] in _CODE)
     return config_hash([[path.relative_to(package).as_posix(), sha256_file(path)] for path in files])
@@ -208,12 +208,12 @@ def _code() -> str:
 
 @lru_cache(1)
 def _versions() -> Mapping[str, str]:
-    """Return the versions of Python and of what computes."""
+    """Return the versions of Python and of the packages that compute."""
     return {"python": platform.python_version(), **installed_versions(kind_packages())}
 
 
 def _machine() -> dict[str, Any]:
-    """Return what arithmetic depends on: processor, accelerators, how many threads, and what the environment says."""
+    """Return the facts that arithmetic depends on: processor, accelerators, threads and environment variables."""
     import tensorflow as tf
 
     gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]

@@ -1,4 +1,4 @@
-"""The plan of a benchmark: benchmark file -> cells, worked out before any of it is done."""
+"""The plan of a benchmark: from a benchmark file to cells, before any work is done."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from artattack.models.classifier import Classifier, Gives
 from artattack.models.kinds import check_fit, gives
 from artattack.models.registry import check_model, model_infos, parse_classes, parse_label_space
 
-_MOST = 1e30  # passes told of one attack: whole numbers may be too large for any sum
-_BYTES = 1.2e9  # of a process that holds some models
-_BYTES_A_PIXEL = 1000  # of a batch under attack, as measured: 750 through QuickNet, 1100 through EfficientNet-Lite0
-_PASSES = 20  # of an image of 224 px through QuickNet in a second, as benchmarks/README.md has it
+_MOST = 1e30  # maximum passes of one attack, because whole numbers may be too large for a sum
+_BYTES = 1.2e9  # memory of a process with some models
+_BYTES_A_PIXEL = 1000  # memory of a batch under attack, measured: 750 through QuickNet, 1100 through EfficientNet-Lite0
+_PASSES = 20  # passes of an image of 224 px through QuickNet per second (benchmarks/README.md)
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Cell:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Keys of the cells that must be done before: the untouched images, and those this one starts from."""
+        """Keys of the cells that must be done before: the untouched images, and the images this cell starts from."""
         if self.variant == CLEAN:
             return ()
         first = Cell(CLEAN, self.number, self.samples).key
@@ -53,10 +53,15 @@ CLEAN = Variant(CleanEntry())
 
 @dataclass(frozen=True)
 class Plan:
-    """All a run will do, worked out before any of it is done. Each cell comes after those it needs.
+    """All cells of a run, each after the cells it needs.
 
-    `given` are models that are there already, by the names that the benchmark has for them; `own` are the classes of
-    classifiers that have classes of their own, as far as they are known before they are loaded.
+    Attributes:
+        benchmark: the benchmark.
+        image_set: the image set.
+        samples: the chosen images.
+        cells: the cells.
+        given: loaded models, by their names in the benchmark.
+        own: class names of classifiers with their own classes, as far as known before loading.
     """
 
     benchmark: Benchmark
@@ -68,27 +73,27 @@ class Plan:
 
     @property
     def variants(self) -> tuple[Variant, ...]:
-        """The variants, each once, in order."""
+        """The distinct variants, in order."""
         return tuple({cell.variant.key: cell.variant for cell in self.cells}.values())
 
     @property
     def batches(self) -> int:
-        """How many cells each variant has."""
+        """Number of cells of each variant."""
         return len({cell.number for cell in self.cells})
 
     @property
     def passes(self) -> float:
-        """How often, roughly, the attacks send an image through a network."""
+        """Approximate number of passes of an image through a network."""
         return len(self.samples) * sum(min(variant.entry.passes_of(variant), _MOST) for variant in self.variants)
 
     @property
     def seconds(self) -> float:
-        """What the passes may take, very roughly: a small network on two cores, forth and back."""
+        """Very rough time of the passes: a small network on two cores, forward and backward."""
         return self.passes / _PASSES * (self.benchmark.images.size / 224) ** 2
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """What is asked for and hardly meant, a line each."""
+        """A line for each setting that is valid but probably unintended."""
         of_attacks = (doubt for entry in self.benchmark.attacks for doubt in entry.doubts())
         return (
             *self.image_set.doubts,
@@ -99,7 +104,7 @@ class Plan:
         )
 
     def _doubt_of_labels(self) -> Iterator[str]:
-        """Yield a line where no image is labelled."""
+        """Yield a warning if no image is labelled."""
         if any(sample.label is not None for sample in self.samples):
             return
         yield (
@@ -108,7 +113,7 @@ class Plan:
         )
 
     def _doubt_of_classes(self) -> Iterator[str]:
-        """Yield a line where classifiers tell other classes apart than each other or than the images have."""
+        """Yield a warning if classifiers have other classes than each other or than the images."""
         every = {name: frozenset(map(plain, self.own.get(name, ()))) for name in self.benchmark.classifiers}
         if not any(every.values()):
             return
@@ -127,7 +132,7 @@ class Plan:
             )
 
     def _doubt_of_memory(self) -> Iterator[str]:
-        """Yield a line where a batch may not fit into memory."""
+        """Yield a warning if a batch may not fit into memory."""
         at_once, size = max((len(cell.samples) for cell in self.cells), default=0), self.benchmark.images.size
         wanted, there = _BYTES + at_once * size**2 * _BYTES_A_PIXEL, psutil.virtual_memory().total
         if self.benchmark.attacks and wanted > there:
@@ -138,15 +143,15 @@ class Plan:
 
 
 def make_plan(benchmark: Benchmark, given: Mapping[str, Classifier] | None = None) -> Plan:
-    """Work out the cells of a benchmark: the images untouched, attacks, then what copies or shortens those.
+    """Return the plan of a benchmark: untouched images, attacks, controls, then budgets.
 
     Args:
-        benchmark: what is wanted.
-        given: models that need not be loaded, by the names that the benchmark has for them.
+        benchmark: the benchmark.
+        given: loaded models, by their names in the benchmark.
 
     Raises:
-        ArtattackError: the image set cannot be opened, there is no such model, style or attack, or a model is not
-            fit for what it is named for.
+        ArtattackError: the image set cannot be opened, a model, style or attack does not exist, or a model does not
+            suit its role.
     """
     given = given or {}
     _check_given(benchmark, given)
@@ -168,7 +173,7 @@ def _says_class(sample: Sample) -> bool:
 
 
 def _check_given(benchmark: Benchmark, given: Mapping[str, Classifier]) -> None:
-    """Find models given as Python objects that are none, that nothing names, or whose name is another's."""
+    """Raise ArtattackError for given objects that are not models, are unused, or have another model's name."""
     for name, model in given.items():
         if not isinstance(model, Classifier):
             raise ArtattackError(
@@ -181,7 +186,7 @@ def _check_given(benchmark: Benchmark, given: Mapping[str, Classifier]) -> None:
 
 
 def _check_names(benchmark: Benchmark, given: Mapping[str, Classifier]) -> None:
-    """Find mistyped names, and models unfit for what is asked of them, before any work, without loading TensorFlow."""
+    """Raise ArtattackError for mistyped names and unsuitable models, before any work, without loading TensorFlow."""
 
     def check(name: str, needs: Gives) -> None:
         if name not in given:
@@ -223,7 +228,7 @@ def _check_names(benchmark: Benchmark, given: Mapping[str, Classifier]) -> None:
 
 
 def _own_classes(benchmark: Benchmark, given: Mapping[str, Classifier]) -> dict[str, tuple[str, ...]]:
-    """Return the names of the classes of each classifier that has its own, in the order of its outputs."""
+    """Return the class names of each classifier with its own classes, in the order of its outputs."""
     found = {name: _names(benchmark, given, name) for name in benchmark.classifiers}
     return {name: names for name, names in found.items() if names}
 
@@ -244,7 +249,7 @@ def _names(benchmark: Benchmark, given: Mapping[str, Classifier], name: str) -> 
 
 
 def _check_classifiers(benchmark: Benchmark) -> None:
-    """Find models that nobody should score."""
+    """Raise ArtattackError for classifiers that are backbones only."""
     backbones = {info.name for info in model_infos() if not info.classifies}
     for name in benchmark.classifiers:
         spec = benchmark.spec(name)
@@ -254,7 +259,7 @@ def _check_classifiers(benchmark: Benchmark) -> None:
 
 @contextmanager
 def _at(where: str) -> Iterator[None]:
-    """Say in an error which part of the benchmark it is about."""
+    """Add the part of the benchmark to the message of an error."""
     try:
         yield
     except ArtattackError as error:
@@ -266,7 +271,7 @@ def _batches(samples: Sequence[Sample], size: int) -> list[tuple[Sample, ...]]:
 
 
 def _variants(benchmark: Benchmark) -> Iterator[Variant]:
-    """Yield all variants, each after those it starts from, each label at most once at a budget."""
+    """Yield all variants, each after the variants it starts from, and each label at most once at a budget."""
     free = free_variants(benchmark.attacks)
     yield CLEAN
     yield from free
@@ -276,7 +281,7 @@ def _variants(benchmark: Benchmark) -> Iterator[Variant]:
 
 
 def _each_label_once(variants: Sequence[Variant]) -> Iterator[Variant]:
-    """Yield the variants that a budget tells apart: what copied other attacks' distances is then the same."""
+    """Yield variants with distinct labels: at a budget, controls that copied different attacks are equal."""
     seen = set()
     for variant in variants:
         if variant.label not in seen:

@@ -1,7 +1,7 @@
 """The cells of a plan on a Ray cluster, or on the cores of this machine.
 
-Each worker is an actor that keeps the models and what they have compiled, and takes one cell after the other. Workers
-and the process that hands cells out share nothing but the run folder, which must be the same folder for all of them.
+Each worker is an actor that keeps models and compiled functions, and does one cell after another. Workers and the process
+that distributes cells share only the run folder, which must be the same folder for all.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from artattack.evaluation.plan import Cell, Plan
 from artattack.evaluation.work import Work
 from artattack.runtime import THREADS, describe_machine
 
-TRIES = 3  # of a cell whose worker dies, before its records say so
-_PATIENCE = 1.0  # seconds between two looks at what is under way
+TRIES = 3  # attempts at a cell whose worker dies, before it gets error records
+_PATIENCE = 1.0  # seconds between two looks at running cells
 
 
 class RayEngine:
     """Does the cells of a plan on the workers of a cluster.
 
     Args:
-        workers: how many; by default one for each GPU or, without any, for each two cores of the cluster.
+        workers: number of workers; by default one for each GPU or, without GPUs, for two cores of the cluster.
 
     Raises:
         ArtattackError: Ray is not installed, or there are no workers.
@@ -43,10 +43,10 @@ class RayEngine:
         self._workers = workers
 
     def __call__(self, work: Work) -> None:
-        """Do what is left. A cell whose workers die is done elsewhere, `TRIES` times; then its records say so.
+        """Do the remaining cells. A cell whose worker dies is repeated `TRIES` times, then gets error records.
 
         Raises:
-            ArtattackError: workers cannot be made, or cannot write.
+            ArtattackError: workers cannot be created, or cannot write.
         """
         import ray
 
@@ -60,11 +60,11 @@ class RayEngine:
 
 @contextmanager
 def _cluster(ray: Any) -> Iterator[None]:
-    """Use the cluster this process is part of, else one that runs on this machine, else start one on its cores."""
+    """Use this process's cluster, else one that runs on this machine, else start one on its cores."""
     if ray.is_initialized():
         yield
         return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it tells its makers over the network
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage statistics over the network
     quiet = {"logging_level": "ERROR", "log_to_driver": False}
     try:
         ray.init(address="auto", **quiet)
@@ -89,11 +89,11 @@ class Worker:
         self._cells = {cell.key: cell for cell in plan.cells}
 
     def describe_machine(self) -> dict[str, Any]:
-        """Return, once the models are loaded, what of this worker's machine may show in results."""
+        """Return the facts of this worker's machine that may affect results, once the models are loaded."""
         return describe_machine()
 
     def do(self, key: str) -> None:
-        """Do a cell, and keep its records."""
+        """Do a cell, and write its records."""
         self._folder.write_cell(key, self._worker(self._cells[key]))
 
 
@@ -123,12 +123,12 @@ class _Crew:
         self._members: list[Any] = []
 
     def hire(self) -> Any:
-        """Ask for one more worker, which Ray puts where there is room."""
+        """Start another worker, which Ray places on a node with free resources."""
         self._members.append(self._hire(*self._given))
         return self._members[-1]
 
     def dismiss(self) -> None:
-        """Stop all workers, whatever they are at."""
+        """Stop all workers at once."""
         for member in self._members:
             self._ray.kill(member)
 
@@ -185,12 +185,12 @@ def _hand_out(ray: Any, crew: _Crew, work: Work) -> None:
             else:
                 settled.add(cell.key)
             employ(worker)
-        for worker in [idle.pop() for _ in range(len(idle))]:  # what they waited for may be done
+        for worker in [idle.pop() for _ in range(len(idle))]:  # the cells they wait for may be done
             employ(worker)
 
 
 def _next(waiting: Iterable[Cell], settled: Collection[str], last: tuple[str, ...] | None) -> Cell | None:
-    """Return a cell whose needs are settled: if there is one, of the attack that a worker has made already."""
+    """Return a cell whose needs are settled, preferably of the attack that the worker has made already."""
     first = None
     for cell in waiting:
         if all(need in settled for need in cell.needs):
@@ -201,6 +201,6 @@ def _next(waiting: Iterable[Cell], settled: Collection[str], last: tuple[str, ..
 
 
 def _reason(error: Exception) -> str:
-    """Return the last line of what Ray says, which is the cause."""
+    """Return the last line of Ray's message, which has the cause."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Run a benchmark: plan -> cells -> records, in a run folder that can be resumed."""
+"""Run a benchmark: from the plan through cells to records, in a run folder that can be resumed."""
 
 from __future__ import annotations
 
@@ -80,12 +80,12 @@ def run_benchmark(
         The records, with the columns that results/README.md describes.
 
     Raises:
-        ArtattackError: the benchmark, an image set or a model is not usable. A cell that fails later raises
-            nothing: its records say why.
+        ArtattackError: the benchmark, an image set or a model is invalid. A cell that fails later raises no error: its
+            records have the reason.
 
     Warns:
-        UserWarning: without `on_doubt`, each doubt: an option is far out of its usual range; a model may not be the
-            one it was taken for, or gets images scaled twice; the records are those of a classifier that guesses.
+        UserWarning: without `on_doubt`, each doubt: an option is far out of its usual range; a model may be another
+            than intended, or get images scaled twice; a classifier guesses.
     """
     own = attacks or {}
     chosen = replaced(opened_benchmark(benchmark, own), seed=seed, limit=limit, budgets=budgets, attacks=own)
@@ -101,7 +101,7 @@ def run_benchmark(
 def announced(
     plan: Plan, on_plan: Callable[[Plan], None] | None, on_doubt: Callable[[str], None] | None, *, doubted: bool = True
 ) -> Callable[[str], None]:
-    """Tell a caller the doubts about a plan, where it is `doubted`, then the plan; return where later doubts go to."""
+    """Pass the doubts about a plan (if `doubted`) and the plan to the callbacks; return the callback for doubts."""
     tell = on_doubt or warn_caller
     for found in plan.doubts if doubted else ():
         tell(found)
@@ -111,7 +111,7 @@ def announced(
 
 
 def warn_of_results(path: Path, on_doubt: Callable[[str], None] | None) -> None:
-    """Warn of what a finished run's records say against its classifiers; callers with `on_doubt` show the run."""
+    """Warn about doubts from a finished run's records; callers with `on_doubt` show the run themselves."""
     from artattack.results.run_folder import RunFolder
 
     for found in () if on_doubt else RunFolder.open(path).doubts_after:
@@ -138,7 +138,7 @@ def opened_benchmark(
 
 
 def run_path(name: str, out: str | Path | None) -> Path:
-    """Return the folder that the run of a benchmark of some name goes to; errors as of `artattack.files.to_path`."""
+    """Return the run folder of a benchmark; errors as in `artattack.files.to_path`."""
     return to_path(out or Path("results") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}")
 
 
@@ -154,10 +154,10 @@ def run_plan(
     on_progress: Progress | None = None,
     on_doubt: Callable[[str], None] = warn_caller,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Do the cells of a plan that are not done yet; return records and summary. As `run_benchmark`.
+    """Do the remaining cells of a plan; return records and summary. Arguments as in `run_benchmark`.
 
-    With `extend`, the plan is of a benchmark that `extended` has returned for the run in the folder. Of runs that
-    threads of one process ask for, each waits for the one before.
+    With `extend`, the plan is that of the extended benchmark of the run in the folder. Concurrent runs of one process
+    wait for each other.
     """
     from artattack.evaluation.loading import load_models
     from artattack.results.exports import check_parquet
@@ -178,11 +178,11 @@ def run_plan(
 
 
 def _engine(name: Engine, workers: int | None, plan: Plan, path: Path) -> DoCells:
-    """Return what does the cells of a plan.
+    """Return the function that does the cells of a plan.
 
     Raises:
-        ArtattackError: there is no such engine, it is not installed, it has no workers, or they cannot have the models
-            or the folder.
+        ArtattackError: there is no such engine, it is not installed, it has no workers, or workers cannot access the
+            models or the folder.
     """
     if name not in get_args(Engine):
         raise unknown("engine", name, get_args(Engine))
@@ -207,7 +207,7 @@ def _engine(name: Engine, workers: int | None, plan: Plan, path: Path) -> DoCell
 
 
 def do_cells_here(work: Work) -> None:
-    """Do cells one after the other; the originals of the next are read meanwhile."""
+    """Do cells one after another, and read the originals of the next cell meanwhile."""
     left = [cell for cell in work.plan.cells if cell.key not in work.done]
     with reading_ahead(work.worker.read, left, at_once=not takes_turns(work.folder.path)) as originals:
         for number, cell in enumerate(work.plan.cells):
@@ -228,7 +228,7 @@ def _in_folder(
     resume: bool,
     extend: bool,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Do what is left of a run in its folder, which no other process works in."""
+    """Do the remaining cells of a run in its locked folder."""
     from artattack.evaluation.cell_images import original
     from artattack.evaluation.cells import CellWorker
     from artattack.results.run_folder import RunFolder
@@ -260,13 +260,13 @@ def _in_folder(
 
 
 def _images_done(folder: RunFolder, cell: Cell) -> set[str]:
-    """Return the images of which a cell has results that are as they were written; none where any has failed."""
+    """Return the images with intact results in a cell; empty if any image failed."""
     rows = folder.intact(cell.key) or []
     return set() if any(row.get("error") for row in rows) else {row["image"] for row in rows}
 
 
 def _complete(plan: Plan, folder: RunFolder, worker: CellWorker, done: set[str]) -> None:
-    """Add to the cells that are done what has joined the run since: classifiers, columns, style judges."""
+    """Complete finished cells with classifiers, columns and style judges that were added since."""
     for cell in plan.cells:
         rows = folder.cell(cell.key) if cell.key in done else None
         if rows is not None and (every := worker.completed(cell, rows)) is not rows:
@@ -274,10 +274,10 @@ def _complete(plan: Plan, folder: RunFolder, worker: CellWorker, done: set[str])
 
 
 def _image_hashes(plan: Plan) -> dict[str, str]:
-    """Return the SHA-256 of each image file that is there.
+    """Return the SHA-256 of each readable image file.
 
     Raises:
-        ArtattackError: not one of the images can be read.
+        ArtattackError: no image can be read.
     """
     images = plan.benchmark.images
     first: str | None = None
@@ -294,25 +294,25 @@ def _image_hashes(plan: Plan) -> dict[str, str]:
         try:
             hashes[sample.id] = sample.sha256 or sha256_file(sample.path)
         except ArtattackError:
-            continue  # reading it will say why
+            continue  # reading the image gives the reason
     return hashes
 
 
 def _copy_original(
     sample: Sample, benchmark: Benchmark, target: Path, save: Callable[[Path, np.ndarray], None]
 ) -> str | None:
-    """Cut an image and write it to the run folder, where all cells read it; return why that failed, if it did."""
+    """Crop an image and write it to the run folder, for all cells; return the reason if that failed."""
     try:
         image = read_sample(sample, benchmark.images.size, benchmark.images.crop)
     except ArtattackError as error:
-        target.unlink(missing_ok=True)  # the copy of a time when it could be read
+        target.unlink(missing_ok=True)  # a copy from when the image was readable
         return str(error)
     save(target, image)
     return None
 
 
 def _info(plan: Plan, loaded: LoadedModels, hashes: dict[str, str]) -> dict[str, Any]:
-    """Return what run.json says; under `config` all that decides the results, so that only the same is resumed."""
+    """Return the content of run.json; `config` has everything that affects results, so that only equal runs resume."""
     from artattack.results.run_folder import versions
 
     models = {
@@ -351,9 +351,9 @@ def _info(plan: Plan, loaded: LoadedModels, hashes: dict[str, str]) -> dict[str,
 
 
 def _cells_told(plan: Plan) -> dict[str, Any]:
-    """Return what run.json says of cells: each variant has one for each batch, but for what a search leaves out.
+    """Return the plan of cells for run.json: one for each variant and batch, except those that a search leaves out.
 
-    Under `images` are the images of each batch, against which the records are held in the end.
+    `images` has the images of each batch, with which the final records are compared.
     """
     batches = {cell.number: [sample.id for sample in cell.samples] for cell in plan.cells}
     keys = {cell.key for cell in plan.cells}
