@@ -1,4 +1,4 @@
-"""What classifiers make of a batch: of its originals, asked once in a run, and of its perturbed images."""
+"""Scores of classifiers on a batch: on its originals, computed once in a run, and on its perturbed images."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from artattack.inputs.image_sets import Sample
 from artattack.models.classifier import Classifier
 from artattack.results.run_folder import RunFolder
 
-_ROUNDING = 1e-3  # of the range of an image's logits, by which two answers may differ
+_ROUNDING = 1e-3  # of the range of an image's logits: tolerance for two predictions of one image
 
-Clean = dict[str, np.ndarray | str]  # by classifier: logits (N, K) of a batch, or why there are none
+Clean = dict[str, np.ndarray | str]  # by classifier: logits (N, K) of a batch, or the reason why there are none
 
 
 class ClassifierAnswers:
-    """Asks the classifiers of a run. One that fails does so alone, and so does an image that it fails on.
+    """Queries the classifiers of a run. A failure affects one classifier, or one image of it, only.
 
     Args:
         models: the classifiers, by name, in the benchmark's order.
-        own: the image set's own classes; () for ImageNet's.
-        folder: of the run, in which logits of originals are kept.
-        log: called with the cell and the exception where a classifier fails.
+        own: the image set's own class names; () for ImageNet classes.
+        folder: the run folder, which stores the logits of originals.
+        log: called with the cell and the exception if a classifier fails.
     """
 
     def __init__(
@@ -48,17 +48,17 @@ class ClassifierAnswers:
         self._log = log
 
     def of_originals(self, cell: Cell, x: np.ndarray) -> Clean:
-        """Return what classifiers make of the originals: asked once, then kept beside the records of the cells."""
+        """Return the classifiers' logits for the originals, stored beside the cells' records after the first call."""
         path = self._folder.path / "cells" / f"logits-{cell.number:04d}.npz"
         kept: Clean = {}
-        if cell.variant != CLEAN:  # which is the first to be done, or done again
-            with suppress(Exception), np.load(readable(path)) as stored:  # NumPy may trip over damage in any way
+        if cell.variant != CLEAN:  # the cell of untouched images computes them
+            with suppress(Exception), np.load(readable(path)) as stored:  # NumPy may raise anything for damaged files
                 kept = {name: stored[str(i)] for i, name in enumerate(self._models) if str(i) in stored}
         logits: Clean = {}
         for name, model in self._models.items():
             try:
                 logits[name] = kept[name] if name in kept else model.predict(x)
-            except Exception as error:  # whatever a classifier raises: the others go on without it
+            except Exception as error:  # a classifier may raise anything; the others continue
                 self._log(cell, error)
                 logits[name] = f"on the untouched images: {one_line(error, typed=True)}"
         if cell.variant == CLEAN:
@@ -77,15 +77,15 @@ class ClassifierAnswers:
         perturbed: Perturbed,
         targets: Sequence[int | None],
     ) -> list[Row]:
-        """Return the columns that say what one classifier makes of each image.
+        """Return one classifier's columns for each image.
 
         Args:
-            name: of the classifier.
-            clean: what it makes of the originals, logits (N, K), or why it makes nothing of them.
-            cell: whose images they are.
+            name: name of the classifier.
+            clean: its logits (N, K) for the originals, or the reason why there are none.
+            cell: the cell.
             samples: the images.
-            perturbed: the same, perturbed.
-            targets: the classes that images were led to, counted as labels are; () where there are none.
+            perturbed: the perturbed images.
+            targets: target classes, with the same indices as labels; () without targets.
         """
         if isinstance(clean, str):
             return [{"error": clean} for _ in samples]
@@ -117,11 +117,11 @@ class ClassifierAnswers:
 
 
 def _steady(name: str, clean: np.ndarray, logits: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
-    """Compare two answers (N, K) about untouched images: without an attack there is no flip.
+    """Compare two predictions (N, K) for untouched images, which must not flip without an attack.
 
     Returns:
-        The first answer where the second differs by rounding, else the second; and from the places of images whose
-        class has changed beyond that to an error.
+        The first prediction if the second differs by rounding only, else the second; and from the index of each image
+        whose class changed by more than rounding to an error message.
     """
     moved = abs(logits - clean).max(1) > _ROUNDING * (clean.max(1) - clean.min(1))
     flipped = moved & (logits.argmax(1) != clean.argmax(1))

@@ -1,4 +1,4 @@
-"""The images of a cell in the run folder: originals that are read, perturbed ones that are written and read again."""
+"""The images of a cell in the run folder: reading originals, and writing and reading perturbed images."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ class CellImages:
     """Reads and writes the images of cells.
 
     Args:
-        folder: of the run; originals and perturbed images lie in it as PNG.
+        folder: the run folder, with originals and perturbed images as PNG.
     """
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
 
     def readable(self, cell: Cell) -> list[Sample]:
-        """Return the images of a cell, but for those that the run has noted as unreadable."""
+        """Return the images of a cell, without those recorded as unreadable."""
         return [sample for sample in cell.samples if sample.id not in self._unreadable]
 
     def originals(self, cell: Cell) -> Originals:
         """Read the originals of a cell.
 
         Raises:
-            ArtattackError: the copy of an original is missing or damaged: resuming the run makes it anew.
+            ArtattackError: the copy of an original is missing or damaged; resuming the run restores it.
         """
         samples = self.readable(cell)
         return Originals(samples, [self._original(sample) for sample in samples])
@@ -52,16 +52,16 @@ class CellImages:
         return to_float(np.stack([read_image(self._folder.path / variant.file(sample.id)) for sample in samples]))
 
     def write(self, variant: Variant, samples: Sequence[Sample], files: np.ndarray, failed: Mapping[int, str]) -> None:
-        """Write the files of a variant, (N, H, W, 3) float32 on the 8-bit grid, but for images that have failed.
+        """Write the files of a variant, (N, H, W, 3) float32 on the 8-bit grid, except failed images.
 
         Raises:
-            DiskError: the disk does not take them.
+            DiskError: a file cannot be written.
         """
         with saving() as save:
             for i, (sample, image) in enumerate(zip(samples, to_uint8(files), strict=True)):
                 path = self._folder.path / variant.file(sample.id)
                 if i in failed:
-                    path.unlink(missing_ok=True)  # of a time when it did not fail
+                    path.unlink(missing_ok=True)  # from an earlier attempt
                 else:
                     save(path, image)
 
@@ -81,5 +81,5 @@ class CellImages:
 
 
 def original(folder: RunFolder, sample: Sample) -> Path:
-    """Return where an image lies in a run folder as it was cut, if it could be read."""
+    """Return the path of an original in a run folder, cropped, if it could be read."""
     return folder.images / "original" / f"{sample.id}.png"

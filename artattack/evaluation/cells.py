@@ -99,15 +99,15 @@ class CellWorker:
             return self.failed(cell, one_line(error, typed=True))
 
     def completed(self, cell: Cell, rows: list[Row]) -> list[Row]:
-        """Return the records of a cell that is done with what it was not asked for then.
+        """Return the records of a finished cell, completed for an extended run.
 
-        That is: records of further classifiers, columns that are younger than the run, and what further style judges
-        say. All see the files. What a further classifier would have made of an attack's images before
-        rounding to 8 bits, `flip_float`, is not known: those images were not kept.
+        Added are records of new classifiers, columns that are younger than the run, and columns of new style judges,
+        all computed from the files. `flip_float` is missing for new classifiers, because images before rounding to 8
+        bits are not kept.
 
         Args:
-            cell: without failures.
-            rows: its records; the same list is returned where nothing is missing.
+            cell: a cell without failures.
+            rows: its records; the same list is returned if nothing is missing.
         """
         variant = cell.variant
         asked = {row["classifier"] for row in rows}
@@ -162,7 +162,7 @@ class CellWorker:
             append_text(path, told)
 
     def _scored(self, cell: Cell, samples: Sequence[Sample], x: np.ndarray, made: Made) -> list[Row]:
-        """Measure perturbed images, and ask every classifier."""
+        """Return the records of perturbed images: distances, and the scores of every classifier."""
         perturbed, variant = made.perturbed, cell.variant
         columns: dict[str, Any] = {
             **self._columns.distances(x, perturbed.files),
@@ -196,7 +196,7 @@ class CellWorker:
         perturbed: Perturbed,
         targets: Sequence[int | None],
     ) -> dict[str, list[Row]]:
-        """Return the columns that say what classifiers make of each image, by classifier."""
+        """Return each classifier's columns for each image, by classifier."""
         clean = self._answers.of_originals(cell, x)
         return {
             name: self._answers.of_perturbed(name, clean[name], cell, samples, perturbed, targets) for name in names

@@ -47,11 +47,11 @@ def extend_run(
 
     Args:
         run: the run folder, or its URL.
-        benchmark: all that the run is to hold in the end, as `run_benchmark` takes it; by default what it holds.
-        attacks: as in `run_benchmark`; those of the run that it was given as classes, too.
-        classifiers: further ones to score.
-        style_judges: further ones, asked about the images of attacks that read no relative of theirs.
-        budgets: further ones to bring attacks and controls to, by distance; None stands for a distance's default ones.
+        benchmark: the extended benchmark, as for `run_benchmark`; by default the run's own.
+        attacks: attack classes, as in `run_benchmark`, including the run's own.
+        classifiers: new classifiers to score.
+        style_judges: new style judges, for attacks that read none of their relatives.
+        budgets: new budgets by distance; None stands for a distance's default budgets.
         engine, workers, cache, on_progress, on_plan, on_doubt: as in `run_benchmark`.
 
     Returns:

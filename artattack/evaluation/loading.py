@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoadedModels:
-    """What a run works with.
+    """The loaded models of a run.
 
     Attributes:
-        models: sources, guides, backbones and classifiers by their names in the benchmark, those that are asked for
-            classes cut to the classes of `images.label_space`: what is attacked is what is scored.
-        untrained: the same networks with random weights, where controls read them.
-        kinship: which of them are relatives.
-        feature_distance: compares perturbed images with originals.
-        doubts: what may not be right about the models, a line each.
-        classes: the list of one's own classes that labels count; empty for ImageNet's.
+        models: sources, guides, backbones and classifiers by their names in the benchmark. Models whose classes matter
+            are restricted to `images.label_space`, so that attacks and scores have the same classes.
+        untrained: networks with random weights that controls read, by name.
+        kinship: relations between the models.
+        feature_distance: distance between perturbed images and originals in features.
+        doubts: a line for each doubt about the models.
+        classes: the image set's own class names; empty for ImageNet classes.
     """
 
     models: Mapping[str, Classifier]

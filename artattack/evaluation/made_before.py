@@ -1,8 +1,8 @@
 """Cache of adversarial images: batches of earlier runs, found by a cache key that hashes everything they depend on.
 
 Entries are whole batches. An image's result does not depend on other images mathematically, but networks may add in
-another order for four images than for ten, and an optimiser amplifies the last digit. A batch from the cache equals, bit
-for bit, a batch computed on this machine.
+another order for four images than for ten, and an optimiser amplifies the last digit. A batch from the cache equals,
+bit for bit, a batch computed on this machine.
 """
 
 from __future__ import annotations
@@ -86,11 +86,10 @@ class MadeBefore:
         self._surroundings = {"format": _FORMAT, "code": _code(), "versions": _versions(), "machine": _machine()}
 
     def key(self, batch: Batch) -> str | None:
-        """Return the hash of all that decides what becomes of a batch, or None for what is never kept.
+        """Return the cache key of a batch, or None for batches that are not cached.
 
-        Never kept are untouched images, what was made by asking or reading a model that came as a Python object or is
-        behind HTTP, and what was made by a class without a source file: whether these are still the same, nobody can
-        say.
+        Untouched images are not cached, nor are attacks on models that came as Python objects or are behind HTTP, and
+        attacks of classes without a source file: their identity is unknown.
         """
         variant, entry = batch.variant, batch.variant.entry
         sources = [source_of(code) for v in (variant, variant.matched) if v and (code := v.entry.code)]

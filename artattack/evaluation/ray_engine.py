@@ -1,7 +1,7 @@
 """The cells of a plan on a Ray cluster, or on the cores of this machine.
 
-Each worker is an actor that keeps models and compiled functions, and does one cell after another. Workers and the process
-that distributes cells share only the run folder, which must be the same folder for all.
+Each worker is an actor that keeps models and compiled functions, and does one cell after another. Workers and the
+process that distributes cells share only the run folder, which must be the same folder for all.
 """
 
 from __future__ import annotations

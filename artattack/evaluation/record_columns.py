@@ -1,4 +1,4 @@
-"""The columns of a record, one maker for each group of them: image, attack, distances, ball, classifier, relation."""
+"""The columns of a record, one method for each group: image, attack, distances, ball, classifier, relation."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Row = dict[str, Any]
 
 
 class RecordColumns:
-    """Makes the columns that need neither an attack nor a classifier's answers.
+    """Makes the columns that need neither an attack nor a classifier's logits.
 
     Args:
-        plan: of the run.
-        loaded: models of the run.
+        plan: the plan of the run.
+        loaded: the models of the run.
         hashes: SHA-256 of the image files, by image.
     """
 
@@ -37,7 +37,7 @@ class RecordColumns:
         self._hashes = hashes
 
     def of_image(self, sample: Sample) -> Row:
-        """Return the columns that say which image a record is of."""
+        """Return the columns that identify an image."""
         return {
             "image": sample.id,
             "image_sha256": self._hashes.get(sample.id),
@@ -46,7 +46,7 @@ class RecordColumns:
         }
 
     def of_attack(self, variant: Variant, sample: Sample) -> Row:
-        """Return the columns that say what was done to an image."""
+        """Return the columns of the attack on an image."""
         moved = variant.entry.starts_from(variant) == variant.free  # then the seed is that of the images moved
         return {
             "kind": variant.kind,
@@ -64,27 +64,27 @@ class RecordColumns:
         }
 
     def of_classifier(self, name: str) -> Row:
-        """Return the columns that say which classifier a record is of."""
+        """Return the columns that identify a classifier."""
         model = self._loaded.models[name]
         draws = {"classifier_draws": model.draws} if model.draws > 1 else {}
         return {"classifier": name, "classifier_weights": model.weights, **draws}
 
     def of_relation(self, variant: Variant, name: str) -> Row:
-        """Return the columns that say how a classifier is related to the attack."""
+        """Return the columns of the relation between a classifier and the attack."""
         if variant == CLEAN:
             return {}
         relation = self._loaded.kinship.relation(name, variant.models_seen)
         return {"classifier_seen": relation == "seen", "classifier_relation": relation}
 
     def distances(self, x: np.ndarray, files: np.ndarray) -> dict[str, Any]:
-        """Return the columns, (N,) each, that say how far files (N, H, W, 3) are from their originals."""
+        """Return the columns, (N,) each, of distances between files (N, H, W, 3) and their originals."""
         return {
             **distance_columns(as_measured(x), as_measured(files)),
             "feature_distance": self._loaded.feature_distance(x, files),
         }
 
     def ball(self, x: np.ndarray, perturbed: Perturbed) -> dict[str, Any]:
-        """Return the columns, (N,) each, that say what ball files were held to, and whether they lie in it."""
+        """Return the columns, (N,) each, of the attack's ball, and whether files are outside it."""
         if perturbed.held_to is None:
             return {}
         held_to = perturbed.held_to
@@ -102,12 +102,12 @@ class RecordColumns:
 
 
 def class_of_style(variant: Variant) -> int | None:
-    """Return the ImageNet class that a variant's style stands for, if any."""
+    """Return the ImageNet class of a variant's style image, if any."""
     return style_class(variant.style) if variant.style else None
 
 
 def _json(parameters: dict[str, Any]) -> str:
-    """Return parameters as JSON, which has no infinity: ART's `norm: inf` is the word."""
+    """Return parameters as JSON, which has no infinity: ART's `norm: inf` becomes text."""
     known = {
         key: str(value) if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in parameters.items()

@@ -121,14 +121,14 @@ def warn_of_results(path: Path, on_doubt: Callable[[str], None] | None) -> None:
 def opened_benchmark(
     benchmark: Benchmark | dict[str, Any] | str | Path | None, attacks: Mapping[str, type] | None = None
 ) -> Benchmark:
-    """Return a benchmark given as itself, as a dict, as a file's name, or as None for the default one.
+    """Return the benchmark for a `Benchmark`, a dict, a file name, or None for the default.
 
     Args:
-        benchmark: it.
-        attacks: classes of attacks, by the names that a dict or file has for them.
+        benchmark: the benchmark.
+        attacks: attack classes, by their names in the dict or file.
 
     Raises:
-        ArtattackError: it is not valid, or the file cannot be read.
+        ArtattackError: the benchmark is invalid, or the file cannot be read.
     """
     if isinstance(benchmark, dict):
         return parse_benchmark(benchmark, attacks=attacks or {})
