@@ -1,4 +1,4 @@
-"""Is a painted image recognised as its style by networks that the attack never read?
+"""Recognition of a painted image's style by networks that the attack never read.
 
 Each style of a bank has its Gram matrices in the judge's features; an image is nearest to the style whose Gram matrices
 are nearest to its own. A style that only the attack's own backbone recognises is not there for anyone else. An image
@@ -35,12 +35,12 @@ class StyleJudge:
     """A network that tells styles apart.
 
     Args:
-        model: the network; of its default style layers those count whose features are no coarser than 8 px.
+        model: the network; among its default style layers, those with a stride of at most 8 px count.
         bank: styles by name, as `artattack.inputs.styles.load_styles` takes them; a blend counts by its mean.
         size: side of the images, in pixels.
 
     Raises:
-        ArtattackError: the model has no such layers, or a style cannot be read.
+        ArtattackError: the model has no style layers, or a style cannot be read.
     """
 
     def __init__(self, model: Model, bank: Sequence[str], size: int) -> None:
@@ -59,13 +59,13 @@ class StyleJudge:
         self._targets = [tf.stack([tf.reduce_mean(style[k], 0) for style in styles]) for k in range(len(styles[0]))]
 
     def distances(self, x: np.ndarray) -> np.ndarray:
-        """Return how far images are from each style, as this network sees them.
+        """Return the distance of images to each style in this network's features.
 
         Args:
             x: (N, H, W, 3) float32 in [0, 1], of the judge's size.
 
         Returns:
-            (N, S) float32: squared distance of Gram matrices over the style's squared norm, mean over layers.
+            (N, S) float32: squared distance of Gram matrices divided by the style's squared norm, averaged over layers.
         """
         found = []
         for start in range(0, len(x), _BATCH):
@@ -82,9 +82,9 @@ class StyleJudges:
     """The judges of a run: for each variant all that are no relatives of what its attack read.
 
     Args:
-        models: of the run, by name; judges are among them.
-        judges: their names, in order of preference.
-        kinship: which models are relatives.
+        models: the models of the run, by name, including the judges.
+        judges: names of the judges, in order.
+        kinship: relations between the models.
         bank: styles by name.
         size: side of the images, in pixels.
     """
@@ -108,8 +108,8 @@ class StyleJudges:
     def independent_of(self, variant: Variant) -> tuple[str, ...]:
         """Return the judges that share no ancestor with the models that a variant's attack read, in order.
 
-        A judge that was distilled from a network sees as it does, and so does a network that both were distilled from.
-        None judges a variant that has no style, and copies none that has.
+        Teachers count, because a distilled network resembles its teacher. A variant without a style, and without the
+        style of a copied attack, has no judges.
         """
         if not _style_of(variant):
             return ()
@@ -117,9 +117,9 @@ class StyleJudges:
         return tuple(name for name in self._names if not self._kinship.share_ancestor([name], read))
 
     def columns(self, variant: Variant, x: np.ndarray, files: np.ndarray) -> dict[str, Any]:
-        """Return the columns of the records that say whether files (N, H, W, 3) are recognised as their style.
+        """Return the columns on whether files (N, H, W, 3) are recognised as their style.
 
-        Empty for a variant that has no style, and copies none that has.
+        Empty for a variant without a style, and without the style of a copied attack.
         """
         style = _style_of(variant)
         if not style:
@@ -142,7 +142,7 @@ class StyleJudges:
         }
 
     def _judgements(self, name: str, style: str, variant: Variant, x: np.ndarray, files: np.ndarray) -> list[Judgement]:
-        """Return what one judge says of each file."""
+        """Return one judge's result for each file."""
         judge = self._judge(name)
         relation = self._kinship.relation(name, _read_for(variant))
         before, after = self._distances_of_originals(judge, x), judge.distances(files)
@@ -168,7 +168,7 @@ class StyleJudges:
         return self._made[name]
 
     def _distances_of_originals(self, judge: StyleJudge, x: np.ndarray) -> np.ndarray:
-        """Return a judge's distances of originals: measured once, since all variants start from the same ones."""
+        """Return a judge's distances of originals, cached because all variants share the originals."""
         key = judge.name, hashlib.sha256(x.tobytes()).digest()
         if key not in self._originals:
             self._originals[key] = judge.distances(x)
@@ -176,11 +176,11 @@ class StyleJudges:
 
 
 def _style_of(variant: Variant) -> str:
-    """Return the style of a variant, or of the attack that it copies; empty where there is none."""
+    """Return the style of a variant, or of the attack that it copies; empty without a style."""
     return variant.style or (variant.matched.style if variant.matched else "")
 
 
 def _read_for(variant: Variant) -> set[str]:
-    """Return the models that were read for a variant; a control is judged as the attack that it is compared with."""
+    """Return the models that were read for a variant; for a control, those of the attack that it copies."""
     copied = variant.matched or variant
     return {*copied.models_seen, *variant.models_seen}
