@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from artattack.evaluation.run import run_benchmark as run_benchmark
     from artattack.inputs.image_sets import load_images as load_images
     from artattack.models import load_model as load_model
+    from artattack.models.fetching import fetch_model as fetch_model
     from artattack.networks.efficiency import measure_models as measure_models
     from artattack.photo.attack import attack_photo as attack_photo
     from artattack.results.between_runs import compare_runs as compare_runs
@@ -38,6 +39,7 @@ _named, __dir__, __all__ = lazy_loader.attach(
         "evaluation.run": ["run_benchmark"],
         "inputs.image_sets": ["load_images"],
         "models": ["load_model"],
+        "models.fetching": ["fetch_model"],
         "networks.efficiency": ["measure_models"],
         "photo.attack": ["attack_photo"],
         "results.between_runs": ["compare_runs"],

@@ -26,6 +26,7 @@ _PANELS: Mapping[str, Mapping[str, Callable[..., None]]] = {
     },
     "Models": {
         "models": models.models,
+        "models fetch": models.fetch,
         "train": training.train,
         "distil": training.distil,
         "export-model": models.export_model,
@@ -37,7 +38,15 @@ _PANELS: Mapping[str, Mapping[str, Callable[..., None]]] = {
 
 
 class _Commands(TyperGroup):
-    """Command group: a user's mistake prints one line and exits with 2; an interruption exits with 130."""
+    """Command group: a user's mistake prints one line and exits with 2; an interruption exits with 130.
+
+    A command's name may be two words: `models` takes names itself, and cannot be a group.
+    """
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        two = " ".join(args[:2])
+        command = self.commands.get(two) if len(args) > 1 else None
+        return (two, command, args[2:]) if command else super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         silence_libraries()

@@ -36,16 +36,22 @@ from artattack.inputs.image_sets import image_set_infos
 from artattack.models.http_options import HttpOptions
 from artattack.models.kinds import kind_of
 from artattack.models.registry import model_infos
-from artattack.validation import Names, Numbers, Section, as_list, explain
+from artattack.validation import Names, Numbers, Section, as_list, explain, sides
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
+SIZES = 32, 4096  # px, least and most of a side of the images of a run
+DEFAULT_SIZE = 224  # px
 
 
 class ImageSettings(Section):
     """The image set and its central crop."""
 
     set: str = Field("samples", description="image set: a name, a folder or a CSV manifest")
-    size: int = Field(224, ge=32, le=4096, description="side of the square images attacked and scored, in pixels")
+    size: Annotated[int | tuple[int, int] | None, sides(*SIZES)] = Field(
+        None,
+        description="size of the images attacked and scored, in pixels: a side, or [height, width]; default: what all "
+        "classifiers want, or 224 where they differ",
+    )
     crop: float = Field(0.875, gt=0, le=1, description="side of the central square kept, over the short side")
     half: Literal["even", "odd"] | None = Field(
         None, description="only the images at even or odd places (0, 1, ...): choose on one half, report on the other"
@@ -56,6 +62,12 @@ class ImageSettings(Section):
         description="classes of the set, where fewer than ImageNet's: own (those of its labels), a list, or a text "
         "file. Logits are restricted to those shared",
     )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the images in pixels; a plan has settled them where `size` says nothing."""
+        size = DEFAULT_SIZE if self.size is None else self.size
+        return (size, size) if isinstance(size, int) else size
 
 
 class ModelSpec(Section):
@@ -73,7 +85,9 @@ class ModelSpec(Section):
     classes: str | list[str | int | bool] | None = Field(
         None, description="class names of a model with its own classes, in order: a list or a text file"
     )
-    input_size: PositiveInt | None = Field(None, description="side of the images it classifies, in pixels")
+    input_size: Annotated[int | tuple[int, int] | None, sides(1, 2**15)] = Field(
+        None, description="size of the images it classifies, in pixels: a side, or [height, width]"
+    )
     outputs: Literal["logits", "probabilities"] | None = Field(
         None, description="for a model that is not Keras': what its outputs are; default: what they look like"
     )
@@ -151,6 +165,7 @@ Budgets = Annotated[dict[str, Numbers], BeforeValidator(_budgets), AfterValidato
 
 
 _VALUES = 100_000  # of a benchmark file
+_BENCHMARKS = Path(__file__).with_name("benchmarks")
 
 
 class Benchmark(Section):
@@ -200,10 +215,16 @@ class Benchmark(Section):
         return tuple(dict.fromkeys(style for entry in self.attacks for style in entry.styles()))
 
 
+def benchmark_names() -> tuple[str, ...]:
+    """Return the names of the benchmark files that come with the package."""
+    return tuple(sorted(file.stem for file in _BENCHMARKS.glob("*.yaml")))
+
+
 def load_benchmark(path: Path | None, attacks: Mapping[str, Any] = _NONE) -> Benchmark:
     """Read a benchmark file, or return the default benchmark for None.
 
-    Paths in the file may be relative to it. Where it names an attack by `module:Class`, the module is imported.
+    Paths in the file may be relative to it. One of `benchmark_names` stands for that file of the package, and wins over
+    a file called the same. Where it names an attack by `module:Class`, the module is imported.
 
     Args:
         path: the file.
@@ -214,6 +235,10 @@ def load_benchmark(path: Path | None, attacks: Mapping[str, Any] = _NONE) -> Ben
     """
     if path is None:
         return Benchmark()
+    if str(path) in benchmark_names():
+        path = _BENCHMARKS / f"{path}.yaml"
+    elif not path.suffix and len(path.parts) == 1 and not path.exists():
+        raise unknown("benchmark", str(path), [*benchmark_names(), "a file.yaml"])
     try:
         data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
         if _count(data, {}) > _VALUES:

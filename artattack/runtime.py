@@ -94,13 +94,16 @@ def write_art_settings() -> None:
 
 
 def silence_libraries() -> None:
-    """Hide developer messages of the libraries in use, from TensorFlow to tqdm, unless `python -W` asks for them."""
+    """Hide developer messages of the libraries in use, from TensorFlow to tqdm.
+
+    Python's warnings stay as `python -W` or PYTHONWARNINGS has set them; what the libraries log is hidden even then.
+    """
+    for name in ("art", "tensorflow", "absl", "matplotlib"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     if sys.warnoptions:
         return
     for module in ("tf_keras", "keras", "larq", "art", "tensorflow", "matplotlib", "tqdm"):
         warnings.filterwarnings("ignore", module=rf"{module}(\.|$)")
-    for name in ("art", "tensorflow", "absl", "matplotlib"):
-        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def describe_machine() -> dict[str, Any]:

@@ -72,6 +72,21 @@ else:  # given as text, or as a name and a number
 DistanceOrNone = Annotated[Distance | None, BeforeValidator(lambda value: None if value == "none" else value)]
 
 
+def sides(least: int, most: int) -> BeforeValidator:
+    """Return a validator of a size in pixels: one number for a square, or [height, width]; a square's becomes one."""
+
+    def read(value: Any) -> Any:
+        given = value if isinstance(value, list | tuple) else (value, value)
+        whole = all(isinstance(side, int) and not isinstance(side, bool) for side in given)
+        if value is not None and not (len(given) == 2 and whole and all(least <= side <= most for side in given)):
+            raise ValueError(
+                f"a size is a side or [height, width], in whole pixels from {least} to {most}, not {_SHORT.repr(value)}"
+            )
+        return value if value is None or given[0] != given[1] else given[0]
+
+    return BeforeValidator(read)
+
+
 class Section(BaseModel):
     """Base of every section of a file: unknown keys are errors, numbers are finite, values stay as they are."""
 

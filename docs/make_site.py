@@ -121,7 +121,8 @@ def _as_code(examples: re.Match[str]) -> str:
 
 def _as_links(command: re.Match[str]) -> str:
     lines = (
-        f"* [`{name}`](#{command[1].replace(' ', '-')}-{name})" for name in re.findall(r"^\* `(.+?)`", command[3], re.M)
+        f"* [`{name}`](#{f'{command[1]}-{name}'.replace(' ', '-')})"
+        for name in re.findall(r"^\* `(.+?)`", command[3], re.M)
     )
     return command[1] + command[2] + "\n".join(lines) + "\n"
 

@@ -60,7 +60,8 @@ def photo(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "run", "attack", "study", "models", "attacks", "styles", "datasets", "datasets fetch"]
+    "command",
+    ["", "run", "attack", "study", "models", "models fetch", "attacks", "styles", "datasets", "datasets fetch"],
 )
 def test_help_shows_what_a_command_does_and_examples(command: str) -> None:
     done = artattack_says(*command.split(), "--help")
@@ -200,7 +201,7 @@ def test_mistakes_in_benchmark_files_are_one_line(tmp_path: Path) -> None:
         ("attack photo.png -s waves -o photo.png", "photo.png is the photo itself"),
         ("attack photo.png -s waves -o text.jpg/o.png", "o.png: cannot be written: "),
         ("attack photo.png -s waves -o folder.png", "folder.png is a folder"),
-        ("attack photo.png -s waves -o o.png --size small", "--size: a number of pixels from 32 on, or original"),
+        ("attack photo.png -s waves -o o.png --size small", "--size: a number of pixels from 32 on, height and"),
         ("attack photo.png -s waves -o o.png --size 16", "--size: a number of pixels from 32 on"),
         ("attack photo.png -s waves -o o.png --budget l2:5", "budget: 'l2:5' is no distance"),
         ("attack photo.png -s waves -o o.png --steps 0", "steps: input should be greater than 0"),

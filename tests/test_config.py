@@ -40,7 +40,7 @@ def test_without_a_file_the_default_benchmark() -> None:
     benchmark = load_benchmark(None)
     assert benchmark == Benchmark()
     assert (benchmark.name, benchmark.seed, benchmark.batch_size) == ("default", 0, 10)
-    assert (benchmark.images.set, benchmark.images.size, benchmark.images.limit) == ("samples", 224, None)
+    assert (benchmark.images.set, benchmark.images.shape, benchmark.images.limit) == ("samples", (224, 224), None)
     assert benchmark.classifiers == ("quicknet_tiny", "efficientnet_lite0")
     style, fgsm, pgd, *controls = benchmark.attacks
     assert isinstance(style, StyleEntry)
@@ -147,8 +147,8 @@ def test_unknown_options_are_named_with_the_nearest_valid_word() -> None:
         ({"seed": 2**32}, "seed: "),
         ({"batch_size": 0}, "batch_size: .*greater than 0, not 0"),
         ({"name": "a/b"}, "name: "),
-        ({"images": {"size": 31}}, "images.size: .*32, not 31"),
-        ({"images": {"size": 100_000}}, "images.size: .*4096, not 100000"),
+        ({"images": {"size": 31}}, "images.size: .*from 32 to 4096, not 31"),
+        ({"images": {"size": 100_000}}, "images.size: .*from 32 to 4096, not 100000"),
         ({"images": {"crop": 1.5}}, "images.crop: .*not 1.5"),
         ({"images": "samples"}, "images: a mapping is wanted, not 'samples'"),
         ({"models": {"mine": {}}}, "models.mine.model: field required"),

@@ -122,6 +122,7 @@ def test_commands_are_told_with_examples_as_code_and_lists_as_links(make_site: M
     told = make_site.commands()
     assert "\n* [`run`](#artattack-run)\n" in told
     assert "\n* [`fetch`](#artattack-datasets-fetch)\n" in told
+    assert "\n* [`models fetch`](#artattack-models-fetch)\n" in told
     assert "```console\n$ artattack styles\n```" in told
     assert "[bold]" not in told
     assert "## `artattack run`" in told

@@ -55,3 +55,21 @@ def test_every_package_that_a_kind_of_model_needs_is_among_those_whose_versions_
     assert len(counted) == len({*counted})
     assert "torch" not in installed_versions()
     assert set(installed_versions(kind_packages())) <= {*counted}
+
+
+@pytest.mark.parametrize("asked", ["", "default"])
+def test_a_home_that_cannot_be_written_to_is_not_worth_a_message(asked: str, tmp_path: Path) -> None:
+    """Matplotlib logs one, which is no warning, so that PYTHONWARNINGS does not bring it back."""
+    pytest.importorskip("matplotlib")
+    code = "from artattack.report.matplotlib_figures import save_drawing; from pathlib import Path; "
+    code += f"save_drawing(lambda figure: figure.subplots(), Path({str(tmp_path / 'figure')!r}))"
+    nowhere = {
+        "HOME": "/proc/nowhere",
+        "XDG_CACHE_HOME": "/proc/nowhere/cache",
+        "XDG_CONFIG_HOME": "/proc/nowhere/config",
+    }
+    environment = {name: value for name, value in os.environ.items() if name != "MPLCONFIGDIR"}
+    environment |= nowhere | ({"PYTHONWARNINGS": asked} if asked else {})
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert "atplotlib" not in done.stderr
+    assert (tmp_path / "figure.png").exists()

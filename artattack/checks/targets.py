@@ -87,6 +87,6 @@ def targets_by_name(names: Sequence[str], limit: int = LIMIT, seed: int = 0) -> 
             raise ArtattackError(f"model '{name}' is named twice")
     load_tensorflow()
     images = Benchmark().images
-    loaded = load_images(images.set, size=images.size, crop=images.crop, limit=limit)
+    loaded = load_images(images.set, size=images.shape, crop=images.crop, limit=limit)
     models: dict[str, Any] = {name: load_model(name, seed=seed) for name in names}
     return Targets(models, loaded.x)

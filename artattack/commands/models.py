@@ -11,9 +11,13 @@ from rich.console import Console
 from artattack.checks import defaults as check_defaults
 from artattack.commands.options import DEFAULT, LEAST_SIZE, Seed, examples
 from artattack.commands.printing import lay_out, print_agreement, print_efficiency, say, show_progress
+from artattack.config import benchmark_names
 from artattack.errors import ArtattackError
+from artattack.results.plain_data import short_hash
 
 console = Console()
+
+_WRONG = 3  # photos that a fetched network is wrong on, of which the command tells
 
 
 @examples(
@@ -39,7 +43,10 @@ def models(
         bool, typer.Option("--resume", help="Resume the measurements in --csv; skip the networks it lists.")
     ] = False,
 ) -> None:
-    """List the models, each usable as backbone or classifier; or measure their cost and accuracy."""
+    """List the models, each usable as backbone or classifier; or measure their cost and accuracy.
+
+    `artattack models fetch NAME` downloads a model's published weights and tries them.
+    """
     if measure:
         from artattack.networks.efficiency import measure_models
 
@@ -75,6 +82,48 @@ def models(
     say(console, f"As classifiers, sources and guides: {written('gradients')}.")
     say(console, "As classifiers alone, attacked by queries:")
     say(console, f"{written('logits')}.")
+
+
+@examples(
+    "artattack models fetch quicknet",
+    "artattack models fetch quicknet birealnet densenet121 mobilenet_v2",
+    "artattack models fetch quicknet --from quicknet_weights.h5",
+)
+def fetch(
+    names: Annotated[list[str], typer.Argument(help="Models of `artattack models` that need a download.")],
+    source: Annotated[
+        Path | None, typer.Option("--from", help="Take the weights of one model from a local copy.")
+    ] = None,
+) -> None:
+    """Download the published weights of models, with checksums, and try each network on the bundled photos."""
+    from artattack.models.fetching import fetch_model
+    from artattack.models.registry import model_info
+
+    if source is not None and len(names) != 1:
+        raise ArtattackError("--from holds the weights of one model: name one")
+    for name in names:
+        model_info(name)  # a mistake in the last name is found before the first download
+    for name in names:
+        fetched = fetch_model(name, source, on_progress=lambda step: say(console, f"{step} ..."))
+        came = "downloaded to" if fetched.downloaded else "was there:"
+        say(console, f"{name}: {came} {fetched.path} (sha256 {short_hash(fetched.sha256)})")
+        wrong = "; ".join(f"{image}: {true}, seen as {seen}" for image, true, seen in fetched.wrong[:_WRONG])
+        more = len(fetched.wrong) - _WRONG
+        said = f"; wrong: {wrong}{f'; and {more} more' if more > 0 else ''}" if wrong else ""
+        say(console, f"{name}: right on {fetched.right} of {fetched.photos} photos{said}")
+    say(console, f"Next: {_next_command(names[0])}")
+
+
+def _next_command(name: str) -> str:
+    """Return what to do with a model whose weights are here: the bundled benchmark that uses it, or what that lacks."""
+    from artattack.config import load_benchmark
+    from artattack.evaluation.plan import make_plan
+
+    for bundled in benchmark_names():
+        plan = make_plan(load_benchmark(Path(bundled)))
+        if name in plan.benchmark.model_names():
+            return f"artattack models fetch {' '.join(plan.to_fetch)}" if plan.to_fetch else f"artattack run {bundled}"
+    return f"artattack attack photo.jpg --style waves --backbone {name} -o painted.png"
 
 
 @examples(

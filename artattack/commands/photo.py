@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -36,8 +36,12 @@ def attack(
     ] = None,
     guide: Annotated[list[str] | None, typer.Option("--guide", help="Classifier to fool as well; repeatable.")] = None,
     size: Annotated[
-        str, typer.Option(help="Side in pixels of the square crop, or `original` for the whole photo.")
-    ] = str(DEFAULT.images.size),
+        str | None,
+        typer.Option(
+            help="Size of the crop in pixels, such as 224, or 48x144 (height x width); or `original` for the whole "
+            "photo. Default: what the classifiers want, or 224 where they differ."
+        ),
+    ] = None,
     tile: Annotated[
         int | None, typer.Option(help="Side of tiles in pixels, for photos that exceed memory.", min=32)
     ] = None,
@@ -48,10 +52,8 @@ def attack(
 
     Beside the painted photo, NAME-before-after.png shows both with the labels and confidences below each.
     """
-    from artattack.photo.attack import attack_photo
+    from artattack.photo.attack import CLASSIFIERS, attack_photo
 
-    if size != "original" and not (size.isdigit() and int(size) >= LEAST_SIZE):
-        raise ArtattackError(f"--size: a number of pixels from {LEAST_SIZE} on, or original, not '{size}'")
     chosen = parse_options({key: value for key, value in options.items() if value not in (None, [])})
     if doubt := chosen.doubt():
         warn(doubt)
@@ -61,8 +63,8 @@ def attack(
         style=style,
         backbone=backbone,
         guides=guide or (),
-        classifiers=classifier or DEFAULT.classifiers,
-        size=None if size == "original" else int(size),
+        classifiers=classifier or CLASSIFIERS,
+        size=_read_size(size),
         tile=tile,
         seed=seed,
         options=chosen,
@@ -70,3 +72,15 @@ def attack(
     for view in painted.views:
         print_view(view, console)
     say(console, f"Written: {out} and {painted.side_by_side}")
+
+
+def _read_size(text: str | None) -> int | tuple[int, int] | Literal["original"] | None:
+    """Read `224`, `48x144` or `original`."""
+    if text is None or text == "original":
+        return text  # type: ignore[return-value]
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) >= LEAST_SIZE for side in sides):
+        raise ArtattackError(
+            f"--size: a number of pixels from {LEAST_SIZE} on, height and width as in 48x144, or original, not '{text}'"
+        )
+    return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))

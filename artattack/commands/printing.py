@@ -14,6 +14,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from artattack.inputs.images import in_pixels
 from artattack.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -264,12 +265,13 @@ def print_plan(plan: Plan, console: Console) -> None:
         *(variant.title for variant in plan.variants),
         "",
         f"name         {benchmark.name}, seed {benchmark.seed}",
-        f"images       {images} of {plan.image_set.name}, {benchmark.images.size} x {benchmark.images.size} px",
+        f"images       {images} of {plan.image_set.name}, {in_pixels(benchmark.images.shape)}",
         *([f"             {plan.image_set.note}"] if plan.image_set.note else []),
         f"classifiers  {', '.join(benchmark.classifiers)}",
         f"cells        {len(plan.cells)}, of up to {benchmark.batch_size} images",
         f"to perturb   {images * attacks} images ({images} images x {attacks} attacks and controls)",
         f"records      {images * variants * classifiers} ({classifiers} classifiers)",
+        *([f"to download  artattack models fetch {' '.join(plan.to_fetch)}"] if plan.to_fetch else []),
         f"passes       {plan.passes:.3g} of an image through a network, about {in_time(plan.seconds)}",
     ):
         say(console, line)

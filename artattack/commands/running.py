@@ -40,6 +40,7 @@ from artattack.commands.printing import (
     show_progress,
     warn,
 )
+from artattack.config import benchmark_names
 from artattack.errors import ArtattackError
 from artattack.files import shown, to_path
 from artattack.remote import without_secret
@@ -55,6 +56,7 @@ console = Console()
 
 @examples(
     "artattack run",
+    "artattack run transfer --dry-run",
     "artattack run mine.yaml --dry-run",
     "artattack run --budgets l2=5,10,20 --budgets ssim",
     "artattack run mine.yaml --limit 4 -o out",
@@ -62,7 +64,12 @@ console = Console()
     "artattack run mine.yaml --engine ray --workers 2",
 )
 def run(
-    file: Annotated[Path | None, typer.Argument(help="Benchmark file (YAML). Default: the built-in benchmark.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help=f"Benchmark file (YAML), or a name: {', '.join(benchmark_names())}. Default: the default benchmark."
+        ),
+    ] = None,
     out: Annotated[
         str | None,
         typer.Option(

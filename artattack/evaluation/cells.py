@@ -50,7 +50,7 @@ class CellWorker:
         hashes: Mapping[str, str],
         cache: Cache | None = None,
     ) -> None:
-        benchmark, size = plan.benchmark, plan.benchmark.images.size
+        benchmark, size = plan.benchmark, plan.benchmark.images.shape
         self._classifiers = benchmark.classifiers
         self._folder = folder
         self._images = CellImages(folder)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from artattack.config import Benchmark, parse_benchmark
 from artattack.errors import ArtattackError
 from artattack.evaluation.plan import Plan, make_plan
-from artattack.evaluation.run import Engine, announced, opened_benchmark, run_plan, warn_of_results
+from artattack.evaluation.run import Engine, announced, at_size_of, opened_benchmark, run_plan, warn_of_results
 from artattack.files import to_path
 from artattack.inputs.styles import style_names
 from artattack.progress import Progress
@@ -102,7 +102,7 @@ def extended(
     used = {entry.get("attack") for entry in then["attacks"]}
     mine = {name: found for name, found in (attacks or {}).items() if name in used}
     old = parse_benchmark(then, where=str(path), attacks=mine).model_dump(mode="json")
-    new = benchmark.model_dump(mode="json") if benchmark else dict(old)
+    new = at_size_of(path, benchmark).model_dump(mode="json") if benchmark else dict(old)
     for key, further in (("classifiers", classifiers), ("style_judges", style_judges)):
         new[key] = list(dict.fromkeys([*new[key], *further]))
     asked = parse_benchmark({"budgets": dict(budgets or {})}).budgets

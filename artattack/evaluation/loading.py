@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from artattack.config import Benchmark
 from artattack.errors import ArtattackError
 from artattack.evaluation.plan import Plan
+from artattack.inputs.images import in_pixels
 from artattack.inputs.labels import class_index, names_of
 from artattack.models.ancestry import Kinship, family_of
 from artattack.models.card import read_card
@@ -18,6 +19,9 @@ from artattack.models.registry import model_infos, parse_label_space
 if TYPE_CHECKING:
     from artattack.attacks.objective import FeatureDistance
     from artattack.models.classifier import Classifier
+
+
+_STRETCHED = 1.1  # times, from which on another shape of images is doubted
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,18 @@ def load_models(plan: Plan, on_loading: Callable[[str], None]) -> LoadedModels:
     for name in benchmark.model_names():
         if name not in models:
             on_loading(name)
-            models[name] = load_model(**benchmark.spec(name).arguments(), seed=benchmark.seed)
+            spec, missing = benchmark.spec(name), plan.to_fetch
+            try:
+                models[name] = load_model(**spec.arguments(), seed=benchmark.seed)
+            except ArtattackError as error:
+                if spec.model not in missing:
+                    raise
+                raise ArtattackError(
+                    f"{error}. Weights that this run needs and that are not here: artattack models fetch "
+                    f"{' '.join(missing)}"
+                ) from error
     doubts = tuple(f"model '{name}' {doubt}" for name, model in models.items() for doubt in model.doubts)
+    doubts += tuple(_doubts_of_shape(benchmark, models))
     untrained: dict[str, Classifier] = {}
     readings = dict.fromkeys(reading for variant in plan.variants for reading in variant.reads)
     for name in dict.fromkeys(reading.model for reading in readings if reading.untrained):
@@ -104,6 +118,18 @@ def families(benchmark: Benchmark) -> dict[str, str]:
 
     found = known | {name: family(name) for name in benchmark.model_names()}
     return {name: family for name, family in found.items() if family}
+
+
+def _doubts_of_shape(benchmark: Benchmark, models: Mapping[str, Classifier]) -> Iterator[str]:
+    """Yield a line for each classifier that gets images of another shape than it wants, and so sees them stretched."""
+    height, width = benchmark.images.shape
+    for name in benchmark.classifiers:
+        h, w = models[name].input_size
+        if not 1 / _STRETCHED < (width * h) / (height * w) < _STRETCHED:
+            yield (
+                f"model '{name}' wants images of {in_pixels((h, w))} and gets {in_pixels((height, width))}, stretched: "
+                f"say images.size: [{h}, {w}]"
+            )
 
 
 def _teachers(benchmark: Benchmark) -> dict[str, str]:

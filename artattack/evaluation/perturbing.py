@@ -29,14 +29,19 @@ class Perturber:
 
     Args:
         loaded: the models of the run.
-        size: side of the images, in pixels.
+        size: height and width of the images, in pixels.
         run_seed: seed of every random choice.
         folder: the run folder, with the images that variants start from.
         before: cache of adversarial images, or None.
     """
 
     def __init__(
-        self, loaded: LoadedModels, size: int, run_seed: int, folder: Path, before: MadeBefore | None = None
+        self,
+        loaded: LoadedModels,
+        size: tuple[int, int],
+        run_seed: int,
+        folder: Path,
+        before: MadeBefore | None = None,
     ) -> None:
         self._loaded = loaded
         self._size = size
@@ -128,7 +133,7 @@ class Perturber:
         from artattack.models.estimator import to_estimator
 
         key = name, untrained
-        found = self._estimators.pop(key, None) or to_estimator(model, input_shape=(self._size, self._size, 3))
+        found = self._estimators.pop(key, None) or to_estimator(model, input_shape=(*self._size, 3))
         self._estimators[key] = found  # the least recently used comes first
         while len(self._estimators) > _ESTIMATORS:
             del self._estimators[next(iter(self._estimators))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -10,18 +11,24 @@ import psutil
 
 from artattack.attacks.entries import CleanEntry, Reading, Variant, free_variants
 from artattack.bound import Bound
-from artattack.config import Benchmark
+from artattack.config import DEFAULT_SIZE, SIZES, Benchmark, ImageSettings
 from artattack.errors import ArtattackError
 from artattack.inputs.image_sets import ImageSet, Sample, half_of, open_image_set, spread, where_labels_come_from
+from artattack.inputs.images import image_size, in_pixels
 from artattack.inputs.labels import names_of, plain, united
 from artattack.models.card import read_card
+from artattack.models.class_names import own_names_in
 from artattack.models.classifier import Classifier, Gives
+from artattack.models.fetching import missing_weights
 from artattack.models.kinds import check_fit, gives
 from artattack.models.registry import check_model, model_infos, parse_classes, parse_label_space
+from artattack.models.wanted_size import agreed_size, wanted_size
 
 _MOST = 1e30  # maximum passes of one attack, because whole numbers may be too large for a sum
 _BYTES = 1.2e9  # memory of a process with some models
 _BYTES_A_PIXEL = 1000  # memory of a batch under attack, measured: 750 through QuickNet, 1100 through EfficientNet-Lite0
+_LOOKED_AT = 9  # images whose own size is read
+_ENLARGED = 2.0  # factor from which on enlarged images are doubted: three quarters of the pixels are interpolated
 _PASSES = 20  # passes of an image of 224 px through QuickNet per second (benchmarks/README.md)
 
 
@@ -89,7 +96,13 @@ class Plan:
     @property
     def seconds(self) -> float:
         """Very rough time of the passes: a small network on two cores, forward and backward."""
-        return self.passes / _PASSES * (self.benchmark.images.size / 224) ** 2
+        return self.passes / _PASSES * math.prod(self.benchmark.images.shape) / 224**2
+
+    @property
+    def to_fetch(self) -> list[str]:
+        """The registry's models that the run needs and whose weights are not on this machine."""
+        specs = [self.benchmark.spec(name) for name in self.benchmark.model_names() if name not in self.given]
+        return missing_weights({spec.model: spec.weights for spec in specs})
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -99,6 +112,7 @@ class Plan:
             *self.image_set.doubts,
             *self._doubt_of_labels(),
             *self._doubt_of_classes(),
+            *self._doubt_of_size(),
             *of_attacks,
             *self._doubt_of_memory(),
         )
@@ -131,14 +145,28 @@ class Plan:
                 "classes of their own: flips and confidences are measured, accuracy and successes are not"
             )
 
+    def _doubt_of_size(self) -> Iterator[str]:
+        """Yield a line where most of a few images are much smaller than the size they are attacked at."""
+        images = self.benchmark.images
+        height, width = images.shape
+        few = [image_size(sample.path) for sample in spread(self.samples, _LOOKED_AT)]
+        known = sorted((max(height / h, width / w) / images.crop, (h, w)) for h, w in filter(None, few))
+        if not known or known[len(known) // 2][0] < _ENLARGED:
+            return
+        times, shape = known[len(known) // 2]
+        yield (
+            f"images.size: images of {in_pixels(shape)} are enlarged {times:.3g} times to {in_pixels(images.shape)}: "
+            "attacks change pixels that the images do not have; give a size nearer to theirs"
+        )
+
     def _doubt_of_memory(self) -> Iterator[str]:
         """Yield a warning if a batch may not fit into memory."""
-        at_once, size = max((len(cell.samples) for cell in self.cells), default=0), self.benchmark.images.size
-        wanted, there = _BYTES + at_once * size**2 * _BYTES_A_PIXEL, psutil.virtual_memory().total
+        at_once, shape = max((len(cell.samples) for cell in self.cells), default=0), self.benchmark.images.shape
+        wanted, there = _BYTES + at_once * math.prod(shape) * _BYTES_A_PIXEL, psutil.virtual_memory().total
         if self.benchmark.attacks and wanted > there:
             yield (
-                f"batch_size: {at_once} images of {size} px at once may take {wanted / 1e9:.0f} GB of memory, and this "
-                f"machine has {there / 1e9:.0f}: give a smaller one"
+                f"batch_size: {at_once} images of {in_pixels(shape)} at once may take {wanted / 1e9:.0f} GB of memory, "
+                f"and this machine has {there / 1e9:.0f}: give a smaller one"
             )
 
 
@@ -155,6 +183,7 @@ def make_plan(benchmark: Benchmark, given: Mapping[str, Classifier] | None = Non
     """
     given = given or {}
     _check_given(benchmark, given)
+    benchmark = sized(benchmark, given)
     _check_names(benchmark, given)
     own = _own_classes(benchmark, given)
     image_set = open_image_set(benchmark.images.set, united(own.values()))
@@ -170,6 +199,30 @@ def make_plan(benchmark: Benchmark, given: Mapping[str, Classifier] | None = Non
 
 def _says_class(sample: Sample) -> bool:
     return sample.label is not None or sample.target is not None
+
+
+def sized(benchmark: Benchmark, given: Mapping[str, Classifier] | None = None) -> Benchmark:
+    """Return a benchmark that says at what size images are attacked: if it says none, what all classifiers want.
+
+    Where they want different sizes, or what one wants shows only when it is loaded, that is the default.
+    """
+    if benchmark.images.size is not None:
+        return benchmark
+
+    def wanted(name: str) -> tuple[int, int] | None:
+        if given and name in given:
+            return given[name].input_size
+        spec = benchmark.spec(name)
+        if spec.input_size is None:
+            return wanted_size(spec.model)
+        return (spec.input_size, spec.input_size) if isinstance(spec.input_size, int) else spec.input_size
+
+    agreed = agreed_size(map(wanted, benchmark.classifiers)) or (DEFAULT_SIZE, DEFAULT_SIZE)
+    least, most = SIZES
+    shape = [min(max(side, least), most) for side in agreed]
+    return benchmark.model_copy(
+        update={"images": ImageSettings.model_validate(benchmark.images.model_dump() | {"size": shape})}
+    )
 
 
 def _check_given(benchmark: Benchmark, given: Mapping[str, Classifier]) -> None:
@@ -203,7 +256,7 @@ def _check_names(benchmark: Benchmark, given: Mapping[str, Classifier]) -> None:
         with _at("style_judges"):
             for name in benchmark.style_judges:
                 check(name, "features")
-    size = benchmark.images.size, benchmark.images.size
+    size = benchmark.images.shape
     if benchmark.images.label_space not in (None, "own") and not _own_classes(benchmark, given):
         with _at("images.label_space"):
             parse_label_space(benchmark.images.label_space)
@@ -245,7 +298,9 @@ def _names(benchmark: Benchmark, given: Mapping[str, Classifier], name: str) -> 
     if spec.label_space is not None or spec.model in {info.name for info in model_infos()}:
         return ()
     card = read_card(spec.model) if spec.preprocessing is None else None
-    return names_of(card.space) if card and card.space is not None else None
+    if card is not None:
+        return None if card.space is None else names_of(card.space)
+    return own_names_in(spec.model)
 
 
 def _check_classifiers(benchmark: Benchmark) -> None:

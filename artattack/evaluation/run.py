@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from artattack.attacks.imported import is_importable, source_of
 from artattack.cache import Cache, open_cache
-from artattack.config import Benchmark, load_benchmark, parse_benchmark, replaced
+from artattack.config import Benchmark, ImageSettings, load_benchmark, parse_benchmark, replaced
 from artattack.errors import ArtattackError, unknown, warn_caller
 from artattack.evaluation.plan import CLEAN, Cell, Plan, make_plan
 from artattack.evaluation.reading_ahead import reading_ahead
@@ -89,10 +90,10 @@ def run_benchmark(
     """
     own = attacks or {}
     chosen = replaced(opened_benchmark(benchmark, own), seed=seed, limit=limit, budgets=budgets, attacks=own)
-    plan = make_plan(chosen, models)
+    path = run_path(chosen.name, out)
+    plan = make_plan(at_size_of(path, chosen) if resume else chosen, models)
     tell = announced(plan, on_plan, on_doubt)
     how: dict[str, Any] = {"engine": engine, "workers": workers, "cache": cache, "on_progress": on_progress}
-    path = run_path(chosen.name, out)
     records = run_plan(plan, path, resume=resume, on_doubt=tell, **how)[0]
     warn_of_results(path, on_doubt)
     return records
@@ -135,6 +136,19 @@ def opened_benchmark(
     if isinstance(benchmark, Benchmark):
         return benchmark
     return load_benchmark(None if benchmark is None else Path(benchmark), attacks or {})
+
+
+def at_size_of(path: Path, benchmark: Benchmark) -> Benchmark:
+    """Return a benchmark with the size of the images of the run in a folder, if it says none and there is a run."""
+    from artattack.results.run_folder import RunFolder
+
+    if benchmark.images.size is not None or not (path / "run.json").exists():
+        return benchmark
+    size = None
+    with suppress(KeyError, TypeError):  # a damaged run, which is refused later
+        size = RunFolder.open(path).info["config"]["benchmark"]["images"]["size"]
+    images = ImageSettings.model_validate(benchmark.images.model_dump() | {"size": size})
+    return benchmark.model_copy(update={"images": images})
 
 
 def run_path(name: str, out: str | Path | None) -> Path:
@@ -236,7 +250,7 @@ def _in_folder(
     benchmark, total = plan.benchmark, len(plan.cells)
     folder = RunFolder(path)
     worker = CellWorker(plan, loaded, folder, hashes, cache)
-    folder = RunFolder.create(path, _info(plan, loaded, hashes), resume=resume, extend=extend)
+    folder = RunFolder.create(path, _info(plan, loaded, hashes), resume=resume, extend=extend, read_anew=_read_anew)
     copied = {id_ for cell in plan.cells if cell.variant == CLEAN for id_ in _images_done(folder, cell)}
     unreadable = {}
     with saving() as save:
@@ -283,7 +297,7 @@ def _image_hashes(plan: Plan) -> dict[str, str]:
     first: str | None = None
     for sample in plan.samples:  # usually the first will do
         try:
-            read_sample(sample, images.size, images.crop)
+            read_sample(sample, images.shape, images.crop)
             break
         except ArtattackError as error:
             first = first or str(error)
@@ -303,7 +317,7 @@ def _copy_original(
 ) -> str | None:
     """Crop an image and write it to the run folder, for all cells; return the reason if that failed."""
     try:
-        image = read_sample(sample, benchmark.images.size, benchmark.images.crop)
+        image = read_sample(sample, benchmark.images.shape, benchmark.images.crop)
     except ArtattackError as error:
         target.unlink(missing_ok=True)  # a copy from when the image was readable
         return str(error)
@@ -348,6 +362,23 @@ def _info(plan: Plan, loaded: LoadedModels, hashes: dict[str, str]) -> dict[str,
         "versions": versions(),
         "machine": describe_machine(),
     }
+
+
+def _read_anew(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what run.json of a run says under `config` as this version writes it, beside which `new` is compared.
+
+    What is younger than the run stands there as it would have then: an option with its default, a fact about a model
+    of the same weights as now. But whether outputs are probabilities is no fact about the weights.
+    """
+    try:
+        benchmark = parse_benchmark(old["benchmark"]).model_dump(mode="json")
+    except ArtattackError:  # an option that this version does not have any more, which the comparison names
+        benchmark = old["benchmark"]
+    models = {
+        name: {key: value for key, value in new["models"].get(name, {}).items() if key != "outputs"} | told
+        for name, told in old.get("models", {}).items()
+    }
+    return {"files": new["files"], **old, "benchmark": benchmark, "models": models}
 
 
 def _cells_told(plan: Plan) -> dict[str, Any]:

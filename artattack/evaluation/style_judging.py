@@ -37,23 +37,23 @@ class StyleJudge:
     Args:
         model: the network; among its default style layers, those with a stride of at most 8 px count.
         bank: styles by name, as `artattack.inputs.styles.load_styles` takes them; a blend counts by its mean.
-        size: side of the images, in pixels.
+        size: height and width of the images, in pixels.
 
     Raises:
         ArtattackError: the model has no style layers, or a style cannot be read.
     """
 
-    def __init__(self, model: Model, bank: Sequence[str], size: int) -> None:
+    def __init__(self, model: Model, bank: Sequence[str], size: tuple[int, int]) -> None:
         if not model.style_layers:
             raise ArtattackError(f"style judge '{model.name}' has no default style layers: name a registry model")
         self.name = model.name
         self.bank = tuple(bank)
-        shapes = [output.shape for output in Features(model, model.style_layers)(tf.zeros((1, size, size, 3)))]
-        fine = [name for name, shape in zip(model.style_layers, shapes, strict=True) if size <= _FINEST * shape[1]]
+        shapes = [output.shape for output in Features(model, model.style_layers)(tf.zeros((1, *size, 3)))]
+        fine = [name for name, shape in zip(model.style_layers, shapes, strict=True) if size[0] <= _FINEST * shape[1]]
         features = Features(model, fine or model.style_layers[:1])
         self._statistics = tf.function(
             lambda x: [gram(f) for f in features(x)],
-            input_signature=[tf.TensorSpec((None, size, size, 3), tf.float32)],
+            input_signature=[tf.TensorSpec((None, *size, 3), tf.float32)],
         )
         styles = [self._statistics(tf.constant(load_styles(name, size))) for name in self.bank]
         self._targets = [tf.stack([tf.reduce_mean(style[k], 0) for style in styles]) for k in range(len(styles[0]))]
@@ -86,7 +86,7 @@ class StyleJudges:
         judges: names of the judges, in order.
         kinship: relations between the models.
         bank: styles by name.
-        size: side of the images, in pixels.
+        size: height and width of the images, in pixels.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class StyleJudges:
         judges: Sequence[str],
         kinship: Kinship,
         bank: Sequence[str],
-        size: int,
+        size: tuple[int, int],
     ) -> None:
         self._models = models
         self._names = judges

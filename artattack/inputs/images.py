@@ -26,6 +26,7 @@ _KNOWN_SCALE = frozenset({"PNG", "PPM", "JPEG2000", "TIFF"})  # whose integers o
 _WRITERS = 8  # threads that save images
 _WIDE = ("RGB", "RGBA", "CMYK")  # modes of whose channels Pillow keeps 8 bits
 _ORIENTATION = 0x0112  # EXIF's
+_SIDEWAYS = 5  # least of the orientations that exchange height and width
 _UNSIGNED = 1  # TIFF's SampleFormat of unsigned integers, which is what a file without that tag has
 
 
@@ -205,6 +206,22 @@ def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         except (ImageCms.PyCMSError, OSError, ValueError):
             pass
     return image.convert("RGB")
+
+
+def image_size(path: Path) -> tuple[int, int] | None:
+    """Return an image's height and width in pixels, upright, from the beginning of its file; None if that fails."""
+    try:
+        _check_file(path)
+        with _refusing_bombs(), Image.open(readable(path), formats=_formats()) as image:
+            turned = image.getexif().get(_ORIENTATION, 1) >= _SIDEWAYS
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except Exception:  # reading the image says what is wrong
+        return None
+
+
+def in_pixels(size: tuple[int, int]) -> str:
+    """Return a height and a width for readers: `48 x 144 px`."""
+    return f"{size[0]} x {size[1]} px"
 
 
 def fit(image: np.ndarray, size: int | tuple[int, int], crop: float = 0.875) -> np.ndarray:

@@ -39,15 +39,7 @@ def open_onnx(path: Path, input_size: tuple[int, int] | None, *, output: int | s
         ArtattackError: it is no network from one image to one vector, or keeps its weights in other files.
         Exception: whatever onnxruntime says of a damaged file.
     """
-    content = path.read_bytes()
-    if _ELSEWHERE in content:
-        raise ArtattackError(
-            f"model '{path}' keeps weights in other files, which are not read: save it whole, "
-            "onnx.save(onnx.load(PATH), NEW)"
-        )
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = _FATAL
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+    session = open_session(path)
     inputs, outputs = session.get_inputs(), [found.name for found in session.get_outputs()]
     if len(inputs) != 1:
         raise ArtattackError(f"model '{path}' has {len(inputs)} inputs; a classifier takes one image")
@@ -70,3 +62,16 @@ def open_onnx(path: Path, input_size: tuple[int, int] | None, *, output: int | s
         preprocessing=said.get("preprocessing", ""),
         input_range=InputRange(0, 255, 1) if dtype is np.uint8 else None,
     )
+
+
+def open_session(path: Path) -> onnxruntime.InferenceSession:
+    """Read an ONNX file for the CPU; errors as of `open_onnx`."""
+    content = path.read_bytes()
+    if _ELSEWHERE in content:
+        raise ArtattackError(
+            f"model '{path}' keeps weights in other files, which are not read: save it whole, "
+            "onnx.save(onnx.load(PATH), NEW)"
+        )
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _FATAL
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)

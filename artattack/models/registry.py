@@ -382,9 +382,9 @@ def _download(info: ModelInfo, classes: int) -> Any:
             ) from error
         path.unlink(missing_ok=True)
         raise ArtattackError(
-            f"model '{info.name}' needs {info.needs}, which failed ({reason(error)}); use weights=PATH or "
-            f"random, put the file at '{path}', or choose a model that needs no download "
-            "(quicknet_tiny, efficientnet_lite0)"
+            f"model '{info.name}' needs {info.needs}, which failed ({reason(error)}): artattack models fetch "
+            f"{info.name} tries again; or put the file at '{path}', use weights=PATH, or choose a model that needs no "
+            "download (quicknet_tiny, efficientnet_lite0)"
         ) from error
     finally:
         socket.setdefaulttimeout(before)

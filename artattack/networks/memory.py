@@ -24,10 +24,10 @@ def attack_memory(benchmark: Benchmark, backbone: str) -> float:
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         arguments = benchmark.spec(backbone).arguments()
-        return pool.submit(_measure, arguments, benchmark.images.size).result()
+        return pool.submit(_measure, arguments, benchmark.images.shape).result()
 
 
-def _measure(arguments: dict[str, Any], size: int) -> float:
+def _measure(arguments: dict[str, Any], size: tuple[int, int]) -> float:
     from artattack.runtime import load_tensorflow, silence_libraries
 
     silence_libraries()
@@ -39,9 +39,9 @@ def _measure(arguments: dict[str, Any], size: int) -> float:
     from artattack.models.estimator import to_estimator
 
     before = _peak()
-    backbone = to_estimator(load_model(**arguments), input_shape=(size, size, 3))
+    backbone = to_estimator(load_model(**arguments), input_shape=(*size, 3))
     attack = StyleTransferAttack(backbone, styles="stained-glass", steps=_STEPS, verbose=False)
-    attack.generate(np.full((1, size, size, 3), 0.5, np.float32))
+    attack.generate(np.full((1, *size, 3), 0.5, np.float32))
     return (_peak() - before) / 2**20
 
 

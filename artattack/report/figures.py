@@ -10,6 +10,7 @@ import pandas as pd
 
 from artattack.distances import DISTANCES
 from artattack.report.tables import RELATED, attacks_then_controls
+from artattack.results.order import classifiers_by_accuracy, most_accurate_first
 from artattack.results.records import (
     CONTROL,
     RANDOM,
@@ -103,7 +104,7 @@ def flip_rates(run: RunFolder) -> Iterator[Dots]:
     relations = {(label, classifier): relation for label, classifier, relation in cases}
     copied = [relations.get(case) for case in zip(rows["of"], rows["classifier"], strict=True)]
     rows["relation"] = pd.Series(copied, rows.index, "string").fillna(rows["relation"])
-    classifiers = list(rows["classifier"].drop_duplicates())
+    classifiers = [name for name in classifiers_by_accuracy(run.summary) if name in {*rows["classifier"]}]
     loud = untrained(run.summary)
     there = [relation for relation in RELATIONS if (rows["relation"] == relation).any()]
     for place, relation in enumerate(there):
@@ -135,7 +136,7 @@ def curves(run: RunFolder) -> Iterator[Curves]:
     loud = untrained(run.summary)
     named = attack_labels(run.curves).map(lambda label: marked(str(label), loud))
     named += relation_to_attack(run.curves).map({"seen": " (white box)", "kin": " (kin)"}).fillna("")
-    table = perturbed_of(run.curves.assign(label=named))
+    table = perturbed_of(most_accurate_first(run.curves.assign(label=named), run.summary))
     table = table[_is_reached(table, run.records)]
     kinds = table["kind"].unique()
     taken: set[str] = set()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from artattack.report.tables import Row, TableCell, clean_error, rate
+from artattack.results.order import most_accurate_first
 from artattack.results.records import (
     RELATIONS,
     at_own_distance,
@@ -43,7 +44,7 @@ class KeyFigures(NamedTuple):
 
 def key_figures(run: RunFolder) -> list[KeyFigures]:
     """Return the key figures of each classifier, every attack at its own distance."""
-    summary = labelled(at_own_distance(run.summary))
+    summary = labelled(at_own_distance(most_accurate_first(run.summary, run.summary)))
     summary = summary[summary["classifier"].notna()]
     marked = untrained(run.summary)
     kinds = perturbed_of(summary)["kind"].unique()
@@ -139,7 +140,7 @@ class Skipped(NamedTuple):
 
 def skipped(run: RunFolder) -> list[Skipped]:
     """Return for each classifier which images are skipped where accuracy and successes are counted."""
-    records = run.records
+    records = most_accurate_first(run.records, run.summary)
     seen = records[records["error"].isna() & records["classifier"].notna()].drop_duplicates(["classifier", "image"])
     return [
         Skipped(

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from artattack.report.pictures import SeenBy, data_uri, distances, original_file, read_pair, text, views
+from artattack.results.order import most_accurate_first
 from artattack.results.records import CONTROL, at_own_distance, perturbed_of, variant_labels
 from artattack.results.run_folder import RunFolder
 
@@ -56,7 +57,7 @@ def gallery(run: RunFolder, limit: int = LIMIT) -> Gallery:
         run: a finished run.
         limit: at most so many.
     """
-    records = run.records
+    records = most_accurate_first(run.records, run.summary)
     shown = perturbed_of(at_own_distance(records))
     shown = shown[shown["error"].isna() & shown["file"].notna()]
     shown = shown.assign(label=variant_labels(shown))

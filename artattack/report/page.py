@@ -19,6 +19,7 @@ from artattack.report.gallery import gallery
 from artattack.report.striking import striking_flips
 from artattack.results.columns import TABLES
 from artattack.results.glossary import Entry, entries
+from artattack.results.order import most_accurate_first
 from artattack.results.records import at_own_distance, kind_in_words, labelled, perturbed_of, untrained
 from artattack.results.run_folder import RunFolder
 
@@ -83,7 +84,7 @@ def render(run: RunFolder) -> str:
     config = info["config"]
     keys = findings.key_figures(run)
     flips, rule = striking_flips(run)
-    verdicts = tables.with_relations(run.controls, run.summary)
+    verdicts = tables.with_relations(most_accurate_first(run.controls, run.summary), run.summary)
     failures, failed = findings.failures(run)
     hashes = config.get("images", {})
     return environment.get_template("report.html").render(
@@ -179,7 +180,7 @@ def _tables(run: RunFolder) -> list[ShownTable]:
             "summary",
             "All attacks and controls",
             "Rates with their 95 % Wilson intervals in percent, and what they count; summary.csv has more columns.",
-            labelled(run.summary),
+            labelled(most_accurate_first(run.summary, run.summary)),
             tables.SUMMARY_FIELDS,
         ),
         table(
@@ -187,14 +188,14 @@ def _tables(run: RunFolder) -> list[ShownTable]:
             "Curves summed up",
             "Area under each curve over its width, which is the mean over distances from 0 to the largest budget that "
             "the attack reaches, with 95 % bootstrap intervals. Areas up to different budgets do not compare.",
-            labelled(run.areas),
+            labelled(most_accurate_first(run.areas, run.summary)),
             tables.AREA_FIELDS,
         ),
         table(
             "pairs",
             "Attacks beside each other",
             "At their own distances, which differ (see the first table), and at each budget that both reach.",
-            run.pairs,
+            most_accurate_first(run.pairs, run.summary),
             tables.PAIR_FIELDS,
             is_open=False,
         ),

@@ -10,6 +10,7 @@ import pandas as pd
 
 from artattack.report.pictures import SeenBy, data_uri, distances, read_pair, text, views
 from artattack.results.judgements import NO_STYLE
+from artattack.results.order import most_accurate_first, right_on_none
 from artattack.results.records import at_own_distance, attack_labels, attacks_of, read_by_attack
 from artattack.results.run_folder import RunFolder
 
@@ -51,7 +52,7 @@ class Chosen(NamedTuple):
 
 def striking_flips(run: RunFolder) -> tuple[list[StrikingFlip], str]:
     """Return the most striking flips of a run, and the rule that chose them; pictures that are gone are left out."""
-    records = at_own_distance(run.records)
+    records = at_own_distance(most_accurate_first(run.records, run.summary))
     chosen = choose_flips(records)
     flips = []
     for row in chosen.records.to_dict("records"):
@@ -82,11 +83,12 @@ def choose_flips(records: pd.DataFrame, limit: int = LIMIT) -> Chosen:
 
     The score of a flip is confidence before x confidence after x SSIM: the classifier was sure, is sure of another
     class, and people still see the first one. What a flip should be is asked in turn, each wish only among what the
-    ones before have left, and passed over where nothing fulfils it: the classifier is no relative of what the attack
-    read, where the run says; the attack has not read the classifier; it has a style; an independent network
-    recognises that style; the image was classified correctly before. Of what is left the highest scores are taken, no
-    image twice; attacks take turns, so that none has one more before every other that is left has had its own. Of
-    equal scores the first record counts. Networks that were never trained do not count.
+    ones before have left, and passed over where nothing fulfils it: the classifier is right on some untouched image
+    (asked where one is right on none); it is no relative of what the attack read, where the run says; the attack has
+    not read it; the attack has a style; an independent network recognises that style; the image was classified
+    correctly before. Of what is left the highest scores are taken, no image twice; attacks take turns, so that none has
+    one more before every other that is left has had its own. Of equal scores the first record counts. Networks that
+    were never trained do not count.
 
     Args:
         records: of one run.
@@ -98,14 +100,20 @@ def choose_flips(records: pd.DataFrame, limit: int = LIMIT) -> Chosen:
     flips = attacks_of(at_own_distance(records))
     untrained = (flips[["classifier_weights", "source_weights"]] == "random").fillna(False).any(axis=1)
     flips = flips[flips["flip"].fillna(False) & flips["file"].notna() & ~untrained]
+    hopeless = right_on_none(records)
+    hopeful = {"of a classifier that is right on some untouched image": ~flips["classifier"].isin(hopeless)}
     relation = flips["classifier_relation"]
     related = {"of a classifier that is no relative of what the attack read": relation == "unrelated"}
-    wishes = (related if relation.notna().any() else {}) | {
-        "of a classifier that the attack has not read": ~read_by_attack(flips).fillna(False),
-        "by a style attack": flips["style"].notna(),
-        "with its style recognised by an independent network": flips["style_identified"],
-        "of an image that was classified correctly before": flips["success"],
-    }
+    wishes = (
+        (hopeful if hopeless else {})
+        | (related if relation.notna().any() else {})
+        | {
+            "of a classifier that the attack has not read": ~read_by_attack(flips).fillna(False),
+            "by a style attack": flips["style"].notna(),
+            "with its style recognised by an independent network": flips["style_identified"],
+            "of an image that was classified correctly before": flips["success"],
+        }
+    )
     granted: list[str] = []
     passed_over: list[str] = []
     for wish, fulfilled in wishes.items():

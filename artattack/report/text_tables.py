@@ -20,6 +20,7 @@ from artattack.report.tables import (
     rates,
     words,
 )
+from artattack.results.order import most_accurate_first
 from artattack.results.records import at_own_distance, labelled, untrained
 from artattack.results.run_folder import RunFolder
 from artattack.results.tables import to_csv
@@ -27,7 +28,7 @@ from artattack.results.tables import to_csv
 
 def summary_table(run: RunFolder) -> pd.DataFrame:
     """Return the summary as people read it: text, with the columns of the report's first table."""
-    filled = fill(labelled(run.summary), SUMMARY_FIELDS, untrained(run.summary))
+    filled = fill(labelled(most_accurate_first(run.summary, run.summary)), SUMMARY_FIELDS, untrained(run.summary))
     texts = [[cell.whole for cell in row] for row in filled.rows]
     return pd.DataFrame(texts, columns=[field.name for field in filled.columns])
 
@@ -65,7 +66,8 @@ _LONG = 40  # rows that fit on a page
 
 def latex(run: RunFolder) -> str:
     """Return the attacks and controls at their own distance as a LaTeX table with booktabs rules, for a paper."""
-    filled = fill(labelled(at_own_distance(run.summary)), _PAPER, untrained(run.summary))
+    summary = most_accurate_first(run.summary, run.summary)
+    filled = fill(labelled(at_own_distance(summary)), _PAPER, untrained(summary))
     # What a rate counts stands in columns of its own.
     texts = [[cell._replace(note="").whole for cell in row] for row in filled.rows]
     table = pd.DataFrame(texts, columns=[field.name for field in filled.columns])

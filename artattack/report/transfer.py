@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from artattack.report.tables import EMPTY, TableCell, rate
+from artattack.results.order import classifiers_by_accuracy
 from artattack.results.records import RELATIONS, attacks_of, labelled
 from artattack.results.run_folder import RunFolder
 
@@ -52,7 +53,7 @@ def matrices(run: RunFolder) -> Iterator[Matrix]:
     """
     missing = {"style": "", "source": "", "budget_distance": "", "budget": float("inf")}
     rows = attacks_of(labelled(run.summary)).fillna(missing)
-    classifiers = list(dict.fromkeys(rows["classifier"].dropna()))
+    classifiers = classifiers_by_accuracy(run.summary)
     for (distance, budget), group in rows.groupby(["budget_distance", "budget"], sort=False):
         place = f"{distance} = {budget:.3g}" if distance else OWN
         for relation in RELATIONS:

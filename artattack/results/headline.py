@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from artattack.results.order import classifiers_by_accuracy, right_on_none
 from artattack.results.records import (
     CONTROL,
     RANDOM,
@@ -55,18 +56,6 @@ class Headline(NamedTuple):
     left_out: int
 
 
-def classifiers_by_accuracy(summary: pd.DataFrame) -> list[str]:
-    """Return the classifiers of a run, the one with the highest accuracy on untouched images first.
-
-    Untrained classifiers come last; of equals, and without labels, the order is that of the benchmark.
-    """
-    first = untouched_of(summary).drop_duplicates("classifier").set_index("classifier")
-    names = summary["classifier"].dropna().drop_duplicates().tolist()
-    accuracy = first["clean_accuracy"].reindex(names).fillna(-1.0)
-    random = summary.loc[summary["classifier_weights"] == "random", "classifier"].dropna().unique().tolist()
-    return sorted(names, key=lambda name: (name in random, -accuracy[name]))
-
-
 def headline_of(summary: pd.DataFrame, controls: pd.DataFrame) -> Headline:
     """Return the headline of a run.
 
@@ -98,10 +87,14 @@ def headline_of(summary: pd.DataFrame, controls: pd.DataFrame) -> Headline:
 
 
 def _unrelated_first(names: list[str], summary: pd.DataFrame) -> list[str]:
-    """Return classifiers with those first that some attack is no relative of, where the run knows of relatives."""
+    """Return classifiers with those first that some attack is no relative of, where the run knows of relatives.
+
+    One that is right on none of the images stands behind all others.
+    """
     attacks = attacks_of(summary)
     unrelated = set(attacks.loc[attacks["classifier_relation"] == "unrelated", "classifier"])
-    return sorted(names, key=lambda name: name not in unrelated)
+    hopeless = right_on_none(untouched_of(summary))
+    return sorted(names, key=lambda name: (name in hopeless, name not in unrelated))
 
 
 def _sentences(attacks: pd.DataFrame, controls: pd.DataFrame, classifier: str) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ import io
 import lzma
 import platform
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,6 +54,7 @@ from artattack.version import __version__
 _COPY = ".run.json"  # what a run is must outlive damage to one file
 _CELLS = 100  # whose records are plain rows at a time, when the tables are made
 _SHOWN = 3  # differences named in an error message
+_ReadAnew = Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]]
 
 
 class StudyResult(NamedTuple):
@@ -112,7 +113,15 @@ class RunFolder:
         object.__setattr__(self, "path", absolute(self.path))
 
     @classmethod
-    def create(cls, path: Path, run: Mapping[str, Any], *, resume: bool = False, extend: bool = False) -> Self:
+    def create(
+        cls,
+        path: Path,
+        run: Mapping[str, Any],
+        *,
+        resume: bool = False,
+        extend: bool = False,
+        read_anew: _ReadAnew = lambda old, new: old,
+    ) -> Self:
         """Create a run folder, or resume or extend the run in it.
 
         Args:
@@ -122,14 +131,18 @@ class RunFolder:
             resume: whether to resume the run in the folder, instead of starting a new one.
             extend: whether to extend the run by a config with additions. The previous hash is recorded under
                 "extended".
+            read_anew: from the config of the run that is there and the new one to the former as this version would
+                have written it.
 
         Raises:
             ArtattackError: the folder holds other files or an unexpected run, or no run to resume.
         """
         folder = cls(path)
         new = from_json(to_json(run).encode())
-        start = folder._extended if extend else folder._resumed if resume else folder._started
-        told = start(new)
+        if extend or resume:
+            told = (folder._extended if extend else folder._resumed)(new, read_anew)
+        else:
+            told = folder._started(new)
         remove_leftovers(folder.path)
         folder._write_info(told)
         for part in (folder._cells, folder.images):
@@ -428,13 +441,16 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise ArtattackError(f"{self.path}: is a file: choose another folder (--out)")
 
-    def _resumed(self, new: dict[str, Any]) -> dict[str, Any]:
+    def _resumed(self, new: dict[str, Any], read_anew: _ReadAnew) -> dict[str, Any]:
         """Return the content of run.json for a resumed run, after checking that it is the same run."""
         if not (self.path / "run.json").exists():
             raise ArtattackError(f"{self.path}: no run to resume: start one without --resume")
         old = self.info
-        if config_hash(old["config"]) != config_hash(new["config"]):
-            found = list(differences(old["config"], new["config"]))
+        config = old["config"]
+        if config_hash(config) != config_hash(new["config"]):
+            config = read_anew(config, new["config"])
+        if config_hash(config) != config_hash(new["config"]):
+            found = list(differences(config, new["config"]))
             more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
             raise ArtattackError(
                 f"{self.path}: cannot resume with another config: {'; '.join(found[:_SHOWN])}{more}; "
@@ -445,10 +461,11 @@ class RunFolder:
         cells = {"cells": new["cells"]} if "cells" in new else {}  # a search goes on with some of its attacks
         return {**old, **cells, "status": "running", "resumed": resumed}
 
-    def _extended(self, new: dict[str, Any]) -> dict[str, Any]:
+    def _extended(self, new: dict[str, Any], read_anew: _ReadAnew) -> dict[str, Any]:
         """Return the content of run.json for an extended run."""
         old = self.info
-        kept = {key: old["config"].get(key, {}) for key in ("images", "models", "files", "code")}
+        config = read_anew(old["config"], new["config"])
+        kept = {key: config.get(key, {}) for key in ("images", "models", "files", "code")}
         for key, hashes in kept.items():
             now = new["config"].get(key, {})
             changed = [name for name, found in hashes.items() if now.get(name) != found]

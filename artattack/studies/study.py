@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, PositiveInt
 
 from artattack.attacks.options import StyleOptions
-from artattack.config import Benchmark, ImageSettings, parse_benchmark
+from artattack.config import DEFAULT_SIZE, Benchmark, ImageSettings, parse_benchmark
 from artattack.validation import Section
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Settings(Section):
     backbones: tuple[str, ...] = Field((), description="models whose features define style; default: the study's")
     images: str = Field("", description="image set: a name, a folder or a CSV manifest; default: the study's")
     limit: PositiveInt | None = Field(None, description="maximum number of images; default: the study's")
-    size: int = Field(ImageSettings().size, ge=32, description="side of the images, in pixels")
+    size: int = Field(DEFAULT_SIZE, ge=32, description="side of the images, in pixels")
     steps: PositiveInt = Field(StyleOptions().steps, description="optimiser steps of each attack")
     seed: int = Field(Benchmark().seed, ge=0, lt=2**32, description="seed of every random choice")
     trials: PositiveInt | None = Field(None, description="number of settings a search tries; default: the study's")

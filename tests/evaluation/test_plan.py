@@ -299,6 +299,6 @@ def test_a_batch_that_may_not_fit_into_memory_is_doubted(
     gigabytes: int, batch_size: int, doubted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=gigabytes * 1e9))
-    told = f"batch_size: 20 images of 224 px at once may take 2 GB of memory, and this machine has {gigabytes}"
+    told = f"batch_size: 20 images of 224 x 224 px at once may take 2 GB of memory, and this machine has {gigabytes}"
     doubts = plan(FGSM, batch_size=batch_size).doubts  # 1.2 GB, and 20 x 224 x 224 kB = 1.0 GB or half of it
     assert [told in doubt for doubt in doubts] == [True] * doubted

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from artattack.commands.printing import print_headline
 from artattack.results.against_controls import judge_against_controls
-from artattack.results.headline import ROWS, Headline, classifiers_by_accuracy, headline_of
+from artattack.results.headline import ROWS, Headline, headline_of
+from artattack.results.order import classifiers_by_accuracy
 from artattack.results.records import records_frame
 from artattack.results.summary import summarise
 

@@ -22,6 +22,7 @@ from artattack.evaluation.run import run_benchmark
 from artattack.inputs.image_sets import open_image_set
 from artattack.inputs.labels import LabelSpace
 from artattack.models import load_model
+from artattack.models.class_names import own_names_in
 from artattack.models.export import export_model
 from artattack.photo.attack import _view
 from artattack.report import write_report
@@ -229,3 +230,34 @@ def test_the_example_of_the_docs_runs(photos: Path, tmp_path: Path, monkeypatch:
     said: dict[str, Any] = {"artattack": artattack}
     exec(textwrap.dedent(code[1]), said)
     assert {*said["records"]["true_name"]} == {"red", "green", "blue"}
+
+
+@pytest.mark.parametrize("kind", ["tflite", "onnx"])
+def test_class_names_in_a_file_label_the_images(kind: str, photos: Path, tmp_path: Path) -> None:
+    path = tmp_path / f"mine.{kind}"
+    if kind == "tflite":
+        network = tf_keras.Sequential([tf_keras.Input((32, 32, 3)), tf_keras.layers.GlobalAveragePooling2D()])
+        network.save(tmp_path / "mine.keras")
+        model = load_model(tmp_path / "mine.keras", preprocessing="unit", classes=["red", "green", "blue"])
+        export_model(model, "tflite", path)
+    else:
+        onnx = pytest.importorskip("onnx")
+        pytest.importorskip("onnxruntime")
+        make, kinds = onnx.helper, onnx.TensorProto
+        graph = make.make_graph(
+            [make.make_node("ReduceMean", ["image"], ["mean"], axes=[2, 3], keepdims=0)],
+            "network",
+            [make.make_tensor_value_info("image", kinds.FLOAT, ("N", 3, 32, 32))],
+            [make.make_tensor_value_info("mean", kinds.FLOAT, ("N", 3))],
+        )
+        made = make.make_model(graph, opset_imports=[make.make_opsetid("", 13)])
+        made.ir_version = 8
+        make.set_model_props(made, {"names": "['red', 'green', 'blue']", "preprocessing": '"unit"'})
+        onnx.save(made, path)
+    told = benchmark(photos, "mine", models={"mine": {"model": str(path)}}, attacks=[])
+    assert [sample.label for sample in make_plan(parse_benchmark(told)).samples] == [2, 2, 1, 0]
+    records = run_benchmark(told, out=tmp_path / "out")
+    assert records["true_name"].tolist() == ["blue", "blue", "green", "red"]
+    assert records["correct_before"].tolist() == [True, False, True, True]  # the odd one is green
+    assert own_names_in(str(path)) == ("red", "green", "blue")
+    assert own_names_in(str(tmp_path / "absent.onnx")) is own_names_in("efficientnet_lite0") is None
