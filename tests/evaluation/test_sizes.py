@@ -68,6 +68,7 @@ def benchmark(photos: Path, wide: Path, **keys: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_a_network_for_wide_pictures_is_attacked_and_scored_at_its_size(
     photos: Path, wide: Path, tmp_path: Path
 ) -> None:
@@ -77,7 +78,7 @@ def test_a_network_for_wide_pictures_is_attacked_and_scored_at_its_size(
         {**style, "name": "guided", "guide": "wide", "parametrization": "pixel", "budget": None},
         {"attack": "mi-fgsm", "source": "wide", "eps": "8/255", "max_iter": 2, "transforms": "di"},
         {"attack": "pgd", "source": "wide", "eps": 0.4, "max_iter": 2},  # which flips
-        {"attack": "square", "source": "wide", "eps": "8/255", "max_iter": 4},
+        {"attack": "square", "source": "wide", "eps": "8/255", "max_iter": 4, "p_init": 0.2},  # ART's have to fit in
         *({"attack": control, "like": "style"} for control in ("blur", "jpeg", "colour", "blend")),
         {"attack": "noise"},
     ]
@@ -85,7 +86,7 @@ def test_a_network_for_wide_pictures_is_attacked_and_scored_at_its_size(
         benchmark(photos, wide, attacks=attacks, budgets={"l2": [2]}, style_judges=["quicknet_distilled"]),
         out=tmp_path / "run",
     )
-    assert records["error"].isna().all()
+    assert records["error"].dropna().tolist() == []
     clean = records[records["kind"] == "clean"]
     assert clean["correct_before"].all()  # squares cut the colours off, or stretch them
     files = [tmp_path / "run" / file for file in records["file"].dropna().unique()]
