@@ -49,7 +49,7 @@ from PIL import Image
 
 KINDS = ("kill", "kill later", "full", "full files", "read-only", "gone", "image", "corrupt", "cache")
 DAMAGE = ("cut", "flip", "empty", "zeros", "delete")
-TABLES = ("records", "summary", "controls", "pairs", "judges", "areas")
+TABLES = ("records", "summary", "controls", "pooled", "pairs", "judges", "areas")
 MODEL = "quicknet_tiny"
 BENCHMARK: dict[str, Any] = {
     "name": "faults",

@@ -184,6 +184,14 @@ def _tables(run: RunFolder) -> list[ShownTable]:
             tables.SUMMARY_FIELDS,
         ),
         table(
+            "pooled",
+            "Over styles and classifiers together",
+            "Each attack over all its styles and all classifiers of one relation to it. A photo counts once: intervals "
+            "resample photos with all their rows, and the tests turn the sign of a photo's rows together.",
+            tables.with_place(run.pooled),
+            tables.POOLED_FIELDS,
+        ),
+        table(
             "areas",
             "Curves summed up",
             "Area under each curve over its width, which is the mean over distances from 0 to the largest budget that "

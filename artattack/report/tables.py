@@ -218,6 +218,24 @@ JUDGE_FIELDS = (
     number("distance before", "mean, of the untouched image from the style", "mean_before"),
     number("distance", "mean, of the image from the style", "mean_after"),
 )
+POOLED_FIELDS = (
+    words("attack", "over its styles", "attack", named=True),
+    words("source", "the model that it read", "source", named=True),
+    words("at", "the budget, where it stands at one", "place", only_if_any=True),
+    words("relation", "of the classifiers to the attack", "relation"),
+    words("verdict", "does the attack beat every control, or is it worse than some", "verdict"),
+    number("styles", "over which it is pooled", "styles", "d"),
+    number("classifiers", "over which it is pooled", "classifiers", "d"),
+    number("photos", "of which rows are scored", "photos", "d"),
+    rates("flips", "rows whose top-1 class changed; the interval resamples photos", "flip_rate", "flips"),
+    number("design effect", "how much the repeats widen the interval, squared", "design_effect", ".1f"),
+    number("L2", "mean distance, image units", "mean_l2", ".1f"),
+    words("deciding control", "the one whose p value decides the verdict", "control"),
+    number("its flip rate", "of the control, on the same rows", "control_flip_rate", ".0%"),
+    means("difference", "attack - control, with its 95 % interval, which resamples photos", "difference"),
+    number("design effect of it", "of the difference", "difference_design_effect", ".1f"),
+    number("p, adjusted", "sign-flip tests of photos, Holm's correction", "p_holm", ".2g"),
+)
 PAIR_FIELDS = (
     _CLASSIFIER,
     words("a", "an attack", "a", named=True),
@@ -282,6 +300,12 @@ def attacks_then_controls(rows: pd.DataFrame) -> pd.DataFrame:
     of = rows["matched_to"].fillna(rows["label"])
     order = {name: n for n, name in enumerate(of.drop_duplicates())}
     return rows.iloc[of.map(order).argsort(kind="stable")]
+
+
+def with_place(pooled: pd.DataFrame) -> pd.DataFrame:
+    """Return pooled attacks with the budget that each stands at in a column `place`: `l2=5`, or nothing."""
+    budget = pooled["budget"].map("{:g}".format).astype("string")
+    return pooled.assign(place=(pooled["budget_distance"] + "=" + budget).fillna(""))
 
 
 def with_relations(controls: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:

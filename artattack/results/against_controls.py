@@ -61,7 +61,7 @@ def judge_against_controls(records: pd.DataFrame, confidence: float = 0.95) -> p
     for attack, own in cases.items():
         if attack.is_control or _is_at_a_budget_too(attack, own, cases):
             continue
-        columns, claim = _judged(attack, own, _controls_of(attack, cases), confidence)
+        columns, claim = _judged(attack, own, controls_of_case(attack, cases), confidence)
         rows.append(attack.columns() | columns)
         claims.append(claim)
     table = make_table(rows, CONTROLS)
@@ -72,7 +72,7 @@ def judge_against_controls(records: pd.DataFrame, confidence: float = 0.95) -> p
     return table
 
 
-def _controls_of(attack: Case, cases: Mapping[Case, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+def controls_of_case(attack: Case, cases: Mapping[Case, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Return the records of the controls for an attack's distance, by label."""
     return {
         control.label: rows
@@ -164,7 +164,7 @@ def _judged(
     for name, others in controls.items():
         other_flips = outcomes_by_image(others, "flip")
         scored = measure_difference(flips, other_flips, confidence)
-        there = _at_one_distance(rows, others).reindex(flips.index, fill_value=False)
+        there = at_one_distance(rows, others).reindex(flips.index, fill_value=False)
         compared = measure_difference(flips.where(there), other_flips, confidence)
         if compared.n and compared.n >= least:
             counted[name] = compared
@@ -193,7 +193,7 @@ def _judged(
     }, claims
 
 
-def _at_one_distance(attack: pd.DataFrame, control: pd.DataFrame) -> pd.Series[bool]:
+def at_one_distance(attack: pd.DataFrame, control: pd.DataFrame) -> pd.Series[bool]:
     """Return whether attack and control stand at the same distance within 5 %, by image."""
     if not pd.isna(attack["budget_distance"].iloc[0]):
         a, b = (standing(rows).set_axis(rows["image"]) for rows in (attack, control))

@@ -717,6 +717,45 @@ CONTROLS: tuple[Column, ...] = (
     ),
 )
 
+POOLED: tuple[Column, ...] = (
+    *(
+        Column(name, _record_column(name).dtype, _record_column(name).unit, "as in the records")
+        for name in ("kind", "attack", "source", "budget_distance", "budget")
+    ),
+    Column("relation", "string", "", "of the classifiers to the attack, as `classifier_relation` in the records"),
+    Column("styles", "Int64", "styles", "over which the attack is pooled"),
+    Column("classifiers", "Int64", "classifiers", "over which it is pooled: all that have this relation to it"),
+    Column("photos", "Int64", "photos", "of which rows are scored"),
+    Column("n", "Int64", "rows", "scored: photo x style x classifier"),
+    Column("flips", "Int64", "rows", "of `n`, those whose most likely class changed"),
+    Column("flip_rate", "float64", "[0, 1]", "`flips` / `n`"),
+    *_interval("flip_rate", "[0, 1]", "its 95 % interval, by resampling photos"),
+    Column(
+        "design_effect",
+        "float64",
+        "ratio",
+        "variance of the rate over that of `n` rows of as many photos: 3 says that the rows tell as much as a third of "
+        "them would; missing where all rows are alike",
+    ),
+    Column("mean_l2", "float64", "image units", "mean of `l2` over `n`"),
+    Column("controls", "Int64", "controls", "that stand at the attack's distance on 80 % of `n` or more"),
+    Column("control", "string", "", "the one of them that decides, as in controls.csv"),
+    Column("n_compared", "Int64", "rows", "of which attack and control stand at one distance"),
+    Column("control_flip_rate", "float64", "[0, 1]", "of the control, over these"),
+    Column("difference", "float64", "[-1, 1]", "flip rate of the attack less that of the control, over these"),
+    *_interval("difference", "[-1, 1]", "its 95 % interval, by resampling photos"),
+    Column("difference_design_effect", "float64", "ratio", "of the difference, as `design_effect`"),
+    Column(
+        "p",
+        "float64",
+        "[0, 1]",
+        "of the likelier of the two claims, doubled, as in controls.csv: exact sign-flip tests, which turn the sign of "
+        "all of a photo's rows together",
+    ),
+    Column("p_holm", "float64", "[0, 1]", "the same, with each claim adjusted for the rows of this table (Holm)"),
+    Column("verdict", "string", "", "`beats`, `worse`, `no better` or `no control`, as in controls.csv"),
+)
+
 JUDGES: tuple[Column, ...] = (
     *(
         Column(name, _record_column(name).dtype, _record_column(name).unit, "as in the records")
@@ -932,6 +971,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "records.csv": RECORDS,
     "summary.csv": SUMMARY,
     "controls.csv": CONTROLS,
+    "pooled.csv": POOLED,
     "pairs.csv": PAIRS,
     "judges.csv": JUDGES,
     "areas.csv": AREAS,
@@ -956,6 +996,7 @@ SUMMARY_COLUMNS = dtypes(SUMMARY)
 CONTROL_COLUMNS = dtypes(CONTROLS)
 PAIR_COLUMNS = dtypes(PAIRS)
 JUDGE_COLUMNS = dtypes(JUDGES)
+POOLED_COLUMNS = dtypes(POOLED)
 AREA_COLUMNS = dtypes(AREAS)
 CHECK_COLUMNS = dtypes(CHECKS)
 SIDE_COLUMNS = dtypes(SIDES)

@@ -4,6 +4,7 @@ run.json        settings, models, versions and state of the run; .run.json is a 
 records.csv     a row for each image x attack x classifier
 summary.csv     a row for each attack x style x source x budget x classifier
 controls.csv    each attack against the controls at its distance
+pooled.csv      each attack over its styles and classifiers together
 pairs.csv       each attack beside each other
 judges.csv      who recognises how many images as their style
 areas.csv       what curves over budgets sum up to
@@ -45,6 +46,7 @@ from artattack.results.locking import is_locked, locked
 from artattack.results.pairs import pair_attacks
 from artattack.results.plain_data import config_hash, differences, from_json, seal, short_hash, to_json, unseal
 from artattack.results.planned import amiss, expected_rows, planned_images
+from artattack.results.pooled import pool_attacks
 from artattack.results.records import read_records, records_frame
 from artattack.results.summary import read_summary, summarise
 from artattack.results.tables import read_content, read_table, write_csv
@@ -98,9 +100,9 @@ class Page(NamedTuple):
 class RunFolder:
     """A run on disk. Open one with `load_run`.
 
-    Users read `.info` and the frames `.records`, `.summary`, `.curves`, `.controls`, `.pairs`, `.judges`, `.areas` and
-    `.checks`. All but the last raise ArtattackError where the run is not finished, records are missing, or the table's
-    file is not as the run has left it: cut short, say, while it was copied.
+    Users read `.info` and the frames `.records`, `.summary`, `.curves`, `.controls`, `.pooled`, `.pairs`, `.judges`,
+    `.areas` and `.checks`. All but the last raise ArtattackError where the run is not finished, records are missing, or
+    the table's file is not as the run has left it: cut short, say, while it was copied.
 
     Args:
         path: the folder; a relative path is resolved immediately.
@@ -214,6 +216,12 @@ class RunFolder:
         """Each attack against the controls at its distance, the result of `judge_against_controls`."""
         self._as_left("controls.csv")
         return judge_against_controls(self.records)
+
+    @cached_property
+    def pooled(self) -> pd.DataFrame:
+        """Each attack over its styles and classifiers together, as `pool_attacks` judges it."""
+        self._as_left("pooled.csv")
+        return pool_attacks(self.records)
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
@@ -351,6 +359,7 @@ class RunFolder:
             "records": records,
             "summary": summary,
             "controls": judge_against_controls(records),
+            "pooled": pool_attacks(records),
             "pairs": pair_attacks(records),
             "judges": sum_up_judgements(records),
             "areas": sum_up_curves(records),

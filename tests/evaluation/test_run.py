@@ -509,7 +509,7 @@ def test_controls_copy_the_distance_they_are_told(compared: RunFolder) -> None:
 def test_tables_of_a_run_at_budgets(compared: RunFolder) -> None:
     assert set(compared.curves["budget_distance"]) == {"l2", "ssim"}
     assert len(compared.areas) == 10 * 2
-    for name in ("controls", "pairs", "judges", "areas"):
+    for name in ("controls", "pooled", "pairs", "judges", "areas"):
         written = pd.read_csv(compared.path / f"{name}.csv")
         table = getattr(compared, name)
         assert list(written.columns) == list(table.columns)

@@ -455,7 +455,7 @@ def test_the_page_says_what_every_column_of_a_runs_files_means(html: str) -> Non
     glossary = html.partition('<section id="glossary">')[2].partition("</section>")[0]
     sections = dict(part.split("</h3>", 1) for part in glossary.split("<h3>")[1:])
     assert list(sections) == [
-        f"{name}.csv" for name in ("records", "summary", "controls", "pairs", "judges", "areas", "checks")
+        f"{name}.csv" for name in ("records", "summary", "controls", "pooled", "pairs", "judges", "areas", "checks")
     ]
     for name, text in sections.items():
         terms = [term.partition(" <small>")[0] for term in re.findall(r"<dt>(.*?)</dt>", text)]

@@ -32,7 +32,7 @@ BENCHMARK: dict[str, Any] = {
     "attacks": [{"attack": "fgsm", "source": "quicknet_tiny", "eps": "8/255"}, {"attack": "noise", "like": "fgsm"}],
 }
 URL = "memory://runs/mine"
-TABLES = ("records", "summary", "controls", "pairs", "judges", "areas")
+TABLES = ("records", "summary", "controls", "pooled", "pairs", "judges", "areas")
 
 
 def artattack_says(*arguments: object) -> Result:
