@@ -59,7 +59,7 @@ def judge_against_controls(records: pd.DataFrame, confidence: float = 0.95) -> p
     rows: list[dict[str, Any]] = []
     claims: list[Claims | None] = []
     for attack, own in cases.items():
-        if attack.is_control or _is_at_a_budget_too(attack, own, cases):
+        if attack.is_control or is_at_a_budget_too(attack, own, cases):
             continue
         columns, claim = _judged(attack, own, controls_of_case(attack, cases), confidence)
         rows.append(attack.columns() | columns)
@@ -81,7 +81,7 @@ def controls_of_case(attack: Case, cases: Mapping[Case, pd.DataFrame]) -> dict[s
     }
 
 
-def _is_at_a_budget_too(attack: Case, rows: pd.DataFrame, cases: Mapping[Case, pd.DataFrame]) -> bool:
+def is_at_a_budget_too(attack: Case, rows: pd.DataFrame, cases: Mapping[Case, pd.DataFrame]) -> bool:
     """Return whether the own ball of an attack is a budget at which the run has it, too."""
     ball = rows[["eps_norm", "eps"]].dropna().drop_duplicates()
     if attack.budget_distance or len(ball) != 1:
@@ -128,12 +128,18 @@ def claims_of(only_attack: Sequence[int], only_control: Sequence[int]) -> Claims
         only_control: the number of images that only the control flips.
     """
     counts = list(zip(only_attack, only_control, strict=True))
-    favour = [mcnemar_one_sided(attack, control) for attack, control in counts]
-    against = [mcnemar_one_sided(control, attack) for attack, control in counts]
-    each = range(len(counts))
+    return claims_from(
+        [mcnemar_one_sided(attack, control) for attack, control in counts],
+        [mcnemar_one_sided(control, attack) for attack, control in counts],
+    )
+
+
+def claims_from(favour: Sequence[float], against: Sequence[float]) -> Claims:
+    """Return the claims of one attack, from the one-sided p values in its favour and in that of each control."""
+    each = range(len(favour))
     closest = max(each, key=lambda i: (favour[i], -against[i]))  # of equal p values, the control that does more
     strongest = min(each, key=lambda i: (against[i], -favour[i]))
-    return Claims(favour[closest], min(1.0, len(counts) * against[strongest]), closest, strongest)
+    return Claims(favour[closest], min(1.0, len(favour) * against[strongest]), closest, strongest)
 
 
 def adjust(claims: Sequence[Claims | None]) -> list[float]:

@@ -13,7 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from artattack.results.against_controls import Claims, adjust, at_one_distance, controls_of_case
+from artattack.results.against_controls import (
+    Claims,
+    adjust,
+    at_one_distance,
+    claims_from,
+    controls_of_case,
+    is_at_a_budget_too,
+)
 from artattack.results.columns import POOLED
 from artattack.results.paired import Case, rows_by_case
 from artattack.results.records import RELATIONS, perturbed_of, relation_to_attack
@@ -77,7 +84,8 @@ def _groups(cases: Mapping[Case, pd.DataFrame]) -> Iterator[tuple[tuple[str, str
     groups: dict[tuple[str, str, str, str, float], list[_Member]] = {}
     for case, rows in cases.items():
         scored = rows[rows["error"].isna()]  # records without a result do not tell the relation
-        if not case.is_control and len(scored) and not (rows["classifier_weights"] == "random").any():
+        untrained = (rows["classifier_weights"] == "random").any()
+        if len(scored) and not (case.is_control or untrained or is_at_a_budget_too(case, rows, cases)):
             relation = relation_to_attack(scored.iloc[:1]).iloc[0]
             source = rows["source"].iloc[0]
             named = (str(rows["attack"].iloc[0]), "" if pd.isna(source) else str(source), str(relation))
@@ -115,14 +123,10 @@ def _pooled(
         return columns, None
     names, found_pairs = list(counted), list(counted.values())
     differences = [pairs["a"] - pairs["b"] for pairs in found_pairs]
-    favour = [sign_flip(d, pairs["image"], one_sided=True) for d, pairs in zip(differences, found_pairs, strict=True)]
-    against = [sign_flip(-d, pairs["image"], one_sided=True) for d, pairs in zip(differences, found_pairs, strict=True)]
-    each = range(len(names))
-    claims = Claims(
-        max(favour),
-        min(1.0, len(names) * min(against)),
-        max(each, key=lambda i: (favour[i], -against[i])),
-        min(each, key=lambda i: (against[i], -favour[i])),
+    photos = [pairs["image"] for pairs in found_pairs]
+    claims = claims_from(
+        [sign_flip(d, of, one_sided=True) for d, of in zip(differences, photos, strict=True)],
+        [sign_flip(-d, of, one_sided=True) for d, of in zip(differences, photos, strict=True)],
     )
     pairs, difference = found_pairs[claims.decides], differences[claims.decides]
     interval = cluster_bootstrap(difference, pairs["image"], confidence=confidence)
@@ -144,16 +148,22 @@ def _pairs(members: Sequence[_Member], cases: Mapping[Case, pd.DataFrame]) -> di
     found: dict[str, list[pd.DataFrame]] = {}
     for case, rows in members:
         own = rows.set_index("image")["flip"].where(rows["error"].isna().to_numpy())
-        style = rows["style"].iloc[0]
+        style = _style(rows)
         for others in controls_of_case(case, cases).values():
-            if pd.notna(others["style"].iloc[0]) and others["style"].iloc[0] != style:
-                continue  # at a budget, the style image of another style mixed in
+            mixed_in = _style(others)
+            if style and mixed_in and mixed_in != style:
+                continue  # at a budget, a control with the style of another painting
+            name = str(others["attack"].iloc[0]) + (f"/{mixed_in}" if mixed_in and not style else "")
             other = others.set_index("image")["flip"].where(others["error"].isna().to_numpy())
             there = at_one_distance(rows, others).reindex(own.index, fill_value=False)
             pairs = pd.concat([own.where(there), other], axis=1, join="inner", keys=["a", "b"]).dropna()
-            told = pairs.astype(bool).astype(float).reset_index(names="image")
-            found.setdefault(str(others["attack"].iloc[0]), []).append(told)
+            found.setdefault(name, []).append(pairs.astype(bool).astype(float).reset_index(names="image"))
     return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
+
+
+def _style(rows: pd.DataFrame) -> str:
+    style = rows["style"].iloc[0]
+    return "" if pd.isna(style) else str(style)
 
 
 def pooled_in_words(pooled: pd.DataFrame) -> Iterator[str]:

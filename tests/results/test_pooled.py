@@ -99,6 +99,28 @@ def test_at_budgets_controls_of_the_budget_count() -> None:
     assert (row["budget"], row["n_compared"], row["verdict"]) == (20.0, 40, "beats")
 
 
+def test_controls_with_a_style_stand_beside_their_own() -> None:
+    """At a budget, all controls are at the attack's distance, those with another style mixed in among them."""
+    at = {"budget_distance": "l2", "budget": 20.0, "matched_to": None}
+    blends = []
+    for style, flips in (("waves", 1), ("marble", 9)):
+        blends += [row | {"style": style} for row in rows("blur", flips, **at)[: PHOTOS * len(CLASSIFIERS)]]
+    table = pooled(
+        rows("style", 8, **at),
+        blends,
+        [row | {"attack": "pgd", "style": None} for row in rows("style", 8, **at)][: PHOTOS * len(CLASSIFIERS)],
+    )
+    style, pgd = table.to_dict("records")
+    assert (style["controls"], style["control"], style["n_compared"], style["control_flip_rate"]) == (
+        1,
+        "blur",
+        40,
+        0.5,
+    )
+    assert (pgd["controls"], pgd["n_compared"]) == (2, 20)  # without a style of its own, each is another control
+    assert pgd["control"] == "blur/marble"
+
+
 def test_the_strongest_attack_is_told_in_words() -> None:
     table = pooled(rows("style", 8), rows("noise", 1), rows("weak", 0))
     (line,) = pooled_in_words(table)
