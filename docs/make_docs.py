@@ -239,9 +239,9 @@ def recipe_differences(run: RunFolder) -> str:
                 by = ("image", "style", "classifier") if other["style"].notna().all() else ("image", "classifier")
                 found = pooled_difference(ours, other, what=column, by=by)
                 points = [100 * value for value in (found.difference, found.low, found.high)]
-                cells.append(
-                    "" if not found.n else f"{points[0]:+.0f} [{points[1]:.0f}, {points[2]:.0f}], p {found.p_value:.2g}"
-                )
+                repeats = f", design effect {found.design_effect:.1f}" if found.n > found.photos else ""
+                told = f"{points[0]:+.0f} [{points[1]:.0f}, {points[2]:.0f}], p {found.p_value:.2g}{repeats}"
+                cells.append(told if found.n else "")
             lines.append([f"L2 {budget:g}, {control}", *cells])
     headings = ["points ahead of", "recognised", *(f"flips, {name}" for name, _, _ in what[1:])]
     return markdown(headings, lines)
