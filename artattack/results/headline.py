@@ -32,7 +32,7 @@ _VERDICTS = {
 _AMONG = {
     "unrelated": "attacks that read no relative of it",
     "unseen": "attacks that did not read it",
-    "kin": "attacks that read its kin, and none that read no relative",
+    "kin": "attacks that read a relative of it, and not itself",
     "seen": "attacks, which all read it (white box)",
 }
 _SHOWN = {"unrelated": "unrelated", "unseen": "", "kin": "kin", "seen": "white box"}
