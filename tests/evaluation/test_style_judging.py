@@ -36,7 +36,7 @@ def lite0() -> Model:
 
 @pytest.fixture(scope="module")
 def judge(lite0: Model) -> StyleJudge:
-    return StyleJudge(lite0, BANK, SIZE)
+    return StyleJudge(lite0, BANK, (SIZE, SIZE))
 
 
 def test_distances_are_those_of_gram_matrices(judge: StyleJudge, lite0: Model) -> None:
@@ -64,7 +64,7 @@ def test_distances_are_those_of_gram_matrices(judge: StyleJudge, lite0: Model) -
 
 def test_a_style_is_nearest_to_itself(lite0: Model) -> None:
     styles = np.concatenate([load_styles(name, SIZE) for name in style_names()])
-    distances = StyleJudge(lite0, style_names(), SIZE).distances(styles)
+    distances = StyleJudge(lite0, style_names(), (SIZE, SIZE)).distances(styles)
     assert distances.argmin(1).tolist() == list(range(6))
     np.testing.assert_allclose(np.diag(distances), 0, atol=1e-6)
 
@@ -73,7 +73,7 @@ def test_a_judge_needs_style_layers(lite0: Model) -> None:
     from dataclasses import replace
 
     with pytest.raises(ArtattackError, match="'efficientnet_lite0' has no default style layers"):
-        StyleJudge(replace(lite0, style_layers=()), BANK, SIZE)
+        StyleJudge(replace(lite0, style_layers=()), BANK, (SIZE, SIZE))
 
 
 def chosen(attack: dict[str, Any], *, control: str | None = None, **keys: Any) -> list[str]:
@@ -88,7 +88,7 @@ def chosen(attack: dict[str, Any], *, control: str | None = None, **keys: Any) -
     }
     teachers = {n: s.distilled_from for n, s in benchmark.models.items() if s.distilled_from}
     kinship = Kinship(teachers, weights={name: model.weights_sha256 for name, model in models.items()})
-    judges = StyleJudges(models, benchmark.style_judges, kinship, style_names(), SIZE)
+    judges = StyleJudges(models, benchmark.style_judges, kinship, style_names(), (SIZE, SIZE))
     return list(judges.independent_of(variants[2 if control else 1]))
 
 
@@ -123,7 +123,7 @@ def test_every_judge_speaks_and_may_find_no_style(lite0: Model) -> None:
         {"quicknet_distilled": "efficientnet_lite1"},
         {**dict.fromkeys(("efficientnet_lite0", "efficientnet_lite1"), "mobilenet")},
     )
-    judges = StyleJudges(models, [*models], kinship, style_names(), SIZE)
+    judges = StyleJudges(models, [*models], kinship, style_names(), (SIZE, SIZE))
     strokes, waves = (load_styles(name, SIZE) for name in ("brushstrokes", "waves"))
     entry = StyleEntry(attack="style", backbone=("quicknet_distilled",))
     said = judges.columns(
@@ -178,7 +178,7 @@ def test_records_and_summary_say_who_recognised_what(tmp_path: Path) -> None:
     assert records.loc[records["attack"].isin(["clean", "fgsm"]), "style_judge"].isna().all()
     # The untouched photo's nearest style is the same under each attack, and what recognition has to beat.
     nearest = judged.groupby("image")["style_nearest_before"].agg(lambda names: sorted({*names}))
-    judge = StyleJudge(artattack.models.load_model("efficientnet_lite0"), style_names(), SIZE)
+    judge = StyleJudge(artattack.models.load_model("efficientnet_lite0"), style_names(), (SIZE, SIZE))
     for image, names in nearest.items():
         photo = read_image(tmp_path / "run" / "images" / "original" / f"{image}.png")
         assert names == [style_names()[int(judge.distances(to_float(photo)[np.newaxis]).argmin())]]
