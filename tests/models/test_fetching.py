@@ -181,7 +181,7 @@ def test_bundled_benchmarks_go_by_name(tmp_path: Path, monkeypatch: pytest.Monke
     assert plan.doubts == ()
     binary = {info.name for info in model_infos() if info.binary}
     styles = [entry for entry in plan.benchmark.attacks if entry.attack == "style"]
-    assert all({*entry.models()} <= binary for entry in styles)
+    assert all({*entry.backbone, *(entry.guide or ())} <= binary for entry in styles)
     assert not {*plan.benchmark.classifiers} & binary
     done = CliRunner().invoke(app, ["run", "transfer", "--dry-run"])
     assert "to download  artattack models fetch densenet121 mobilenet_v2 quicknet birealnet" in done.output
