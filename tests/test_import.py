@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
@@ -100,3 +101,10 @@ except artattack.ArtattackError as error:
     assert done.stdout.startswith(
         "TensorFlow runs with Keras 3, larq needs Keras 2: import artattack before tensorflow"
     )
+
+
+@pytest.mark.parametrize("package", ["artattack", "artattack.checks", "artattack.models"])
+def test_every_name_that_loads_late_is_there(package: str) -> None:
+    module = import_module(package)
+    for name in module.__all__:
+        assert callable(getattr(module, name)), name

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "run": ["all_sound", "check_models", "run_checks", "write_checks"],
+        "checking": ["all_sound", "check_models", "run_checks", "write_checks"],
         "targets": ["targets_by_name", "targets_of_run"],
     },
 )

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from artattack.errors import ArtattackError
 from artattack.results.columns import JUDGES
 from artattack.results.records import at_own_distance, attacks_of
 from artattack.results.statistics import Kappa, cohens_kappa, newcombe, wilson
@@ -61,8 +62,15 @@ def to_json(judgements: Iterable[Judgement]) -> str:
 
 
 def from_json(text: str | None) -> list[Judgement]:
-    """Return what `to_json` wrote; none for a missing text."""
-    return [Judgement(**told) for told in json.loads(text or "[]")]
+    """Return what `to_json` wrote; none for a missing text.
+
+    Raises:
+        ArtattackError: the text was changed since.
+    """
+    try:
+        return [Judgement(**told) for told in json.loads(text or "[]")]
+    except (ValueError, TypeError) as error:
+        raise ArtattackError(f"style_judgements: not written by artattack: {text!r}") from error
 
 
 def judgements_of(records: pd.DataFrame) -> pd.DataFrame:

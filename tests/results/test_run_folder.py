@@ -24,6 +24,7 @@ from artattack.files import sha256_file
 from artattack.inputs.images import save_png
 from artattack.report import write_report
 from artattack.results.columns import RECORD_COLUMNS, SUMMARY_COLUMNS
+from artattack.results.judgements import Judgement, to_json
 from artattack.results.plain_data import config_hash
 from artattack.results.records import read_records, records_frame
 from artattack.results.run_folder import RunFolder, load_run, versions
@@ -38,8 +39,10 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "boolean": st.booleans(),
     "float64": st.floats(),
 }
+JUDGED = st.lists(st.builds(Judgement, judge=VALUES["string"]), max_size=2).map(to_json)
+WRITTEN = {c: JUDGED if c == "style_judgements" else VALUES[d] for c, d in RECORD_COLUMNS.items()}
 ROWS = st.lists(
-    st.fixed_dictionaries({}, optional={c: st.none() | VALUES[d] for c, d in RECORD_COLUMNS.items()}),
+    st.fixed_dictionaries({}, optional={c: st.none() | values for c, values in WRITTEN.items()}),
     max_size=4,
 )
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
