@@ -125,7 +125,7 @@ def keys(change: dict[str, Any], x: np.ndarray = IMAGES, *, start: np.ndarray = 
     benchmark = plan.benchmark
     names = {name for variant in plan.variants for name in (variant.source, *variant.models_seen) if name}
     models = {name: artattack.models.load_model(**benchmark.spec(name).arguments()) for name in names}
-    if "label_space" in benchmark.images.model_fields_set:
+    if benchmark.images.label_space is not None:
         models = {name: model.restricted_to(model.label_space[:3]) for name, model in models.items()}
     before = MadeBefore(Cache(Path("nowhere"), 1), LoadedModels(models, models, Kinship(), None), plan)  # type: ignore[arg-type]
     found = {}

@@ -513,7 +513,8 @@ def test_tables_of_a_run_at_budgets(compared: RunFolder) -> None:
         written = pd.read_csv(compared.path / f"{name}.csv")
         table = getattr(compared, name)
         assert list(written.columns) == list(table.columns)
-        assert len(written) == len(table) > 0
+        assert len(written) == len(table)
+        assert len(table) > 0 or name == "pooled"  # of several styles or classifiers, which this run does not have
     at_budgets = compared.controls[compared.controls["budget"].notna()]
     alone = at_budgets["verdict"] == "no control"  # where attack and controls do not stand at one distance
     assert at_budgets["left_out"][alone].notna().all()
