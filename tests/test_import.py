@@ -74,7 +74,7 @@ from artattack.evaluation.plan import make_plan
 with TemporaryDirectory() as folder:
     path = Path(folder) / "net.tflite"
     path.touch()
-    make_plan(parse_benchmark({"images": {"size": 64}, "classifiers": [f"tflite:{path}"]}))  # else the file has the size
+    make_plan(parse_benchmark({"images": {"size": 64}, "classifiers": [f"tflite:{path}"]}))
 """
     assert not loaded_by(code) & {*HEAVY, "onnxruntime", "timm", "pandas"}
 

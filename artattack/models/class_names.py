@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from zipfile import is_zipfile
 
 from artattack.inputs.labels import names_of
 from artattack.models.kinds import kind_of
@@ -28,7 +29,7 @@ def own_names_in(model: str) -> tuple[str, ...] | None:
             from artattack.models.onnx_file import open_session
 
             names = names_in(open_session(Path(path)).get_modelmeta().custom_metadata_map.get("names", ""))
-        elif kind and kind.word in ("tflite", "lce"):
+        elif kind and kind.word in ("tflite", "lce") and is_zipfile(path):  # a list of labels stands in a zip behind
             load_tensorflow()
             from artattack.models.notes import labels_behind
 
