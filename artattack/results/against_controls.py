@@ -65,11 +65,7 @@ def judge_against_controls(records: pd.DataFrame, confidence: float = 0.95) -> p
         rows.append(attack.columns() | columns)
         claims.append(claim)
     table = make_table(rows, CONTROLS)
-    table["p_holm"] = adjust(claims)
-    shown = table["p_holm"] < 1 - confidence
-    beats = [claim is not None and claim.beats <= claim.worse for claim in claims]
-    table.loc[shown, "verdict"] = np.where(beats, "beats", "worse")[shown.to_numpy()]
-    return table
+    return with_verdicts(table, claims, confidence)
 
 
 def controls_of_case(attack: Case, cases: Mapping[Case, pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -152,6 +148,21 @@ def adjust(claims: Sequence[Claims | None]) -> list[float]:
     worse = holm([math.nan if claim is None else claim.worse for claim in claims])
     likelier = [worse[i] if claim and claim.worse < claim.beats else beats[i] for i, claim in enumerate(claims)]
     return [min(1.0, 2 * p) if p == p else math.nan for p in likelier]
+
+
+def with_verdicts(table: pd.DataFrame, claims: Sequence[Claims | None], confidence: float) -> pd.DataFrame:
+    """Fill in `p_holm` of a table, and the verdict `beats` or `worse` of each claim beyond chance; return the table.
+
+    Args:
+        table: a row for each claim, with the columns `p_holm` and `verdict`.
+        claims: as for `adjust`.
+        confidence: an adjusted p value below 1 - confidence is a verdict.
+    """
+    table["p_holm"] = adjust(claims)
+    shown = table["p_holm"] < 1 - confidence
+    beats = [claim is not None and claim.beats <= claim.worse for claim in claims]
+    table.loc[shown, "verdict"] = np.where(beats, "beats", "worse")[shown.to_numpy()]
+    return table
 
 
 def _judged(

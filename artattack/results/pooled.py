@@ -10,16 +10,15 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from artattack.results.against_controls import (
     Claims,
-    adjust,
     at_one_distance,
     claims_from,
     controls_of_case,
     is_at_a_budget_too,
+    with_verdicts,
 )
 from artattack.results.columns import POOLED
 from artattack.results.paired import Case, rows_by_case
@@ -72,11 +71,7 @@ def pool_attacks(records: pd.DataFrame, confidence: float = 0.95) -> pd.DataFram
         rows.append(named | place | columns)
         claims.append(claim)
     table = make_table(rows, POOLED)
-    table["p_holm"] = adjust(claims)
-    shown = table["p_holm"] < 1 - confidence
-    beats = [claim is not None and claim.beats <= claim.worse for claim in claims]
-    table.loc[shown, "verdict"] = np.where(beats, "beats", "worse")[shown.to_numpy()]
-    return table
+    return with_verdicts(table, claims, confidence)
 
 
 def _groups(cases: Mapping[Case, pd.DataFrame]) -> Iterator[tuple[tuple[str, str, str], list[_Member]]]:
