@@ -122,7 +122,8 @@ def _next_command(name: str) -> str:
     for bundled in benchmark_names():
         plan = make_plan(load_benchmark(Path(bundled)))
         if name in plan.benchmark.model_names():
-            return f"artattack models fetch {' '.join(plan.to_fetch)}" if plan.to_fetch else f"artattack run {bundled}"
+            missing = plan.to_fetch
+            return f"artattack models fetch {' '.join(missing)}" if missing else f"artattack run {bundled}"
     return f"artattack attack photo.jpg --style waves --backbone {name} -o painted.png"
 
 

@@ -271,7 +271,7 @@ def print_plan(plan: Plan, console: Console) -> None:
         f"cells        {len(plan.cells)}, of up to {benchmark.batch_size} images",
         f"to perturb   {images * attacks} images ({images} images x {attacks} attacks and controls)",
         f"records      {images * variants * classifiers} ({classifiers} classifiers)",
-        *([f"to download  artattack models fetch {' '.join(plan.to_fetch)}"] if plan.to_fetch else []),
+        *([f"to download  artattack models fetch {' '.join(missing)}"] if (missing := plan.to_fetch) else []),
         f"passes       {plan.passes:.3g} of an image through a network, about {in_time(plan.seconds)}",
     ):
         say(console, line)

@@ -68,11 +68,11 @@ def load_models(plan: Plan, on_loading: Callable[[str], None]) -> LoadedModels:
     for name in benchmark.model_names():
         if name not in models:
             on_loading(name)
-            spec, missing = benchmark.spec(name), plan.to_fetch
+            spec = benchmark.spec(name)
             try:
                 models[name] = load_model(**spec.arguments(), seed=benchmark.seed)
             except ArtattackError as error:
-                if spec.model not in missing:
+                if spec.model not in (missing := plan.to_fetch):
                     raise
                 raise ArtattackError(
                     f"{error}. Weights that this run needs and that are not here: artattack models fetch "

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import psutil
 
@@ -104,7 +105,7 @@ class Plan:
         specs = [self.benchmark.spec(name) for name in self.benchmark.model_names() if name not in self.given]
         return missing_weights({spec.model: spec.weights for spec in specs})
 
-    @property
+    @cached_property  # it reads images
     def doubts(self) -> tuple[str, ...]:
         """A line for each setting that is valid but probably unintended."""
         of_attacks = (doubt for entry in self.benchmark.attacks for doubt in entry.doubts())
