@@ -84,11 +84,11 @@ def choose_flips(records: pd.DataFrame, limit: int = LIMIT) -> Chosen:
     The score of a flip is confidence before x confidence after x SSIM: the classifier was sure, is sure of another
     class, and people still see the first one. What a flip should be is asked in turn, each wish only among what the
     ones before have left, and passed over where nothing fulfils it: the classifier is right on some untouched image
-    (asked where one is right on none); it is no relative of what the attack read, where the run says; the attack has
-    not read it; the attack has a style; an independent network recognises that style; the image was classified
-    correctly before. Of what is left the highest scores are taken, no image twice; attacks take turns, so that none has
-    one more before every other that is left has had its own. Of equal scores the first record counts. Networks that
-    were never trained do not count.
+    (asked where one is right on none); the attack has a style; the attack has not read the classifier, and no relative
+    of it, where the run says; an independent network recognises the style; the image was classified correctly before.
+    Of what is left the highest scores are taken, no image twice; attacks take turns, so that none has one more before
+    every other that is left has had its own. Of equal scores the first record counts. Networks that were never trained
+    do not count.
 
     Args:
         records: of one run.
@@ -106,10 +106,12 @@ def choose_flips(records: pd.DataFrame, limit: int = LIMIT) -> Chosen:
     related = {"of a classifier that is no relative of what the attack read": relation == "unrelated"}
     wishes = (
         (hopeful if hopeless else {})
+        | {
+            "by a style attack": flips["style"].notna(),
+            "of a classifier that the attack has not read": ~read_by_attack(flips).fillna(False),
+        }
         | (related if relation.notna().any() else {})
         | {
-            "of a classifier that the attack has not read": ~read_by_attack(flips).fillna(False),
-            "by a style attack": flips["style"].notna(),
             "with its style recognised by an independent network": flips["style_identified"],
             "of an image that was classified correctly before": flips["success"],
         }

@@ -81,6 +81,13 @@ def test_what_is_wished_for_goes_before_every_score_and_is_done_without_where_th
     assert chosen(high) == ["high"]
 
 
+def test_a_style_attack_on_a_relative_goes_before_another_attack_on_a_stranger() -> None:
+    painted = flip("painted", 0.1, 0.1, 0.1, classifier_relation="kin")
+    stepped = flip("stepped", 1.0, 1.0, 1.0, style=None, style_identified=None, classifier_relation="unrelated")
+    assert chosen(painted, stepped) == ["painted"]
+    assert chosen(painted, stepped, flip("far", 0.1, 0.1, 0.1, classifier_relation="unrelated")) == ["far"]
+
+
 @pytest.mark.parametrize(
     "never",
     [
@@ -99,7 +106,7 @@ def test_what_is_never_shown(never: dict[str, Any]) -> None:
 def test_the_rule_says_what_was_asked_and_what_was_not_found() -> None:
     rule = choose_flips(records_frame([flip("a", 0.9, 0.9, 0.9)])).rule
     assert rule == (
-        "Chosen by a rule: of the flips of a classifier that the attack has not read, by a style attack, with its "
+        "Chosen by a rule: of the flips by a style attack, of a classifier that the attack has not read, with its "
         "style recognised by an independent network, of an image that was classified correctly before, those with the "
         "highest confidence before × confidence after × SSIM; each attack at its own distance, no image twice, and "
         "attacks take turns."
