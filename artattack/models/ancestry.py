@@ -1,4 +1,4 @@
-"""Which models are relatives: those of one family, and those that taught one another or share a teacher."""
+"""Kinship of models: one family of architectures, teacher and student, or a shared teacher."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Literal
 
 Relation = Literal["seen", "kin", "unrelated"]  # of a classifier to an attack
 
-# Families of architectures, and how the names of their networks begin. MobileNet V2 and V3, EfficientNet and
-# EfficientNet-Lite are built of one block, the inverted residual; binary networks count to the float ones whose shape
-# they have.
+# Families of architectures, with the beginnings of their networks' names. MobileNet V2 and V3, EfficientNet and
+# EfficientNet-Lite share one block, the inverted residual. A binary network belongs to the family of the float network
+# whose architecture it has.
 _FAMILIES = {
     "alexnet": ("alexnet", "binary_alexnet", "dorefanet", "xnornet"),
     "densenet": ("densenet",),
@@ -26,9 +26,9 @@ _BEGINNINGS = {beginning: family for family, beginnings in _FAMILIES.items() for
 
 
 def family_of(architecture: str) -> str:
-    """Return the family of an architecture by its name: `vgg` of `vgg16`, `mobilenet` of `efficientnet_lite0`.
+    """Return the family of an architecture by its name: `vgg` for `vgg16`, `mobilenet` for `efficientnet_lite0`.
 
-    An architecture that is in no list is of the family that the letters at the beginning of its name say.
+    The family of an unlisted architecture is the run of letters at the beginning of its name.
     """
     name = architecture.strip().lower().replace("-", "_")
     known = next((family for beginning, family in _BEGINNINGS.items() if name.startswith(beginning)), None)
@@ -40,14 +40,14 @@ def ancestry(names: Iterable[str], teachers: Mapping[str, str]) -> set[str]:
     """Return models with all their teachers, the teachers of those, and so on.
 
     Args:
-        names: models.
-        teachers: from the name of a distilled model to that of its teacher.
+        names: names of the models.
+        teachers: map from the name of a distilled model to its teacher's.
     """
     found: set[str] = set()
     left = [*names]
     while left:
         name = left.pop()
-        if name not in found:  # a circle of teachers ends here
+        if name not in found:  # stops at a circle of teachers
             found.add(name)
             left += [teachers[name]] if name in teachers else []
     return found
@@ -55,12 +55,12 @@ def ancestry(names: Iterable[str], teachers: Mapping[str, str]) -> set[str]:
 
 @dataclass(frozen=True)
 class Kinship:
-    """What is known of the descent of models.
+    """The known teachers, families and weights of models, which tell relatives apart from unrelated models.
 
     Attributes:
-        teachers: from the name of a distilled model to that of its teacher.
-        families: from a model's name to that of its family, where it is known.
-        weights: from a model's name to the SHA-256 of its weights, which aliases share.
+        teachers: map from the name of a distilled model to its teacher's.
+        families: map from a model's name to its family, for models of known family.
+        weights: map from a model's name to the SHA-256 of its weights, equal for two names of one model.
     """
 
     teachers: Mapping[str, str] = field(default_factory=dict)
@@ -68,16 +68,16 @@ class Kinship:
     weights: Mapping[str, str] = field(default_factory=dict)
 
     def relation(self, model: str, read: Collection[str]) -> Relation:
-        """Return how a model is related to an attack.
+        """Return the relation of a model to an attack.
 
         Args:
-            model: its name.
-            read: the models that the attack read.
+            model: name of the model.
+            read: names of the models that the attack read.
 
         Returns:
-            `seen` where the attack read the model, under whatever name; `kin` where the model, or one of its teachers,
-            is of the family of a model that was read or of one of its teachers, or they share a teacher; else
-            `unrelated`, as far as is known.
+            `seen` if the attack read the model, under this or another name. `kin` if the model and a model that the
+            attack read share an ancestor (see `share_ancestor`), or if they or their teachers share a family.
+            Otherwise `unrelated`, as far as is known.
         """
         if self._weights_of([model]) & self._weights_of(read) or model in read:
             return "seen"
@@ -85,15 +85,15 @@ class Kinship:
         return "kin" if related else "unrelated"
 
     def share_ancestor(self, some: Iterable[str], others: Iterable[str]) -> bool:
-        """Whether any of some models is one of others, or both descend from one model through any number of teachers.
+        """Whether two groups of models share a model, or descend from one model through any number of teachers.
 
-        A network that was distilled from another sees as that does, and so do two that were distilled from one.
+        A distilled network behaves like its teacher, and so do two networks distilled from one teacher.
         """
         sides = [ancestry(names, self.teachers) for names in (some, others)]
         return bool(sides[0] & sides[1] or self._weights_of(sides[0]) & self._weights_of(sides[1]))
 
     def _families_of(self, names: Iterable[str]) -> set[str]:
-        """Return the families of models and of their teachers."""
+        """Return the known families of models and of all their teachers."""
         ancestors = ancestry(names, self.teachers)
         return {self.families[name] for name in ancestors if self.families.get(name)}
 

@@ -47,7 +47,7 @@ NETWORKS = (
 
 
 def label_space(name: str) -> LabelSpace:
-    """Return a bundled network's classes in the order of its outputs: from its list of wnids, or all of ImageNet's."""
+    """Return a bundled network's classes in the order of its outputs: its list of wnids, or all of ImageNet's."""
     wnids = FOLDER / f"{name}.wnids.txt"
     return LabelSpace(map(class_index, wnids.read_text().split())) if wnids.exists() else IMAGENET
 

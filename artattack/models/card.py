@@ -27,12 +27,12 @@ class Card(Section):
     style_layers: tuple[str, ...] = Field((), description="style layers; if empty, spread over the depth")
     content_layers: tuple[str, ...] = Field((), description="content layers")
     distilled_from: str = Field("", description="the teacher, if the network was distilled")
-    family: str = Field("", description="family of the architecture; relatives of an attack's models are told apart")
+    family: str = Field("", description="family of the architecture; models of one family are kin")
     facts: dict[str, Any] = Field({}, description="facts for readers: data, recipe, time, accuracy")
 
     @property
     def space(self) -> LabelSpace | None:
-        """The classes of the outputs: ImageNet's, the network's own by their names, or None where nothing says."""
+        """The classes of the outputs: ImageNet's, the network's own by name, or None if the card gives neither."""
         if self.label_space is not None:
             return LabelSpace(self.label_space)
         return own_classes(self.classes) if self.classes else None

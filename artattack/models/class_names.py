@@ -1,4 +1,4 @@
-"""Class names of their own that ONNX and TFLite files hold, read without loading the network."""
+"""Class names in ONNX and TFLite files, other than ImageNet's, read without loading the network."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from artattack.runtime import load_tensorflow
 
 
 def own_names_in(model: str) -> tuple[str, ...] | None:
-    """Return the class names of its own that a model's file holds, in the order of the outputs.
+    """Return the class names in a model's file, in the order of the outputs, if they are not ImageNet's.
 
     Args:
-        model: as `artattack.load_model` takes it.
+        model: a model as `artattack.load_model` takes it.
 
     Returns:
-        Names; () where they are ImageNet's; None where the file holds none, or cannot be read: loading it says why.
+        The names; () for ImageNet's; None if the file holds no names or cannot be read. Loading an unreadable file
+        raises the error.
     """
     kind, path = kind_of(model)
     names: Sequence[str] = ()
-    with suppress(Exception):  # whatever the readers raise on damaged and foreign files
+    with suppress(Exception):  # readers may raise anything on damaged and foreign files
         if kind and kind.word == "onnx":
             from artattack.models.onnx_file import open_session
 
             names = names_in(open_session(Path(path)).get_modelmeta().custom_metadata_map.get("names", ""))
-        elif kind and kind.word in ("tflite", "lce") and is_zipfile(path):  # a list of labels stands in a zip behind
+        elif kind and kind.word in ("tflite", "lce") and is_zipfile(path):  # a ZIP archive with labels is appended
             load_tensorflow()
             from artattack.models.notes import labels_behind
 

@@ -61,26 +61,27 @@ class Classifier(ABC):
 
     @property
     def classes(self) -> int:
-        """How many classes the model tells apart: the K of its logits."""
+        """Number of the model's classes: the K of its logits."""
         return self.network_classes if self.outputs is None else len(self.outputs)
 
     @property
     def doubt(self) -> str:
-        """Its doubts in one line; empty for none."""
+        """The model's doubts in one line; empty for none."""
         return "; ".join(self.doubts)
 
     def __repr__(self) -> str:
-        """Say in one short line which model it is: a dataclass would print its network and all that belongs to it."""
+        """Return one short line; a dataclass's own repr would print the whole network."""
         height, width = self.input_size
         return f"<{type(self).__name__} '{self.name}': {self.classes} classes, {height} x {width} px, {self.weights}>"
 
     def predict(self, x: NDArray[Any], batch_size: int = 32) -> NDArray[Any]:
         """Return logits (N, K) float32 of images (N, H, W, 3) in [0, 1], in batches.
 
-        Images of another size are resized to `input_size`. An image whose logits are not finite leaves others' alone.
+        Images of another size are resized to `input_size`. Logits of one image that are not finite do not affect those
+        of other images.
 
         Raises:
-            ArtattackError: the images have another shape; a foreign model fails, or its answer is none.
+            ArtattackError: the images have another shape, or a foreign model fails or returns no logits.
         """
         if x.ndim != 4 or x.shape[-1] != 3:
             raise ArtattackError(f"model '{self.name}' takes images of shape (N, H, W, 3), not {x.shape}")
@@ -88,10 +89,10 @@ class Classifier(ABC):
         return np.concatenate(batches) if batches else np.zeros((0, self.classes), np.float32)
 
     def _averaged(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Return logits of a batch: of several draws, the logarithm of their mean probabilities."""
+        """Return logits of a batch; of several draws, the logarithm of the mean probabilities."""
         if self.draws == 1:
             return self._predict(x)
-        from scipy.special import log_softmax, logsumexp  # not for commands that only list or plan
+        from scipy.special import log_softmax, logsumexp  # imported late: listing and planning do without it
 
         drawn = np.stack([log_softmax(self._predict(x), axis=1) for _ in range(self.draws)])
         return np.asarray(logsumexp(drawn, axis=0) - np.log(self.draws), np.float32)
@@ -100,7 +101,7 @@ class Classifier(ABC):
         """Return logits as `predict` does.
 
         Raises:
-            ArtattackError: also where those of an image are not finite.
+            ArtattackError: as in `predict`, or the logits of an image are not finite.
         """
         logits = self.predict(x, batch_size)
         if count := int((~np.isfinite(logits)).any(1).sum()):
@@ -108,25 +109,25 @@ class Classifier(ABC):
         return logits
 
     def restricted_to(self, classes: Collection[int]) -> Self:
-        """Return a model of the same network that knows only some of its classes, and chooses among them.
+        """Return a model of the same network that chooses among some of its classes only.
 
-        What an image set of fewer classes than ImageNet asks of a classifier (ImageNet-A and -R, Hendrycks et
-        al., CVPR and ICCV 2021), for attacks to see as well.
+        Image sets with fewer classes than ImageNet are scored this way (ImageNet-A and -R, Hendrycks et al., CVPR and
+        ICCV 2021). Attacks see the restricted model, too.
 
         Args:
-            classes: the classes to keep, as `label_space` counts them, two or more; their order does not matter.
+            classes: classes to keep, as values of `label_space`, two or more, in any order.
 
         Returns:
-            A model whose logits (N, len(classes)) are those of the classes, in this model's order, and whose
-            `label_space` says which they are. It shares this model's network.
+            A model with the logits (N, len(classes)) and the `label_space` of these classes, in this model's order. It
+            shares this model's network.
 
         Raises:
-            ArtattackError: the model's classes are not ImageNet's, it lacks one of them, or they are fewer than two.
+            ArtattackError: the model has no label space, lacks one of the classes, or keeps fewer than two.
         """
         if self.label_space is None:
             raise ArtattackError(
-                f"model '{self.name}' cannot be restricted to some ImageNet classes: it has no label_space that says "
-                "which its outputs are"
+                f"model '{self.name}' cannot be restricted to some ImageNet classes: give its label_space, the class "
+                "of each output"
             )
         if missing := sorted(set(classes) - set(self.label_space)):
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""

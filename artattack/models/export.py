@@ -21,8 +21,8 @@ Format = Literal["tflite", "lce"]
 def export_model(model: Model, to: str, path: Path) -> int:
     """Write a network to a file: from one preprocessed image (1, h, w, 3) float32 to logits (1, K) float32.
 
-    The network does not include preprocessing. The file's trailing notes hold the preprocessing and the classes, where
-    they are known, by wnid or name, which `load_model(f"{to}:{path}")` reads.
+    The network does not include preprocessing. Notes at the end of the file hold the preprocessing and, if known, the
+    classes by wnid or name; `load_model(f"{to}:{path}")` reads them.
 
     Args:
         model: a Keras 2 model, such as those of the registry.

@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from artattack.models.model import Model
 
 _PHOTOS = "samples"
-_LEAST = 0.1  # share of the photos that published weights are right on; the weakest network knows a third of ImageNet's
+_LEAST = 0.1  # least accuracy on the photos; the weakest published network is right on a third of ImageNet's
 
 
 class Fetched(NamedTuple):
-    """Weights that are on this machine, and how well the network recognises the bundled photos with them.
+    """Weights on this machine, and the network's predictions for the bundled photos with them.
 
     Attributes:
         name: registry name of the model.
         path: the file with the weights.
-        sha256: of the file.
-        downloaded: whether the file came now; False if it was there.
-        right: number of photos whose class is the most likely one.
+        sha256: hash of the file.
+        downloaded: whether this call downloaded or copied the file.
+        right: number of photos classified correctly.
         photos: number of photos.
-        wrong: of each other photo its name, its class and the class that the network sees.
+        wrong: name, true class and predicted class of each photo classified wrongly.
     """
 
     name: str
@@ -45,22 +45,22 @@ class Fetched(NamedTuple):
 def fetch_model(
     name: str, source: str | Path | None = None, *, on_progress: Callable[[str], None] | None = None
 ) -> Fetched:
-    """Fetch a model's published ImageNet weights, unless they are there, and try the network on the bundled photos.
+    """Fetch a model's published ImageNet weights, unless present, and try the network on the bundled photos.
 
-    The library that publishes a network downloads its weights, to its own place below `~/.keras`, and compares their
-    checksum with the one it knows. keras.applications knows none for some networks; there the photos are the check.
+    The library that publishes a network downloads the weights to its own folder below `~/.keras` and verifies their
+    checksum. keras.applications has no checksum for some networks; for these, the photos are the check.
 
     Args:
         name: a model of the registry whose weights are a download (`model_infos`).
-        source: a copy of the weights file to take instead of the download; its checksum is compared likewise.
-        on_progress: called with each step before it is taken.
+        source: copy of the weights file to use instead of the download; its checksum is verified likewise.
+        on_progress: called with a description of each step before the step.
 
     Returns:
-        Where the weights lie, and the photos that the network is right on.
+        The path of the weights, and the results on the photos.
 
     Raises:
-        ArtattackError: no such model, nothing to download for it, the download failed, or a network that is right on
-            fewer than a tenth of the photos. A file that came and cannot be used does not stay.
+        ArtattackError: the model does not exist or needs no download, the download fails, or the network classifies
+            fewer than a tenth of the photos correctly. A new file that cannot be used is deleted.
     """
     info = model_info(name)
     if not info.download:
@@ -79,7 +79,7 @@ def fetch_model(
         if was_there or source is None:
             raise
         path.unlink(missing_ok=True)
-        raise ArtattackError(f"model '{name}': '{source}' holds other weights than those published: {error}") from error
+        raise ArtattackError(f"model '{name}': '{source}' does not hold the published weights: {error}") from error
     tell(f"trying {name} on the bundled photos")
     right, photos, wrong = _tried(model)
     if right < _LEAST * photos:
@@ -87,16 +87,16 @@ def fetch_model(
             path.unlink(missing_ok=True)
         raise ArtattackError(
             f"model '{name}' is right on {right} of {photos} photos: '{path}' does not hold its published weights; "
-            f"{'delete it, and it is downloaded anew' if was_there else 'it is deleted'}"
+            f"{'delete it to download it again' if was_there else 'the file was deleted'}"
         )
     return Fetched(name, path, sha256_file(path), not was_there, right, photos, wrong)
 
 
 def missing_weights(names: dict[str, str | None]) -> list[str]:
-    """Return the models, from registry names to their weights, whose weights have to be downloaded first.
+    """Return the models whose weights must be downloaded first.
 
     Args:
-        names: registry names or other models' words, and the weights that are asked for, None for the default.
+        names: map from a registry name or other model specification to the requested weights, None for the default.
     """
     known: dict[str, ModelInfo] = {info.name: info for info in model_infos()}
     return [

@@ -25,7 +25,7 @@ class Kind(NamedTuple):
         package: package that reads it and is not installed with artattack; empty for none.
         extra: extra of artattack that installs the package.
         is_file: whether a path follows the prefix.
-        has_weights: whether `weights` chooses among weights; otherwise the model holds its own.
+        has_weights: whether the option `weights` applies; otherwise the file or server holds the weights.
         has_outputs: whether such a network may have several outputs, of which `output` chooses one.
     """
 
@@ -48,11 +48,11 @@ class Kind(NamedTuple):
         module, _, function = self.loader.partition(":")
         try:
             load = getattr(import_module(module), function)
-        except Exception as error:  # whatever builds that do not go together raise
+        except Exception as error:  # incompatible builds of two packages may raise anything
             why = one_line(error)
             raise ArtattackError(
-                f"model '{self.word}:{path}': {self.package or module} cannot be loaded ({why}); packages must be "
-                "builds that go together, as torch and torchvision: reinstall both from one source"
+                f"model '{self.word}:{path}': {self.package or module} cannot be loaded ({why}); packages such as "
+                "torch and torchvision must be compatible builds: reinstall both from one source"
             ) from error
         return load(path, options)  # type: ignore[no-any-return]
 
@@ -74,56 +74,56 @@ KINDS = (
 
 
 def kind_of(spec: str | Path) -> tuple[Kind | None, str]:
-    """Return the kind of a model's word and the rest of it, a path or timm's name; None for what Keras reads."""
+    """Return the kind of a model specification, None for Keras, and the rest: the path, address or timm name."""
     word, colon, rest = str(spec).partition(":")
     by_word = next((kind for kind in KINDS if colon and word == kind.word), None)
-    if by_word:  # before the suffix: files of Larq Compute Engine are called .tflite, too
+    if by_word:  # before the suffix: files for Larq Compute Engine end in .tflite, too
         return by_word, rest
     return next((kind for kind in KINDS if Path(str(spec)).suffix.lower() in kind.suffixes), None), str(spec)
 
 
 def written(what: Gives) -> str:
-    """Return how models are written that give no more than `what`: `onnx:PATH, ..., http(s)://ADDRESS`."""
+    """Return the specifications of the kinds that give exactly `what`: `onnx:PATH, ..., http(s)://ADDRESS`."""
     kinds = [kind for kind in KINDS if kind.gives == what]
     words = [f"{kind.word}:{'PATH' if kind.is_file else 'NAME'}" for kind in kinds if not kind.is_http]
     return ", ".join((*words, *(["http(s)://ADDRESS"] if any(kind.is_http for kind in kinds) else [])))
 
 
 def kind_packages() -> tuple[str, ...]:
-    """Return the distributions that read models of some kind; their versions may change a result."""
+    """Return the optional distributions that run models; their versions may change a result."""
     return tuple(kind.package.replace("_", "-") for kind in KINDS if kind.package)
 
 
 def gives(spec: str | Path) -> Gives:
-    """Return what can be had of the model that a word stands for, whether or not it exists."""
+    """Return the outputs of a model from its specification alone, whether or not the model exists."""
     kind, _ = kind_of(spec)
     return kind.gives if kind else "features"
 
 
 def check_fit(name: str, has: Gives, needs: Gives) -> None:
-    """Find a model of which less can be had than is needed.
+    """Check that a model has the outputs that its role needs.
 
     Raises:
-        ArtattackError: it is one; the message says what would do.
+        ArtattackError: it lacks them; the message suggests other attacks or models.
     """
     order = get_args(Gives)
     if order.index(has) <= order.index(needs):
         return
     if needs == "features":
         raise ArtattackError(
-            f"model '{name}' has no layers that can be read, as is needed here: name a registry model or a Keras file"
+            f"model '{name}' has no readable layers, which this role needs: give a registry model or a Keras file"
         )
     raise ArtattackError(
-        f"model '{name}' only predicts, and gradients are needed here: attack it by queries, with square, hopskipjump "
-        "or others that `artattack attacks` says read logits or decisions, or name another source"
+        f"model '{name}' only predicts, and this role needs gradients: attack it by queries, with square, hopskipjump "
+        "or another attack that reads logits or decisions (see `artattack attacks`), or give another source"
     )
 
 
 def check_kind(spec: str | Path) -> bool:
-    """Whether a word is of one of the kinds; loads nothing, and asks nobody.
+    """Whether a model specification is of one of the kinds; checks its file, address and package without loading it.
 
     Raises:
-        ArtattackError: it is, and its file or package is not there, or its address is none.
+        ArtattackError: the file does not exist, the package is not installed, or the address is invalid.
     """
     kind, path = kind_of(spec)
     if kind is None:
@@ -138,7 +138,7 @@ def check_kind(spec: str | Path) -> bool:
 
 
 def _check_address(url: str) -> None:
-    """Find an address that is none, or that would put a password into run.json."""
+    """Raise an error for an invalid address, or one with a password, which run.json would store."""
     try:
         parts = urlsplit(url)
         known = bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -147,4 +147,4 @@ def _check_address(url: str) -> None:
     if not known or url != "".join(url.split()):
         raise ArtattackError(f"model '{url}': not an address, such as https://localhost:8501/v1/models/mine:predict")
     if parts.username is not None:
-        raise ArtattackError("a model's address with a password in it would be written to run.json; use `http.token`")
+        raise ArtattackError("the address of a model holds a password, which run.json would store; use `http.token`")

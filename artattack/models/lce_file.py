@@ -1,9 +1,9 @@
 """Files of Larq Compute Engine: TFLite files in which binarized convolutions work on packed bits.
 
-Its kernels are written for ARM v8. On other processors it gives the same answers by plain ones.
+The optimized kernels are for ARM v8. On other processors, reference kernels give the same answers.
 
-The interpreter believes what a file says of itself, and a damaged one may end the process. So TensorFlow's, which looks
-at how a file is built, reads it first, and both are tried elsewhere before.
+The interpreter does not validate a file, so a damaged file may crash the process. TensorFlow's interpreter, which
+checks the file's structure, reads it first, and both interpreters run it in another process before.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from artattack.models.tflite_file import check_operators, output_names
 from artattack.models.trial import try_elsewhere
 from artattack.runtime import quietly
 
-# Its own operators, which compute and touch nothing.
+# Operators of Larq Compute Engine; they only compute, and touch no files.
 _OPERATORS = ("LceQuantize", "LceDequantize", "LceBconv2d", "LceBMaxPool2d")
 
 
 def load(path: str, options: LoadOptions) -> Predictor:
-    """Load a classifier from a file of Larq Compute Engine; errors as of `artattack.models.predictor.load_file`."""
+    """Load a classifier from a file of Larq Compute Engine; errors as in `artattack.models.predictor.load_file`."""
     return load_file(Path(path), partial(open_lce, output=options.output), options)
 
 
@@ -43,21 +43,21 @@ def open_lce(
 
     Args:
         path: the file.
-        input_size: not used: such files fix theirs.
-        threads: of the interpreter.
-        output: which output gives the values, of several; see `artattack.models.output_choice`.
+        input_size: not used, since such files fix their input size.
+        threads: number of the interpreter's threads.
+        output: the output to classify with, if there are several; see `artattack.models.output_choice`.
 
     Raises:
-        ArtattackError: it holds operators that are neither TFLite's nor Larq's own, or is no network of floats from
-            one image to one vector; or the interpreter would end this process.
-        Exception: whatever the interpreter says of a damaged file.
+        ArtattackError: the file holds operators other than TFLite's and Larq's, is no float network from one image to
+            one vector, or crashes the interpreter.
+        Exception: any error of the interpreter on a damaged file.
     """
     content = path.read_bytes()
     check_operators(path, content, _OPERATORS)
     with quietly(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on what will come after TensorFlow's interpreter
+        warnings.simplefilter("ignore")  # announcements of TensorFlow's next interpreter
         try_elsewhere(path, content, "tflite")
-        tf.lite.Interpreter(model_content=content)  # finds what is no whole file, and allocates nothing
+        tf.lite.Interpreter(model_content=content)  # raises on an incomplete file, and allocates nothing
         try_elsewhere(path, content, "lce")
         from larq_compute_engine.tflite.python.interpreter import Interpreter
 

@@ -1,7 +1,7 @@
 """Models from files: `.keras`, `.h5` and SavedModel folders of Keras 2 and Keras 3.
 
-A file is data and never gets to run code of its own: its architecture is read as JSON and checked before Keras
-sees it (`untrusted`), and the graph in a SavedModel is not run.
+A file never runs code of its own: `untrusted` checks its architecture as JSON before Keras reads it, and the graph in a
+SavedModel is ignored.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ def load(path: Path, options: LoadOptions) -> Model:
 
     Args:
         path: a `.keras` or `.h5` file, or a SavedModel folder written by Keras 2.
-        options: how to load it. Preprocessing and classes are by default those of the card beside the file
-            (`artattack.models.card`), the size is the file's.
+        options: options for loading. By default, preprocessing and classes are those of the card beside the file
+            (`artattack.models.card`), and the input size is the file's.
 
     Raises:
-        ArtattackError: not such a file, one that could run code, or no network from one image to classes.
+        ArtattackError: the file has another format, could run code, or holds no network from one image to classes.
     """
     preprocessing, label_space = options.preprocessing, options.space
     card = read_card(path) if preprocessing is None else None
@@ -78,8 +78,8 @@ def load(path: Path, options: LoadOptions) -> Model:
     outputs = logits.output_shape[-1]
     if outputs < 2:
         raise ArtattackError(
-            f"model '{path}' has {outputs} output, and a classifier one for each of two or more classes; where that "
-            "is the score z of one class against the other, save it with outputs 0 and z"
+            f"model '{path}' has {outputs} output; a classifier has one for each of two or more classes. If the output "
+            "is the score z of one class against the other, save the model with outputs 0 and z"
         )
     check_outputs(label_space, outputs, str(path))
     style_layers, content_layers = default_layers(logits)
@@ -111,12 +111,12 @@ def _read(path: Path) -> Any:
         raise ArtattackError(f"model '{path}' is no .keras or .h5 file and no SavedModel folder")
     except ArtattackError:
         raise
-    except Exception as error:  # whatever Keras and the readers raise on damaged and foreign files
+    except Exception as error:  # Keras and the readers may raise anything on damaged and foreign files
         raise ArtattackError(f"model '{path}' cannot be loaded: {reason(error)}") from error
 
 
 def _read_archive(path: Path) -> Any:
-    """Build the network that a .keras archive describes, and give it the archive's weights; nothing else is read."""
+    """Build the network that a .keras archive describes, and load the archive's weights; read nothing else."""
     with zipfile.ZipFile(path) as archive:
         architecture = _uncompiled(json.loads(read_member(archive, "config.json")))
         keras = _keras(json.loads(read_member(archive, "metadata.json"))["keras_version"])
@@ -132,19 +132,19 @@ def _read_archive(path: Path) -> Any:
 
 
 def _uncompiled(value: Any) -> Any:
-    """Return an architecture without what its models were trained with, which only training needs."""
+    """Return an architecture without compile settings (optimizer, losses), which only training needs."""
     if isinstance(value, dict):
         return {key: _uncompiled(item) for key, item in value.items() if key != "compile_config"}
     return [_uncompiled(item) for item in value] if isinstance(value, list) else value
 
 
 def _read_hdf5(path: Path) -> Any:
-    """Load the network in an HDF5 file: its architecture is one attribute, which Keras reads once more."""
+    """Load the network in an HDF5 file, after checking the architecture in its attribute `model_config`."""
     check_hdf5(path)
     with h5py.File(path, "r") as file:
         if "model_config" not in file.attrs:
             raise ArtattackError(
-                f"model '{path}' holds weights without an architecture; load it by weights=PATH with a registry name"
+                f"model '{path}' holds weights without an architecture; load them with a registry name and weights=PATH"
             )
         architecture, version = file.attrs["model_config"], file.attrs.get("keras_version", "2")
     keras = _keras(version)
@@ -154,7 +154,7 @@ def _read_hdf5(path: Path) -> Any:
 
 
 def _read_saved_model(path: Path) -> Any:
-    """Build the network from a SavedModel's layer descriptions and give it the saved variables."""
+    """Build the network from a SavedModel's layer descriptions, and load the saved variables."""
     description = path / "keras_metadata.pb"
     if not description.is_file():
         raise ArtattackError(f"model '{path}' holds a graph but no Keras layers; save it as .keras")
@@ -172,7 +172,7 @@ def _read_saved_model(path: Path) -> Any:
 
 
 def _text(value: Any) -> str:
-    """Return an attribute of an HDF5 file, which older writers stored as bytes."""
+    """Return a text attribute of an HDF5 file, which older writers stored as bytes."""
     if isinstance(value, bytes):
         return value.decode()
     if isinstance(value, str):
@@ -181,7 +181,7 @@ def _text(value: Any) -> str:
 
 
 def _keras(version: Any) -> Any:
-    """Return the Keras package that reads the files of a version."""
+    """Return the Keras package that reads files of a Keras version."""
     if not _text(version).startswith("3"):
         return tf_keras
     import keras
@@ -202,7 +202,7 @@ def _not_functional(path: Path) -> ArtattackError:
 
 
 def _functional(path: Path, network: Any, output: int | str | None) -> Any:
-    """Return a loaded network as a functional one from one image to one vector, the chosen output if it has several."""
+    """Return a loaded network as a functional network from one image to one vector, the chosen output."""
     if not getattr(network, "inputs", None):
         raise _not_functional(path)
     keras = keras_of(network)

@@ -24,12 +24,12 @@ class Preprocessing:
     """Preprocessing of a network's input, an affine map of each channel: y = (255 x - mean) / std.
 
     Attributes:
-        mean: per channel, in 0..255, in the network's channel order.
-        std: per channel, in 0..255, above 0.
+        mean: mean of each channel, in 0..255, in the network's channel order.
+        std: standard deviation of each channel, in 0..255, above 0.
         bgr: whether the network expects its channels as blue, green, red.
 
     Raises:
-        ArtattackError: a value is none of these.
+        ArtattackError: a value has another type or range.
     """
 
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -37,7 +37,7 @@ class Preprocessing:
     bgr: bool = False
 
     def __post_init__(self) -> None:
-        """Check the values, and make tuples of lists and arrays."""
+        """Check the values, and convert lists and arrays to tuples."""
         for name in ("mean", "std"):
             object.__setattr__(self, name, _three_numbers(name, getattr(self, name)))
         if min(self.std) <= 0:
@@ -67,7 +67,7 @@ def _is_finite(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
-# By the names Keras gives its modes; `imagenet` is its `torch`, and what every network of larq-zoo expects.
+# The names are those of Keras' modes; `imagenet` is Keras' `torch`, which every network of larq-zoo expects.
 PREPROCESSING = {
     "imagenet": Preprocessing((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
     "caffe": Preprocessing((103.939, 116.779, 123.68), (1.0, 1.0, 1.0), bgr=True),
@@ -79,7 +79,7 @@ PREPROCESSING = {
 
 
 def without_preprocessing(model: str) -> ArtattackError:
-    """Return the error about a model, named as its user names it, whose preprocessing nobody has given."""
+    """Return the error for a model without preprocessing; `model` is the name that its user gave."""
     names = ", ".join(PREPROCESSING)
     return ArtattackError(f"model '{model}': give its preprocessing: {names}, or mean and std in 0..255")
 
@@ -87,10 +87,11 @@ def without_preprocessing(model: str) -> ArtattackError:
 def parse_preprocessing(value: str | Mapping[str, Any] | Preprocessing) -> Preprocessing:
     """Return a preprocessing by its name, or from `mean`, `std` (each of 3 numbers in 0..255) and `bgr`.
 
+    A `Preprocessing` is returned unchanged.
+
     Raises:
-        ArtattackError: there is no such name or key, or a value is none, or is one of pixels in [0, 1]: a mean
-            or std with no channel at 1 or above, which no network expects of pixels in 0..255. A `Preprocessing`
-            is taken as it is.
+        ArtattackError: a name, key or value is invalid, or the values are for pixels in [0, 1]: every channel of mean
+            or std is below 1, which fits no network for pixels in 0..255.
     """
     if isinstance(value, Preprocessing):
         return value
@@ -124,9 +125,9 @@ class Model(Classifier):
     """A TensorFlow network with its preprocessing, input size and label space, usable as backbone or classifier.
 
     Attributes, besides those of every classifier:
-        network: functional Keras network from preprocessed images (N, h, w, 3) to logits, of which the model's
-            own (N, K) are all or some.
-        preprocessing: applied to images in [0, 1] before the network.
+        network: functional Keras network from preprocessed images (N, h, w, 3) to logits; `outputs` selects the
+            model's logits (N, K) among them.
+        preprocessing: preprocessing of images in [0, 1].
         style_layers: default layers for style, as specifications (`binary:3` or a name).
         content_layers: default layers for content, likewise.
     """
@@ -147,14 +148,14 @@ class Model(Classifier):
     probabilities: bool = False
     doubts: tuple[str, ...] = ()
     draws: int = 1
-    # Not among the arguments, so that a changed copy (`dataclasses.replace`) starts with none of the original's.
+    # Not an argument, so that a changed copy (`dataclasses.replace`) starts without the original's functions.
     _compiled: dict[tuple[int, int], Callable[[tf.Tensor], tf.Tensor]] = field(
         default_factory=dict, init=False, repr=False
     )
 
     @property
     def network_classes(self) -> int:
-        """How many outputs the network has."""
+        """Number of the network's outputs."""
         return int(self.network.output_shape[-1])
 
     def logits(self, x: tf.Tensor) -> tf.Tensor:
@@ -169,7 +170,7 @@ class Model(Classifier):
         height, width = x.shape[1:3]
         if (height, width) not in self._compiled:
             spec = tf.TensorSpec((None, height, width, 3), tf.float32)
-            # A concrete function: TensorFlow would take the first calls of many models for one that is traced anew.
+            # A concrete function, since TensorFlow warns of retracing when many models are called for the first time.
             self._compiled[height, width] = tf.function(self.logits).get_concrete_function(spec)
         return np.asarray(self._compiled[height, width](tf.constant(x)).numpy())
 
@@ -185,9 +186,9 @@ def weights_sha256(network: Any) -> str:
 def resize(x: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     """Resize images (N, H, W, C) to (N, h, w, C): Lanczos (antialiased) where a side shrinks, else bilinear.
 
-    Antialiased bilinear, the other choice for shrinking, blurs more: `quicknet_tiny` loses a fifth of its accuracy.
-    Written as two matrix products, so that it differentiates and runs fast on every device and precision.
-    H and W must be known when traced.
+    Antialiased bilinear, the alternative for shrinking, blurs more: `quicknet_tiny` loses a fifth of its accuracy.
+    Two matrix products make resizing differentiable, and fast on every device and in every precision. H and W must be
+    known when traced.
     """
     height, width = x.shape[1:3]
     if (height, width) == tuple(size):
@@ -199,7 +200,7 @@ def resize(x: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
 
 @lru_cache(maxsize=64)
 def _interpolation(length: int, target: int) -> NDArray[Any]:
-    """Matrix (target, length) of 1-D antialiased interpolation, read off TensorFlow's own."""
+    """Return the matrix (target, length) of 1-D antialiased interpolation, from TensorFlow's resized unit vectors."""
     with tf.init_scope():
         basis = tf.eye(length)[tf.newaxis, :, :, tf.newaxis]
         method = "lanczos3" if target < length else "bilinear"

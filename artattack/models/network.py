@@ -1,7 +1,7 @@
 """Surgery on functional Keras networks: cut, resize, replace layers, always on a copy.
 
-One mechanism, cloning, serves every caller: logits instead of softmax, features at any resolution,
-surrogate gradients, average pooling, other precisions.
+Every change clones the network: logits instead of softmax, features at any resolution, surrogate gradients, average
+pooling, other precisions.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from artattack.errors import ArtattackError, unknown
 
 Network = Any  # a functional Model of tf_keras (Keras 2) or of keras (Keras 3)
 Layer = Any
-# Given a layer, returns its stand-in, unbuilt, or None to keep a plain copy. A stand-in takes the
-# weights of the layer it stands for, unless it comes with a list of its own.
+# Returns a layer's replacement, unbuilt, or None for a plain copy. A replacement gets the weights of the original
+# layer, unless it comes with a list of its own.
 Replace = Callable[[Layer], "Layer | tuple[Layer, list[NDArray[Any]]] | None"]
 
 _BINARY_CONVOLUTIONS = (lq.layers.QuantConv2D, lq.layers.QuantDepthwiseConv2D, lq.layers.QuantSeparableConv2D)
@@ -40,16 +40,16 @@ def rebuild(
     input_shape: tuple[int | None, int | None, int] | None = None,
     replace: Replace | None = None,
 ) -> Network:
-    """Copy a functional network, cut at some layers, for another input shape, with layers replaced.
+    """Copy a functional network; optionally cut it at layers, change its input shape, or replace layers.
 
     Args:
         network: a functional Keras model with one input (N, H, W, 3).
         outputs: names of the layers whose outputs the copy returns, as a list; by default the network's own.
         input_shape: (H, W, 3) of the copy, None for any; by default the network's own.
-        replace: what to put in a layer's place; see `Replace`.
+        replace: function that returns a layer's replacement; see `Replace`.
 
     Returns:
-        A network with weights of its own. Weights are copied by layer name.
+        A network with its own weights, copied by layer name.
 
     Raises:
         ArtattackError: the copy cannot be built, for example because a layer before the cut fixes the size.
@@ -74,17 +74,17 @@ def rebuild(
             return keras.models.clone_model(layer, keras.Input(inner_shape), clone_function=clone)
         if shape != own_shape and _pools_everything(layer):
             return keras.layers.GlobalAveragePooling2D(keepdims=True, name=layer.name)
-        # Keras 3 counts operations among the layers; they hold nothing and serve the copy as well.
+        # Keras 3 lists operations among the layers; they have no state, so the copy can share them.
         return type(layer).from_config(layer.get_config()) if hasattr(layer, "weights") else layer
 
     def give_weights(original: Network, copy: Network) -> None:
         for layer in copy.layers:
             if _is_network(layer):
                 give_weights(original.get_layer(layer.name), layer)
-            elif layer.weights:  # a stand-in may have done without them
+            elif layer.weights:  # a replacement may have none
                 weights = own_weights.get(layer.name)
                 layer.set_weights(original.get_layer(layer.name).get_weights() if weights is None else weights)
-            if hasattr(layer, "finalize_state"):  # Normalization computes with what follows from its weights
+            if hasattr(layer, "finalize_state"):  # Normalization computes with values derived from its weights
                 layer.finalize_state()
 
     try:
@@ -99,11 +99,11 @@ def rebuild(
 
 
 def freeze(network: Network) -> None:
-    """Keep a network from learning, and leave it as its file says it works.
+    """Make a network not trainable, without changing its outputs.
 
-    Keras 2 puts a batch normalization that may not learn into evaluation mode, even one that the file calls with
-    `training=True`. Such a layer stays as it is: it normalizes by the batch. In Keras 3 the mode that a network is
-    called in goes before what its layers are called with.
+    Keras 2 puts a batch normalization that is not trainable into evaluation mode, even if the file calls it with
+    `training=True`. Such a layer stays trainable, so that it still normalizes by the batch. In Keras 3, the mode of the
+    network's call overrides that of its layers' calls.
     """
     network.trainable = False
     for layer in network.layers:
@@ -116,7 +116,7 @@ def freeze(network: Network) -> None:
 
 
 def reason(error: Exception) -> str:
-    """Return the one line of an exception that says most: Keras puts the layer first and the cause below."""
+    """Return the most informative line of an exception; Keras names the layer first and the cause below."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     causes = [cause for line in lines if (cause := line.partition("Exception encountered: ")[2])]
     lines = causes[-1:] or [line for line in lines if not line.startswith("Exception encountered")] or lines
@@ -128,7 +128,7 @@ def _is_network(layer: Layer) -> bool:
 
 
 def _pools_everything(layer: Layer) -> bool:
-    """Whether a layer averages over its whole input, a global pool in networks built for one size."""
+    """Whether a layer averages over its whole input, as global pooling in a network built for one size."""
     if type(layer).__name__ != "AveragePooling2D":
         return False
     size = tuple(layer.input.shape[1:3])
@@ -136,14 +136,21 @@ def _pools_everything(layer: Layer) -> bool:
 
 
 class _Beginning(NamedTuple):
-    """How a network begins: layers that scale, the last of those that do no more, and a network that comes next."""
+    """The beginning of a network.
+
+    Attributes:
+        scaling: kinds of the layers that scale values, in order.
+        last: the last layer before the first one that does more than scale, crop or reorder; None for none.
+        nested: the nested network that follows, if any.
+    """
 
     scaling: tuple[str, ...]
     last: Layer | None
     nested: Network | None
 
 
-# Beside arithmetic with constants. What leaves values as they are is passed over: crops, flips, another order.
+# Layers that scale images, with arithmetic on constants below; layers that leave values as they are (`_PASSING`: crops,
+# flips, another order of channels) may stand between them.
 _SCALING = ("Rescaling", "Normalization")
 _ARITHMETIC_2 = ("math.truediv", "math.divide", "math.multiply", "math.subtract", "math.add", "__operators__.add")
 _ARITHMETIC_3 = ("TrueDivide", "Divide", "Multiply", "Subtract", "Add")
@@ -175,13 +182,13 @@ def _beginning(network: Network) -> _Beginning:
 
 
 def scaling_layers(network: Network) -> tuple[str, ...]:
-    """Return what scales images at the beginning of a network, in order: kinds of layers, or functions."""
+    """Return the kinds of layers, or the functions, that scale images at the beginning of a network, in order."""
     scaling, _, nested = _beginning(network)
     return scaling if nested is None else (*scaling, *scaling_layers(nested))
 
 
 def after_scaling(network: Network, x: Any) -> Any:
-    """Return what its first layers make of preprocessed images (N, h, w, 3): those of `scaling_layers`."""
+    """Return preprocessed images (N, h, w, 3) after the network's `scaling_layers`."""
     _, last, nested = _beginning(network)
     if last is not None:
         x = keras_of(network).Model(network.input, last.output)(tf.constant(x), training=False)
@@ -189,10 +196,10 @@ def after_scaling(network: Network, x: Any) -> Any:
 
 
 def spread_at_first_normalization(network: Network, x: Any) -> float | None:
-    """Return how preprocessed images (N, h, w, 3) spread at the first batch normalization, over what it has learnt.
+    """Return the spread of preprocessed images (N, h, w, 3) at the first batch normalization, relative to training.
 
-    The median over its channels of the standard deviations of what it gets, over those it was trained on. None for
-    networks without such a layer, or with one that has learnt nothing.
+    The spread is the median over channels of the ratio of two standard deviations: of the layer's input, and of its
+    input in training. None for a network without batch normalization, or with an untrained one.
     """
     _, last, nested = _beginning(network)
     if nested is not None:
@@ -213,7 +220,7 @@ def spread_at_first_normalization(network: Network, x: Any) -> float | None:
 
 
 def with_logits(network: Network) -> Network:
-    """Return the network without its final softmax, if it has one: outputs (N, K) are logits."""
+    """Return the network without its final softmax, if any, so that its outputs (N, K) are logits."""
     last = network.output._keras_history[0]
     if not {"Softmax", "softmax", "nn.softmax"} & final_names(network):
         return network
@@ -227,7 +234,7 @@ def with_logits(network: Network) -> Network:
 
 
 def final_names(network: Network) -> set[str]:
-    """Return what the last layer goes by: its class, its activation, the function it computes."""
+    """Return the names of the last layer's class, activation and function, as far as it has them."""
     last = network.output._keras_history[0]
     config = last.get_config()
     names = (type(last).__name__, config.get("activation"), config.get("function"))
@@ -246,13 +253,13 @@ def is_convolution(layer: Layer) -> bool:
 
 def is_sum(layer: Layer) -> bool:
     """Whether a layer adds its inputs, as at the end of a residual branch."""
-    # Keras 2 makes a layer of `a + b`, which goes by what it computes; b may be a constant.
+    # Keras 2 turns `a + b` into a layer named by its function; b may be a constant.
     adds = type(layer).__name__ == "Add" or layer.get_config().get("function") in ("__operators__.add", "math.add")
     return adds and len(layer._inbound_nodes[0].parent_nodes) > 1
 
 
 def is_activation(layer: Layer) -> bool:
-    """Whether a layer is an activation function of its own."""
+    """Whether a layer is an activation function, not part of another layer."""
     return type(layer).__name__ in ("Activation", "ReLU", "PReLU", "LeakyReLU", "ELU")
 
 
@@ -273,13 +280,14 @@ def layer_names(network: Network, specs: Sequence[str]) -> tuple[str, ...]:
     """Resolve layer specifications to layer names.
 
     Args:
-        network: the network whose layers are meant.
+        network: the network with the layers.
         specs: a layer's name; or a kind and a number, such as `binary:3`, counted from 0 at the input or from -1 at
-            the output; or a kind and a star, such as `conv:*`, for all of them. Kinds are `binary` and `conv`, the
-            binarized convolutions and all, `sum`, the sums at the end of residual branches, and `activation`.
+            the output; or a kind and a star, such as `conv:*`, for all layers of the kind. The kinds are `binary`
+            (binarized convolutions), `conv` (all convolutions), `sum` (sums at the end of residual branches) and
+            `activation`.
 
     Raises:
-        ArtattackError: no such layer; the message names what there is.
+        ArtattackError: the network has no such layer; the message suggests names or numbers.
     """
     return tuple(name for spec in specs for name in _layer_names(network, spec))
 
@@ -306,10 +314,10 @@ def _layer_names(network: Network, spec: str) -> list[str]:
 
 
 def default_layers(network: Network) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return layer specifications for style and content in a network nobody has chosen any for.
+    """Return default layer specifications for style and content.
 
-    Style takes the middle convolution of each quarter of the depth, content the middle one of all; binarized
-    convolutions if there are any. A network without convolutions gets none.
+    Style takes the middle convolution of each quarter of the depth, content the middle convolution of all. Both count
+    binarized convolutions, if there are any. A network without convolutions gets no layers.
     """
     binary = sum(map(is_binary_convolution, network.layers))
     kind, count = ("binary", binary) if binary else ("conv", sum(map(is_convolution, network.layers)))

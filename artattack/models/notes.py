@@ -21,49 +21,49 @@ _LARGEST = 2**20  # bytes of a note
 
 
 def labels_behind(path: Path) -> tuple[str, ...]:
-    """Return the class names that stand behind a TFLite file; none where there is not one list of them."""
+    """Return the class names appended to a TFLite file; () unless it has exactly one list."""
     lines = _only_text(path, ".txt").splitlines()
     return tuple(line for line in lines if line.strip())
 
 
 def preprocessing_in(path: Path) -> str:
-    """Return what a file with a ZIP archive, or behind which one stands, says of preprocessing; empty for nothing."""
+    """Return the preprocessing note in a ZIP file or in a ZIP archive appended to a file; empty without a note."""
     return _only_text(path, PREPROCESSING_FILE)
 
 
 def read_preprocessing(path: Path, text: str) -> Preprocessing:
-    """Read what a file says of preprocessing: JSON of what `parse_preprocessing` takes, or one of its names.
+    """Parse a file's preprocessing note: a name, or JSON of the mapping that `parse_preprocessing` takes.
 
     Args:
         path: the file, for the message.
-        text: what it says; empty where it says nothing.
+        text: text of the note; empty if the file has none.
 
     Raises:
-        ArtattackError: it says nothing, or nothing that can be used.
+        ArtattackError: the note is missing or invalid.
     """
     if not text:
         raise without_preprocessing(str(path))
     try:
         return parse_preprocessing(text if text in PREPROCESSING else json.loads(text))
-    except (ValueError, RecursionError) as error:  # of which ArtattackError is one
+    except (ValueError, RecursionError) as error:  # ArtattackError is a ValueError
         why = str(error) if isinstance(error, ArtattackError) else "no JSON"
         raise ArtattackError(
-            f"model '{path}': what the file says of preprocessing cannot be used ({why}): say preprocessing"
+            f"model '{path}': the preprocessing in the file is invalid ({why}): give preprocessing"
         ) from error
 
 
 def written(preprocessing: Preprocessing) -> str:
-    """Return a preprocessing as `read_preprocessing` reads it."""
+    """Return the note of a preprocessing, for `read_preprocessing`."""
     return json.dumps({"mean": preprocessing.mean, "std": preprocessing.std, "bgr": preprocessing.bgr})
 
 
 def packed(labels: Iterable[str], preprocessing: Preprocessing, start: int) -> bytes:
-    """Return notes as they stand behind a TFLite file of `start` bytes; without labels, preprocessing alone."""
+    """Return the ZIP archive to append to a TFLite file of `start` bytes; without labels, preprocessing alone."""
     notes = {"labels.txt": "\n".join(labels), PREPROCESSING_FILE: written(preprocessing)}
     archived = io.BytesIO(b"\0" * start)
     with zipfile.ZipFile(archived, "a", zipfile.ZIP_DEFLATED) as archive:
         for name, text in notes.items():
-            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))  # the same bytes whenever it is written
+            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))  # a fixed date, for the same bytes every time
             entry.compress_type = zipfile.ZIP_DEFLATED
             if text:
                 archive.writestr(entry, text)
@@ -71,7 +71,7 @@ def packed(labels: Iterable[str], preprocessing: Preprocessing, start: int) -> b
 
 
 def _only_text(path: Path, end: str) -> str:
-    """Return the one file whose name ends so in the archive that a file is or ends in; empty for none or many."""
+    """Return the text of the archive's only member whose name ends in `end`; empty for none or several."""
     if not zipfile.is_zipfile(path):
         return ""
     with zipfile.ZipFile(path) as archive:

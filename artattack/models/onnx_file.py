@@ -1,4 +1,4 @@
-"""ONNX files, run by onnxruntime. Such a file is a graph of onnxruntime's own operators: no code of its own."""
+"""ONNX files, run by onnxruntime. Such a file is a graph of onnxruntime's own operators and holds no code."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from artattack.models.predictor import Predictor, load_file
 
 _DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 _DTYPES_OF_PIXELS = {"tensor(uint8)": np.uint8}
-_ELSEWHERE = b"\n\x08location\x12"  # as protobuf writes the name of the file that a tensor lies in
+_ELSEWHERE = b"\n\x08location\x12"  # protobuf's field with the name of another file that holds a tensor
 _FATAL = 4  # the only messages that onnxruntime prints
 
 
 def load(path: str, options: LoadOptions) -> Predictor:
-    """Load a classifier from an ONNX file; errors as of `artattack.models.predictor.load_file`."""
+    """Load a classifier from an ONNX file; errors as in `artattack.models.predictor.load_file`."""
     return load_file(Path(path), partial(open_onnx, output=options.output), options)
 
 
@@ -32,12 +32,12 @@ def open_onnx(path: Path, input_size: tuple[int, int] | None, *, output: int | s
 
     Args:
         path: the file.
-        input_size: not needed, since a graph of any size takes what it gets.
-        output: which output gives the values, of several; see `artattack.models.output_choice`.
+        input_size: not used; a graph without fixed size takes images of any size.
+        output: the output to classify with, if there are several; see `artattack.models.output_choice`.
 
     Raises:
-        ArtattackError: it is no network from one image to one vector, or keeps its weights in other files.
-        Exception: whatever onnxruntime says of a damaged file.
+        ArtattackError: the file holds no network from one image to one vector, or keeps its weights in other files.
+        Exception: any error of onnxruntime on a damaged file.
     """
     session = open_session(path)
     inputs, outputs = session.get_inputs(), [found.name for found in session.get_outputs()]
@@ -65,11 +65,11 @@ def open_onnx(path: Path, input_size: tuple[int, int] | None, *, output: int | s
 
 
 def open_session(path: Path) -> onnxruntime.InferenceSession:
-    """Read an ONNX file for the CPU; errors as of `open_onnx`."""
+    """Open an ONNX file on the CPU, without looking at its inputs and outputs; errors as in `open_onnx`."""
     content = path.read_bytes()
     if _ELSEWHERE in content:
         raise ArtattackError(
-            f"model '{path}' keeps weights in other files, which are not read: save it whole, "
+            f"model '{path}' keeps weights in other files, which are not read: save it in one file with "
             "onnx.save(onnx.load(PATH), NEW)"
         )
     options = onnxruntime.SessionOptions()

@@ -17,7 +17,7 @@ class InputRange(NamedTuple):
 
     Attributes:
         low, high: the least and the greatest value.
-        step: between neighbouring values.
+        step: distance of neighbouring values.
     """
 
     low: float
@@ -29,12 +29,13 @@ class Opened(NamedTuple):
     """An opened network file.
 
     Attributes:
-        run: from preprocessed images float32, in the layout and batch of `shape`, to values (N, K) float32.
-        shape: the four sides of its input; None for a free side.
+        run: function from preprocessed images float32, with the layout and batch size of `shape`, to values (N, K)
+            float32.
+        shape: the four sides of the input; None for a free side.
         names: class names from the file, in the order of the outputs; empty if the file has none.
         step: quantization step of the outputs; 0 if they are not quantized.
         preprocessing: preprocessing according to the file; empty if not given.
-        input_range: values that its input can hold; None where nothing limits them.
+        input_range: range of the input's values; None if unlimited.
     """
 
     run: Callable[[NDArray[Any]], NDArray[Any]]
@@ -61,7 +62,7 @@ def imagenet_classes_of(names: Iterable[str]) -> LabelSpace | None:
 
 
 def own_classes_of(names: Sequence[str], outputs: int) -> LabelSpace | None:
-    """Return the classes of its own that a file names, or None where the names are not one for each output."""
+    """Return the label space of class names other than ImageNet's, or None unless each output has one name."""
     try:
         return own_classes(names) if len(names) == outputs else None
     except ArtattackError:

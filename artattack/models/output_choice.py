@@ -1,4 +1,4 @@
-"""The output to classify with, of a network that has several. No TensorFlow here."""
+"""Choice of the output to classify with, for a network with several outputs. No TensorFlow here."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from artattack.errors import ArtattackError, nearest
 
 
 def chosen_output(model: str, names: Sequence[str], output: int | str | None) -> int:
-    """Return the place, from 0, of the output that is classified with.
+    """Return the index of the output to classify with.
 
     Args:
         model: the model as its user names it, for messages.
-        names: of the network's outputs, in order.
-        output: a name, or a place from 0 as a number or its digits; None for the only one.
+        names: names of the network's outputs, in order.
+        output: a name, or an index from 0 as a number or its digits; None if there is one output.
 
     Raises:
-        ArtattackError: there are several and none is chosen, or there is no such output.
+        ArtattackError: there are several outputs and `output` is None, or there is no such output.
     """
     if output is None and len(names) == 1:
         return 0
@@ -37,10 +37,10 @@ def chosen_output(model: str, names: Sequence[str], output: int | str | None) ->
 
 
 def check_output(model: str, output: object) -> None:
-    """Find an `output` that is neither a name nor a place from 0.
+    """Check that `output` is None, a name or an index from 0.
 
     Raises:
-        ArtattackError: it is one.
+        ArtattackError: it is anything else.
     """
     whole = isinstance(output, int) and not isinstance(output, bool) and output >= 0
     if not (output is None or whole or (isinstance(output, str) and output)):

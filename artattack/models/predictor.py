@@ -1,4 +1,4 @@
-"""Models that only predict: files of other libraries and functions, asked for values and for nothing else."""
+"""Models that only predict: files of other libraries, servers and functions, queried for their outputs alone."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from artattack.models.opened import InputRange, Opened, imagenet_classes_of, own
 
 Array = NDArray[Any]
 
-_PROBES = 4  # images that a network is asked about before it is used
-LEAST_PROBABILITY = np.finfo(np.float32).tiny  # of a probability, so that it has a logarithm
-_ROUNDING = 1e-3  # by which probabilities may miss a sum of 1
+_PROBES = 4  # images of the trial at loading
+LEAST_PROBABILITY = np.finfo(np.float32).tiny  # probabilities are raised to it, for a finite logarithm
+_ROUNDING = 1e-3  # tolerance of a sum of probabilities
 
 
 @dataclass(eq=False, kw_only=True, repr=False)
@@ -59,7 +59,7 @@ class Predictor(Classifier):
 
     @property
     def network_classes(self) -> int:
-        """How many values it gives for an image."""
+        """Number of values for an image."""
         return self.answers
 
     def _predict(self, x: Array) -> Array:
@@ -82,22 +82,24 @@ def predictor(
     step: float = 0.0,
     input_range: InputRange | None = None,
 ) -> Predictor:
-    """Make a model of what answers questions, after asking it about a few images.
+    """Make a model from a function, after a trial on a few images.
 
     Args:
-        name: of the model.
-        ask: from preprocessed images (N, h, w, 3) float32 to values (N, K).
-        preprocessing: what it expects of images.
+        name: name of the model.
+        ask: function from preprocessed images (N, h, w, 3) float32 to values (N, K).
+        preprocessing: preprocessing that the function expects.
         input_size: (h, w) in pixels.
-        label_space: the ImageNet class of each value, or None for classes of its own.
-        outputs: what the values are; None to find out: probabilities are between 0 and 1 and sum to 1.
+        label_space: class of each value; None if unknown.
+        outputs: `logits` or `probabilities`; by default `probabilities` if the values of the trial lie between 0 and 1
+            and sum to 1.
         weights: `file`, `python` or `http`.
-        weights_sha256: hash of the file, or what makes one of the answers (N, K); by default the hash of their bytes.
-        step: between neighbouring values where they are quantized, else 0.
-        input_range: what its input can hold, where that is limited.
+        weights_sha256: hash of the file, or a function that hashes the trial's values (N, K); by default the hash of
+            their bytes.
+        step: distance of neighbouring values if they are quantized, otherwise 0.
+        input_range: range of the input's values, if limited.
 
     Raises:
-        ArtattackError: it fails, its answers are none, or there are not as many classes as `label_space` says.
+        ArtattackError: the function fails or returns no values, or the number of classes differs from `label_space`.
     """
     images = np.random.default_rng(0).uniform(size=(_PROBES, *input_size, 3)).astype(np.float32)
     values = answer(name, ask, prepared(images, preprocessing, input_size))
@@ -114,8 +116,8 @@ def predictor(
     probable = _are_probabilities(values, step)
     if outputs == "probabilities" and not probable:
         raise ArtattackError(
-            f"model '{name}': outputs are said to be probabilities, but lie in {values.min():.3g} to "
-            f"{values.max():.3g} and sum to {values[0].sum():.3g} for the first image tried; say outputs: logits"
+            f"model '{name}' has outputs: probabilities, but its outputs lie in {values.min():.3g} to "
+            f"{values.max():.3g} and sum to {values[0].sum():.3g} for the first image tried; give outputs: logits"
         )
     if weights_sha256 is None:
         weights_sha256 = hashlib.sha256(np.ascontiguousarray(values, "<f4").tobytes()).hexdigest()
@@ -123,10 +125,11 @@ def predictor(
     if probable and outputs != "probabilities":
         looks = "values that lie in [0, 1] and sum to 1 for four random images"
         doubts = (
-            f"gives {looks}, and is taken at its word that they are logits; are they no probabilities?"
+            f"gives {looks}, which count as logits because of outputs: logits; if they are probabilities, give "
+            "outputs: probabilities"
             if outputs == "logits"
-            else f"gives {looks}: taken for probabilities, whose logarithms count as logits; say outputs: "
-            "probabilities or, if they are none, outputs: logits",
+            else f"gives {looks}: they count as probabilities, and their logarithms as logits; give outputs: "
+            "probabilities or outputs: logits",
         )
     return Predictor(
         name=name,
@@ -154,8 +157,8 @@ def load_file(
 
     Args:
         path: the file.
-        open_file: opens it, for images of a size or of its own.
-        options: how to load it. Preprocessing, size and classes are by default those that the file names.
+        open_file: function that opens the file for images of a size, or of the file's own size for None.
+        options: options for loading. By default, preprocessing, size and classes are the file's.
 
     Raises:
         ArtattackError: the file cannot be read, or holds no network from one image to classes.
@@ -166,7 +169,7 @@ def load_file(
         opened = open_file(path, input_size)
     except ArtattackError:
         raise
-    except Exception as error:  # whatever the readers raise on damaged and foreign files
+    except Exception as error:  # readers may raise anything on damaged and foreign files
         raise ArtattackError(f"model '{path}' cannot be loaded: {reason(error)}") from error
     if expected is None:
         expected = read_preprocessing(path, opened.preprocessing)
@@ -206,20 +209,20 @@ def prepared(x: Array, preprocessing: Preprocessing, size: tuple[int, int]) -> A
 
 
 def answer(name: str, ask: Callable[[Array], Any], x: Array, classes: int | None = None) -> Array:
-    """Ask about preprocessed images (N, h, w, 3), and return values (N, K) float32, checked.
+    """Return a function's values (N, K) float32 for preprocessed images (N, h, w, 3), after checking their shape.
 
-    Values that are not finite come back as they are: they are one image's, and say nothing of those beside it.
+    Values that are not finite are kept: they concern one image, not those beside it.
 
     Raises:
-        ArtattackError: it fails, or what it says is no number for each image and class.
+        ArtattackError: the function fails, or does not return a number for each image and class.
     """
     try:
         values = np.asarray(ask(x), np.float32)
-        if values.ndim == 4 and values.shape[2:] == (1, 1):  # from a convolution in the place of a dense layer
+        if values.ndim == 4 and values.shape[2:] == (1, 1):  # the last layer is a convolution
             values = values[:, :, 0, 0]
     except ArtattackError:
         raise
-    except Exception as error:  # whatever foreign code raises
+    except Exception as error:  # foreign code may raise anything
         raise ArtattackError(f"model '{name}' failed on images of shape {x.shape}: {reason(error)}") from error
     wanted = "classes" if classes is None else classes
     if values.ndim != 2 or len(values) != len(x) or classes not in (None, values.shape[1]):
@@ -231,14 +234,14 @@ def answer(name: str, ask: Callable[[Array], Any], x: Array, classes: int | None
 
 
 def _after_background(label_space: LabelSpace | None, classes: int) -> tuple[int, ...] | None:
-    """Return the outputs of ImageNet's classes where a background class stands in front, as TF-Slim has it."""
+    """Return the outputs of ImageNet's classes if a background class precedes them, as in TF-Slim; otherwise None."""
     if label_space is None or label_space.names or len(label_space) != len(IMAGENET) or classes != len(IMAGENET) + 1:
         return None
     return tuple(range(1, classes))
 
 
 def _channels_first(path: Path, shape: tuple[int | None, ...]) -> bool:
-    """Whether an input is (N, 3, H, W), as its shape says, and not (N, H, W, 3)."""
+    """Whether an input's shape is (N, 3, H, W) instead of (N, H, W, 3)."""
     layouts = [axis for axis in (1, 3) if len(shape) == 4 and shape[axis] == 3]
     if len(layouts) != 1:
         sides = ", ".join("any" if side is None else str(side) for side in shape)
@@ -250,7 +253,7 @@ def _channels_first(path: Path, shape: tuple[int | None, ...]) -> bool:
 
 
 def _in_batches(run: Callable[[Array], Array], x: Array, size: int | None) -> Array:
-    """Run a network whose file fixes how many images it takes at once; what is missing in the last batch is zeros."""
+    """Run a network in batches of a fixed size, the last one padded with zeros; None for a free size."""
     x = np.ascontiguousarray(x)
     if size is None:
         return run(x)
@@ -259,7 +262,7 @@ def _in_batches(run: Callable[[Array], Array], x: Array, size: int | None) -> Ar
 
 
 def _are_probabilities(values: Array, step: float) -> bool:
-    """Whether values (N, K) are probabilities, as far as these and their quantization tell."""
+    """Whether values (N, K) lie in [0, 1] and sum to 1, within rounding and their quantization step."""
     sums = values.sum(axis=1)
     tolerance = _ROUNDING + step / 2 * values.shape[1]
     return bool((values >= 0).all() and (values <= 1 + _ROUNDING).all() and (abs(sums - 1) <= tolerance).all())

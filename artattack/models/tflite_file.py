@@ -1,7 +1,7 @@
 """TFLite files, run by TensorFlow's own interpreter, float or quantized.
 
-The interpreter in TensorFlow runs any operator of TensorFlow that a file asks for, those that read and write files
-among them. So a file may hold TFLite's builtin operators, which touch nothing, and no others.
+TensorFlow's interpreter runs every TensorFlow operator in a file, including operators that read and write files. So
+only TFLite's builtin operators are admitted, which touch no files.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _INTEGERS = {_TYPE.INT8: np.int8, _TYPE.UINT8: np.uint8, _TYPE.INT16: np.int16}
 
 
 def load(path: str, options: LoadOptions) -> Predictor:
-    """Load a classifier from a TFLite file; errors as of `artattack.models.predictor.load_file`."""
+    """Load a classifier from a TFLite file; errors as in `artattack.models.predictor.load_file`."""
     return load_file(Path(path), partial(open_tflite, output=options.output), options)
 
 
@@ -42,19 +42,19 @@ def open_tflite(
 
     Args:
         path: the file.
-        input_size: (H, W) in pixels that a file of no fixed size is set to.
-        threads: of the interpreter; None for its own choice.
-        output: which output gives the values, of several; see `artattack.models.output_choice`.
+        input_size: (H, W) in pixels, for a file without fixed size.
+        threads: number of the interpreter's threads; None for the interpreter's default.
+        output: the output to classify with, if there are several; see `artattack.models.output_choice`.
 
     Raises:
-        ArtattackError: it holds operators that are not TFLite's own, or is no network from one image to one vector;
-            or running it would end this process.
-        Exception: whatever TensorFlow says of a damaged file.
+        ArtattackError: the file holds operators other than TFLite's own, is no network from one image to one vector,
+            or crashes the interpreter.
+        Exception: any error of TensorFlow on a damaged file.
     """
     content = path.read_bytes()
     check_operators(path, content)
     with quietly(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on what will come after this interpreter
+        warnings.simplefilter("ignore")  # announcements of TensorFlow's next interpreter
         try_elsewhere(path, content, "tflite", input_size)
         interpreter = tf.lite.Interpreter(model_content=content, num_threads=threads)
         interpreter.allocate_tensors()
@@ -64,7 +64,7 @@ def open_tflite(
     answer = outputs[chosen_output(str(path), output_names(content), output)]
     shape = [int(side) for side in inputs[0]["shape"]]
     for axis, side in enumerate(inputs[0]["shape_signature"]):
-        if axis and side < 0:  # any side will do; a batch is always given image by image
+        if axis and side < 0:  # a free side; the batch size stays 1
             shape[axis] = 0
     if input_size is not None and shape.count(0) == 2:
         sides = iter(input_size)
@@ -89,7 +89,7 @@ def open_tflite(
 
 
 def output_names(content: bytes) -> tuple[str, ...]:
-    """Return the names of a TFLite file's outputs, in order: those its signature gives them, or else their tensors'."""
+    """Return the names of a TFLite file's outputs, in order: from its signature, otherwise from the tensors."""
     model = schema.Model.GetRootAs(content, 0)
     graph = model.Subgraphs(0)
     given: dict[int, str] = {}
@@ -102,15 +102,15 @@ def output_names(content: bytes) -> tuple[str, ...]:
 
 
 def check_operators(path: Path, content: bytes, known: Collection[str] = ()) -> None:
-    """Refuse a file with operators other than TFLite's own and known ones, before an interpreter is made of it.
+    """Refuse a file with operators other than TFLite's own and admitted custom ones, before an interpreter reads it.
 
     Args:
-        path: the file.
-        content: what is in it.
-        known: names of custom operators that may be there.
+        path: the file, for messages.
+        content: bytes of the file.
+        known: names of the admitted custom operators.
 
     Raises:
-        ArtattackError: it holds others, or is no TFLite file.
+        ArtattackError: the file holds other operators, or is no TFLite file.
     """
     if not schema.Model.ModelBufferHasIdentifier(content, 0):
         raise ArtattackError(f"model '{path}' is no TFLite file, or has been cut short")
@@ -132,7 +132,7 @@ def check_operators(path: Path, content: bytes, known: Collection[str] = ()) -> 
 
 
 def _quantized(x: NDArray[Any], details: dict[str, Any]) -> NDArray[Any]:
-    """Return numbers as a tensor holds them: round(x / scale) + zero point where it is quantized."""
+    """Return values as a tensor stores them: round(x / scale) + zero point if the tensor is quantized."""
     dtype, (scale, zero) = details["dtype"], details["quantization"]
     if not np.issubdtype(dtype, np.integer):
         return np.asarray(x, dtype)
@@ -141,7 +141,7 @@ def _quantized(x: NDArray[Any], details: dict[str, Any]) -> NDArray[Any]:
 
 
 def _input_range(graph: Any, details: dict[str, Any]) -> InputRange | None:
-    """Return what an input can hold, or the tensor that a float input is quantized to; None where nothing limits it."""
+    """Return the range of a quantized input, or of the tensor that a float input is quantized to; None if unlimited."""
     dtype, (scale, zero) = details["dtype"], details["quantization"]
     if not np.issubdtype(dtype, np.integer):
         quantized = _quantized_input(graph)
@@ -154,7 +154,7 @@ def _input_range(graph: Any, details: dict[str, Any]) -> InputRange | None:
 
 
 def _quantized_input(graph: Any) -> tuple[Any, float, int] | None:
-    """Return the type, scale and zero point that a graph's float input is quantized to, if that is done first."""
+    """Return the type, scale and zero point of a float input's quantization, if that is the graph's first step."""
     image, tensor = int(graph.Inputs(0)), None
     for k in range(graph.OperatorsLength()):
         operator = graph.Operators(k)
@@ -170,7 +170,7 @@ def _quantized_input(graph: Any) -> tuple[Any, float, int] | None:
 
 
 def _real(values: NDArray[Any], details: dict[str, Any]) -> NDArray[Any]:
-    """Return the numbers that a tensor stands for: (values - zero point) scale where it is quantized."""
+    """Return the numbers that a tensor represents: (values - zero point) scale if the tensor is quantized."""
     scale, zero = details["quantization"]
     if not np.issubdtype(details["dtype"], np.integer):
         return np.asarray(values, np.float32)

@@ -23,9 +23,9 @@ def load(name: str, options: LoadOptions) -> TorchModel:
 
     Args:
         name: timm's name, such as `resnet18`.
-        options: how to load it. Weights are `imagenet` (timm's, downloaded unless cached), `random`, or the path of a
-            .safetensors file. Preprocessing and size are by default those of timm's configuration, classes ImageNet's
-            for a network with 1000 outputs.
+        options: options for loading. Weights are `imagenet` (timm's, downloaded unless cached), `random`, or the path
+            of a .safetensors file. By default, preprocessing and size are those of timm's configuration, and the
+            classes of a network with 1000 outputs are ImageNet's.
 
     Raises:
         ArtattackError: timm does not know the network, or its weights are unavailable or do not fit.

@@ -49,7 +49,7 @@ _EXPRESSION = re.compile(
 
 
 def load(path: str, options: LoadOptions) -> TorchModel:
-    """Load a classifier from a TorchScript or torch.export file; errors as of `read_torch` and `load_module`."""
+    """Load a classifier from a TorchScript or torch.export file; errors as in `read_torch` and `load_module`."""
     file = Path(path)
     module, batch, own_size = read_torch(file)
     if own_size and options.size and own_size != options.size:
@@ -106,7 +106,7 @@ def _read_script(path: Path, archive: zipfile.ZipFile) -> tuple[torch.nn.Module,
 
 
 def _harmful(code: str) -> Iterator[str]:
-    """Yield names in TorchScript code (in Python's grammar) other than operators on tensors."""
+    """Yield the names in TorchScript code (in Python's grammar) that are not operators on tensors."""
     tree = ast.parse(code)
     inside = {id(node.value): node for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     for node in ast.walk(tree):
@@ -161,7 +161,7 @@ def _check_pickle(path: Path, content: bytes) -> None:
 
 
 def _foreign(value: Any) -> Iterator[str]:
-    """Yield names and expressions in a graph other than operators on tensors and arithmetic on sizes."""
+    """Yield the names and expressions in a graph that are neither operators on tensors nor arithmetic on sizes."""
     if isinstance(value, dict):
         if isinstance(target := value.get("target"), str) and "inputs" in value and not _TARGETS.fullmatch(target):
             yield target

@@ -54,10 +54,10 @@ class TorchNetwork:
     """A PyTorch module as a differentiable TensorFlow function.
 
     Args:
-        module: from preprocessed images (N, 3, h, w) to values (N, K).
+        module: module from preprocessed images (N, 3, h, w) to values (N, K).
         batch: fixed batch size, or None for any.
-        output: which of its outputs, where it returns several; see `artattack.models.output_choice`.
-        name: the model's, for messages.
+        output: the output to classify with, if there are several; see `artattack.models.output_choice`.
+        name: name of the model, for messages.
 
     Attributes:
         classes: K, set after the first call.
@@ -106,10 +106,11 @@ class TorchNetwork:
         return called(x)
 
     def first_spread(self, x: Array) -> float | None:
-        """Return how preprocessed images (N, h, w, 3) spread at the first batch normalization, over what it has learnt.
+        """Return the spread of preprocessed images (N, h, w, 3) at the first batch normalization, relative to training.
 
-        The median over its channels of the standard deviations of what it gets, over those it was trained on. None
-        for networks that cannot be watched, such as TorchScript's, or that have learnt none.
+        The spread is the median over channels of the ratio of two standard deviations: of the layer's input, and of its
+        input in training. None for TorchScript, which cannot be observed, and for a network without batch
+        normalization, or with an untrained one.
         """
         norms = (part for part in self._module.modules() if isinstance(part, torch.nn.BatchNorm2d))
         norm = next(norms, None)
@@ -144,7 +145,7 @@ class TorchNetwork:
         return values[:, :, 0, 0] if values.ndim == 4 and values.shape[2:] == (1, 1) else values
 
     def _chosen(self, returned: Any) -> torch.Tensor:
-        """Return the output to classify with: of a tuple, list or mapping with one tensor, that one."""
+        """Return the output to classify with; the only tensor of a tuple, list or mapping needs no choice."""
         named = _named(returned)
         tensors = [part for part in named.values() if isinstance(part, torch.Tensor)]
         if self._output is None and len(tensors) == 1:
@@ -160,7 +161,7 @@ class TorchNetwork:
 
 
 def _named(returned: Any) -> dict[str, Any]:
-    """Return what a network returns by name: a mapping's keys, a named tuple's fields, or places from 0."""
+    """Return a network's outputs by name: a mapping's keys, a named tuple's fields, or indices from 0."""
     if isinstance(returned, Mapping):
         return {str(name): part for name, part in returned.items()}
     parts = returned if isinstance(returned, tuple | list) else (returned,)
@@ -179,8 +180,8 @@ def load_module(
 
     Args:
         name: name of the model.
-        module: from preprocessed images (N, 3, h, w) to values (N, K); switched to evaluation mode.
-        options: how to load it; preprocessing and size are needed.
+        module: module from preprocessed images (N, 3, h, w) to values (N, K); switched to evaluation mode.
+        options: options for loading; preprocessing and size are required.
         weights: kind of weights.
         batch: fixed batch size, or None for any.
 

@@ -1,4 +1,4 @@
-"""A separate program: runs a TFLite file from standard input on two images, where a crash does no harm.
+"""Program that runs a TFLite file from standard input on two images, in a process that may crash.
 
 Usage: `python -P trial_program.py KIND NATIVE [HEIGHT WIDTH] < FILE`. KIND is `tflite` or `lce`, NATIVE the path of the
 interpreter's native module, and HEIGHT and WIDTH the image size if the file leaves it open. The program loads only the

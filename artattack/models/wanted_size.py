@@ -1,4 +1,4 @@
-"""The size of images that a model wants, found without building its network. Few kinds of files need TensorFlow."""
+"""The input size of a model, read without building its network. Only some kinds of files need TensorFlow for it."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ Size = tuple[int, int]
 
 
 def agreed_size(sizes: Iterable[Size | None]) -> Size | None:
-    """Return the height and width that all models want; None where they differ or one is not known."""
+    """Return the height and width that all models share; None if they differ or one is unknown."""
     found = {*sizes}
     return found.pop() if len(found) == 1 else None
 
 
 def wanted_size(model: str) -> Size | None:
-    """Return the height and width in pixels of the images that a model wants.
+    """Return a model's input height and width in pixels.
 
     Args:
         model: a registry name, a file or `timm:NAME`, as `artattack.load_model` takes them.
 
     Returns:
-        None for models that take any size, for servers, and for files that cannot be read: loading says why.
+        (H, W); None for models that take any size, for servers, and for unreadable files. Loading an unreadable file
+        raises the error.
     """
     known = {info.name: info.input_size for info in model_infos()}
     if model in known:
         return known[model]
     kind, path = kind_of(model)
     word = kind.word if kind else "keras"
-    with suppress(Exception):  # whatever the readers raise on damaged and foreign files
+    with suppress(Exception):  # readers may raise anything on damaged and foreign files
         shape = _READERS[word](path)
         if len(shape) == 4 and 3 in (shape[1], shape[3]):
             height, width = shape[1:3] if shape[3] == 3 else shape[2:]
@@ -68,7 +69,7 @@ def _of_keras(path: str) -> list[Any]:
 
 
 def _batch_shapes(value: Any) -> Iterator[list[Any]]:
-    """Yield the input shapes that layers say in an architecture, in order: the first is the network's."""
+    """Yield the input shapes in an architecture's layers, in order; the first is the network's."""
     if isinstance(value, dict):
         for key in ("batch_shape", "batch_input_shape"):
             if isinstance(value.get(key), list | dict):

@@ -143,7 +143,7 @@ def test_an_input_of_bytes_given_fractions_is_doubted(tmp_path: Path) -> None:
     path = centred_onnx(tmp_path / "net.onnx", "UINT8", axes=(1,))
     assert load_model(path, preprocessing="byte").doubts == ()
     doubts = load_model(path, preprocessing="unit").doubts
-    assert "tells 2 levels of a pixel apart: its input holds values from 0 to 255" in doubts[0]  # 0 and 1
+    assert "distinguishes 2 levels of a pixel: its input holds values from 0 to 255" in doubts[0]  # 0 and 1
     assert "loses" in load_model(path, preprocessing="imagenet").doubts[0]  # what is below 0
 
 
@@ -158,7 +158,7 @@ def test_a_quantized_input_that_cuts_values_off_is_doubted(kind: Any, tmp_path: 
     path.write_bytes(converter.convert())
     assert load_model(path, preprocessing="tf").doubts == ()
     doubt = load_model(path, preprocessing="byte").doubts[0]
-    assert "loses 9" in doubt  # all but what is black, or nearly
+    assert "clips 9" in doubt  # all but what is black, or nearly
     assert re.search(r"its input holds values from -1(.01)? to (1|0.99\d*)\b", doubt)
 
 
@@ -188,7 +188,7 @@ def test_images_scaled_before_layers_that_scale_are_doubted(first: Any, library:
     for preprocessing in ("unit", "tf", "imagenet"):
         (doubt,) = load_model(path, preprocessing=preprocessing).doubts
         assert "begins with" in doubt
-        assert doubt.endswith("say preprocessing: byte")
+        assert doubt.endswith("give preprocessing: byte")
 
 
 def test_layers_that_scale_fractions_are_doubted_when_given_bytes(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_layers_that_scale_fractions_are_doubted_when_given_bytes(tmp_path: Path
     path = saved(network(tf_keras, own), tmp_path / "net.keras")
     assert load_model(path, preprocessing="unit").doubts == ()
     for preprocessing in ("byte", "imagenet"):  # scaled by nothing, and twice
-        assert load_model(path, preprocessing=preprocessing).doubt.endswith("say preprocessing: unit")
+        assert load_model(path, preprocessing=preprocessing).doubt.endswith("give preprocessing: unit")
 
 
 def test_values_unlike_those_that_a_batch_normalization_learnt_are_doubted(tmp_path: Path) -> None:

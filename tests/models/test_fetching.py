@@ -93,11 +93,11 @@ def test_weights_are_fetched_once_and_tried(server: Any, photos: Path, tmp_path:
 def test_weights_that_recognise_nothing_do_not_stay(server: Any, photos: Path, tmp_path: Path) -> None:
     server.content = weights("mobilenet", tmp_path / "random.h5", sees=HEN + 1)
     path = model_info("mobilenet").download_path
-    with pytest.raises(ArtattackError, match=r"right on 0 of 4 photos: '.*' does not hold .*; it is deleted"):
+    with pytest.raises(ArtattackError, match=r"right on 0 of 4 photos: '.*' does not hold .*; the file was deleted"):
         fetch_model("mobilenet")
     assert not path.exists()
     path.write_bytes(server.content)  # put there by hand
-    with pytest.raises(ArtattackError, match=r"right on 0 of 4 photos: .*; delete it, and it is downloaded anew"):
+    with pytest.raises(ArtattackError, match=r"right on 0 of 4 photos: .*; delete it to download it again"):
         fetch_model("mobilenet")
     assert path.exists()
 
@@ -126,7 +126,7 @@ def test_larq_zoos_checksum_is_compared(
     else:
         with pytest.raises(ArtattackError, match="model 'quicknet' needs a download from larq-zoo's releases, which"):
             fetch_model("quicknet")
-        with pytest.raises(ArtattackError, match=r"'.*random\.h5' holds other weights than those published"):
+        with pytest.raises(ArtattackError, match=r"'.*random\.h5' does not hold the published weights"):
             fetch_model("quicknet", tmp_path / "random.h5")
         assert not path.exists()
 
@@ -139,7 +139,7 @@ def test_a_copy_is_taken_in_the_place_of_the_download(server: Any, photos: Path,
     with pytest.raises(ArtattackError, match=r"'.*absent\.h5' cannot be copied to '.*': No such file"):
         fetch_model("mobilenet", tmp_path / "absent.h5")
     (tmp_path / "broken.h5").write_bytes(b"no weights")
-    with pytest.raises(ArtattackError, match=r"'.*broken\.h5' holds other weights than those published"):
+    with pytest.raises(ArtattackError, match=r"'.*broken\.h5' does not hold the published weights"):
         fetch_model("mobilenet", tmp_path / "broken.h5")
     assert not fetched.path.exists()
 

@@ -292,7 +292,7 @@ def test_a_token_comes_from_the_environment(server: Server, monkeypatch: pytest.
         ("http://", {}, "not an address, such as https://localhost"),
         ("http://host:99999/x", {}, "not an address"),
         ("http://host/a b", {}, "not an address"),
-        ("https://me:secret@host/x", {}, "with a password in it would be written to run.json"),
+        ("https://me:secret@host/x", {}, "holds a password, which run.json would store"),
         ("https://host/x", {}, "say what the server expects: input_size, and preprocessing"),
         ("https://host/x.onnx?key=secret", {"input_size": 32}, "'https://host/x.onnx': say what the server expects"),
         ("https://host/x", {"http": {"timeouts": 3}}, "http: unknown key 'timeouts'; did you mean 'timeout'"),

@@ -189,7 +189,7 @@ def test_sigmoids_are_refused(activation: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("label_space", [None, ["tench", "goldfish"]])
 def test_a_network_of_one_output_is_no_classifier(activation: Any, label_space: Any, tmp_path: Path) -> None:
     path = save(head(1, activation), tmp_path / "model.keras")
-    with pytest.raises(ArtattackError, match="has 1 output, and a classifier one for each of two or more"):
+    with pytest.raises(ArtattackError, match="has 1 output; a classifier has one for each of two or more"):
         load_model(path, preprocessing="unit", label_space=label_space)
 
 

@@ -243,7 +243,7 @@ def test_a_changed_copy_compiles_anew(model: Model) -> None:
 @pytest.mark.parametrize(
     ("space", "classes", "message"),
     [
-        (None, (0, 3), "has no label_space"),
+        (None, (0, 3), "give its label_space"),
         (SPACE, (0,), "1 of its classes; give two"),
         (SPACE, (), "0 of its classes; give two"),
         (SPACE, (0, 0), "1 of its classes; give two"),

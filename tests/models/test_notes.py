@@ -112,11 +112,11 @@ def test_preprocessing_from_the_file_unless_it_is_said(make: Make, tmp_path: Pat
         assert load_model(spec, preprocessing="unit", input_size=SIZE).preprocessing == PREPROCESSING["unit"]
     for text, message in (
         ("", "give its preprocessing"),
-        ("{", r"what the file says of preprocessing cannot be used \(no JSON\)"),
+        ("{", r"the preprocessing in the file is invalid \(no JSON\)"),
         ('"cafe"', "unknown preprocessing 'cafe'"),
         ('{"mean": [0.4, 0.5, 0.6]}', "both are in 0..255"),
         ('{"mean": [NaN, 1, 1]}', "takes 3 numbers"),
-        ("[" * 100_000, "cannot be used"),
+        ("[" * 100_000, "is invalid"),
     ):
         with pytest.raises(ArtattackError, match=message) as caught:
             load_model(make(tmp_path, text), input_size=SIZE)
@@ -144,8 +144,8 @@ def test_exported_files_say_what_their_network_expects(to: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, "^model 'mine' gives values that lie in .*: taken for probabilities, whose logarithms count as logits"),
-        ({"outputs": "logits"}, "^model 'mine' gives values that .*taken at its word that they are logits"),
+        ({}, "^model 'mine' gives values that lie in .*: they count as probabilities, and their logarithms as logits"),
+        ({"outputs": "logits"}, "^model 'mine' gives values that .*which count as logits because of outputs: logits"),
         ({"outputs": "probabilities"}, None),
     ],
 )

@@ -247,7 +247,7 @@ def test_words_that_stand_for_no_file(tmp_path: Path) -> None:
         load_model(path, "imagenet", preprocessing="tf")
     with pytest.raises(ArtattackError, match="outputs are logits or probabilities, not 'softmax'"):
         load_model(path, preprocessing="tf", outputs="softmax")
-    with pytest.raises(ArtattackError, match=r"said to be probabilities, but lie in -?\d"):
+    with pytest.raises(ArtattackError, match=r"has outputs: probabilities, but its outputs lie in -?\d"):
         load_model(path, preprocessing="tf", outputs="probabilities")
     with pytest.raises(ArtattackError, match="outputs is for models that are not Keras'"):
         load_model("quicknet_tiny", outputs="logits")
@@ -514,7 +514,10 @@ def test_a_file_that_ends_its_process_ends_another(kind: str, tmp_path: Path, mo
     from artattack.models import trial
 
     monkeypatch.setattr(trial, "LONGEST", 2.0)
-    for program, message in (("import os; os.abort()", "ends the process that runs it"), ("while True: pass", "2 s")):
+    for program, message in (
+        ("import os; os.abort()", "crashes the process that runs it"),
+        ("while True: pass", "2 s"),
+    ):
         (tmp_path / "program.py").write_text(program)
         monkeypatch.setattr(trial.trial_program, "__file__", str(tmp_path / "program.py"))
         with pytest.raises(ArtattackError, match=message) as caught:
@@ -533,7 +536,7 @@ def test_the_trial_runs_the_network(kind: str, tmp_path: Path, monkeypatch: pyte
     (tmp_path / "program.py").write_text(program)
     monkeypatch.setattr(trial.trial_program, "__file__", str(tmp_path / "program.py"))
     trial.try_elsewhere(path, path.read_bytes(), "lce" if kind == "lce" else "tflite", (SIZE, SIZE))
-    with pytest.raises(ArtattackError, match="ends the process"):
+    with pytest.raises(ArtattackError, match="crashes the process"):
         trial.try_elsewhere(path, b"TFL3", "lce" if kind == "lce" else "tflite")
 
 

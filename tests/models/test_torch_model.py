@@ -395,7 +395,7 @@ def test_in_a_run_beside_keras(paths: dict[str, Path], tmp_path: Path) -> None:
     assert len(own) == 4
     assert (own["confidence_shift"] < 0).all()
     assert own["classifier_seen"].all()
-    with pytest.raises(ArtattackError, match="'mine' has no layers that can be read"):
+    with pytest.raises(ArtattackError, match="'mine' has no readable layers"):
         make_plan(parse_benchmark(benchmark | {"attacks": [{"attack": "style", "backbone": "mine"}]}))
 
 

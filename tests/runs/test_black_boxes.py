@@ -136,13 +136,16 @@ def test_all_queries_of_an_attack_that_rounds_without_asking_are_counted(tmp_pat
     [
         (
             {"attacks": [{"attack": "pgd", "source": "mine"}]},
-            r"^attacks\.0 \(pgd\): model 'mine' only predicts, and gradients are needed here: attack it by queries",
+            r"^attacks\.0 \(pgd\): model 'mine' only predicts, and this role needs gradients: attack it by queries",
         ),
-        ({"attacks": [{"attack": "mi-fgsm", "source": "mine", "eps": 0.1}]}, "gradients are needed here"),
-        ({"attacks": [{"attack": "style", "backbone": "mine"}]}, "'mine' has no layers that can be read"),
-        ({"attacks": [{"attack": "style", "guide": "mine"}]}, "gradients are needed here"),
-        ({"feature_model": "mine"}, "^feature_model: model 'mine' has no layers that can be read"),
-        ({"style_judges": "mine", "attacks": [{"attack": "style"}]}, "^style_judges: model 'mine' has no layers"),
+        ({"attacks": [{"attack": "mi-fgsm", "source": "mine", "eps": 0.1}]}, "this role needs gradients"),
+        ({"attacks": [{"attack": "style", "backbone": "mine"}]}, "'mine' has no readable layers"),
+        ({"attacks": [{"attack": "style", "guide": "mine"}]}, "this role needs gradients"),
+        ({"feature_model": "mine"}, "^feature_model: model 'mine' has no readable layers"),
+        (
+            {"style_judges": "mine", "attacks": [{"attack": "style"}]},
+            "^style_judges: model 'mine' has no readable layers",
+        ),
     ],
 )
 def test_any_other_use_is_refused_before_the_run(change: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -206,14 +209,14 @@ def test_a_file_beside_the_benchmark_file_is_scored_as_its_keras_original(tmp_pa
         assert mine[column].equals(original[column]), column
     np.testing.assert_allclose(mine["confidence_shift"], original["confidence_shift"], atol=1e-4)
     assert load_benchmark(tmp_path / "mine.yaml").models["mine"].model == f"tflite:{tmp_path / 'net.tflite'}"
-    with pytest.raises(ArtattackError, match="has no layers that can be read"):
+    with pytest.raises(ArtattackError, match="has no readable layers"):
         targets_by_name([f"tflite:{tmp_path / 'net.tflite'}"])
 
 
 def test_checks_leave_out_what_has_no_layers(run: RunFolder, tmp_path: Path) -> None:
     assert list(targets_of_run(run.path).models) == ["quicknet_tiny"]
     model = load_model(Brightness(), input_size=SIZE)
-    with pytest.raises(ArtattackError, match="'Brightness' has no layers that can be read"):
+    with pytest.raises(ArtattackError, match="'Brightness' has no readable layers"):
         check_models([model], np.zeros((5, SIZE, SIZE, 3)))  # type: ignore[list-item]
     only = BENCHMARK | {"classifiers": ["mine"], "attacks": [{"attack": "noise"}, BENCHMARK["attacks"][1]]}
     run_benchmark(only, out=tmp_path / "run", models={"mine": model})

@@ -70,7 +70,7 @@ def test_a_network_that_sees_black_is_said_before_and_after_the_run(tmp_path: Pa
     after = "Doubtful: classifier 'mine' puts all 8 untouched images into one class"
     assert done.stdout.index(after) < done.stdout.index("No attack was scored")
     told = json.loads((tmp_path / "out" / "run.json").read_text())["doubts"]
-    assert "say preprocessing: byte" in told["before"][0]
+    assert "give preprocessing: byte" in told["before"][0]
     assert "one class" in told["after"][0]
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.index("puts all 8 untouched images into one class") < page.index('id="striking"')

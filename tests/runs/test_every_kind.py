@@ -205,8 +205,8 @@ def test_kinds_of_classifiers_on_ray(tmp_path: Path, request: pytest.FixtureRequ
     pd.testing.assert_frame_equal(there.drop(columns="seconds"), here.drop(columns="seconds"), rtol=1e-4, atol=1e-5)
 
 
-FEATURES = "'mine' has no layers that can be read"
-PREDICTS = "'mine' only predicts, and gradients are needed here: attack it by queries"
+FEATURES = "'mine' has no readable layers"
+PREDICTS = "'mine' only predicts, and this role needs gradients: attack it by queries"
 USES: dict[str, tuple[dict[str, Any], str]] = {
     "source of a gradient attack": ({"attacks": [{"attack": "pgd", "source": "mine"}]}, PREDICTS),
     "source of mi-fgsm": ({"attacks": [{"attack": "mi-fgsm", "source": "mine", "eps": 0.1}]}, PREDICTS),
