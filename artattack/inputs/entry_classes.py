@@ -1,15 +1,15 @@
-"""The 16 entry-level classes that people and networks can both answer with, and images whose two cues disagree.
+"""The 16 entry-level classes of cue-conflict images, whose shape shows one class and whose texture another.
 
 R. Geirhos et al., "ImageNet-trained CNNs are biased towards texture; increasing shape bias improves accuracy and
-robustness", ICLR 2019: a photo of one class painted in the texture of another. Which ImageNet classes an entry-level
-class has is their published mapping (rgeirhos/texture-vs-shape, code/helper/human_categories.py).
+robustness", ICLR 2019: a photo of one class painted in the texture of another. The ImageNet classes of an entry-level
+class are their published mapping (rgeirhos/texture-vs-shape, code/helper/human_categories.py).
 """
 
 from __future__ import annotations
 
 import re
 
-_CLASSES = {  # ImageNet indices; both ends of a range count
+_CLASSES = {  # ImageNet indices; ranges include both ends
     "airplane": "404",
     "bear": "294-297",
     "bicycle": "444 671",
@@ -40,6 +40,6 @@ _CUES = re.compile(rf"({'|'.join(_CLASSES)})\d+-({'|'.join(_CLASSES)})\d+")
 
 
 def cues_of(image: str) -> tuple[str, str] | None:
-    """Return the entry-level classes of an image's shape and texture by its id, `cat7-elephant1`; None of others."""
+    """Return the entry-level classes of shape and texture in an image id such as `cat7-elephant1`; None for others."""
     found = _CUES.fullmatch(image)
     return (found[1], found[2]) if found else None

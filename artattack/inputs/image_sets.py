@@ -33,18 +33,18 @@ from artattack.inputs.label_tables import (
 from artattack.inputs.labels import class_index, is_class, listed, own_classes, says_none
 from artattack.inputs.paths import data_dir
 
-_SOURCES = {  # of the sets that can be fetched
+_SOURCES = {  # URLs of the sets that can be fetched
     "imagenet-sample": "https://raw.githubusercontent.com/EliSchwartz/imagenet-sample-images/master/",
     "cue-conflict": "https://raw.githubusercontent.com/rgeirhos/texture-vs-shape/master/stimuli/"
     "style-transfer-preprocessed-512/",
 }
 FETCHED = tuple(_SOURCES)
-_TEXT = frozenset({".csv", ".tsv", ".txt", ".md", ".json"})  # what lies beside images and is none
-_LONGEST = 60  # characters of an id: 4 bytes each at worst, and file systems stop at 255
-_LEAST = 4  # pixels of an image's shorter side
-_PARTS = frozenset({"train", "val", "validation", "valid", "test"})  # of a data set, each with class folders
-_SURE = re.compile(r"\d+(\.0*)?|n\d{8}([\W_].*)?", re.IGNORECASE)  # an index or a wnid, which is surer than a name
-_PATIENCE = 5  # downloads that fail in a row before the rest is given up
+_TEXT = frozenset({".csv", ".tsv", ".txt", ".md", ".json"})  # files beside images that are not images
+_LONGEST = 60  # characters of an id: up to 4 bytes each, and file systems allow 255 bytes
+_LEAST = 4  # pixels, least length of an image's shorter side
+_PARTS = frozenset({"train", "val", "validation", "valid", "test"})  # parts of a data set, each with class folders
+_SURE = re.compile(r"\d+(\.0*)?|n\d{8}([\W_].*)?", re.IGNORECASE)  # an index or a wnid, less ambiguous than a name
+_PATIENCE = 5  # failed downloads in a row that end the fetch
 _NAMED = {
     "samples": ("20 labelled ImageNet images", "foolbox, which is installed with artattack"),
     "imagenet-sample": (
@@ -63,11 +63,11 @@ class Sample:
     """One image of a set.
 
     Attributes:
-        id: unique in its set, fit for a file name.
-        path: where the file lies.
-        label: its class, a place in the set's list of classes, or None if unlabelled.
-        sha256: what the file's hash must be, or None if nobody has said.
-        target: the class that a targeted attack leads it to, counted likewise, or None if the set names none.
+        id: name of the image, unique in its set, usable as a file name.
+        path: path of the file.
+        label: class of the image, an index into the set's list of classes, or None if unlabelled.
+        sha256: expected hash of the file, or None if unknown.
+        target: class that a targeted attack aims at, an index likewise, or None for no target.
     """
 
     id: str
@@ -79,14 +79,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images in a fixed order, and what a reader of results should know of them.
+    """Images in a fixed order, with notes for readers of results.
 
     Attributes:
-        name: what it is called.
-        samples: its images.
-        note: what a reader of results should know; empty for nothing.
-        classes: the list of one's own classes that labels count; empty for ImageNet's.
-        doubts: what may not have been meant, a line each.
+        name: name of the set.
+        samples: the images.
+        note: note for readers of results, such as missing images; empty for none.
+        classes: the user's own class list, which labels index; empty for ImageNet's.
+        doubts: probable mistakes in the set's table, a line each.
     """
 
     name: str
@@ -106,7 +106,14 @@ class ImageSetInfo(NamedTuple):
 
 
 class Images(NamedTuple):
-    """Images in memory: `x` (N, H, W, 3) float32 in [0, 1], `y` (N,) classes or -1, ids, and what failed."""
+    """Images in memory.
+
+    Attributes:
+        x: images (N, H, W, 3) float32 in [0, 1].
+        y: classes (N,) int64, -1 for unlabelled images.
+        ids: ids of the images.
+        errors: error messages of the images that could not be read, by id.
+    """
 
     x: np.ndarray
     y: np.ndarray
@@ -123,18 +130,19 @@ def image_set_infos() -> tuple[ImageSetInfo, ...]:
 
 
 def open_image_set(name: str | Path, classes: Sequence[str] = ()) -> ImageSet:
-    """Open an image set. Files are looked at when they are read, so a bad one does not spoil the set.
+    """Open an image set. Image files are read later, so a damaged file does not prevent the set from opening.
 
     Args:
-        name: `samples`, `imagenet-sample`, `cue-conflict`, a table or a folder; datasets/README.md says which columns a
-            table has. The table of the NIPS 2017 adversarial competition's images (columns `ImageId`, `TrueLabel`)
-            stands for its folder, too. In any other folder, sub-folders are classes by wnid, index or name, one level
-            deep; without any, files named `WNID_*` are labelled so (a wnid that is no class is an error), others not.
-        classes: one's own classes. Where every label of a folder or a table is one of them, labels count these; else
-            they count ImageNet's.
+        name: `samples`, `imagenet-sample`, `cue-conflict`, a table or a folder; datasets/README.md lists the columns of
+            a table. A folder with the table of the NIPS 2017 adversarial competition (columns `ImageId`, `TrueLabel`)
+            is read by that table. In any other folder, sub-folders are classes by wnid, index or name, one level deep.
+            In a folder without sub-folders, the wnid in `WNID_*` labels a file (an unknown wnid is an error), and
+            other files are unlabelled.
+        classes: the user's own class list. Labels index this list if every label of the folder or table is in it,
+            otherwise ImageNet's classes.
 
     Raises:
-        ArtattackError: there is no such set, it cannot be read, or a table or a folder's names make no sense.
+        ArtattackError: the set does not exist or cannot be read, or a table or folder names invalid classes.
     """
     try:
         return _opened(name, own_classes(classes).names)
@@ -159,10 +167,10 @@ def _opened(name: str | Path, classes: tuple[str, ...]) -> ImageSet:
 
 
 def read_sample(sample: Sample, size: int | tuple[int, int], crop: float = 0.875) -> np.ndarray:
-    """Return a sample's image, cut and resized, uint8 (height, width, 3).
+    """Return a sample's image, cropped and resized, uint8 (height, width, 3).
 
     Raises:
-        ArtattackError: the file is missing, is no image, or is not the one the manifest means.
+        ArtattackError: the file is missing, is no image, or has another hash than the manifest gives.
     """
     return fit(_read(sample), size, crop)
 
@@ -170,10 +178,10 @@ def read_sample(sample: Sample, size: int | tuple[int, int], crop: float = 0.875
 def _read(sample: Sample) -> np.ndarray:
     image = read_image(sample.path)
     if sample.sha256 and sha256_file(sample.path) != sample.sha256:
-        raise ArtattackError(f"{sample.path}: not the file its manifest means (sha256 differs)")
+        raise ArtattackError(f"{sample.path}: not the file in the manifest (sha256 differs)")
     height, width = image.shape[:2]
     if min(height, width) < _LEAST:
-        raise ArtattackError(f"{sample.path}: {width} x {height} pixels are no photo; sides are {_LEAST} or more")
+        raise ArtattackError(f"{sample.path}: {width} x {height} pixels are too few; sides must have {_LEAST} or more")
     return image
 
 
@@ -190,18 +198,18 @@ def load_images(
     Args:
         name: as in `open_image_set`.
         size: side, or (height, width), in pixels.
-        crop: share of the largest central rectangle of that shape that is kept.
-        limit: at most so many, evenly spread over the set.
-        classes: names of one's own classes, as in `open_image_set`; the labels `y` then count these.
+        crop: share of the largest central rectangle of that shape to keep.
+        limit: maximum number of images, evenly spread over the set.
+        classes: the user's own class list, as in `open_image_set`; the labels `y` then index it.
 
     Returns:
-        Images that could be read, and messages for those that could not, by id.
+        The images that could be read, and the error messages of the others by id.
 
     Raises:
-        ArtattackError: the set cannot be opened, or a size, crop or limit makes no sense.
+        ArtattackError: the set cannot be opened, or the size, crop or limit is invalid.
 
     Warns:
-        UserWarning: a column of a table looks like labels and is not read.
+        UserWarning: a column of a table looks like labels but is not read.
     """
     image_set = open_image_set(name, classes)
     for doubt in image_set.doubts:
@@ -221,19 +229,19 @@ def load_images(
 
 
 def spread(samples: Sequence[Sample], limit: int | None) -> tuple[Sample, ...]:
-    """Return at most `limit` samples (one or more; None: all), evenly spread over the whole."""
+    """Return at most `limit` samples (1 or more; None for all), evenly spread over the sequence."""
     if limit is not None and limit < 1:
-        raise ArtattackError(f"a limit of {limit} images: it is 1 or more")
+        raise ArtattackError(f"a limit of {limit} images: give 1 or more")
     if limit is None or limit >= len(samples):
         return tuple(samples)
     return tuple(samples[i * len(samples) // limit] for i in range(limit))
 
 
 def half_of(samples: Sequence[Sample], half: Literal["even", "odd"] | None) -> Sequence[Sample]:
-    """Return the samples at even or at odd places of a set, counted from 0; None: all of them.
+    """Return the samples at even or at odd places of a set, counted from 0; None for all.
 
     Raises:
-        ArtattackError: none is left.
+        ArtattackError: no sample is left.
     """
     if half is None:
         return samples
@@ -244,11 +252,11 @@ def half_of(samples: Sequence[Sample], half: Literal["even", "odd"] | None) -> S
 
 
 def where_labels_come_from(samples: Sequence[Sample]) -> str:
-    """Say how images without labels get some, in a sentence."""
+    """Return advice on how to label images, in a sentence."""
     if any(sample.path.name.startswith("ILSVRC2012_val_") for sample in samples):
         return (
-            "The classes of ImageNet's validation images stand in Kaggle's LOC_val_solution.csv and in the development "
-            "kit's ILSVRC2012_validation_ground_truth.txt: name one of these files as the image set."
+            "Kaggle's LOC_val_solution.csv and the development kit's ILSVRC2012_validation_ground_truth.txt hold the "
+            "classes of ImageNet's validation images: give one of these files as the image set."
         )
     return "Labels are the names of class folders, or a column class_index, wnid or name of a manifest."
 
@@ -269,7 +277,7 @@ def _named(name: str) -> ImageSet:
 
 
 def _home(name: str) -> Path:
-    """Return the folder where the files of a named set lie, whether or not they are there."""
+    """Return the folder for the files of a named set, whether or not it exists."""
     if name == "samples":  # found without importing foolbox, which takes seconds
         spec = find_spec("foolbox")
         return Path(spec.origin).parent / "data" if spec and spec.origin else Path("foolbox-is-not-installed")
@@ -286,7 +294,7 @@ def _manifest(path: Path, home: Path) -> list[Sample]:
 
 
 def _labelled(path: Path, table: Table, classes: tuple[str, ...]) -> tuple[list[Sample], tuple[str, ...]]:
-    """Return the images of a table with their classes, and the list of one's own classes that those count, if any."""
+    """Return the images of a table with their classes, and the user's own class list if the classes index it."""
     words = [cell for row in table.rows for cell in row.labels.values()]
     labelled = not all(map(says_none, words))
     said = words if labelled else [row.target for row in table.rows]
@@ -294,14 +302,14 @@ def _labelled(path: Path, table: Table, classes: tuple[str, ...]) -> tuple[list[
     if not counted:
         _check_words(words, classes, f"{path}: its labels")
     samples: list[Sample] = []
-    first: dict[Path, tuple[int, int]] = {}  # of each labelled image: where it stands first, and its class there
+    first: dict[Path, tuple[int, int]] = {}  # the first line of each labelled image, and its class there
     for row in table.rows:
         try:
             label = _label(row, counted)
             target = None if says_none(row.target) else class_index(row.target, counted)
             line, before = (row.line, label) if label is None else first.setdefault(row.image, (row.line, label))
             if before != label:
-                raise ArtattackError(f"'{row.image.name}' has another class in line {line}: leave one out")
+                raise ArtattackError(f"'{row.image.name}' has another class in line {line}: delete one of the lines")
         except ArtattackError as error:
             raise ArtattackError(f"{path}, line {row.line}: {error}") from error
         samples.append(Sample(_safe(row.image.stem), row.image, label, row.sha256 or None, target))
@@ -315,16 +323,14 @@ def _counted(words: Iterable[str], classes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _check_words(words: Iterable[str], classes: Sequence[str], what: str) -> None:
-    """Raise ArtattackError if most labels are unknown classes; a single wrong label is reported with its row."""
+    """Raise ArtattackError if most labels are unknown classes; a single wrong label is reported later, with its row."""
     said = dict.fromkeys(word for word in words if not says_none(word))
     foreign = [word for word in said if not _SURE.fullmatch(word) and not is_class(word)]
     if len(foreign) < 2 or 2 * len(foreign) <= len(said):
         return
     shown = ", ".join(f"'{word}'" for word in foreign[:3]) + (" and others" if len(foreign) > 3 else "")
     if classes:
-        raise ArtattackError(
-            f"{what}, {shown}, are neither among the classes of the models ({listed(classes)}) nor ImageNet's"
-        )
+        raise ArtattackError(f"{what}, {shown}, are neither classes of the models ({listed(classes)}) nor ImageNet's")
     raise ArtattackError(
         f"{what}, {shown}, are no ImageNet classes; if they are classes of your own, name all of them in the order of "
         "the model's outputs, as `classes: [...]` of the model (docs/models.md) or classes=[...] in Python"
@@ -332,15 +338,15 @@ def _check_words(words: Iterable[str], classes: Sequence[str], what: str) -> Non
 
 
 def _competition_table(folder: Path) -> Path | None:
-    """Return the table of the competition's images in a folder, if there is one."""
+    """Return the path of the NIPS 2017 competition's table in a folder, if there is one."""
     found = [path for path in sorted(folder.glob("*.csv")) if is_competition(path)]
     if len(found) > 1:
-        raise ArtattackError(f"image set '{folder}': name one of {', '.join(path.name for path in found)}")
+        raise ArtattackError(f"image set '{folder}': give one of {', '.join(path.name for path in found)}")
     return found[0] if found else None
 
 
 def _label(row: Row, classes: tuple[str, ...]) -> int | None:
-    """Return the class that a table's row means; a name serves only where no index or wnid is given."""
+    """Return the class of a table's row, from an index or wnid if the row has one, otherwise from a name."""
     cells = {
         name: cell for name, cell in row.labels.items() if not says_none(cell) or (classes and is_class(cell, classes))
     }
@@ -372,26 +378,26 @@ def _folder(path: Path, own: tuple[str, ...]) -> ImageSet:
                 for f in of_class[folder]
             ]
             broken = [file for file in files if file.is_symlink() and not _is_file(file)]
-            samples += [Sample(_safe(link.name), link) for link in broken]  # they may have been class folders
+            samples += [Sample(_safe(link.name), link) for link in broken]  # perhaps links to class folders
             beside = len(files) - len(broken)
             note = f"{beside} files beside the class folders left out" if beside else ""
         else:
             samples = [Sample(_safe(file.stem), file, _wnid_of(file)) for file in files]
     except ArtattackError as error:
-        names = "sub-folders are classes" if folders else "files named WNID_* are labelled so"
+        names = "sub-folders are classes" if folders else "names WNID_* label files"
         raise ArtattackError(f"image set '{path}': {names}, but {error}") from error
     if not samples:
         parts = [folder.name for folder in folders if folder.name.lower() in _PARTS]
         where = " in its class folders" if folders else ""
-        hint = f"; name one of its parts, {' or '.join(str(path / name) for name in parts)}" if parts else ""
+        hint = f"; give one of its parts, {' or '.join(str(path / name) for name in parts)}" if parts else ""
         raise ArtattackError(f"image set '{path}': no images{where}{hint}")
     return ImageSet(path.resolve().name, _distinct(samples), note, counted)
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return all that lies in a folder but folders, tables and what is hidden.
+    """Return a folder's entries without sub-folders, tables, text files and hidden files.
 
-    What is no image, and a link that leads nowhere, is among them: it is for the records to tell.
+    Other files that are no images, and broken links, are included, so that the records report them.
     """
     return sorted(
         entry
@@ -401,14 +407,14 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _is_folder(path: Path) -> bool:
-    """Whether a path leads to a folder; not where that is out of reach, for which pathlib raises an error."""
+    """Whether a path leads to a folder; False without access, for which pathlib raises an error."""
     with suppress(OSError):
         return path.is_dir()
     return False
 
 
 def _is_file(path: Path) -> bool:
-    """Whether a path leads to a file; not where that is out of reach."""
+    """Whether a path leads to a file; False without access."""
     with suppress(OSError):
         return path.is_file()
     return False
@@ -425,7 +431,7 @@ def _safe(stem: str) -> str:
 
 
 def _distinct(samples: Iterable[Sample]) -> tuple[Sample, ...]:
-    """Give samples that share an id, on a file system that ignores case too, one of their own."""
+    """Give each sample a unique id, also for a file system that ignores case."""
     samples = list(samples)
     times = Counter(sample.id.casefold() for sample in samples)
     taken = {key for key, n in times.items() if n == 1}
@@ -442,19 +448,19 @@ def _distinct(samples: Iterable[Sample]) -> tuple[Sample, ...]:
 
 
 def fetch_image_set(name: str, source: Path | None = None, *, base_url: str | None = None) -> str:
-    """Download an image set, or copy it, each file checked; what is there already stays.
+    """Download or copy an image set, and verify each file's hash; correct files already present are kept.
 
     Args:
         name: `imagenet-sample` or `cue-conflict`.
-        source: a local copy to take the files from, instead of the network.
-        base_url: where the files are downloaded from; by default where they are published.
+        source: folder of a local copy, to use instead of the network.
+        base_url: URL to download from; by default the publisher's.
 
     Returns:
-        One line that says what was done.
+        A summary in one line.
 
     Raises:
-        ArtattackError: no such set, or some files could not be had; those that could are kept, and running again
-            resumes.
+        ArtattackError: the set does not exist, or some files could not be fetched. The others are kept, and the next
+            call resumes.
     """
     from rich.progress import track
 
@@ -463,12 +469,12 @@ def fetch_image_set(name: str, source: Path | None = None, *, base_url: str | No
     address = base_url or _SOURCES[name]
     home = _home(name)
     if source and not source.is_dir():
-        raise ArtattackError(f"{source}: no such folder to take the images from")
+        raise ArtattackError(f"{source}: no such folder to copy the images from")
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ArtattackError(
-            f"{home}: cannot be made: {error.strerror}; set ARTATTACK_DATA to another folder"
+            f"{home}: cannot be created: {error.strerror}; set ARTATTACK_DATA to another folder"
         ) from error
     samples = _manifest(data_dir() / f"{name}.csv", home)
     absent = [sample for sample in samples if not _is_right(sample, sample.path)]
@@ -486,15 +492,15 @@ def fetch_image_set(name: str, source: Path | None = None, *, base_url: str | No
             in_a_row += 1
         if in_a_row == _PATIENCE and not source:
             break
-    here = f"{done} of {len(samples)} images in {home}, {before} of them from before"
+    here = f"{done} of {len(samples)} images in {home}, {before} of them already present"
     if failed:
-        again = "take them from a fuller copy" if source else "run again to resume, or take a local copy with --from"
-        raise ArtattackError(f"{here}; {len(samples) - done} could not be had: {again}. The first: {failed[0]}")
+        again = "use a complete copy" if source else "run again to resume, or copy a local folder with --from"
+        raise ArtattackError(f"{here}; {len(samples) - done} could not be fetched: {again}. First failure: {failed[0]}")
     return here
 
 
 def _reason(error: OSError | ValueError) -> str:
-    """Say in few words why a file did not come: what requests and pooch raise holds addresses and objects."""
+    """Return a short reason for a failed file; errors of requests and pooch contain URLs and object names."""
     response = getattr(error, "response", None)
     if response is not None:
         return f"the server says {response.status_code} {response.reason}"
@@ -502,7 +508,7 @@ def _reason(error: OSError | ValueError) -> str:
         return str(error)
     if isinstance(error, OSError):
         return error.strerror or f"the connection failed ({type(error).__name__})"
-    return "it came damaged (sha256 differs)"
+    return "the downloaded file is damaged (sha256 differs)"
 
 
 def _download(address: str, sample: Sample) -> None:

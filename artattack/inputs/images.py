@@ -22,23 +22,23 @@ from artattack.errors import ArtattackError, one_line
 from artattack.files import readable, write_file
 from artattack.remote import takes_turns
 
-_KNOWN_SCALE = frozenset({"PNG", "PPM", "JPEG2000", "TIFF"})  # whose integers of more than 8 bits have a known white
+_KNOWN_SCALE = frozenset({"PNG", "PPM", "JPEG2000", "TIFF"})  # formats that define white for more than 8 bits
 _WRITERS = 8  # threads that save images
-_WIDE = ("RGB", "RGBA", "CMYK")  # modes of whose channels Pillow keeps 8 bits
-_ORIENTATION = 0x0112  # EXIF's
-_SIDEWAYS = 5  # least of the orientations that exchange height and width
-_UNSIGNED = 1  # TIFF's SampleFormat of unsigned integers, which is what a file without that tag has
+_WIDE = ("RGB", "RGBA", "CMYK")  # modes for which Pillow keeps 8 bits per channel
+_ORIENTATION = 0x0112  # EXIF tag
+_SIDEWAYS = 5  # from this EXIF orientation on, height and width are exchanged
+_UNSIGNED = 1  # TIFF's SampleFormat for unsigned integers, the default
 
 
 def read_image(path: Path) -> np.ndarray:
     """Read any image file as sRGB, upright, uint8 (H, W, 3).
 
-    Orientation (EXIF) and colour profiles are applied; transparent parts lie on white; 16-bit values are
-    scaled to 8 bits and rounded, and floats are shares of white; of an animation, the first frame is read.
+    The EXIF orientation and the colour profile are applied. Transparent parts become white. 16-bit values are scaled to
+    8 bits and rounded; floats are shares of white. Of an animation, the first frame is read.
 
     Raises:
-        ArtattackError: the file is missing, is no image, is cut short, is too large to be meant, or has values
-            whose scale nobody knows, such as signed or 32-bit integers.
+        ArtattackError: the file is missing, is no image, is truncated, has too many pixels, or has values of unknown
+            scale, such as signed or 32-bit integers.
     """
     path = Path(path) if isinstance(path, str) else path
     _check_file(path)
@@ -53,15 +53,15 @@ def read_image(path: Path) -> np.ndarray:
         raise ArtattackError(f"{path}: not an image of a known format") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ArtattackError(f"{path}: too many pixels for a photo; scale it down first") from None
-    except Exception as error:  # decoders raise whatever damage makes them trip over: RuntimeError (AVIF)...
-        if isinstance(error, OSError) and error.strerror:  # the system's word, not a decoder's
+    except Exception as error:  # decoders may raise anything on damaged files, such as RuntimeError (AVIF)
+        if isinstance(error, OSError) and error.strerror:  # an error of the system, not of a decoder
             raise ArtattackError(f"{path}: cannot be read: {error.strerror}") from error
         raise ArtattackError(f"{path}: cannot be read as an image: {one_line(error)}") from error
 
 
 @contextmanager
 def _refusing_bombs() -> Iterator[None]:
-    """Make an error of Pillow's warning of too many pixels, unless a thread reads: filters are the whole process's."""
+    """Turn Pillow's warning of too many pixels into an error, in the main thread; filters apply to all threads."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -71,10 +71,10 @@ def _refusing_bombs() -> Iterator[None]:
 
 
 def _check_file(path: Path) -> None:
-    """Raise ArtattackError unless a path leads to a file: opening a pipe would wait for whoever writes to it."""
+    """Raise ArtattackError unless a path leads to a regular file; opening a pipe would wait for its writer."""
     try:
         kind = path.stat().st_mode
-    except (FileNotFoundError, ValueError):  # a null character is in no file's name
+    except (FileNotFoundError, ValueError):  # ValueError: the name contains a null character
         why = f"a broken link: there is no {path.resolve()}" if path.is_symlink() else "no such file"
         raise ArtattackError(f"{path}: {why}") from None
     except OSError as error:
@@ -87,25 +87,25 @@ def _check_file(path: Path) -> None:
 
 
 def _formats() -> list[str]:
-    """Return the formats Pillow reads, but the one for which it starts another program."""
+    """Return the formats that Pillow reads, without EPS, for which it starts another program."""
     Image.init()
     return [name for name in Image.OPEN if name != "EPS"]
 
 
 def _other_bytes(image: Image.Image) -> list[ImageFile._Tile]:
-    """Return the parts of an image with 16 bits a colour channel so that Pillow reads the bytes that it leaves out.
+    """Return the tiles of an image with 16 bits per colour channel, changed so that Pillow reads the other byte.
 
-    Pillow keeps the first byte of two, which cuts values instead of rounding them. Empty for other images.
+    Pillow keeps the first of two bytes, which truncates values instead of rounding them. Empty for other images.
 
     Raises:
-        ValueError: the bytes lie as Pillow reads them wrongly.
+        ValueError: the file stores its channels in a layout that Pillow reads wrongly.
     """
     tiles = getattr(image, "tile", [])
     modes = [str(tile.args if isinstance(tile.args, str) else tile.args[0]) for tile in tiles if tile.args]
     if image.mode not in _WIDE or len(modes) < len(tiles):
         return []
     if getattr(image, "tag_v2", {}).get(BITSPERSAMPLE, (8,))[0] == 16 and {*modes} & {"R", "G", "B", "A"}:
-        raise ValueError("its 16-bit channels lie one after the other; save them interleaved")
+        raise ValueError("its 16-bit channels are stored one after the other; save them interleaved")
     others = [_OTHER_BYTE.get(mode, "") for mode in modes]
     if not all(others):
         return []
@@ -122,18 +122,18 @@ _OTHER_BYTE = {
         for mode in _WIDE
         for order, other in (("B", "L"), ("L", "B"), ("N", _LOW_OF_NATIVE))
     },
-    "LA;16B": "RGBA",  # two channels of two bytes as four of one
+    "LA;16B": "RGBA",  # two channels of two bytes, read as four of one byte
 }
 
 
 def _rounded(image: Image.Image, path: Path, other: list[ImageFile._Tile]) -> Image.Image:
-    """Return an image with 16 bits a colour channel, of which Pillow has read one byte, rounded to 8 bits."""
-    _scale(image)  # refuses integers with a sign
+    """Return an image with 16 bits per colour channel, from which Pillow has read one byte, rounded to 8 bits."""
+    _scale(image)  # raises an error for signed integers
     grey = str(other[0].args) == "RGBA"
     with Image.open(readable(path), formats=[str(image.format)]) as again:
         again.tile = other
         low = np.asarray(again, np.uint32)
-    if grey:  # low is: grey's first byte and second, alpha's first and second
+    if grey:  # low holds the two bytes of grey and the two bytes of alpha
         first, second = low[..., [0, 0, 0, 2]], low[..., [1, 1, 1, 3]]
     else:
         first, second = np.asarray(image, np.uint32), low
@@ -151,7 +151,7 @@ def _rounded(image: Image.Image, path: Path, other: list[ImageFile._Tile]) -> Im
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    scale = _scale(image)  # as the file says: a turned copy does not know it
+    scale = _scale(image)  # before the rotation, which loses the file's tags
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
         return _eight_bit(image, *scale)
@@ -168,10 +168,10 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _scale(image: Image.Image) -> tuple[int, bool]:
-    """Return the greatest value a channel has, 1 for floats, and whether that is black (TIFF's WhiteIsZero).
+    """Return the maximum value of a channel, 1 for floats, and whether it means black (TIFF's WhiteIsZero).
 
-    It is for `_eight_bit`; values of 8 bits or fewer are scaled by Pillow, which brings 16-bit PNG, PPM and JPEG 2000
-    to 0..65535, too, but leaves TIFF as it is.
+    `_eight_bit` needs both. Pillow scales values of 8 bits or fewer itself, and scales 16-bit PNG, PPM and JPEG 2000 to
+    0..65535, but leaves TIFF unscaled.
     """
     tags = getattr(image, "tag_v2", {})
     bits, kind = tags.get(BITSPERSAMPLE, (16,))[0], tags.get(SAMPLEFORMAT, (_UNSIGNED,))[0]
@@ -179,15 +179,15 @@ def _scale(image: Image.Image) -> tuple[int, bool]:
     if image.mode == "F":
         return 1, inverted
     if kind != _UNSIGNED or bits > 16 or (image.mode.startswith("I") and image.format not in _KNOWN_SCALE):
-        raise ValueError("nothing says which of its integers is white; save it with 8 or 16 bits a channel, unsigned")
+        raise ValueError("the scale of its integers is unknown; save it with 8 or 16 bits per channel, unsigned")
     return 2**bits - 1, inverted
 
 
 def _eight_bit(image: Image.Image, greatest: int, inverted: bool) -> Image.Image:
-    """Scale greyscale of more than 8 bits, from 0 to its greatest value; the value that is transparent is white."""
+    """Scale greyscale of more than 8 bits from 0..`greatest`; the transparent value becomes white."""
     values = np.asarray(image, np.float64)
     if not ((values >= 0) & (values <= greatest)).all():
-        raise ValueError(f"it has values outside 0..{greatest}; save it with 8 or 16 bits a channel")
+        raise ValueError(f"it has values outside 0..{greatest}; save it with 8 or 16 bits per channel")
     shares = 1 - values / greatest if inverted else values / greatest
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
@@ -196,7 +196,7 @@ def _eight_bit(image: Image.Image, greatest: int, inverted: bool) -> Image.Image
 
 
 def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Convert to sRGB by the embedded profile; without one, or with a broken one, take the values as sRGB."""
+    """Convert to sRGB by the embedded profile; without a valid profile, the values count as sRGB."""
     if profile:
         try:
             embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -209,34 +209,34 @@ def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def image_size(path: Path) -> tuple[int, int] | None:
-    """Return an image's height and width in pixels, upright, from the beginning of its file; None if that fails."""
+    """Return an image's height and width in pixels, upright, from its file's header; None if that fails."""
     try:
         _check_file(path)
         with _refusing_bombs(), Image.open(readable(path), formats=_formats()) as image:
             turned = image.getexif().get(_ORIENTATION, 1) >= _SIDEWAYS
             return (image.width, image.height) if turned else (image.height, image.width)
-    except Exception:  # reading the image says what is wrong
+    except Exception:  # reading the image raises the error again
         return None
 
 
 def in_pixels(size: tuple[int, int]) -> str:
-    """Return a height and a width for readers: `48 x 144 px`."""
+    """Return a height and a width as text: `48 x 144 px`."""
     return f"{size[0]} x {size[1]} px"
 
 
 def fit(image: np.ndarray, size: int | tuple[int, int], crop: float = 0.875) -> np.ndarray:
-    """Cut out the centre and resize it, bicubic and antialiased (Pillow).
+    """Crop an image to its centre and resize it, bicubic and antialiased (Pillow).
 
     Args:
         image: uint8 (H, W, 3).
         size: side, or (height, width), of the result in pixels.
-        crop: share of the largest central rectangle of the wanted shape that is kept, in (0, 1].
+        crop: share of the largest central rectangle of the result's shape to keep, in (0, 1].
 
     Returns:
         uint8 (height, width, 3).
 
     Raises:
-        ArtattackError: the size or the crop makes no sense.
+        ArtattackError: the size or the crop is out of range.
     """
     height, width = (size, size) if isinstance(size, int) else size
     if height < 1 or width < 1 or not 0 < crop <= 1:
@@ -244,7 +244,7 @@ def fit(image: np.ndarray, size: int | tuple[int, int], crop: float = 0.875) -> 
             f"cannot fit an image to {height} x {width} with crop {crop}: sizes from 1, crop in (0, 1]"
         )
     scale = crop * min(image.shape[0] / height, image.shape[1] / width)
-    # Rounding may put a corner of the box a hair outside the image, which Pillow refuses.
+    # Rounding may put a corner of the box slightly outside the image, which Pillow refuses.
     top, left = max(0.0, (image.shape[0] - scale * height) / 2), max(0.0, (image.shape[1] - scale * width) / 2)
     box = (left, top, image.shape[1] - left, image.shape[0] - top)
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC, box=box))
@@ -256,7 +256,7 @@ def to_float(image: np.ndarray) -> np.ndarray:
 
 
 def to_uint8(x: np.ndarray) -> np.ndarray:
-    """Return float images in [0, 1] as uint8: rounded half up, clipped.
+    """Return float images in [0, 1] as uint8, clipped and rounded half up.
 
     Raises:
         ArtattackError: a value is not finite.
@@ -267,26 +267,26 @@ def to_uint8(x: np.ndarray) -> np.ndarray:
 
 
 def quantize(x: np.ndarray) -> np.ndarray:
-    """Return float32 images on the 8-bit grid: what a PNG of them would hold."""
+    """Return float32 images with the values of an 8-bit PNG."""
     return to_float(to_uint8(x))
 
 
 def as_measured(x: np.ndarray) -> np.ndarray:
-    """Return float images in [0, 1] as distances are measured: their 8-bit values, over 255, in float64.
+    """Return the values of float images in [0, 1] for measuring distances: 8-bit values / 255 in float64.
 
-    Differences of float32 images are off by a little: 8/255 would not be found within 8/255.
+    Differences of float32 images have rounding errors, so a change of 8/255 could exceed the budget 8/255.
     """
     return to_uint8(x) / 255.0
 
 
 @contextmanager
 def saving() -> Iterator[Callable[[Path, np.ndarray], None]]:
-    """Give a function that saves images as `save_png` does, while its caller goes on; all are saved when it ends.
+    """Yield a function that saves images like `save_png`, in background threads; on exit, all images are saved.
 
-    Disks take several files at once sooner than one after the other. Only a few images wait at a time.
+    Several files at once are faster than one after the other. Only a few images wait in memory at a time.
 
     Raises:
-        DiskError: the disk does not take one of them.
+        DiskError: an image cannot be written.
     """
     with ThreadPoolExecutor(_WRITERS) as pool:
         waiting: deque[Future[None]] = deque()
@@ -305,10 +305,10 @@ def saving() -> Iterator[Callable[[Path, np.ndarray], None]]:
 
 
 def save_png(path: Path, image: np.ndarray) -> None:
-    """Write uint8 (H, W, 3) as PNG, all or nothing.
+    """Write an image uint8 (H, W, 3) as PNG, all or nothing.
 
     Raises:
-        ArtattackError: the disk does not take it.
+        ArtattackError: the file cannot be written.
     """
     file = io.BytesIO()
     Image.fromarray(image).save(file, format="PNG")

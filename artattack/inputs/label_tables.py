@@ -1,6 +1,6 @@
-"""Tables that list images and their classes: manifests, and the lists that come with ImageNet's images.
+"""Tables of images and their classes: manifests, and the lists distributed with ImageNet's images.
 
-What cells call a class is returned as it stands; `artattack.inputs.image_sets` finds out which class that is.
+Cells with classes are returned as text; `artattack.inputs.image_sets` resolves them to classes.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ _LABELS = frozenset(
     }
 )
 _OF_LABELS = re.compile(r"label|class|categor|synset|wnid|wordnet|truth|^target$|^y$")  # in names of other columns
-_TARGET = "targetclass"  # the class that an attack leads an image to, no label
+_TARGET = "targetclass"  # target of an attack, not a label
 _COUNTERS = frozenset({"", "unnamed0", "index", "id", "width", "height", "bytes", "size"})  # columns of plain numbers
 _KIT_NUMBERS = frozenset({"ilsvrc2012id", "ilsvrcid"})
 _IMAGES = frozenset({".jpeg", ".jpg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".avif", ".jp2"})
 _GROUND_TRUTH = re.compile(r"ILSVRC\d{4}_validation_ground_truth.*\.txt", re.IGNORECASE)
-_NEAR = ("", "val", "images", "ILSVRC2012_img_val")  # folders of ImageNet's validation images beside a list of theirs
-_KAGGLE = "ILSVRC/Data/CLS-LOC"  # where they are in the archive of the competition at Kaggle
+_NEAR = ("", "val", "images", "ILSVRC2012_img_val")  # folders of ImageNet's validation images, relative to their list
+_KAGGLE = "ILSVRC/Data/CLS-LOC"  # their folder in the archive of Kaggle's competition
 
 
 class Row(NamedTuple):
     """An image in a table.
 
     Attributes:
-        line: of the table where it stands.
-        image: its file, whether or not that is there.
-        labels: what cells call its class, by the names of their columns, without empty ones.
-        sha256: what the file's hash must be; empty if nobody has said.
-        target: what a cell calls the class that a targeted attack leads it to; empty if none does.
+        line: number of its line in the table.
+        image: path of its file, which may not exist.
+        labels: non-empty cells with its class, by column name.
+        sha256: expected hash of the file; empty if unknown.
+        target: cell with the target of a targeted attack; empty for no target.
     """
 
     line: int
@@ -60,10 +60,10 @@ class Table(NamedTuple):
     """Contents of a table.
 
     Attributes:
-        rows: its images, in order.
-        note: what a reader of results should know; empty for nothing.
-        doubts: what may not have been meant, a line each.
-        of_imagenet: whether its classes are ImageNet's, whatever classes models have.
+        rows: the images, in order.
+        note: note for readers of results, such as missing images; empty for none.
+        doubts: probable mistakes in the table, a line each.
+        of_imagenet: whether the classes are always ImageNet's, even if the models have classes of their own.
     """
 
     rows: list[Row]
@@ -77,11 +77,11 @@ def read_table(path: Path, home: Path) -> Table:
 
     Args:
         path: a manifest; the table of the NIPS 2017 competition on adversarial attacks (columns `ImageId` and
-            `TrueLabel`, counted from 1); or Kaggle's of ImageNet (columns `ImageId` and `PredictionString`).
-        home: the folder to which its images' names are relative.
+            `TrueLabel`, counted from 1); or Kaggle's table of ImageNet (columns `ImageId` and `PredictionString`).
+        home: the folder to which the image paths are relative.
 
     Raises:
-        ArtattackError: it is no such table, lists nothing, or a line makes no sense.
+        ArtattackError: the file is no such table, lists no images, or has an invalid line.
     """
     header, lines = _cells(path)
     if not lines and _file_column(path, header) is not None:
@@ -97,24 +97,27 @@ def read_table(path: Path, home: Path) -> Table:
 
 
 def is_ground_truth(path: Path) -> bool:
-    """Whether a file is called as the list of classes in ImageNet's development kit."""
+    """Whether a file has the name of the class list in ImageNet's development kit."""
     return _GROUND_TRUTH.fullmatch(path.name) is not None
 
 
 def read_ground_truth(path: Path) -> Table:
     """Read the development kit's list of ImageNet's validation images, a class number on each line.
 
-    The numbers, 1 to 1000, count in the kit's own order. Its file meta.mat says which wnid each is and must lie beside.
-    The images lie beside the list or one or two folders above, or there in `val`, `images` or `ILSVRC2012_img_val`.
+    The numbers, 1 to 1000, follow the kit's own order. Its file meta.mat, which must be beside the list, maps them to
+    wnids. The images are in the list's folder or one or two folders above, or there in `val`, `images` or
+    `ILSVRC2012_img_val`.
 
     Raises:
-        ArtattackError: there is no meta.mat or it cannot be read, a line is no such number, or no image is there.
+        ArtattackError: meta.mat is missing or cannot be read, a line is no class number, or no image exists.
     """
     wnids = _wnids_of_kit(path)
     lines = _text(path).split()
     for line, word in enumerate(lines, 1):
         if not word.isdecimal() or int(word) not in wnids:
-            raise ArtattackError(f"{path}, line {line}: '{word}' is no class number of the kit, 1 to {len(IMAGENET)}")
+            raise ArtattackError(
+                f"{path}, line {line}: '{word}' is not a class number of the kit, 1 to {len(IMAGENET)}"
+            )
     above = (path.parent, path.parent.parent, path.parent.parent.parent)
     places = [folder / name for folder in above for name in _NEAR]
     names = [f"ILSVRC2012_val_{k:08d}.JPEG" for k in range(1, len(lines) + 1)]
@@ -124,10 +127,10 @@ def read_ground_truth(path: Path) -> Table:
 
 
 def is_competition(path: Path) -> bool:
-    """Whether a file is the table of the images of the NIPS 2017 competition on adversarial attacks, by its columns."""
+    """Whether a file has the columns of the NIPS 2017 adversarial competition's table of images."""
     try:
         return _is(_cells(path)[0], "imageid", "truelabel")
-    except ArtattackError:  # other tables may be anything
+    except ArtattackError:  # another CSV file may be unreadable
         return False
 
 
@@ -161,17 +164,17 @@ def _plain(column: str) -> str:
 
 
 def _is(header: Iterable[str], *columns: str) -> bool:
-    """Whether a table without a column of files has some columns."""
+    """Whether a table has some columns, and no column of files other than `ImageId`."""
     names = {_plain(name) for name in header}
     return names >= {*columns} and not names & {*_FILE[:-1]}
 
 
 def _file_column(path: Path, header: Sequence[str]) -> str | None:
-    """Return the column that names the images, or None."""
+    """Return the name of the column with the images' files, or None."""
     found = [name for known in _FILE for name in header if _plain(name) == known]
     if len(found) > 1 and _plain(found[0]) != "file" and _plain(found[1]) != "imageid":
         raise ArtattackError(
-            f"{path}: both '{found[0]}' and '{found[1]}' may name the image: call the right one 'file'"
+            f"{path}: both columns '{found[0]}' and '{found[1]}' may name the image: rename the right one to 'file'"
         )
     return found[0] if found else None
 
@@ -179,19 +182,19 @@ def _file_column(path: Path, header: Sequence[str]) -> str | None:
 def _by_line(
     path: Path, header: Sequence[str], lines: Iterable[tuple[int, list[str]]]
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the lines of a table, their cells by the plain names of their columns."""
+    """Yield the lines of a table: the number, and the cells by plain column names."""
     names = [_plain(name) for name in header]
     known = [name for name in names if name in _LABELS or name in _FILE or name == "sha256"]
     twice = next((name for k, name in enumerate(known) if name in known[:k]), None)
     if twice:
         both = " and ".join(f"'{name}'" for name in header if _plain(name) == twice)
-        raise ArtattackError(f"{path}: columns {both} are called the same: leave one out")
+        raise ArtattackError(f"{path}: columns {both} have the same name: delete one")
     for line, cells in lines:
         yield line, dict(zip(names, [*cells, *[""] * len(names)], strict=False))
 
 
 def _at(path: Path, line: int, read: Callable[[dict[str, str]], Row], row: dict[str, str]) -> Row:
-    """Read a line, and say in an error which it is."""
+    """Read a line; an error names the file and the line."""
     try:
         return read(row)._replace(line=line)
     except ArtattackError as error:
@@ -201,10 +204,10 @@ def _at(path: Path, line: int, read: Callable[[dict[str, str]], Row], row: dict[
 def _manifest(path: Path, header: list[str], lines: list[tuple[int, list[str]]], home: Path) -> Table:
     column = _file_column(path, header)
     if column is None:
-        raise ArtattackError(f"{path}: a manifest has a column 'file'; this has: {', '.join(header) or 'nothing'}")
+        raise ArtattackError(f"{path}: a manifest has a column 'file'; this file has: {', '.join(header) or 'none'}")
     written = {_plain(name): name.strip() for name in header}
     if number := next((written[name] for name in written if name in _KIT_NUMBERS), None):
-        raise ArtattackError(f"{path}: '{number}' counts in the development kit's order; give wnids instead")
+        raise ArtattackError(f"{path}: column '{number}' has the development kit's own numbers; give wnids instead")
     names = [name for name in written if name in _LABELS]
     find = _Finder(home)
     rows = list(_by_line(path, header, lines))
@@ -219,8 +222,8 @@ def _manifest(path: Path, header: list[str], lines: list[tuple[int, list[str]]],
     labelled = any(not says_none(cell) for row in found for cell in row.labels.values())
     others = [name for name in written if name not in _LABELS and name not in _FILE and name != _TARGET]
     doubts = [
-        f"{path}: column '{written[name]}' looks like labels and is not read: call it class_index, wnid or name"
-        + (", or target_class if attacks are to aim at it" if name == "target" else "")
+        f"{path}: column '{written[name]}' looks like labels but is not read: rename it to class_index, wnid or name"
+        + (", or to target_class for targeted attacks" if name == "target" else "")
         for name in others
         if _look_like_labels(name, [row[name] for _, row in rows], labelled)
     ]
@@ -228,7 +231,7 @@ def _manifest(path: Path, header: list[str], lines: list[tuple[int, list[str]]],
 
 
 def _look_like_labels(name: str, cells: Iterable[str], labelled: bool) -> bool:
-    """Whether an unknown column may hold labels: by its name, or by what stands in it where nothing else does."""
+    """Whether an unknown column may hold labels, by its name or, in a table without labels, by its cells."""
     values = {cell for cell in cells if not says_none(cell)}
     if not values or name in _COUNTERS or name == "sha256":
         return False
@@ -238,7 +241,7 @@ def _look_like_labels(name: str, cells: Iterable[str], labelled: bool) -> bool:
 
 
 class _Finder:
-    """Finds the files that a table of strangers means in a folder: with slashes either way, with or without suffix."""
+    """Finds the files of a table in a folder, with slashes or backslashes, with or without suffix."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -252,7 +255,7 @@ class _Finder:
             return path
         found = self._by_stem(path.parent).get(path.name, [])
         if len(found) > 1:
-            raise ArtattackError(f"'{name}' may be {' or '.join(found)}: write the suffix, too")
+            raise ArtattackError(f"'{name}' may be {' or '.join(found)}: give the suffix, too")
         return path.with_name(found[0]) if found else path
 
     def _by_stem(self, folder: Path) -> dict[str, list[str]]:
@@ -267,21 +270,21 @@ class _Finder:
 
 
 def _inside(file: str) -> str:
-    """Return a file's name in a table, if it does not climb out of the table's folder: tables come from strangers."""
+    """Return a file's name in a table; raise an error for `..`, since a downloaded table is not trusted."""
     if ".." in Path(file).parts:
-        raise ArtattackError(f"'{file}' leads out of the table's folder: write the whole path")
+        raise ArtattackError(f"'{file}' leads out of the table's folder: give the absolute path")
     return file
 
 
 def _is_there(path: Path) -> bool:
-    """Whether there is a file or a link, broken or not; not where that is out of reach."""
+    """Whether a path is a file, a folder or a link, broken or not; False without access."""
     with suppress(OSError, ValueError):
         return path.is_symlink() or path.exists()
     return False
 
 
 def _of_competition(row: Mapping[str, str], home: Path) -> Row:
-    """Return the image ImageId.png, which lies beside the table or in images/; its classes count from 1."""
+    """Return the row of the image ImageId.png, beside the table or in images/; its classes count from 1."""
     if not row["imageid"]:
         raise ArtattackError("no ImageId")
     name = _inside(f"{row['imageid']}.png")
@@ -292,20 +295,20 @@ def _of_competition(row: Mapping[str, str], home: Path) -> Row:
 
 
 def _from_0(number: str, column: str) -> str:
-    """Return a class number that counts from 1 as one that counts from 0."""
+    """Convert a class number that counts from 1 to an index from 0."""
     if not (number.isdecimal() and 1 <= int(number) <= len(IMAGENET)):
-        raise ArtattackError(f"{column} '{number}' (they are 1 to {len(IMAGENET)}, class + 1)")
+        raise ArtattackError(f"{column} '{number}' is not a number from 1 to {len(IMAGENET)}")
     return str(int(number) - 1)
 
 
 def _kaggle(path: Path, lines: Iterable[tuple[int, dict[str, str]]], home: Path) -> Table:
-    """Read Kaggle's table of ImageNet's images: of each a wnid for each box, with the box's four corners."""
+    """Read Kaggle's table of ImageNet's images: for each box, a wnid and the box's four coordinates."""
     rows, listed = [], 0
     for line, cells in lines:
         name, said = _inside(cells["imageid"]), cells["predictionstring"].split()
         wnids = {*said[::5]}
         if not name or len(wnids) != 1 or len(said) % 5:
-            raise ArtattackError(f"{path}, line {line}: a wnid and four numbers for each box are wanted, of one class")
+            raise ArtattackError(f"{path}, line {line}: give a wnid and four numbers for each box, all of one class")
         wnid = wnids.pop()
         listed += 1
         places = [
@@ -318,11 +321,11 @@ def _kaggle(path: Path, lines: Iterable[tuple[int, dict[str, str]]], home: Path)
 
 
 def _present(path: Path, rows: list[Row], listed: int, names: str) -> Table:
-    """Return the images of a public list that are on this machine: many have a part of ImageNet."""
+    """Return the images of a public list that exist on this machine, which may have a part of ImageNet only."""
     if not listed:
         raise ArtattackError(f"{path}: no images are listed")
     if not rows:
-        raise ArtattackError(f"{path}: none of the {listed} images that it lists is there ({names})")
+        raise ArtattackError(f"{path}: none of its {listed} images exists ({names})")
     note = f"{len(rows)} of {listed} images present" if len(rows) < listed else ""
     return Table(rows, note, of_imagenet=True)
 
@@ -332,12 +335,12 @@ def _first(places: Iterable[Path], name: str) -> Path | None:
 
 
 def _wnids_of_kit(path: Path) -> dict[int, str]:
-    """Return the wnid of each of the kit's class numbers, from the file meta.mat beside its list."""
+    """Return the wnids of the kit's class numbers, from the file meta.mat beside its list."""
     meta = path.with_name("meta.mat")
     if not meta.is_file():
         raise ArtattackError(
-            f"{path}: the development kit's class numbers count in an order of their own, which its file meta.mat "
-            "says: put that beside the list, or use Kaggle's LOC_val_solution.csv, which names wnids"
+            f"{path}: the development kit numbers classes in its own order, which its file meta.mat holds: put that "
+            "file beside the list, or use Kaggle's LOC_val_solution.csv, which has wnids"
         )
     from scipy.io import loadmat
 
@@ -345,6 +348,6 @@ def _wnids_of_kit(path: Path) -> dict[int, str]:
         synsets = loadmat(meta, squeeze_me=True)["synsets"]
         numbers, wnids = synsets["ILSVRC2012_ID"].tolist(), synsets["WNID"].tolist()
         found = {int(number): str(wnid) for number, wnid in zip(numbers, wnids, strict=True)}
-    except Exception as error:  # whatever SciPy raises on damaged and foreign files
+    except Exception as error:  # SciPy may raise anything on damaged and foreign files
         raise ArtattackError(f"{meta}: not the development kit's list of synsets") from error
     return {number: wnid for number, wnid in found.items() if number <= len(IMAGENET)}

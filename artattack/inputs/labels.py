@@ -1,4 +1,4 @@
-"""Classes: ImageNet's 1000 or a list of one's own, what people call them, and which of them a model tells apart."""
+"""Classes: ImageNet's 1000 or the user's own list, their names, and the label space of a model."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from artattack.errors import ArtattackError, nearest
 from artattack.inputs.paths import data_dir
 
-_SHOWN = 5  # classes of a list that a message names
-_NUMBER = re.compile(r"(\d+)(?:\.0*)?")  # pandas writes whole numbers as 65.0 where others are missing
+_SHOWN = 5  # maximum number of classes in a message
+_NUMBER = re.compile(r"(\d+)(?:\.0*)?")  # pandas writes whole numbers as 65.0 in a column with missing values
 _NUMERIC = re.compile(r"[-+.\d]*")
 _WNID_FIRST = re.compile(
     r"(n\d{8})[ .,:-]+\S.*"
@@ -23,38 +23,38 @@ _UNLABELLED = frozenset({"", "-1", "-1.0", "nan", "none", "null", "na", "n/a", "
 class LabelSpace(tuple[int, ...]):
     """The class of each output of a model, in the order of its outputs.
 
-    A class is a number: an index of ImageNet's or, where there are `names`, a place in that list of one's own classes.
+    A class is a number: an index into `names`, the user's own class list, or an ImageNet index without `names`.
 
     Attributes:
-        names: the list of one's own classes that the numbers count; empty for ImageNet's.
+        names: the user's own class list; empty for ImageNet's.
     """
 
     names: tuple[str, ...]
 
     def __new__(cls, classes: Iterable[int] = (), names: Iterable[str] = ()) -> LabelSpace:
-        """Make a label space of numbers and of the list that they count."""
+        """Make a label space from class numbers and the class list that they index."""
         space = super().__new__(cls, classes)
         space.names = tuple(names)
         return space
 
     def __eq__(self, other: object) -> bool:
-        """Tell whether both have the same classes in the same order; a plain tuple has ImageNet's."""
+        """Whether both have the same classes in the same order; a plain tuple holds ImageNet's."""
         return tuple.__eq__(self, other) is True and self.names == names_of(other)
 
     def __ne__(self, other: object) -> bool:
-        """Tell whether they differ."""
+        """Whether they differ."""
         return not self == other
 
     def __hash__(self) -> int:
-        """Return the same number for equal ones."""
+        """Return a hash, equal for equal label spaces."""
         return tuple.__hash__(self)
 
     def keeping(self, classes: Collection[int]) -> LabelSpace:
-        """Return those of the classes that are among others, in this order."""
+        """Return the label space of those classes that are in `classes`, in this order."""
         return LabelSpace((index for index in self if index in classes), self.names)
 
     def counted_in(self, names: tuple[str, ...]) -> LabelSpace:
-        """Return the same classes as places in another list of one's own; this one where a class is not in the list."""
+        """Return the same classes as indices into another class list; unchanged if the list lacks one of them."""
         places = _places(names)
         if not self.names or any(plain(name) not in places for name in self.names):
             return self
@@ -65,15 +65,15 @@ IMAGENET = LabelSpace(range(1000))
 
 
 def names_of(space: Any) -> tuple[str, ...]:
-    """Return the list of one's own classes in which a label space counts; empty for ImageNet's, and for no space."""
+    """Return the user's own class list of a label space; empty for ImageNet's classes and for None."""
     return space.names if isinstance(space, LabelSpace) else ()
 
 
 def own_classes(names: Sequence[Any]) -> LabelSpace:
-    """Return the label space of a model with classes of its own, by their names in the order of its outputs.
+    """Return the label space of a model with its own classes, by their names in the order of the outputs.
 
     Raises:
-        ArtattackError: a name is empty or no text, or two are the same but for case, spaces and underscores.
+        ArtattackError: a name is empty or no text, or two names differ only in case, spaces and underscores.
     """
     seen: dict[str, str] = {}
     for name in names:
@@ -89,7 +89,7 @@ def own_classes(names: Sequence[Any]) -> LabelSpace:
 
 
 def united(lists: Iterable[Iterable[str]]) -> tuple[str, ...]:
-    """Return the classes of several lists of one's own, each once, in order of appearance."""
+    """Return the union of several class lists, in order of appearance."""
     first: dict[str, str] = {}
     for names in lists:
         for name in names:
@@ -98,10 +98,10 @@ def united(lists: Iterable[Iterable[str]]) -> tuple[str, ...]:
 
 
 def check_outputs(space: LabelSpace | None, outputs: int, model: str) -> None:
-    """Find a label space that does not fit the outputs of a network.
+    """Check that a label space has as many classes as a network has outputs.
 
     Raises:
-        ArtattackError: it has more classes or fewer.
+        ArtattackError: the numbers differ.
     """
     if space is not None and len(space) != outputs:
         said = "classes: a list" if space.names else "a label space"
@@ -111,7 +111,7 @@ def check_outputs(space: LabelSpace | None, outputs: int, model: str) -> None:
 class ImageNetClass(NamedTuple):
     """One of the 1000 classes: its index in wnid order, its WordNet id, its name."""
 
-    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls here
+    index: int  # type: ignore[assignment]  # hides tuple.index, which is not used
     wnid: str
     name: str
 
@@ -127,8 +127,8 @@ def class_name(index: int, names: Sequence[str] = ()) -> str:
     """Return the name of a class by its number.
 
     Args:
-        index: its index, or its place in `names`.
-        names: a list of one's own classes; empty for ImageNet's.
+        index: ImageNet index, or index into `names`.
+        names: the user's own class list; empty for ImageNet's.
 
     Raises:
         ArtattackError: there is no such class.
@@ -143,12 +143,12 @@ def class_index(text: str, names: Sequence[str] = ()) -> int:
     """Return the number of a class; case, spaces and underscores do not matter.
 
     Args:
-        text: ImageNet's index, wnid or name, also `n01440764-tench`, `007`, `7.0` and `tench, Tinca tinca`; of one's
-            own classes the name or, where no name is a number, the place in the list.
-        names: a list of one's own classes; empty for ImageNet's.
+        text: ImageNet index, wnid or name, also `n01440764-tench`, `007`, `7.0` and `tench, Tinca tinca`; for the
+            user's own classes the name or, if no name is a number, the index in the list.
+        names: the user's own class list; empty for ImageNet's.
 
     Raises:
-        ArtattackError: there is no such class, or the name is that of two.
+        ArtattackError: there is no such class, or two classes have this name.
     """
     return _own_index(text, tuple(names)) if names else _imagenet_index(text)
 
@@ -183,7 +183,7 @@ def _imagenet_index(text: str) -> int:
 
 
 def _meant(text: str, names: tuple[str, ...] = ()) -> tuple[int, ...]:
-    """Return the classes that a text may stand for: none, one or, of a few of ImageNet's names, two."""
+    """Return the classes that match a text: none, one or, for a few ImageNet names, two."""
     word = plain(text)
     number = _NUMBER.fullmatch(word)
     if names:
@@ -199,7 +199,7 @@ def _meant(text: str, names: tuple[str, ...] = ()) -> tuple[int, ...]:
 
 @cache
 def _indices() -> dict[str, tuple[int, ...]]:
-    """Return the classes that each index, wnid and name stands for: two for the few names given twice."""
+    """Return the classes of each index, wnid and name: two for the few names that two classes share."""
     table: dict[str, tuple[int, ...]] = {}
     for c in imagenet_classes():
         for key in (str(c.index), c.wnid, plain(c.name)):
@@ -208,21 +208,21 @@ def _indices() -> dict[str, tuple[int, ...]]:
 
 
 def is_class(text: str, names: Sequence[str] = ()) -> bool:
-    """Whether a text stands for a class, as `class_index` reads it, or for two of the same name."""
+    """Whether a text matches one or two classes, as in `class_index`."""
     return bool(_meant(text, tuple(names)))
 
 
 def says_none(text: str) -> bool:
-    """Whether a cell of a table says that an image has no label: empty, -1, or as pandas writes missing values."""
+    """Whether a table's cell marks an unlabelled image: empty, -1, or a missing value as pandas writes it."""
     return text.strip().lower() in _UNLABELLED
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return a list of classes as a message shows it: the first few."""
+    """Return the first few classes of a list, for a message."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
 
 
 def plain(text: str) -> str:
-    """Return a class's name as names are compared: in small letters, with one space for spaces and underscores."""
+    """Return a class name in lower case, with runs of spaces and underscores as one space, for comparisons."""
     return " ".join(text.replace("_", " ").lower().split())

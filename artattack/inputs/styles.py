@@ -1,4 +1,4 @@
-"""Style images: those that come with the package, any image file, and images of image sets."""
+"""Style images: the package's own, any image file, and images of image sets."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from artattack.inputs.paths import data_dir
 
 
 def style_names() -> tuple[str, ...]:
-    """Return the names of the styles that come with the package."""
+    """Return the names of the package's own styles."""
     return tuple(sorted(path.stem for path in (data_dir() / "styles").glob("*.png")))
 
 
 def load_styles(name: str | Path, size: int | tuple[int, int]) -> np.ndarray:
-    """Return the style images that a name stands for: one, or those joined by `+`.
+    """Return the images of a style: one image, or several joined by `+`.
 
     Args:
-        name: a style's name, an image file, an image of an image set (`samples:imagenet_00_243`), or several joined
-            by `+`. A file with `+` in its own name stands alone.
-        size: side, or (height, width), in pixels; the centre is cut to that shape.
+        name: name of a style, an image file, an image of an image set (`samples:imagenet_00_243`), or several of these
+            joined by `+`. The name of an existing file may contain `+`.
+        size: side, or (height, width), in pixels; images are cropped to the centre of that shape.
 
     Returns:
         float32 (S, height, width, 3) in [0, 1].
 
     Raises:
-        ArtattackError: no such style or file.
+        ArtattackError: a style or file does not exist, or a file is no image.
     """
     return np.stack([to_float(fit(read_image(file), size, crop=1.0)) for file in style_files(name)])
 
 
 def style_files(name: str | Path) -> list[Path]:
-    """Return the image files that a name stands for, as in `load_styles`, whether or not they are there.
+    """Return the image files of a style name, as in `load_styles`, without checking that they exist.
 
     Raises:
-        ArtattackError: what looks like a style's name is none.
+        ArtattackError: a name is neither a style nor a path nor an image of an image set.
     """
     whole = str(name)
     parts = [whole] if Path(whole).expanduser().is_file() else whole.split("+")
@@ -46,16 +46,16 @@ def style_files(name: str | Path) -> list[Path]:
 
 
 def style_class(name: str) -> int | None:
-    """Return the ImageNet class of what a style image shows: of an image of an image set its label, of others None."""
+    """Return the ImageNet class of a style image: the label of an image set's image, None for other styles."""
     plain = name in style_names() or "+" in name or Path(name).expanduser().is_file()
     sample = None if plain else _sample(name)
     return sample.label if sample else None
 
 
 def _sample(name: str) -> Sample | None:
-    """Return the image of an image set that `SET:ID` names; None for other words."""
+    """Return the image of an image set for `SET:ID`; None for other names."""
     where, colon, image = name.rpartition(":")
-    if not colon or len(where) < 2:  # one letter is a drive of Windows
+    if not colon or len(where) < 2:  # a single letter is a Windows drive
         return None
     samples = {sample.id: sample for sample in open_image_set(where).samples}
     if image not in samples:
@@ -71,7 +71,7 @@ def _file(name: str) -> Path:
     if not path.is_file() and (sample := _sample(name)):
         return sample.path
     if name and (path.suffix or len(path.parts) > 1 or path.exists()):
-        return path  # reading it says what is wrong with it
+        return path  # reading a missing file raises the error
     raise ArtattackError(
         f"unknown style '{name}'{nearest(name, names)} (valid: {', '.join(names)}, an image file, or SET:IMAGE)"
     )

@@ -145,15 +145,21 @@ def test_a_manifest_with_a_byte_order_mark(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "has a column 'file'; this has: nothing"),
-        ("picture,label\na.png,1\n", "has a column 'file'; this has: picture, label"),
-        ("path,filename\na.png,b.png\n", "both 'filename' and 'path' may name the image: call the right one 'file'"),
-        ("file,label,Label\na.png,1,2\n", "columns 'label' and 'Label' are called the same"),
-        ("file,ILSVRC2012_ID\na.png,1\n", "'ILSVRC2012_ID' counts in the development kit's order; give wnids"),
-        ("file,label\na.png,65\nb.png,3\na.png,66\n", "line 4: 'a.png' has another class in line 2: leave one out"),
+        ("", "has a column 'file'; this file has: none"),
+        ("picture,label\na.png,1\n", "has a column 'file'; this file has: picture, label"),
+        (
+            "path,filename\na.png,b.png\n",
+            "both columns 'filename' and 'path' may name the image: rename the right one to 'file'",
+        ),
+        ("file,label,Label\na.png,1,2\n", "columns 'label' and 'Label' have the same name"),
+        ("file,ILSVRC2012_ID\na.png,1\n", "column 'ILSVRC2012_ID' has the development kit's own numbers; give wnids"),
+        (
+            "file,label\na.png,65\nb.png,3\na.png,66\n",
+            "line 4: 'a.png' has another class in line 2: delete one of the lines",
+        ),
         ("file,label\na.png,cat\nb.png,dog\n", "its labels, 'cat', 'dog', are no ImageNet classes; if .*of your own"),
         ("file,wnid\n", "no images are listed"),
-        ("file\na.png\n../b.png\n", r"line 3: '\.\./b\.png' leads out of the table's folder: write the whole path"),
+        ("file\na.png\n../b.png\n", r"line 3: '\.\./b\.png' leads out of the table's folder: give the absolute path"),
         ("file\nx/../../b.png\n", "line 2: .* leads out of"),
         ("ImageId,TrueLabel\n../b,1\n", "line 2: .* leads out of"),
         ("file,class_index\na.png,1\n ,2\n", "line 3: no file is named"),
@@ -206,7 +212,7 @@ def test_files_with_backslashes_or_without_suffix_are_found(tmp_path: Path):
     path = manifest(tmp_path, "file,label\n.\\sub\\a.JPEG,1\nsub/a,1\nb,2\nc.d,3\nf\\g.png,4\ngone,5\n")
     files = [sample.path.relative_to(tmp_path).as_posix() for sample in open_image_set(path).samples]
     assert files == ["sub/a.JPEG", "sub/a.JPEG", "b.png", "c.d.png", "f\\g.png", "gone"]
-    refused(manifest(tmp_path, "file\ne\n"), r"line 2: 'e' may be e\.jpg or e\.png: write the suffix, too")
+    refused(manifest(tmp_path, "file\ne\n"), r"line 2: 'e' may be e\.jpg or e\.png: give the suffix, too")
     refused(manifest(tmp_path, "file\n..\\b.png\n"), "line 2: .*leads out of the table's folder")
 
 
@@ -226,7 +232,7 @@ def test_a_column_that_looks_like_labels_is_named(tmp_path: Path, header: str, c
     path = manifest(tmp_path, f"file,{header}\n{picture(tmp_path / 'a.png').name},{cell}\n")
     image_set = open_image_set(path)
     assert image_set.samples[0].label is None
-    named = [f"column '{header}' looks like labels and is not read" in doubt for doubt in image_set.doubts]
+    named = [f"column '{header}' looks like labels but is not read" in doubt for doubt in image_set.doubts]
     assert named == [True] * doubted
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -251,7 +257,7 @@ SOLUTION = (
 @pytest.mark.parametrize("folder", ["val", "ILSVRC/Data/CLS-LOC/val", "."])
 def test_kaggles_table_of_imagenet(tmp_path: Path, folder: str):
     (tmp_path / "LOC_val_solution.csv").write_text(SOLUTION)
-    refused(tmp_path / "LOC_val_solution.csv", "none of the 3 images that it lists is there")
+    refused(tmp_path / "LOC_val_solution.csv", "none of its 3 images exists")
     for name in VAL[:2]:
         picture((tmp_path / folder / name).with_suffix(".JPEG"))
     image_set = open_image_set(tmp_path / "LOC_val_solution.csv")
@@ -267,7 +273,7 @@ def test_kaggles_table_of_training_images(tmp_path: Path):
 
 def test_a_wrong_line_of_kaggles_table(tmp_path: Path):
     (tmp_path / "s.csv").write_text("ImageId,PredictionString\na,n01440764 1 2 3 4 n01443537 1 2 3 4\n")
-    refused(tmp_path / "s.csv", "line 2: a wnid and four numbers for each box are wanted, of one class")
+    refused(tmp_path / "s.csv", "line 2: give a wnid and four numbers for each box, all of one class")
 
 
 def test_the_development_kits_list(tmp_path: Path):
@@ -276,7 +282,7 @@ def test_the_development_kits_list(tmp_path: Path):
     path.write_text("1\n281\n1\n")
     for name in VAL[:2]:
         picture(tmp_path / "val" / f"{name}.JPEG")
-    refused(path, "count in an order of their own, which its file meta.mat says: put that beside the list")
+    refused(path, "numbers classes in its own order, which its file meta.mat holds: put that file beside the list")
     order = [281, *range(281), *range(282, 1000)]  # 1 stands for class 281, and 281 for class 279
     rows = [(k, imagenet_classes()[index].wnid, "words") for k, index in enumerate(order, 1)]
     kinds = [("ILSVRC2012_ID", object), ("WNID", object), ("words", object)]
@@ -286,7 +292,7 @@ def test_the_development_kits_list(tmp_path: Path):
     assert [(sample.id, sample.label) for sample in image_set.samples] == [(VAL[0], 281), (VAL[1], 279)]
     assert image_set.note == "2 of 3 images present"
     path.write_text("1\n1001\n")
-    refused(path, "line 2: '1001' is no class number of the kit")
+    refused(path, "line 2: '1001' is not a class number of the kit")
     path.with_name("meta.mat").write_bytes(b"nothing")
     refused(path, r"meta\.mat: not the development kit's list of synsets")
 
@@ -347,7 +353,7 @@ def test_folders_that_count_from_1_are_refused(tmp_path: Path):
 def test_the_parts_of_a_data_set_are_named(tmp_path: Path):
     picture(tmp_path / "train" / "n01440764" / "a.png")
     picture(tmp_path / "val" / "n01440764" / "a.png")
-    refused(tmp_path, f"no images in its class folders; name one of its parts, {tmp_path}/train or {tmp_path}/val")
+    refused(tmp_path, f"no images in its class folders; give one of its parts, {tmp_path}/train or {tmp_path}/val")
 
 
 # Classes of one's own
@@ -367,9 +373,7 @@ def test_folders_of_own_classes_are_labelled_by_the_list_given(tmp_path: Path):
     )
     refused(tmp_path, why)
     picture(tmp_path / "boat" / "a.png")
-    with pytest.raises(
-        ArtattackError, match=r"'boat', are neither among the classes of the models .airplane, automobile"
-    ):
+    with pytest.raises(ArtattackError, match=r"'boat', are neither classes of the models .airplane, automobile"):
         open_image_set(tmp_path, CIFAR)
 
 
@@ -405,7 +409,7 @@ def test_a_flat_folder_is_labelled_by_wnid_where_names_begin_so(tmp_path: Path):
 
 def test_a_flat_folder_with_an_unknown_wnid_is_refused(tmp_path: Path):
     picture(tmp_path / "n00000001_a.png")
-    refused(tmp_path, "files named WNID_.* are labelled so, but no ImageNet class 'n00000001'")
+    refused(tmp_path, "names WNID_.* label files, but no ImageNet class 'n00000001'")
 
 
 def test_empty_folders(tmp_path: Path):
@@ -560,7 +564,7 @@ def test_targets_of_the_competition_and_of_a_manifest(tmp_path: Path):
     path.write_text(path.read_text().replace(",779,", ",,"))
     assert [sample.target for sample in open_image_set(path).samples] == [None]
     path.write_text(path.read_text().replace(",306,,", ",306,1001,"))
-    refused(path, r"images\.csv, line 2: TargetClass '1001' \(they are 1 to 1000, class \+ 1\)")
+    refused(path, r"images\.csv, line 2: TargetClass '1001' is not a number from 1 to 1000")
     mine = manifest(tmp_path, "file,target_class\na.png,7\nb.png,n02123045\nc.png,tabby\nd.png,\n")
     assert [sample.target for sample in open_image_set(mine).samples] == [7, 281, 281, None]
     refused(manifest(tmp_path, "file,target_class\na.png,1000\n"), "line 2: no ImageNet class '1000'")
@@ -577,7 +581,7 @@ def test_an_image_of_the_competition_that_is_not_there_is_told(tmp_path: Path):
 @pytest.mark.parametrize("label", [0, 1001, "", "dung beetle", "-1", "1.0"])
 def test_a_label_the_competition_has_not(tmp_path: Path, label: object):
     path = competition(tmp_path, {"aa": 1, "bb": label})
-    refused(path, rf"images\.csv, line 3: TrueLabel '{label}' \(they are 1 to 1000, class \+ 1\)")
+    refused(path, rf"images\.csv, line 3: TrueLabel '{label}' is not a number from 1 to 1000")
 
 
 def test_an_image_of_the_competition_without_an_id(tmp_path: Path):
@@ -589,7 +593,7 @@ def test_an_image_of_the_competition_without_an_id(tmp_path: Path):
 def test_two_tables_of_the_competition_in_one_folder(tmp_path: Path):
     for name in ("dev_dataset.csv", "final_dataset.csv"):
         competition(tmp_path, {"aa": 1}, name=name)
-    refused(tmp_path, "name one of dev_dataset.csv, final_dataset.csv")
+    refused(tmp_path, "give one of dev_dataset.csv, final_dataset.csv")
     assert labels(tmp_path / "final_dataset.csv") == {"aa": 0}
 
 
@@ -661,7 +665,9 @@ def test_a_sample_is_read_cut_and_resized(tmp_path: Path):
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (50_000, 1), (3, 40)])
 def test_an_image_of_hardly_any_pixels_is_told(tmp_path: Path, width: int, height: int):
     save_png(tmp_path / "a.png", np.zeros((height, width, 3), np.uint8))
-    with pytest.raises(ArtattackError, match=f"a.png: {width} x {height} pixels are no photo; sides are 4 or more"):
+    with pytest.raises(
+        ArtattackError, match=f"a.png: {width} x {height} pixels are too few; sides must have 4 or more"
+    ):
         read_sample(Sample("a", tmp_path / "a.png"), 32)
 
 
@@ -674,7 +680,7 @@ def test_a_very_wide_image_is_cut_to_its_middle(tmp_path: Path):
 
 def test_another_file_than_the_manifest_means_is_named(tmp_path: Path):
     path = picture(tmp_path / "a.png")
-    with pytest.raises(ArtattackError, match=r"a\.png: not the file its manifest means"):
+    with pytest.raises(ArtattackError, match=r"a\.png: not the file in the manifest"):
         read_sample(Sample("a", path, sha256="0" * 64), 8)
 
 
@@ -802,10 +808,10 @@ def files(folder: Path) -> list[str]:
 def test_fetch_downloads_everything_once(shop, tmp_path: Path):
     served, url, asked = shop
     home = tmp_path / "home" / "imagenet-sample"
-    assert fetch_image_set("imagenet-sample", base_url=url) == f"7 of 7 images in {home}, 0 of them from before"
+    assert fetch_image_set("imagenet-sample", base_url=url) == f"7 of 7 images in {home}, 0 of them already present"
     assert files(home) == files(served)
     assert all(sha256(home / name) == sha256(served / name) for name in files(served))
-    assert fetch_image_set("imagenet-sample", base_url=url) == f"7 of 7 images in {home}, 7 of them from before"
+    assert fetch_image_set("imagenet-sample", base_url=url) == f"7 of 7 images in {home}, 7 of them already present"
     assert len(asked) == 7
     image_set = open_image_set("imagenet-sample")
     assert ([sample.label for sample in image_set.samples], image_set.note) == ([0, 1, 2, 3, 4, 5, 6], "")
@@ -820,15 +826,17 @@ def test_fetch_tells_what_failed_keeps_the_rest_and_resumes(shop, tmp_path: Path
     with pytest.raises(ArtattackError) as caught:
         fetch_image_set("imagenet-sample", base_url=url)
     assert str(caught.value) == (
-        f"5 of 7 images in {home}, 0 of them from before; 2 could not be had: run again to resume, or take a local "
-        "copy with --from. The first: c.png: the server says 404 File not found"
+        f"5 of 7 images in {home}, 0 of them already present; 2 could not be fetched: run again to resume, or copy a "
+        "local folder with --from. First failure: c.png: the server says 404 File not found"
     )
     assert files(home) == ["a.png", "b's.png", "d.png", "f.png", "g.png"]
     assert open_image_set("imagenet-sample").note == "5 of 7 images present"
 
     (tmp_path / "c.png").rename(served / "c.png")
     asked.clear()
-    with pytest.raises(ArtattackError, match=r"6 of 7 .*, 5 of them .*; 1 could .*: e\.png: it came damaged \(sha256"):
+    with pytest.raises(
+        ArtattackError, match=r"6 of 7 .*, 5 of them .*; 1 could .*: e\.png: the downloaded file is damaged \(sha256"
+    ):
         fetch_image_set("imagenet-sample", base_url=url)
     assert asked == ["/c.png", "/e.png"]
 
@@ -853,7 +861,7 @@ def test_fetch_gives_up_when_nothing_comes(shop, tmp_path: Path):
     served, url, asked = shop
     for path in served.iterdir():
         path.unlink()
-    with pytest.raises(ArtattackError, match=r"0 of 7 .*; 7 could not be had: run again"):
+    with pytest.raises(ArtattackError, match=r"0 of 7 .*; 7 could not be fetched: run again"):
         fetch_image_set("imagenet-sample", base_url=url)
     assert len(asked) == 5
 
@@ -863,7 +871,7 @@ def test_fetch_goes_on_as_long_as_something_comes(shop):
     for path in served.iterdir():
         if path.name != "e.png":
             path.unlink()
-    with pytest.raises(ArtattackError, match=r"1 of 7 .*; 6 could not be had"):
+    with pytest.raises(ArtattackError, match=r"1 of 7 .*; 6 could not be fetched"):
         fetch_image_set("imagenet-sample", base_url=url)
     assert len(asked) == 7
 
@@ -871,7 +879,7 @@ def test_fetch_goes_on_as_long_as_something_comes(shop):
 def test_fetch_without_a_network_is_told_in_few_words(shop):
     with pytest.raises(ArtattackError) as caught:
         fetch_image_set("imagenet-sample", base_url="http://127.0.0.1:9/")  # nobody listens at the discard port
-    first = str(caught.value).partition("The first: ")[2]
+    first = str(caught.value).partition("First failure: ")[2]
     assert first == "a.png: the connection failed (ConnectionError)"
 
 
@@ -879,7 +887,7 @@ def test_fetch_survives_a_broken_connection(shop, tmp_path: Path):
     _, url, _ = shop
     table = datasets.data_dir() / "imagenet-sample.csv"
     table.write_text(table.read_text().replace("c.png", "cut.png"))
-    with pytest.raises(ArtattackError, match=r"6 of 7 .*The first: cut\.png: the connection failed \(\w+\)"):
+    with pytest.raises(ArtattackError, match=r"6 of 7 .*First failure: cut\.png: the connection failed \(\w+\)"):
         fetch_image_set("imagenet-sample", base_url=url)
     assert "cut.png" not in files(tmp_path / "home" / "imagenet-sample")
 
@@ -894,11 +902,11 @@ def test_fetch_copies_from_a_folder_and_checks(shop, tmp_path: Path):
     with pytest.raises(ArtattackError) as caught:
         fetch_image_set("imagenet-sample", copy)
     assert str(caught.value) == (
-        f"5 of 7 images in {home}, 0 of them from before; 2 could not be had: take them from a fuller copy. "
-        f"The first: b's.png: not in {copy}"
+        f"5 of 7 images in {home}, 0 of them already present; 2 could not be fetched: use a complete copy. "
+        f"First failure: b's.png: not in {copy}"
     )
     assert files(home) == ["a.png", "c.png", "e.png", "f.png", "g.png"]
-    assert fetch_image_set("imagenet-sample", served) == f"7 of 7 images in {home}, 5 of them from before"
+    assert fetch_image_set("imagenet-sample", served) == f"7 of 7 images in {home}, 5 of them already present"
     assert files(home) == files(served)
     assert asked == []
 
@@ -911,7 +919,7 @@ def test_fetch_from_no_folder(shop, tmp_path: Path):
 def test_fetch_into_a_place_that_cannot_be(shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("ARTATTACK_DATA", str(tmp_path / "file"))
-    with pytest.raises(ArtattackError, match="cannot be made: Not a directory; set ARTATTACK_DATA"):
+    with pytest.raises(ArtattackError, match="cannot be created: Not a directory; set ARTATTACK_DATA"):
         fetch_image_set("imagenet-sample", shop[0])
 
 

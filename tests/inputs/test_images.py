@@ -165,7 +165,7 @@ def test_integers_of_unknown_scale_are_refused(tmp_path: Path, dtype: str, top: 
     kind, bits = (UNSIGNED if dtype[1] == "u" else SIGNED), 8 * int(dtype[2])
     values = np.array([[0, top // 2, min(top, np.iinfo(dtype).max)]]).astype(dtype)
     (tmp_path / "odd.tiff").write_bytes(tiff(3, 1, bits, kind, values.tobytes()))
-    refused(tmp_path / "odd.tiff", "nothing says which of its integers is white; save it with 8 or 16 bits")
+    refused(tmp_path / "odd.tiff", "the scale of its integers is unknown; save it with 8 or 16 bits")
 
 
 @pytest.mark.parametrize(("dtype", "top"), [("<u1", 255), ("<u2", 65535), ("<f4", 1.0)])
@@ -203,7 +203,7 @@ def test_sixteen_bit_grey_of_other_kinds(tmp_path: Path, kind: str):
 
 def test_integers_of_a_kind_of_file_without_a_known_white_are_refused(tmp_path: Path):
     Image.fromarray(np.array([[0, 255, 4095]], np.uint16)).save(tmp_path / "odd.im")
-    refused(tmp_path / "odd.im", "nothing says which")
+    refused(tmp_path / "odd.im", "the scale of its integers is unknown")
 
 
 def test_cmyk_jpeg_is_not_inverted(tmp_path: Path):

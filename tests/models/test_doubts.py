@@ -144,7 +144,7 @@ def test_an_input_of_bytes_given_fractions_is_doubted(tmp_path: Path) -> None:
     assert load_model(path, preprocessing="byte").doubts == ()
     doubts = load_model(path, preprocessing="unit").doubts
     assert "distinguishes 2 levels of a pixel: its input holds values from 0 to 255" in doubts[0]  # 0 and 1
-    assert "loses" in load_model(path, preprocessing="imagenet").doubts[0]  # what is below 0
+    assert "clips" in load_model(path, preprocessing="imagenet").doubts[0]  # values below 0
 
 
 @pytest.mark.parametrize("kind", [tf.uint8, tf.int8, tf.float32])
