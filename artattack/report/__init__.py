@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that opens without a network, tables for papers, figures, notebook displays."""
+"""The report of a run: one HTML file that needs no network, tables for papers, figures, notebook displays."""
 
 from artattack.report.matplotlib_figures import save_figures
 from artattack.report.notebook import run_in_notebook

@@ -1,4 +1,4 @@
-"""Contents of a run's figures, names and numbers, independent of the library that draws them."""
+"""Contents of a run's figures: names and numbers, independent of the plotting library."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from artattack.results.records import (
 from artattack.results.run_folder import RunFolder
 from artattack.results.standing import budgets_reached
 
-# Apart for any colour vision, at least 3 to 1 on the page's paper both light and dark; grey is for what is beside.
+# Distinct for any colour vision, with a contrast of at least 3 to 1 in light and dark mode; grey is for controls.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#C0679A", "#AD7D00", "#7B6FD0")
 GREY = "#8A8A8A"
 _RATES = {
@@ -46,14 +46,14 @@ class Point(NamedTuple):
 
 
 class Dots(NamedTuple):
-    """Rates side by side.
+    """A dot plot of rates.
 
     Attributes:
-        id: names its file and its element.
-        title: what it is about.
-        rows: a name and whether it is a control, one a line.
-        series: classifier -> a point a line, None where there is none. Figures of a run have the same classifiers in
-            the same order, so that one keeps its colour; some may have no point.
+        id: name of its file and of its HTML element.
+        title: title of the figure.
+        rows: for each line, the attack's name and whether it is a control.
+        series: map from a classifier to a point for each line, None for a missing point. Figures of a run have the same
+            classifiers in the same order, so that each keeps its colour; some may have no points.
     """
 
     id: str
@@ -63,7 +63,13 @@ class Dots(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """Curves of one kind: name -> distance -> point; beside them the strongest control's values, where there is one."""
+    """Curves of one kind of attack.
+
+    Attributes:
+        title: title of the panel.
+        curves: map from an attack's name to its points by distance.
+        beside: the strongest control's values by distance; empty without a control.
+    """
 
     title: str
     curves: dict[str, dict[float, Point]]
@@ -74,12 +80,12 @@ class Curves(NamedTuple):
     """A measure of one classifier against budgets of one distance.
 
     Attributes:
-        id: names its file and its element.
-        title: what it is about.
-        across, up: what the axes say.
-        panels: one for each kind of attack.
-        falls: whether distance grows to the left, as for a similarity.
-        share: whether it is a rate, from 0 to 1.
+        id: name of its file and of its HTML element.
+        title: title of the figure.
+        across, up: labels of the axes.
+        panels: a panel for each kind of attack.
+        falls: whether the budget decreases with distance, as for a similarity.
+        share: whether the measure is a rate, from 0 to 1.
     """
 
     id: str
@@ -94,8 +100,8 @@ class Curves(NamedTuple):
 def flip_rates(run: RunFolder) -> Iterator[Dots]:
     """Yield the flip rates at each attack's own distance, each attack followed by the controls matched to it.
 
-    There is a figure for each relation of classifiers to attacks, in the order of `RELATIONS`; the first is called
-    `flip-rates`, the others after their relation, too.
+    Each relation of classifiers to attacks has a figure, in the order of `RELATIONS`. The id of the first figure is
+    `flip-rates`; the others add the relation.
     """
     rows = perturbed_of(labelled(at_own_distance(run.summary)))
     rows = attacks_then_controls(rows[rows["flip_rate"].notna()])
@@ -129,9 +135,9 @@ def _dots(id: str, title: str, rows: pd.DataFrame, classifiers: Iterable[str], l
 
 
 def curves(run: RunFolder) -> Iterator[Curves]:
-    """Yield what budgets give: a figure for each distance, classifier and measure.
+    """Yield the curves of measures against budgets: a figure for each distance, classifier and measure.
 
-    A curve ends where its attack ends: it has no points at budgets that the attack does not reach.
+    A curve has no points at budgets that its attack does not reach.
     """
     loud = untrained(run.summary)
     named = attack_labels(run.curves).map(lambda label: marked(str(label), loud))
@@ -150,7 +156,7 @@ def curves(run: RunFolder) -> Iterator[Curves]:
                 continue
             start = {untouched: Point(0.0, 0.0, 0.0)}
             controls = controls_of(known).groupby("budget", sort=False)[measure]
-            # The lower confidence falls, the stronger the control.
+            # A control is stronger the more the confidence falls.
             strongest = controls.min() if measure == "mean_confidence_shift" else controls.max()
             beside = {untouched: 0.0, **dict(zip(strongest.index.tolist(), strongest.tolist(), strict=True))}
             beside = beside if len(strongest) else {}
@@ -178,7 +184,7 @@ def curves(run: RunFolder) -> Iterator[Curves]:
 
 
 def _is_reached(table: pd.DataFrame, records: pd.DataFrame) -> pd.Series[bool]:
-    """Say of each row of a summary at budgets whether its attack, or control, reaches that budget."""
+    """Return for each row of a summary at budgets whether its attack or control reaches the budget."""
     names = ["attack", "style", "source", "budget_distance", "classifier"]
     at_budgets = records[records["budget"].notna()].fillna(dict.fromkeys(names, ""))
     groups = at_budgets.groupby(names, sort=False)
@@ -190,7 +196,7 @@ def _is_reached(table: pd.DataFrame, records: pd.DataFrame) -> pd.Series[bool]:
 
 
 def numbers(figure: Dots | Curves) -> tuple[list[str], list[list[str]]]:
-    """Return what a figure shows as a table: headings, and rows of text."""
+    """Return a figure's numbers as a table: headings, and rows of text."""
     if isinstance(figure, Dots):
         lines = [f"– {name}" if control else name for name, control in figure.rows]
         series = {name: points for name, points in figure.series.items() if any(points)}
@@ -221,12 +227,12 @@ def _points(rows: pd.DataFrame, measure: str) -> Iterable[Point]:
 
 
 def marked(name: str, names: set[str]) -> str:
-    """Return a name, loudly where it is among those of untrained networks."""
+    """Return a name, with a mark if it is one of the names of untrained networks."""
     return f"{name} ({RANDOM})" if name in names else name
 
 
 def _file_name(text: str, taken: set[str]) -> str:
-    """Return a name that any file system and any HTML element takes, each once."""
+    """Return a unique name for a file and an HTML element."""
     name = safe = re.sub(r"[^A-Za-z0-9.]+", "-", text.replace("_rate", "-rate")).strip("-.")
     count = 1
     while name.lower() in taken:

@@ -1,4 +1,4 @@
-"""A run in plain words."""
+"""Key figures, verdicts, skipped images and failures of a run, in words."""
 
 from __future__ import annotations
 
@@ -21,18 +21,20 @@ from artattack.results.records import (
 )
 from artattack.results.run_folder import RunFolder
 
-Strongest = dict[str, tuple[str, TableCell] | None]  # of each kind, in words: what flips most, and its flip rate
+Strongest = dict[
+    str, tuple[str, TableCell] | None
+]  # for each kind: the attack or control with most flips, and its rate
 
 
 class KeyFigures(NamedTuple):
     """The key figures of a classifier.
 
     Attributes:
-        classifier: its name.
-        classes, images: how many it chose among, and how many it saw.
-        clean_error: how it does on untouched images.
-        strongest: what flips it most of the attacks of each relation to it, and of the controls; in the order of
-            `RELATIONS`, without those that no attack has.
+        classifier: name of the classifier.
+        classes, images: number of its classes, and of the images scored.
+        clean_error: error on untouched images.
+        strongest: for each relation of attacks to it, the attack and the control with most flips; in the order of
+            `RELATIONS`, without relations that no attack has.
     """
 
     classifier: str
@@ -73,11 +75,11 @@ def by_relation(keys: Collection[KeyFigures]) -> dict[str, list[KeyFigures]]:
 
 
 def _strongest(rows: pd.DataFrame, kinds: Collection[str], marked: Collection[str]) -> Strongest:
-    """Return of each kind what flips most, or None where nothing of it was scored.
+    """Return for each kind the attack or control with most flips, or None if none of that kind was scored.
 
     Args:
-        rows: of the summary, of one classifier.
-        kinds: as the summary names them.
+        rows: rows of the summary, for one classifier.
+        kinds: kinds of attacks and controls, as in the summary.
         marked: names of untrained networks.
     """
     strongest: Strongest = {}
@@ -92,7 +94,7 @@ def _strongest(rows: pd.DataFrame, kinds: Collection[str], marked: Collection[st
 
 
 def _most(rows: pd.DataFrame, column: str) -> Row:
-    """Return the first of the rows that have most of something."""
+    """Return the first row with the maximum of a column."""
     return rows.sort_values(column, ascending=False, kind="stable").iloc[0].to_dict()
 
 
@@ -100,18 +102,18 @@ _VERDICTS = {
     "beats": "with more flips than every control",
     "no better": "not shown to have more flips than every control",
     "worse": "with fewer flips than some control",
-    "no control": "without a control that stands at the same distance",
+    "no control": "without a control at the same distance",
 }
 _CASES = {
-    "unrelated": "where the classifier is no relative of what the attack read",
-    "unseen": "where the attack has not seen the classifier",
-    "kin": "where the classifier is kin to what the attack read",
+    "unrelated": "where the classifier is unrelated to the models that the attack read",
+    "unseen": "where the attack did not read the classifier",
+    "kin": "where the classifier is kin to a model that the attack read",
     "seen": "where the attack read the classifier (white box)",
 }
 
 
 def count_verdicts(controls: pd.DataFrame) -> list[str]:
-    """Say how often attacks beat their controls: part of a sentence for each relation, in the order of `RELATIONS`.
+    """Count how often attacks beat their controls: part of a sentence for each relation, in the order of `RELATIONS`.
 
     Args:
         controls: rows of `judge_against_controls` with the column `relation`, as
@@ -128,7 +130,7 @@ def count_verdicts(controls: pd.DataFrame) -> list[str]:
 
 
 class Skipped(NamedTuple):
-    """How many images of a classifier count where."""
+    """Numbers of a classifier's images: scored, without label, outside its label space, wrong and right before."""
 
     classifier: str
     scored: int
@@ -139,7 +141,7 @@ class Skipped(NamedTuple):
 
 
 def skipped(run: RunFolder) -> list[Skipped]:
-    """Return for each classifier which images are skipped where accuracy and successes are counted."""
+    """Return for each classifier how many images count for accuracy and successes, and how many are skipped."""
     records = most_accurate_first(run.records, run.summary)
     seen = records[records["error"].isna() & records["classifier"].notna()].drop_duplicates(["classifier", "image"])
     return [
@@ -156,7 +158,14 @@ def skipped(run: RunFolder) -> list[Skipped]:
 
 
 class Failure(NamedTuple):
-    """Why records have no result."""
+    """A reason why records have no result.
+
+    Attributes:
+        what: label of the attack or control.
+        why: the error message.
+        records: number of records.
+        images: the first few images, as text.
+    """
 
     what: str
     why: str
@@ -164,12 +173,12 @@ class Failure(NamedTuple):
     images: str
 
 
-FAILURES = 100  # that the page tells apart
+FAILURES = 100  # maximum number of reasons on the page
 _EXAMPLES = 3
 
 
 def failures(run: RunFolder) -> tuple[list[Failure], int]:
-    """Return why records failed, most first, at most `FAILURES`, and how many records did in all."""
+    """Return the most frequent reasons for failed records, at most `FAILURES`, and the number of failed records."""
     failed = labelled(run.records[run.records["error"].notna()])
     found = []
     for (what, why), rows in failed.groupby(["label", "error"], sort=False):

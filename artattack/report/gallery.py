@@ -1,4 +1,4 @@
-"""Pictures of a run: original, perturbed, what changed, and what classifiers saw, small enough for one page."""
+"""The picture gallery of a run: original, perturbed image, change, and predictions, small enough for one page."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from artattack.results.records import CONTROL, at_own_distance, perturbed_of, va
 from artattack.results.run_folder import RunFolder
 
 LIMIT = 96  # pictures on the page
-_CONTROLS = 24  # of these, for controls
-_SIDE = 224  # px, the most that a picture shown is wide
+_CONTROLS = 24  # pictures of controls among them
+_SIDE = 224  # px, maximum width and height of a picture
 _QUALITY = 76
-_CLIPPED = 2.0  # per cent of the values that an amplified change may leave out
+_CLIPPED = 2.0  # per cent of the values that amplification may clip
 
 
 class Picture(NamedTuple):
@@ -35,12 +35,12 @@ class Picture(NamedTuple):
 
     @property
     def flipped(self) -> bool:
-        """Whether any classifier changed its mind."""
+        """Whether the prediction of any classifier flipped."""
         return any(view.outcome for view in self.views)
 
 
 class Gallery(NamedTuple):
-    """Pictures, how many the run has at the attacks' own distances, and the files by key, as data URIs."""
+    """Pictures, the number of all pictures of the run at own distances, and the image files by key, as data URIs."""
 
     pictures: list[Picture]
     total: int
@@ -50,12 +50,12 @@ class Gallery(NamedTuple):
 def gallery(run: RunFolder, limit: int = LIMIT) -> Gallery:
     """Return pictures of attacks, and some of controls, at their own distance.
 
-    Beyond the limit every attack keeps its share, on the same images, spread evenly over the set: no picture is
-    chosen for what came of it.
+    If there are more than `limit`, every attack gets an equal share, on the same images, evenly spread over the set.
+    The choice does not depend on the results.
 
     Args:
         run: a finished run.
-        limit: at most so many.
+        limit: maximum number of pictures.
     """
     records = most_accurate_first(run.records, run.summary)
     shown = perturbed_of(at_own_distance(records))
@@ -84,12 +84,12 @@ def gallery(run: RunFolder, limit: int = LIMIT) -> Gallery:
 
 
 def _shares(labels: list[Any], limit: int) -> dict[Any, int]:
-    """Return how many pictures each may have, the first ones more."""
+    """Share out pictures equally among labels; the first labels get the remainder."""
     return {label: limit // len(labels) + (n < limit % len(labels)) for n, label in enumerate(labels)}
 
 
 def _picture(run: RunFolder, label: str, rows: pd.DataFrame, files: dict[str, str]) -> Picture | None:
-    """Return one picture and add its files, or return None where they are gone."""
+    """Return one picture and add its files to `files`; None if the image files no longer exist."""
     first = rows.iloc[0].to_dict()
     pair = read_pair(run, first)
     if pair is None:
@@ -112,9 +112,9 @@ def _picture(run: RunFolder, label: str, rows: pd.DataFrame, files: dict[str, st
 
 
 def amplified(original: np.ndarray, perturbed: np.ndarray) -> tuple[int, np.ndarray]:
-    """Return a whole factor, and the change times it on grey, uint8 (H, W, 3).
+    """Return an amplification factor, and the amplified change on grey, uint8 (H, W, 3).
 
-    The factor is the largest that clips no more than 2 % of the values, and 1 at least.
+    The factor is the largest whole number, at least 1, that clips no more than 2 % of the values.
     """
     change = perturbed.astype(np.float32) - original
     largest = float(np.percentile(np.abs(change), 100.0 - _CLIPPED))

@@ -21,12 +21,12 @@ from artattack.runtime import silence_libraries
 
 _STYLE = {
     "font.size": 9,
-    "svg.hashsalt": "artattack",  # the same run always gives the same file
+    "svg.hashsalt": "artattack",  # the same run gives the same file
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "text.parse_math": False,  # a dollar sign in a name is one
+    "text.parse_math": False,  # names may contain a dollar sign
 }
-MARKERS = "osD^PXv"  # one more than colours, so that no two of 42 curves look alike
+MARKERS = "osD^PXv"  # one more than colours, so that 42 curves differ
 _DPI = 200
 
 
@@ -49,7 +49,7 @@ def save_figures(run: RunFolder, folder: Path) -> list[Path]:
 
 
 def check_matplotlib() -> None:
-    """Find out that Matplotlib is not installed, which raises ArtattackError."""
+    """Raise ArtattackError unless Matplotlib is installed."""
     if find_spec("matplotlib") is None:
         raise ArtattackError("figures need Matplotlib: pip install 'artattack[figures]'")
 
@@ -58,13 +58,13 @@ def save_drawing(draw: Callable[[Any], None], path: Path) -> list[Path]:
     """Write a figure as PNG and SVG; return the files.
 
     Args:
-        draw: draws into an empty Matplotlib figure.
-        path: of the files, without the ending of their names.
+        draw: function that draws into an empty Matplotlib figure.
+        path: path of the files without suffix.
 
     Raises:
         ArtattackError: the folder cannot be written.
     """
-    silence_libraries()  # on a home folder that cannot be written to
+    silence_libraries()  # Matplotlib warns of a home folder that is not writable
     import matplotlib as mpl
     from matplotlib.figure import Figure as Drawing
 
@@ -94,7 +94,7 @@ def _dots(figure: Dots, drawing: Any) -> None:
         if not any(points):
             continue
         shift = 0.22 * (n - (len(figure.series) - 1) / 2)
-        for control in (False, True):  # which are hollow
+        for control in (False, True):  # controls have hollow markers
             known = [
                 (line + shift, point)
                 for line, ((_, is_control), point) in enumerate(zip(figure.rows, points, strict=True))

@@ -1,4 +1,4 @@
-"""Runs as a notebook shows them."""
+"""Display of a run in a notebook."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from artattack.results.run_folder import RunFolder
 
 
 def run_in_notebook(run: RunFolder) -> str:
-    """Return a run as HTML: of a finished one the headline and up to three pictures before and after, else its state.
+    """Return a run as HTML: its progress or, when finished, the headline and up to three pictures before and after.
 
     Raises:
-        ArtattackError: a finished run has tables that are incomplete or damaged.
+        ArtattackError: a table of a finished run is incomplete or damaged.
     """
     name = escape(str(run.path))
     if run.info["status"] != "finished":

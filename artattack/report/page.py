@@ -1,4 +1,4 @@
-"""The report page: everything of a run in one HTML file that needs no network."""
+"""The report page of a run: one HTML file that needs no network."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from artattack.results.order import most_accurate_first
 from artattack.results.records import at_own_distance, kind_in_words, labelled, perturbed_of, untrained
 from artattack.results.run_folder import RunFolder
 
-_HASHES = 1000  # images whose hashes are listed
+_HASHES = 1000  # maximum number of image hashes on the page
 
 
 class ShownFigure(NamedTuple):
-    """A figure of the page: its id and title, each panel's title and data for Plotly, and its numbers as a table."""
+    """A figure of the page: id, title, each panel's title and Plotly data, and the numbers as a table."""
 
     id: str
     title: str
@@ -48,7 +48,7 @@ class ShownTable(NamedTuple):
 
 
 def write_report(run: RunFolder, path: Path | None = None) -> Path:
-    """Write the report of a finished run; return where it is.
+    """Write the report of a finished run; return its path.
 
     Args:
         run: a finished run.
@@ -65,8 +65,8 @@ def write_report(run: RunFolder, path: Path | None = None) -> Path:
 def render(run: RunFolder) -> str:
     """Return the report of a finished run as HTML.
 
-    Names and messages are text wherever they stand: the template escapes them, and what scripts read is JSON. The
-    page's policy lets only its own two scripts run, by their hashes, and nothing be fetched.
+    The template escapes all names and messages, and scripts read JSON. The page's content security policy admits only
+    its own two scripts, by their hashes, and no requests.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
@@ -130,14 +130,14 @@ def render(run: RunFolder) -> str:
 
 
 def _study_figure(run: RunFolder) -> str:
-    """Return the figure of a run's study as a data URI; empty where there is none."""
+    """Return the figure of a run's study as a data URI; empty without one."""
     if run.study is None or run.study.figure is None:
         return ""
     return "data:image/png;base64," + base64.b64encode(run.study.figure.read_bytes()).decode()
 
 
 def _glossary() -> dict[str, list[Entry]]:
-    """Return what the columns of a run's files mean, by file."""
+    """Return the meanings of the columns in a run's files, by file."""
     return {name: entries(columns) for name, columns in TABLES.items() if name.endswith(".csv")}
 
 
@@ -146,7 +146,7 @@ def _policy_hash(script: str) -> str:
 
 
 def _attacks(run: RunFolder) -> str:
-    """Say how many attacks of each kind the run has at their own distance: `2 style attacks and 1 control`."""
+    """Return the numbers of attacks of each kind at their own distance in words: `2 style attacks and 1 control`."""
     rows = perturbed_of(labelled(at_own_distance(run.summary))).drop_duplicates("label")
     counts = rows["kind"].value_counts(sort=False)
     parts = [f"{count} {kind_in_words(str(kind))}{'s' * (count != 1)}" for kind, count in counts.items()]
@@ -179,30 +179,32 @@ def _tables(run: RunFolder) -> list[ShownTable]:
         table(
             "summary",
             "All attacks and controls",
-            "Rates with their 95 % Wilson intervals in percent, and what they count; summary.csv has more columns.",
+            "Rates in percent with 95 % Wilson intervals and counts; summary.csv has more columns.",
             labelled(most_accurate_first(run.summary, run.summary)),
             tables.SUMMARY_FIELDS,
         ),
         table(
             "pooled",
-            "Over styles and classifiers together",
-            "Each attack over all its styles and all classifiers of one relation to it. A photo counts once: intervals "
-            "resample photos with all their rows, and the tests turn the sign of a photo's rows together.",
+            "Pooled over styles and classifiers",
+            "Each attack, pooled over all its styles and all classifiers of one relation to it. Photos are the "
+            "independent units: intervals resample photos with all their rows, and tests flip the sign of all rows "
+            "of a photo together.",
             tables.with_place(run.pooled),
             tables.POOLED_FIELDS,
         ),
         table(
             "areas",
-            "Curves summed up",
-            "Area under each curve over its width, which is the mean over distances from 0 to the largest budget that "
-            "the attack reaches, with 95 % bootstrap intervals. Areas up to different budgets do not compare.",
+            "Areas under the curves",
+            "Area under each curve, divided by its width: the mean over distances from 0 to the largest budget that "
+            "the attack reaches, with 95 % bootstrap intervals. Areas up to different budgets are not comparable.",
             labelled(most_accurate_first(run.areas, run.summary)),
             tables.AREA_FIELDS,
         ),
         table(
             "pairs",
-            "Attacks beside each other",
-            "At their own distances, which differ (see the first table), and at each budget that both reach.",
+            "Pairs of attacks",
+            "Two attacks on the same images, at their own distances, which differ (see the first table), and at each "
+            "budget that both reach.",
             most_accurate_first(run.pairs, run.summary),
             tables.PAIR_FIELDS,
             is_open=False,
@@ -212,25 +214,25 @@ def _tables(run: RunFolder) -> list[ShownTable]:
 
 
 def _verdicts(run: RunFolder, verdicts: pd.DataFrame) -> ShownTable | None:
-    """Return the verdicts as a table, or None where no attack has a control, not even one that was left out."""
+    """Return the verdicts as a table, or None if no attack has a control, not even a control left out."""
     if ((verdicts["verdict"] == "no control") & verdicts["left_out"].isna()).all():
         return None
     caption = (
         "The deciding control is the one whose p value decides the verdict. Paired by image: Newcombe's interval of "
-        "the difference, exact McNemar tests, Holm's correction for the number of rows. An image counts where attack "
-        "and control stand at one distance, within 5 %."
+        "the difference, exact McNemar tests, Holm's correction for the number of rows. An image counts if attack and "
+        "control have the same distance, within 5 %."
     )
     filled = tables.fill(verdicts, tables.CONTROL_FIELDS, untrained(run.summary))
     return ShownTable("controls", "Attacks against the controls at the same distance", caption, *filled)
 
 
 def _judges(run: RunFolder) -> ShownTable | None:
-    """Return who recognises how many images as their style, or None where no image has one that was judged."""
+    """Return how many images each judge recognises as their style, as a table; None if no image was judged."""
     if not len(run.judges):
         return None
     caption = (
-        "Of each attack and control, how many images a judge recognises as their style, and how many more than of the "
-        "untouched photos. Rates with their 95 % Wilson intervals; gains with Newcombe's for paired rates."
+        "For each attack and control, the share of images that a judge recognises as their style, and the gain over "
+        "the untouched photos. Rates with 95 % Wilson intervals; gains with Newcombe's intervals for paired rates."
     )
     filled = tables.fill(labelled(run.judges), tables.JUDGE_FIELDS, untrained(run.summary))
     return ShownTable("judges", "Styles recognised, by judge", caption, *filled)
@@ -240,4 +242,4 @@ def _checks(run: RunFolder) -> ShownTable | None:
     if run.checks is None:
         return None
     filled = tables.fill(run.checks, tables.CHECK_FIELDS, untrained(run.summary))
-    return ShownTable("check-results", "Sanity checks", "docs/checks.md says what each is about.", *filled)
+    return ShownTable("check-results", "Sanity checks", "docs/checks.md explains each check.", *filled)

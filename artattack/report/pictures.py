@@ -1,4 +1,4 @@
-"""Pictures of a run as a page holds them: read in pairs, made small, and what a classifier saw in them."""
+"""Pictures of a run for a page: image pairs before and after, thumbnails, and the classifiers' predictions."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class SeenBy(NamedTuple):
     """A classifier's predictions before and after: class and confidence, and whether they are a flip or a success.
 
     Attributes:
-        classifier: its name.
+        classifier: name of the classifier.
         untrained: whether its weights are random.
         white_box: whether the attack read it.
-        before, after: the most likely class and the confidence in it: `tabby 75%`.
-        outcome: `success`, `flip` or nothing.
+        before, after: the most likely class and its confidence: `tabby 75%`.
+        outcome: `success`, `flip` or empty.
     """
 
     classifier: str
@@ -56,12 +56,12 @@ class SeenBy(NamedTuple):
 
 
 def original_file(row: Mapping[Any, Any]) -> str:
-    """Return where the original of a record's image lies, relative to the run folder."""
+    """Return the path of a record's original image, relative to the run folder."""
     return f"images/original/{row['image']}.png"
 
 
 def read_pair(run: RunFolder, row: Mapping[Any, Any]) -> Pair | None:
-    """Return the image of a record before and after, or None where the files are gone or do not fit each other."""
+    """Return a record's image before and after, or None if the files no longer exist or differ in shape."""
     try:
         pair = Pair(read_image(run.path / original_file(row)), read_image(run.path / str(row["file"])))
     except ArtattackError:
@@ -70,12 +70,12 @@ def read_pair(run: RunFolder, row: Mapping[Any, Any]) -> Pair | None:
 
 
 def data_uri(pixels: np.ndarray, side: int, quality: int) -> str:
-    """Return an image as a WebP file within a page.
+    """Return an image as a data URI with a WebP file.
 
     Args:
         pixels: uint8 (H, W, 3).
-        side: px, the most that it is wide and high; a larger one is made smaller.
-        quality: of the file, up to 100.
+        side: maximum width and height in pixels; larger images are scaled down.
+        quality: WebP quality, up to 100.
     """
     image = Image.fromarray(pixels)
     image.thumbnail((side, side))
@@ -85,14 +85,14 @@ def data_uri(pixels: np.ndarray, side: int, quality: int) -> str:
 
 
 def views(rows: pd.DataFrame) -> list[SeenBy]:
-    """Return what each classifier sees in a picture, from the picture's records."""
+    """Return each classifier's predictions for a picture, from the picture's records."""
     read = read_by_attack(rows).fillna(False)
-    columns = rows[_SEEN_BY].to_dict("records")  # a record is wide, and a page has many
+    columns = rows[_SEEN_BY].to_dict("records")  # only the needed columns, for speed
     return [_seen_by(row, bool(seen)) for row, seen in zip(columns, read, strict=True)]
 
 
 def _seen_by(row: Mapping[Any, Any], white_box: bool) -> SeenBy:
-    outcomes = ("success", "flip")  # a success is a flip, and says more
+    outcomes = ("success", "flip")  # every success is a flip, too
     outcome = next((name for name in outcomes if pd.notna(row[name]) and row[name]), "")
     before, after = (
         f"{text(row[f'top1_name_{when}'])} {row[f'top1_confidence_{when}']:.0%}" for when in ("before", "after")
@@ -102,10 +102,10 @@ def _seen_by(row: Mapping[Any, Any], white_box: bool) -> SeenBy:
 
 
 def distances(row: Mapping[Any, Any]) -> str:
-    """Say how far a record's image was moved."""
+    """Return the distances of a record's image from its original, as text."""
     return f"L2 {row['l2']:.1f}, Linf {row['linf']:.3f}, SSIM {row['ssim']:.2f}"
 
 
 def text(value: Any) -> str:
-    """Return a value of a column of text; empty where it is missing."""
+    """Return a value of a text column; empty if missing."""
     return "" if pd.isna(value) else str(value)

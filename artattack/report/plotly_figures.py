@@ -1,4 +1,4 @@
-"""Figures for the page: JSON that Plotly draws. Points, lines and names only; what is not text in it is a number."""
+"""Figures for the page as Plotly's JSON: points, lines and names, with text and numbers as the only values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from artattack.report.figures import COLOURS, GREY, Curves, Dots, Panel
 
-# One more than colours, so that no two of 42 curves look alike.
+# One more than colours, so that 42 curves differ.
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "triangle-down")
 _AXIS = {"gridcolor": "rgba(128,128,128,0.22)", "zerolinecolor": "rgba(128,128,128,0.22)", "automargin": True}
 _LAYOUT = {
@@ -18,9 +18,9 @@ _LAYOUT = {
     "hovermode": "closest",
     "font": {"family": "system-ui, sans-serif", "size": 12},
 }
-_LINE = 30  # px a line of dots
-_ENTRY = 19  # px an entry of a legend
-_PLOT = 290  # px the height of a panel without what is around it
+_LINE = 30  # px, height of a line of dots
+_ENTRY = 19  # px, height of a legend's entry
+_PLOT = 290  # px, height of a panel without axes and legend
 
 
 def dots(figure: Dots) -> str:
@@ -73,7 +73,7 @@ def dots(figure: Dots) -> str:
             "tickformat": ".0%",
             "title": {"text": "flip rate", "standoff": 8},
         },
-        # A place for each line, and within it one for each classifier.
+        # Each line has a whole number, and `shift` separates the classifiers within it.
         "yaxis": _AXIS
         | {
             "tickvals": list(range(lines)),
@@ -87,7 +87,7 @@ def dots(figure: Dots) -> str:
 
 
 def panel(figure: Curves, shown: Panel) -> str:
-    """Return one panel of curves, safe inside a script element; all of a figure have one vertical scale."""
+    """Return one panel of curves, safe inside a script element; all panels of a figure share the vertical scale."""
     traces = [*_beside(shown), *_lines(shown)]
     below = 64 + _ENTRY * (len(shown.curves) + bool(shown.beside))
     up: dict[str, Any] = _AXIS | {"title": {"text": figure.up}}
@@ -156,12 +156,12 @@ def _lines(shown: Panel) -> Iterator[dict[str, Any]]:
 
 
 def escaped(name: str) -> str:
-    """Return a name that Plotly shows as it is: it takes some elements of HTML for its own."""
+    """Return a name escaped for Plotly, which interprets some HTML elements."""
     return name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _for_script(data: Any) -> str:
-    """Return JSON without what could end a script element, and without NaN, which JSON has not."""
+    """Return JSON without characters that could end a script element, and without NaN, which JSON lacks."""
     text = json.dumps(_finite(data), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

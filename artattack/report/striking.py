@@ -1,4 +1,4 @@
-"""The pictures that a page leads with: a few flips, chosen by one rule that stands beside them."""
+"""The first pictures of a page: a few flips, chosen by a rule that the page prints beside them."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from artattack.results.order import most_accurate_first, right_on_none
 from artattack.results.records import at_own_distance, attack_labels, attacks_of, read_by_attack
 from artattack.results.run_folder import RunFolder
 
-LIMIT = 3  # pictures: a row of the page
-_SIDE = 448  # px, the most that a picture is wide: sharp on a fine screen
+LIMIT = 3  # pictures, one row of the page
+_SIDE = 448  # px, maximum width of a picture, for screens of high resolution
 _QUALITY = 88
 
 
 class StrikingFlip(NamedTuple):
-    """An image before and after an attack that changed what a classifier saw.
+    """An image before and after an attack that flipped a classifier's prediction.
 
     Attributes:
-        image, true_name: the image, and the name of its label, or nothing.
+        image, true_name: id of the image, and name of its true class, empty if unlabelled.
         attack: ATTACK/STYLE/SOURCE.
-        distance: how far the image was moved.
-        style: whether an independent network recognises the style, in words; empty where the run does not tell.
+        distance: distances of the image from its original, as text.
+        style: whether an independent network recognises the style, in words; empty if unknown.
         original, perturbed: the pictures as data URIs.
-        ratio: of the pictures, width over height.
-        views: what each classifier saw; the one whose flip was chosen comes first.
+        ratio: width of the pictures over their height.
+        views: predictions of each classifier, beginning with the classifier of the chosen flip.
     """
 
     image: str
@@ -44,14 +44,14 @@ class StrikingFlip(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """The records of the most striking flips, the most striking first, and the rule that chose them."""
+    """Records of the most striking flips, in that order, and the rule that chose them."""
 
     records: pd.DataFrame
     rule: str
 
 
 def striking_flips(run: RunFolder) -> tuple[list[StrikingFlip], str]:
-    """Return the most striking flips of a run, and the rule that chose them; pictures that are gone are left out."""
+    """Return the most striking flips of a run and the rule that chose them, without flips whose images are deleted."""
     records = at_own_distance(most_accurate_first(run.records, run.summary))
     chosen = choose_flips(records)
     flips = []
@@ -82,20 +82,23 @@ def choose_flips(records: pd.DataFrame, limit: int = LIMIT) -> Chosen:
     """Choose the most striking flips of attacks at their own distance.
 
     The score of a flip is confidence before x confidence after x SSIM: the classifier was sure, is sure of another
-    class, and people still see the first one. What a flip should be is asked in turn, each wish only among what the
-    ones before have left, and passed over where nothing fulfils it: the classifier is right on some untouched image
-    (asked where one is right on none); the attack has a style; the attack has not read the classifier, and no relative
-    of it, where the run says; an independent network recognises the style; the image was classified correctly before.
-    Of what is left the highest scores are taken, no image twice; attacks take turns, so that none has one more before
-    every other that is left has had its own. Of equal scores the first record counts. Networks that were never trained
-    do not count.
+    class, and people still see the first one.
+
+    Five conditions filter the flips one after the other; a condition that no remaining flip fulfils is skipped:
+    the classifier is right on some untouched image (only if some classifier is right on none); the attack has a style;
+    the attack read neither the classifier nor, if the run knows relatives, a relative of it; an independent network
+    recognises the style; the image was classified correctly before.
+
+    The highest scores among the remaining flips are chosen, each image once. Attacks take turns: none gets another
+    picture while an attack with fewer pictures has a flip left. Of equal scores, the first record is chosen. Flips of
+    untrained networks are ignored.
 
     Args:
-        records: of one run.
-        limit: at most so many.
+        records: records of one run.
+        limit: maximum number of flips.
 
     Returns:
-        The rows chosen, with the name of the attack in the column `label`.
+        The chosen rows, with the name of the attack in the column `label`.
     """
     flips = attacks_of(at_own_distance(records))
     untrained = (flips[["classifier_weights", "source_weights"]] == "random").fillna(False).any(axis=1)
@@ -103,7 +106,7 @@ def choose_flips(records: pd.DataFrame, limit: int = LIMIT) -> Chosen:
     hopeless = right_on_none(records)
     hopeful = {"of a classifier that is right on some untouched image": ~flips["classifier"].isin(hopeless)}
     relation = flips["classifier_relation"]
-    related = {"of a classifier that is no relative of what the attack read": relation == "unrelated"}
+    related = {"of a classifier unrelated to the models that the attack read": relation == "unrelated"}
     wishes = (
         (hopeful if hopeless else {})
         | {
@@ -133,7 +136,7 @@ def choose_flips(records: pd.DataFrame, limit: int = LIMIT) -> Chosen:
 
 
 def _take_turns(flips: pd.DataFrame, limit: int) -> list[Any]:
-    """Return the index of the flips with the highest scores: attacks take turns, and no image comes twice."""
+    """Return the index of the flips with the highest scores, where attacks take turns and each image counts once."""
     scores = flips["top1_confidence_before"] * flips["top1_confidence_after"] * flips["ssim"].clip(lower=0)
     waiting = list(zip(flips.index, flips["label"], flips["image"], scores.fillna(0.0), strict=True))
     turns: Counter[str] = Counter()
@@ -149,11 +152,11 @@ def _take_turns(flips: pd.DataFrame, limit: int) -> list[Any]:
 def _style(row: Mapping[Any, Any]) -> str:
     judge = text(row["style_judge"])
     if pd.isna(row["style_identified"]):
-        return judge.replace("none: ", "style not judged: ", 1)  # it says why
+        return judge.replace("none: ", "style not judged: ", 1)  # the reason follows
     untouched = text(row["style_nearest_before"])
     null = f" (untouched: nearest to {untouched})" if untouched else ""
     if row["style_identified"]:
         return f"style recognised by {judge}{null}"
     nearest = text(row["style_nearest"])
-    instead = "which finds it nearest to none of the styles" if nearest == NO_STYLE else f"which takes it for {nearest}"
+    instead = "which finds it nearest to no style" if nearest == NO_STYLE else f"which finds it nearest to {nearest}"
     return f"style not recognised by {judge}, {instead}{null}"

@@ -1,4 +1,4 @@
-"""Judges of style in the report: whether they agree, and which styles they tell apart."""
+"""Style judges in the report: their agreement and their confusions of styles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from artattack.results.run_folder import RunFolder
 
 
 class Confusion(NamedTuple):
-    """Which styles a judge tells apart: its name, the styles named, and of each style painted how often each was."""
+    """Confusion matrix of a style judge.
+
+    Attributes:
+        judge: name of the judge.
+        nearest: the styles that it names, the matrix's columns.
+        rows: each painted style, with the number of images for each named style.
+    """
 
     judge: str
     nearest: list[str]
@@ -19,7 +25,7 @@ class Confusion(NamedTuple):
 
 
 def agreements_in_words(run: RunFolder) -> list[str]:
-    """Say of each two judges how far they agree on what attacks painted at their own distances."""
+    """Return the agreement of each pair of judges on attacks' paintings at their own distances, in words."""
     return [_in_words(found) for found in agreements(paintings(judgements_of(run.records)))]
 
 
@@ -27,13 +33,13 @@ def _in_words(agreement: Agreement) -> str:
     found = agreement.found
     says = f"{agreement.a} and {agreement.b} name the same style for {found.agree} of {found.n} paintings"
     if pd.isna(found.kappa):
-        return f"{says}, and one style for all: no agreement beyond chance can show."
+        return f"{says}, and only one style: agreement beyond chance cannot be measured."
     bounds = "" if pd.isna(found.low) else f" [{found.low:.2f}, {found.high:.2f}], resampling {found.clusters} photos"
     return f"{says}: Cohen's kappa {found.kappa:.2f}{bounds}."
 
 
 def confusion_tables(run: RunFolder) -> list[Confusion]:
-    """Return for each judge which styles it finds what attacks painted nearest to, at their own distances."""
+    """Return each judge's confusion matrix of painted and recognised styles, for attacks at their own distances."""
     return [
         Confusion(judge, list(counts.columns), [(str(style), row.tolist()) for style, row in counts.iterrows()])
         for judge, counts in confusions(paintings(judgements_of(run.records)))

@@ -1,4 +1,4 @@
-"""The tables of a report: what they show in each cell, as text that people read, and what they are sorted by."""
+"""The tables of a report: text and sort key of each cell."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pandas as pd
 from artattack.results.records import RANDOM, RELATIONS, labelled
 
 Row = Mapping[Any, Any]
-_LAST = float("inf")  # where a missing number is sorted
+_LAST = float("inf")  # sort key of a missing number
 
 
 RELATED = {  # classifiers by their relation to an attack, in words
-    "unrelated": "classifiers that are no relatives of what the attack read",
-    "unseen": "classifiers that the attack has not seen",
-    "kin": "classifiers that are kin to what the attack read: of one family, or of one teacher",
+    "unrelated": "classifiers unrelated to the models that the attack read",
+    "unseen": "classifiers that the attack did not read",
+    "kin": "classifiers kin to a model that the attack read: of one family or one teacher",
     "seen": "classifiers that the attack read (white box)",
 }
 
@@ -26,10 +26,10 @@ class TableCell(NamedTuple):
     """A cell of a table.
 
     Attributes:
-        text: what stands there; empty where there is nothing to say.
-        sort: what it is sorted by.
-        note: what stands behind it, smaller: `14 of 20` behind a rate.
-        untrained: whether it names a network that was never trained.
+        text: text of the cell; may be empty.
+        sort: sort key.
+        note: note in smaller type behind the text: `14 of 20` behind a rate.
+        untrained: whether the cell names an untrained network.
     """
 
     text: str
@@ -47,10 +47,15 @@ EMPTY = TableCell("", _LAST)
 
 
 class Field(NamedTuple):
-    """A column as people see it: its heading, what that means in a few words, and its cell in a row.
+    """A column of a table.
 
-    `named` says that it names networks or attacks, `figure` that it is a bare number, set to the right, and
-    `only_if_any` that a table in which none of its cells says anything goes without it.
+    Attributes:
+        name: heading.
+        title: meaning of the heading, in a few words.
+        cell: function from a row to the column's cell.
+        named: whether the cells name networks or attacks.
+        figure: whether the cells are bare numbers, aligned to the right.
+        only_if_any: whether the column is omitted if all its cells are empty.
     """
 
     name: str
@@ -62,7 +67,7 @@ class Field(NamedTuple):
 
 
 def number(name: str, title: str, column: str, form: str = ".2f", *, only_if_any: bool = False) -> Field:
-    """Return a column of numbers; a missing one is empty, and with `only_if_any` so is 0."""
+    """Return a column of numbers; missing numbers are empty, and with `only_if_any` also 0."""
 
     def cell(row: Row) -> TableCell:
         value = row[column]
@@ -82,9 +87,9 @@ def words(name: str, title: str, column: str, *, named: bool = False, only_if_an
 
 
 def rate(row: Row, column: str, part: str, whole: str = "n", sign: str = "%") -> TableCell:
-    """Return a rate in percent with its 95 % interval, and what it counts: `70% [48, 85]` and `14 of 20`.
+    """Return a rate in percent with its 95 % interval, `70% [48, 85]`, and the counts as a note, `14 of 20`.
 
-    Of a rate over rows that repeat photos, the design effect stands there, too: `14 of 20, design effect 3.1`.
+    The note of a rate over rows that repeat photos adds the design effect: `14 of 20, design effect 3.1`.
     """
     if pd.isna(row[column]):
         return EMPTY
@@ -93,13 +98,13 @@ def rate(row: Row, column: str, part: str, whole: str = "n", sign: str = "%") ->
 
 
 def design_effect(row: Row, column: str) -> str:
-    """Return the design effect of a rate over rows that repeat photos, as it follows the count; else nothing."""
+    """Return the design effect of a rate over rows that repeat photos, as text behind the counts; otherwise empty."""
     effect = row.get(f"{column}_design_effect", math.nan)
     return "" if pd.isna(effect) or effect == 1.0 else f", design effect {effect:.1f}"
 
 
 def clean_error(row: Row, sign: str = "%") -> TableCell:
-    """Return natural mistakes: of the images whose class the classifier knows, those it gets wrong untouched."""
+    """Return the clean error: the share of untouched images of known class that the classifier gets wrong."""
     if pd.isna(row["clean_accuracy"]):
         return EMPTY
     wrong, low, high = (1 - row[f"clean_accuracy{end}"] for end in ("", "_high", "_low"))
@@ -132,31 +137,31 @@ def means(name: str, title: str, column: str, form: str = "+.2f") -> Field:
 
 
 _ADJUSTED = number("p, adjusted", "exact McNemar tests, Holm's correction", "p_holm", ".2g")
-_CLASSIFIER = words("classifier", "who is scored", "classifier", named=True)
+_CLASSIFIER = words("classifier", "the scored model", "classifier", named=True)
 _RELATION = words(
     "relation",
-    "of the classifier to the attack: unrelated, kin (of one family or one teacher with what it read), or seen (read)",
+    "of the classifier to the attack: unrelated, kin (one family or teacher with a model it read) or seen (read)",
     "relation",
     only_if_any=True,
 )
 SUMMARY_FIELDS = (
-    words("attack", "ATTACK/STYLE/SOURCE; clean is the untouched images", "label", named=True),
-    words("kind", "clean (the untouched images), control, or of what kind the attack is", "kind"),
+    words("attack", "ATTACK/STYLE/SOURCE; clean stands for the untouched images", "label", named=True),
+    words("kind", "clean (the untouched images), control, or the kind of attack", "kind"),
     _CLASSIFIER,
-    number("classes", "classes it chose among", "classes", "d"),
-    Field("clean error", "natural mistakes, without any attack", clean_error),
+    number("classes", "number of the classifier's classes", "classes", "d"),
+    Field("clean error", "wrong without any attack", clean_error),
     rates("flips", "images whose top-1 class changed", "flip_rate", "flips"),
     number("L2", "mean distance, image units", "mean_l2", ".1f"),
     number(
         "at budget",
-        "share of the images that stand at the budget, within 5 %; below 80 % nothing is compared there",
+        "share of the images at the budget, within 5 %; below 80 % the attack is not compared there",
         "standing_share",
         ".0%",
         only_if_any=True,
     ),
     number(
         "lost to rounding",
-        "flips of the image as the attack made it that are none in its 8-bit file",
+        "flips by the attack's float image that the 8-bit file does not show",
         "lost_to_rounding",
         "d",
         only_if_any=True,
@@ -164,7 +169,7 @@ SUMMARY_FIELDS = (
     rates("success", "correct before, wrong after", "success_rate", "successes", "n_correct"),
     rates(
         "to target",
-        "images of targeted attacks whose top-1 class became the one they were led to",
+        "images of targeted attacks whose top-1 class became the target",
         "target_hit_rate",
         "target_hits",
         "n_targeted",
@@ -179,67 +184,67 @@ SUMMARY_FIELDS = (
         only_if_any=True,
     ),
     _RELATION,
-    rates("top-5 flips", "the class seen before is not among the five first", "top5_flip_rate", "top5_flips"),
-    means("confidence shift", "mean, of the class seen before", "mean_confidence_shift"),
+    rates("top-5 flips", "the class before is not among the top five after", "top5_flip_rate", "top5_flips"),
+    means("confidence shift", "mean, of the class before", "mean_confidence_shift"),
     number("KL", "mean divergence of the confidences, nats", "mean_kl_divergence"),
     number("Linf", "mean distance, image units", "mean_linf", ".3f"),
     number("SSIM", "mean structural similarity", "mean_ssim"),
     number("edges", "mean gradient magnitude similarity deviation; 0 keeps every edge", "mean_gmsd"),
     number("ΔE", "mean colour difference, CIEDE2000", "mean_delta_e", ".1f"),
-    number("grid", "mean checkerboard energy of the change; 1 is none", "mean_checkerboard", ".1f"),
+    number("grid", "mean checkerboard energy of the change; 1 means no grid", "mean_checkerboard", ".1f"),
     number("s/image", "seconds of attack per image", "seconds_per_image"),
-    number("failed", "images without a result; they count nowhere else", "errors", "d"),
+    number("failed", "images without a result; other columns leave them out", "errors", "d"),
 )
 CONTROL_FIELDS = (
     words("attack", "ATTACK/STYLE/SOURCE", "variant", named=True),
-    words("verdict", "does the attack beat every control, or is it worse than some", "verdict"),
+    words("verdict", "whether the attack beats every control, or is worse than one", "verdict"),
     _CLASSIFIER,
     _RELATION,
-    number("controls", "at the same distance that count", "controls", "d"),
-    number("n", "images scored under both the attack and the deciding control, at one distance", "n", "d"),
+    number("controls", "number of compared controls at the same distance", "controls", "d"),
+    number("n", "images scored under both the attack and the deciding control, at the same distance", "n", "d"),
     number("flip rate", "of the attack", "flip_rate", ".0%"),
-    words("deciding control", "the one whose p value decides the verdict", "control"),
+    words("deciding control", "the control whose p value decides the verdict", "control"),
     number("its flip rate", "of the control, on the same images", "control_flip_rate", ".0%"),
     means("difference", "attack - control, with its 95 % interval", "difference"),
     _ADJUSTED,
     number("attack only", "images flipped by the attack and not by the control", "only_variant", "d"),
     number("control only", "images flipped by the control and not by the attack", "only_control", "d"),
-    words("not compared", "why controls do not count", "left_out", only_if_any=True),
+    words("not compared", "controls left out, and why", "left_out", only_if_any=True),
 )
 JUDGE_FIELDS = (
     words("attack", "ATTACK/STYLE/SOURCE", "label", named=True),
-    words("kind", "control, or of what kind the attack is", "kind"),
-    words("judge", "the network that says which style an image has", "judge", named=True),
+    words("kind", "control, or the kind of attack", "kind"),
+    words("judge", "the network that recognises styles", "judge", named=True),
     words("relation", "of the judge to the attack: kin or unrelated", "relation", only_if_any=True),
-    rates("recognised", "nearest to their own style", "identified_rate", "identified"),
-    number("none", "nearest to none of the styles", "none", "d"),
-    number("untouched", "photos that are nearest to that style without any paint", "identified_before", "d"),
-    means("gain", "recognised less untouched, over the images", "gain", "+.0%"),
-    number("distance before", "mean, of the untouched image from the style", "mean_before"),
-    number("distance", "mean, of the image from the style", "mean_after"),
+    rates("recognised", "images nearest to their own style", "identified_rate", "identified"),
+    number("none", "images nearest to no style", "none", "d"),
+    number("untouched", "untouched photos nearest to that style", "identified_before", "d"),
+    means("gain", "share recognised minus share of untouched photos recognised", "gain", "+.0%"),
+    number("distance before", "mean distance of the untouched images from the style", "mean_before"),
+    number("distance", "mean distance of the images from the style", "mean_after"),
 )
 POOLED_FIELDS = (
-    words("attack", "over its styles", "attack", named=True),
-    words("source", "the model that it read", "source", named=True),
-    words("at", "the budget, where it stands at one", "place", only_if_any=True),
+    words("attack", "pooled over its styles", "attack", named=True),
+    words("source", "the model that the attack read", "source", named=True),
+    words("at", "the budget, if any", "place", only_if_any=True),
     words("relation", "of the classifiers to the attack", "relation"),
-    words("verdict", "does the attack beat every control, or is it worse than some", "verdict"),
-    number("styles", "over which it is pooled", "styles", "d"),
-    number("classifiers", "over which it is pooled", "classifiers", "d"),
-    number("photos", "of which rows are scored", "photos", "d"),
+    words("verdict", "whether the attack beats every control, or is worse than one", "verdict"),
+    number("styles", "number of pooled styles", "styles", "d"),
+    number("classifiers", "number of pooled classifiers", "classifiers", "d"),
+    number("photos", "number of scored photos", "photos", "d"),
     rates("flips", "rows whose top-1 class changed; the interval resamples photos", "flip_rate", "flips"),
-    number("design effect", "how much the repeats widen the interval, squared", "design_effect", ".1f"),
+    number("design effect", "square of the interval's widening by repeated photos", "design_effect", ".1f"),
     number("L2", "mean distance, image units", "mean_l2", ".1f"),
-    words("deciding control", "the one whose p value decides the verdict", "control"),
+    words("deciding control", "the control whose p value decides the verdict", "control"),
     number("its flip rate", "of the control, on the same rows", "control_flip_rate", ".0%"),
     means("difference", "attack - control, with its 95 % interval, which resamples photos", "difference"),
-    number("design effect of it", "of the difference", "difference_design_effect", ".1f"),
+    number("design effect of it", "design effect of the difference", "difference_design_effect", ".1f"),
     number("p, adjusted", "sign-flip tests of photos, Holm's correction", "p_holm", ".2g"),
 )
 PAIR_FIELDS = (
     _CLASSIFIER,
-    words("a", "an attack", "a", named=True),
-    words("b", "another", "b", named=True),
+    words("a", "the first attack", "a", named=True),
+    words("b", "the second attack", "b", named=True),
     number("n", "images scored under both", "n", "d"),
     number("flip rate a", "of a", "rate_a", ".0%"),
     number("flip rate b", "of b", "rate_b", ".0%"),
@@ -248,28 +253,28 @@ PAIR_FIELDS = (
 )
 AREA_FIELDS = (
     words("attack", "ATTACK/STYLE/SOURCE", "label", named=True),
-    words("kind", "control, or of what kind the attack is", "kind"),
+    words("kind", "control, or the kind of attack", "kind"),
     _CLASSIFIER,
-    words("distance", "what is bounded", "budget_distance"),
-    number("up to", "the largest budget that it reaches; areas up to others do not compare", "largest_budget", ".3g"),
+    words("distance", "the bounded distance", "budget_distance"),
+    number("up to", "the largest budget reached; compare only areas up to the same budget", "largest_budget", ".3g"),
     number("n", "images scored at every budget of the curve", "n", "d"),
     means("flips", "mean flip rate over distances", "flip_area", ".2f"),
     means("successes", "mean success rate over distances", "success_area", ".2f"),
     means("confidence shift", "mean shift over distances", "confidence_shift_area"),
-    number("half flip at", "where half the images flip; empty: never", "half_flip_budget", ".3g"),
+    number("half flip at", "budget at which half the images flip; empty for never", "half_flip_budget", ".3g"),
 )
 CHECK_FIELDS = (
-    words("check", "what is checked", "check"),
+    words("check", "name of the check", "check"),
     _CLASSIFIER,
-    words("attack", "the attack looked at", "attack"),
+    words("attack", "the checked attack", "attack"),
     words("status", "pass, fail or not run", "status"),
     words("figures", "the numbers", "figures"),
-    words("meaning", "what it shows", "meaning"),
+    words("meaning", "conclusion from the result", "meaning"),
 )
 
 
 class Filled(NamedTuple):
-    """The columns of a table that say something, and its cells, row by row."""
+    """The columns of a table, without omitted ones, and its cells, row by row."""
 
     columns: list[Field]
     rows: list[list[TableCell]]
@@ -280,8 +285,8 @@ def fill(table: pd.DataFrame, fields: Collection[Field], untrained: Collection[s
 
     Args:
         table: the rows.
-        fields: what to show of them.
-        untrained: names to mark, as `untrained` returns them.
+        fields: the columns to show.
+        untrained: names of untrained networks, to mark.
     """
 
     def cell(field: Field, row: Row) -> TableCell:
@@ -296,22 +301,22 @@ def fill(table: pd.DataFrame, fields: Collection[Field], untrained: Collection[s
 
 
 def attacks_then_controls(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return rows of a `labelled` summary in the order of the attacks, each followed by the controls that copy it."""
+    """Return rows of a `labelled` summary ordered by attack, each attack followed by the controls matched to it."""
     of = rows["matched_to"].fillna(rows["label"])
     order = {name: n for n, name in enumerate(of.drop_duplicates())}
     return rows.iloc[of.map(order).argsort(kind="stable")]
 
 
 def with_place(pooled: pd.DataFrame) -> pd.DataFrame:
-    """Return pooled attacks with the budget that each stands at in a column `place`: `l2=5`, or nothing."""
+    """Return pooled attacks with the budget of each in a column `place`: `l2=5`, or empty."""
     budget = pooled["budget"].map("{:g}".format).astype("string")
     return pooled.assign(place=(pooled["budget_distance"] + "=" + budget).fillna(""))
 
 
 def with_relations(controls: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
-    """Return what `judge_against_controls` says with the column `relation`, as `labelled` names it.
+    """Return the verdicts of `judge_against_controls` with the column `relation` of `labelled`.
 
-    Rows come in the order of `RELATIONS`.
+    Rows are in the order of `RELATIONS`.
     """
     relations = labelled(summary).rename(columns={"label": "variant"})[["variant", "classifier", "relation"]]
     told = controls.merge(relations, how="left", on=["variant", "classifier"])

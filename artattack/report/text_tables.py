@@ -1,4 +1,4 @@
-"""The summary for papers and spreadsheets: CSV, Markdown, LaTeX."""
+"""The summary as a table for papers and spreadsheets: CSV, Markdown, LaTeX."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from artattack.results.tables import to_csv
 
 
 def summary_table(run: RunFolder) -> pd.DataFrame:
-    """Return the summary as people read it: text, with the columns of the report's first table."""
+    """Return the summary as text, with the columns of the report's first table."""
     filled = fill(labelled(most_accurate_first(run.summary, run.summary)), SUMMARY_FIELDS, untrained(run.summary))
     texts = [[cell.whole for cell in row] for row in filled.rows]
     return pd.DataFrame(texts, columns=[field.name for field in filled.columns])
 
 
 def markdown(run: RunFolder) -> str:
-    """Return the summary as a Markdown table; nothing in a name is markup."""
+    """Return the summary as a Markdown table, with escaped names."""
     table = summary_table(run).map(in_markdown)
     return f"{table.to_markdown(index=False, disable_numparse=True)}\n"
 
 
 def in_markdown(text: str) -> str:
-    """Return a text as it stands in a cell of a Markdown table, where nothing in it is markup."""
+    """Return a text escaped for a cell of a Markdown table."""
     return re.sub(r"([\\`*<|&])", r"\\\1", " ".join(text.split()))
 
 
@@ -48,7 +48,7 @@ def _of_known(row: Row, cell: TableCell) -> TableCell:
     return cell._replace(text=f"{cell.text} of {row['n_labelled']}") if cell.text else cell
 
 
-# Rates are in percent, as the headings say, so that cells are short: `62 [31, 86]`.
+# The headings give the unit, percent, so that cells are short: `62 [31, 86]`.
 _PAPER = (
     words("Attack", "", "label", named=True),
     words("Classifier", "", "classifier", named=True),
@@ -68,7 +68,7 @@ def latex(run: RunFolder) -> str:
     """Return the attacks and controls at their own distance as a LaTeX table with booktabs rules, for a paper."""
     summary = most_accurate_first(run.summary, run.summary)
     filled = fill(labelled(at_own_distance(summary)), _PAPER, untrained(summary))
-    # What a rate counts stands in columns of its own.
+    # Counts have their own columns.
     texts = [[cell._replace(note="").whole for cell in row] for row in filled.rows]
     table = pd.DataFrame(texts, columns=[field.name for field in filled.columns])
     style = table.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)

@@ -1,4 +1,4 @@
-"""The transfer matrix: attacks by the model they read, against the classifiers they are shown to."""
+"""The transfer matrix: attacks with the models that they read in rows, scored classifiers in columns."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ class Line(NamedTuple):
 
     Attributes:
         label: ATTACK/STYLE/SOURCE.
-        attack, source: the same in two parts, and the style in words.
-        squares: a cell for each classifier, sorted by its rate.
+        attack: name of the attack and, if any, its style.
+        source: name of the source.
+        squares: a cell for each classifier, with its rate as sort key.
     """
 
     label: str
@@ -29,10 +30,7 @@ class Line(NamedTuple):
 
 
 class Matrix(NamedTuple):
-    """One rate of all attacks at one place: at their own distances, or at one budget.
-
-    `relation` says of which classifiers, by what they are to an attack.
-    """
+    """One rate of all attacks, at their own distances or at one budget (`place`), on classifiers of one `relation`."""
 
     place: str
     title: str
@@ -42,14 +40,14 @@ class Matrix(NamedTuple):
     lines: list[Line]
 
 
-OWN = "own distances"  # the place of attacks at no budget
+OWN = "own distances"  # the place of attacks without a budget
 _RATES = {"Flips": ("flip_rate", "flips", "n"), "Successes": ("success_rate", "successes", "n_correct")}
 
 
 def matrices(run: RunFolder) -> Iterator[Matrix]:
-    """Yield the matrices of flips and of successes for each place where attacks stand; own distances come first.
+    """Yield the matrices of flips and of successes for each place, own distances first.
 
-    At each place they come in the order of `RELATIONS`; what a matrix has no cell for, it leaves out.
+    At each place, matrices are in the order of `RELATIONS`, without empty matrices, rows and columns.
     """
     missing = {"style": "", "source": "", "budget_distance": "", "budget": float("inf")}
     rows = attacks_of(labelled(run.summary)).fillna(missing)

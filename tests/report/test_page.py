@@ -174,9 +174,8 @@ def test_verdicts_are_one_table_with_unseen_classifiers_first(run: RunFolder, pa
     ]
     told = with_relations(run.controls, run.summary)
     assert count_verdicts(told[told["budget"].isna()]) == [
-        "of 1 case where the attack has not seen the classifier, 1 not shown to have more flips than every control",
-        "of 1 case where the attack read the classifier (white box), "
-        "1 without a control that stands at the same distance",
+        "of 1 case where the attack did not read the classifier, 1 not shown to have more flips than every control",
+        "of 1 case where the attack read the classifier (white box), 1 without a control at the same distance",
     ]
     assert "; ".join(count_verdicts(told[told["budget"].isna()])) in page.text
     assert count_verdicts(told.iloc[:0]) == []
@@ -575,8 +574,8 @@ def test_relations_of_classifiers_stand_apart(make_run: MakeRun, tmp_path: Path)
     told_of = with_relations(run.controls, run.summary)
     assert told_of["relation"].tolist() == ["unrelated"] * 3 + ["kin"] * 3 + ["seen"]
     assert [part.partition(",")[0] for part in count_verdicts(told_of)] == [
-        "of 3 cases where the classifier is no relative of what the attack read",
-        "of 3 cases where the classifier is kin to what the attack read",
+        "of 3 cases where the classifier is unrelated to the models that the attack read",
+        "of 3 cases where the classifier is kin to a model that the attack read",
         "of 1 case where the attack read the classifier (white box)",
     ]
     html = render(run)

@@ -152,7 +152,7 @@ def test_the_style_is_judged_in_words(make_run: Callable[..., RunFolder], tmp_pa
 
     assert says(style_identified=True) == "style recognised by lite2 (untouched: nearest to brushstrokes)"
     assert says(style_identified=False, style_nearest="marble") == (
-        "style not recognised by lite2, which takes it for marble (untouched: nearest to brushstrokes)"
+        "style not recognised by lite2, which finds it nearest to marble (untouched: nearest to brushstrokes)"
     )
     assert says(style_judge="none: read by the attack", style_nearest=None) == "style not judged: read by the attack"
 
