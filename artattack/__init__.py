@@ -50,7 +50,7 @@ _named, __dir__, __all__ = lazy_loader.attach(
 
 
 def __getattr__(name: str) -> object:
-    """Load a public name; the class that is built on TensorFlow's and ART's, after these are loaded as they must be."""
+    """Load a public name; load TensorFlow with Keras 2, and ART, before a class built on them."""
     if name == "StyleTransferAttack":
         from artattack.runtime import load_tensorflow
 

@@ -1,4 +1,4 @@
-"""A distance and how far: `l2=5`. Its ball, budget or target; and numbers as users write them."""
+"""Bounds: a distance with a value, such as `l2=5`, used as ball, budget or target; and parsing of users' numbers."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from artattack.distances import DISTANCES
 from artattack.errors import ArtattackError, unknown
 from artattack.inputs.images import as_measured
 
-ROUNDING = 1e-9  # of float64 sums; an 8-bit step is four million times as large
+ROUNDING = 1e-9  # rounding error of float64 sums; an 8-bit step is four million times as large
 
 
 class Bound(NamedTuple):
-    """A distance and how far: a ball around each image or, for a similarity such as `ssim`, what it may not fall below.
+    """A bound on a distance: a ball around each image or, for a similarity such as `ssim`, a lower limit.
 
     Attributes:
         distance: a name in `artattack.distances.DISTANCES`.
-        value: in its unit.
+        value: the bound, in the distance's unit.
     """
 
     distance: str
@@ -27,24 +27,25 @@ class Bound(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `l2=5` or `linf=8/255`; raises ArtattackError. `checked` finds unknown distances."""
+        """Parse `l2=5` or `linf=8/255`; raise ArtattackError for other text. `checked` rejects unknown distances."""
         name, equals, number = text.partition("=")
         if not equals:
             raise ArtattackError(f"'{text}' is no distance; write one such as linf=8/255 or ssim=0.8")
         return cls(name.strip(), parse_number(number.strip()))
 
     def __str__(self) -> str:
-        """Write it as `parse` reads it."""
+        """Return the bound as text for `parse`."""
         return f"{self.distance}={self.value:g}"
 
     def checked(self, size: tuple[int, int] | None = None) -> Self:
-        """Return the bound.
+        """Return the bound after checking it.
 
         Args:
-            size: height and width of the images in pixels, where that is known.
+            size: height and width of the images in pixels, if known.
 
         Raises:
-            ArtattackError: no such distance, a number outside its range, or one that no two images of that size reach.
+            ArtattackError: the distance does not exist, or the value is out of range or beyond the largest distance of
+                two images of that size.
         """
         name, target = self
         if name not in DISTANCES:
@@ -65,7 +66,7 @@ class Bound(NamedTuple):
         return self
 
     def equals(self, other: Bound | None) -> bool:
-        """Return whether another bound is the same but for rounding."""
+        """Return whether another bound is equal up to rounding."""
         return (
             other is not None
             and self.distance == other.distance
@@ -73,20 +74,20 @@ class Bound(NamedTuple):
         )
 
     def contains(self, x: np.ndarray, moved: np.ndarray) -> np.ndarray:
-        """Return whether 8-bit images (N, H, W, 3) are within it of their originals, (N,) bool.
+        """Return whether 8-bit images (N, H, W, 3) are within the bound of their originals, (N,) bool.
 
-        Distances are measured on images `as_measured`.
+        Distances are measured on the images that `as_measured` returns.
         """
         return meets(as_measured(x), as_measured(moved), self.value, self.distance)
 
 
 def meets(x: np.ndarray, moved: np.ndarray, target: Any, distance: str) -> np.ndarray:
-    """Return whether images `as_measured` (N, H, W, 3) are within a distance of their originals.
+    """Return whether images (N, H, W, 3) from `as_measured` are within a distance of their originals.
 
     Args:
         x: originals.
         moved: images of the same shape.
-        target: how far, one number or (N,); for a similarity, such as `ssim`, a lower bound.
+        target: maximum distance, one number or (N,); for a similarity, such as `ssim`, a lower bound.
         distance: a name in `artattack.distances.DISTANCES`.
 
     Returns:
@@ -98,7 +99,7 @@ def meets(x: np.ndarray, moved: np.ndarray, target: Any, distance: str) -> np.nd
 
 
 def parse_number(text: str) -> float:
-    """Read a finite number, or a quotient of two such as `8/255`.
+    """Parse a finite number, or a quotient of two such as `8/255`.
 
     Raises:
         ArtattackError: the text is neither.
@@ -114,5 +115,5 @@ def parse_number(text: str) -> float:
 
 
 def _of_levels(target: float) -> str:
-    """Return a hint for a distance that was written for values in 0..255."""
+    """Return a hint for a distance that suits values in 0..255."""
     return f"; did you mean {target:g}/255?"

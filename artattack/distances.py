@@ -1,8 +1,8 @@
-"""How far apart two batches of images are: pure functions, one number for each image.
+"""Distances between two batches of images: pure functions with one number for each image.
 
-`DISTANCES` and `CHANGE_MEASURES` list them with their units and what they mean. The tables, the figures and the
-benchmark file read those lists: a new distance is a function and an entry here. scikit-image and TensorFlow take long
-to import, so each is imported where it is used.
+`DISTANCES` and `CHANGE_MEASURES` list them with units and meanings. The tables, the figures and the benchmark file read
+these lists, so a new distance is a function and an entry here. scikit-image and TensorFlow take long to import, so
+functions import them when called.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _SSIM_WINDOW = 11  # px; the Gaussian window of Wang et al., cut at 3.5 sigma
 _LUMA = np.array([0.2126, 0.7152, 0.0722])  # ITU-R BT.709
 _EIGHT_BIT_NOISE = 1.0 / 12.0 / 255.0**2  # variance of the rounding error of 8-bit values
 _GMSD_C = 170 / 255**2  # the paper's constant, for values in [0, 1]
-_RING = 8  # bins: neighbours farther from a grid frequency say little about it
-_MIN_REPEATS = 4  # periods along a side, below which harmonics of the grid have no neighbours of their own
+_RING = 8  # bins; neighbours farther from a grid frequency tell little about it
+_MIN_REPEATS = 4  # least number of periods along a side; with fewer, harmonics of the grid share neighbours
 
 
 def _batch(x: Images) -> Floats:
@@ -49,12 +49,12 @@ def _difference(x: Images, y: Images) -> Floats:
 
 
 def l0(x: Images, y: Images) -> Floats:
-    """Count the values (of H * W * 3) that differ: two batches (N, H, W, 3) -> (N,) float64."""
+    """Return the number of the H * W * 3 values that differ: two batches (N, H, W, 3) -> (N,) float64."""
     return np.asarray(np.count_nonzero(_difference(x, y), axis=1), np.float64)
 
 
 def l1(x: Images, y: Images) -> Floats:
-    """Sum the absolute differences, in image units: two batches (N, H, W, 3) -> (N,) float64."""
+    """Return the sum of absolute differences, in image units: two batches (N, H, W, 3) -> (N,) float64."""
     return np.asarray(np.abs(_difference(x, y)).sum(axis=1))
 
 
@@ -102,7 +102,7 @@ def ssim(x: Images, y: Images) -> Floats:
     x, y = _pair(x, y)
     if min(x.shape[1:3]) < _SSIM_WINDOW:
         raise ArtattackError(
-            f"ssim looks through a window of {_SSIM_WINDOW} x {_SSIM_WINDOW} px, the images are only "
+            f"ssim uses a window of {_SSIM_WINDOW} x {_SSIM_WINDOW} px, the images are only "
             f"{x.shape[1]} x {x.shape[2]}: use larger images"
         )
     return np.array(
@@ -148,7 +148,7 @@ def ms_ssim(x: Images, y: Images) -> Floats:
 
 
 def gmsd(x: Images, y: Images) -> Floats:
-    """Return the gradient magnitude similarity deviation: how unevenly edges survive, blind to colour and brightness.
+    """Return the gradient magnitude similarity deviation: the loss of edges, independent of colour and brightness.
 
     W. Xue, L. Zhang, X. Mou, A. C. Bovik, "Gradient magnitude similarity deviation: a highly efficient perceptual image
     quality index", IEEE Trans. Image Processing 23(2), 2014: on the luma, averaged over 2 x 2 px and halved; Prewitt
@@ -158,7 +158,7 @@ def gmsd(x: Images, y: Images) -> Floats:
         x, y: two batches (N, H, W, 3) in [0, 1].
 
     Returns:
-        (N,) float64; 0 for identical images, and the more the fewer of the edges are where they were.
+        (N,) float64; 0 for identical images, larger the more edges are lost or moved.
     """
     from scipy.ndimage import correlate1d
 
@@ -184,18 +184,18 @@ def delta_e(x: Images, y: Images) -> Floats:
         x, y: two batches (N, H, W, 3), sRGB in [0, 1], taken under D65.
 
     Returns:
-        (N,) float64 of 10 decimals, 0 for identical images; about 1 is a difference the eye just notices.
+        (N,) float64 of 10 decimals, 0 for identical images; about 1 for a just noticeable difference.
     """
     from skimage.color import deltaE_ciede2000, rgb2lab
 
     x, y = _pair(x, y)
     mean = deltaE_ciede2000(rgb2lab(x), rgb2lab(y)).mean(axis=(1, 2))
-    # The last digit hangs on where NumPy's intermediate results lie in memory, and would differ between equal runs.
+    # The last digit depends on the memory layout of NumPy's intermediate results, and would differ between equal runs.
     return np.asarray(np.round(mean, 10), np.float64)
 
 
 def total_variation(x: Images) -> Floats:
-    """Return the anisotropic total variation: how much neighbouring values differ.
+    """Return the anisotropic total variation: the mean absolute difference of neighbouring values.
 
     The absolute differences of vertical and of horizontal neighbours, all summed and divided by the number of
     values H * W * 3. L. I. Rudin, S. Osher, E. Fatemi, Physica D 60, 1992, in the anisotropic form.
@@ -212,23 +212,23 @@ def total_variation(x: Images) -> Floats:
 
 
 def checkerboard(x: Images, period: int | tuple[int, ...]) -> Floats:
-    """Score grid artefacts: energy at the frequencies of a grid over what the neighbouring frequencies have.
+    """Return the checkerboard score: energy at the frequencies of a grid over that of neighbouring frequencies.
 
     The luma is cut at its centre to whole repeats of the periods, so that every harmonic (i / period,
     j / period) of the grid falls on a bin of the Fourier transform, and Hann-windowed, so that the picture's
-    edges leak nowhere. At each harmonic but zero, the power is divided by the power expected there: the
+    borders do not leak. At each harmonic but zero, the power is divided by the power expected there: the
     median of a ring of neighbouring bins (for a harmonic on an axis, neighbours on that axis, where pictures
     have more energy), over ln 2, since noise has exponentially distributed power. The score is the mean of
-    these ratios. The power of 8-bit rounding is added to both: no grid fainter than that counts.
+    these ratios. The power of 8-bit rounding is added to both, so that fainter grids do not count.
 
-    The score does not depend on the grid's position, nor on a constant added to the image. It sees a grid
-    that is the same everywhere; of a pattern whose sign changes from place to place, such as noise that is
+    The score does not depend on the grid's position, nor on a constant added to the image. It detects a grid
+    that is the same everywhere. For a pattern whose sign changes from place to place, such as noise that is
     strong at every fourth pixel, score the absolute value.
 
     Args:
         x: one batch (N, H, W, 3), of images or of perturbations, in image units.
-        period: of the grid in px, such as a network's stride. Several are scored together, each harmonic
-            once: those of 2, 4 and 8 are among those of 16.
+        period: period of the grid in px, such as a network's stride. Several periods are scored together, and
+            shared harmonics count once: the harmonics of 2, 4 and 8 are among those of 16.
 
     Returns:
         (N,) float64: near 1 without a grid, growing with the square of a grid's amplitude. The fewer
@@ -264,12 +264,12 @@ def _power(luma: Floats, height: int, width: int) -> Floats:
 
 
 def _hann(n: int) -> Floats:
-    """Return the periodic Hann window, which spreads a frequency on a bin to just the bins beside it."""
+    """Return the periodic Hann window, which spreads a frequency on a bin to the two neighbouring bins only."""
     return np.asarray(np.square(np.sin(np.pi * np.arange(n) / n)))
 
 
 def _over_ring(power: Floats, i: int, j: int, rows: int, columns: int) -> Floats:
-    """Return the power at harmonic (i, j) of a grid repeated (rows, columns) times over its neighbours'."""
+    """Return the power at harmonic (i, j) of a grid repeated (rows, columns) times, over its neighbours' power."""
     reach_y, reach_x = min(_RING, rows // 2), min(_RING, columns // 2)
     y, x = np.mgrid[-reach_y : reach_y + 1, -reach_x : reach_x + 1]
     ring = np.maximum(np.abs(y), np.abs(x)) > 1  # the window spreads the harmonic itself over one bin around
@@ -286,13 +286,13 @@ def _over_ring(power: Floats, i: int, j: int, rows: int, columns: int) -> Floats
 
 @dataclass(frozen=True)
 class Measure:
-    """A number for each image, and what the tables say of it.
+    """A measure of perturbations, with its column.
 
     Attributes:
-        name: of its column.
+        name: name of the column.
         function: one batch of changes (N, H, W, 3), adversarial minus original -> (N,) float64.
-        unit: of the number.
-        meaning: what the column says, in Markdown.
+        unit: unit of the number.
+        meaning: meaning of the column, in Markdown.
     """
 
     name: str
@@ -303,15 +303,15 @@ class Measure:
 
 @dataclass(frozen=True)
 class Distance(Measure):
-    """A distance between images, or how alike they are; called, it measures two batches (N, H, W, 3) -> (N,) float64.
+    """A distance or similarity of images; a call measures two batches (N, H, W, 3) -> (N,) float64.
 
     Attributes:
         function: two such batches -> (N,) float64.
-        axis: what a figure writes along its axis.
-        untouched: its value for two equal images: 0 or, of a similarity, more.
-        budgets: those that attacks are brought to where a benchmark names none; empty for a distance that takes none.
-        farthest: from the number of values of an image to the largest distance between two images in [0, 1]; None where
-            that is not known.
+        axis: label of a figure's axis.
+        untouched: value for two equal images: 0 for a distance, more for a similarity.
+        budgets: default budgets; empty for a distance without budgets.
+        farthest: function from the number of an image's values to the largest distance of two images in [0, 1]; None if
+            unknown.
     """
 
     axis: str
@@ -325,13 +325,13 @@ class Distance(Measure):
 
     @property
     def is_similarity(self) -> bool:
-        """Whether it falls as images move apart."""
+        """Whether the value decreases as images move apart."""
         return self.untouched > 0
 
 
-BALLS = ("linf", "l2", "psnr")  # whose balls images can be held to at every step of an attack
+BALLS = ("linf", "l2", "psnr")  # norms for whose balls attacks project images at every step
 
-# Default budgets go from barely visible to a style attack's own distance at 224 px.
+# Default budgets range from barely visible to a style attack's own distance at 224 px.
 DISTANCES: dict[str, Distance] = {
     distance.name: distance
     for distance in (
@@ -399,16 +399,16 @@ DISTANCES: dict[str, Distance] = {
     )
 }
 
-GRID = 4  # px; the stride of the first layers of most binarized networks, whose grid is looked for
+GRID = 4  # px; period of the grid to detect, the stride of the first layers of most binarized networks
 
 
 def default_budgets() -> dict[str, tuple[float, ...]]:
-    """Return the distances that images can be brought to, each with its default budgets."""
+    """Return the distances with budgets, each with its default budgets."""
     return {name: distance.budgets for name, distance in DISTANCES.items() if distance.budgets}
 
 
 def _grid(change: Images) -> Floats:
-    """Return the checkerboard energy of changes for a grid of 4 px, NaN where images are too small to tell."""
+    """Return the checkerboard score of changes for a grid of 4 px; NaN for images that are too small."""
     large = min(change.shape[1:3]) >= _MIN_REPEATS * GRID
     return checkerboard(change, GRID) if large else np.full(len(change), np.nan)
 
@@ -432,14 +432,14 @@ CHANGE_MEASURES = (
 
 
 def distance_columns(clean: Images, adversarial: Images) -> dict[str, Floats]:
-    """Measure perturbations for the distance columns of records.csv, an image on each core.
+    """Measure perturbations for the distance columns of records.csv, with images in parallel on all cores.
 
     Args:
         clean, adversarial: two batches (N, H, W, 3) in [0, 1].
 
     Returns:
-        By column, (N,) float64 each: all of `DISTANCES`, then of the perturbation `adversarial - clean` all of
-        `CHANGE_MEASURES`. NaN where images are too small.
+        A value (N,) float64 for each column: all of `DISTANCES`, then all of `CHANGE_MEASURES` for the perturbation
+        `adversarial - clean`. NaN for images that are too small.
 
     Raises:
         ArtattackError: the shapes differ or the images are too small for SSIM.

@@ -1,4 +1,4 @@
-"""The one error and the one warning users see, and the nearest valid word for a wrong one."""
+"""The error and the warning that users see, and the nearest valid word for a wrong one."""
 
 import sys
 import warnings
@@ -8,22 +8,22 @@ from rapidfuzz import fuzz, process
 
 
 class ArtattackError(ValueError):
-    """Something the user can put right: one line that says what is wrong, where, and what to do."""
+    """A mistake that the user can correct: one line with the mistake, its place and the remedy."""
 
 
 class DiskError(ArtattackError):
-    """The disk does not take or give a file: whatever comes next would not be kept either."""
+    """A file cannot be written or read, so a run cannot continue: later files would fail, too."""
 
 
-_LONGEST = 500  # characters of another library's message
+_LONGEST = 500  # maximum number of characters of another library's message
 
 
 def one_line(error: BaseException, *, typed: bool = False) -> str:
-    """Return what an exception says on one line; libraries' messages may be pages long.
+    """Return an exception's message in one line; libraries' messages may be pages long.
 
     Args:
-        error: it. Of an OSError, the system's words count.
-        typed: whether the exception's type stands first, unless it is an ArtattackError.
+        error: the exception. For an OSError, the line is the system's message.
+        typed: whether the line begins with the exception's type, unless it is an ArtattackError.
     """
     system = isinstance(error, OSError) and not typed and error.strerror
     message = " ".join((system or str(error)).split())
@@ -46,7 +46,7 @@ def unknown(kind: str, word: str, valid: Iterable[str]) -> ArtattackError:
 
 
 def warn_caller(doubt: str) -> None:
-    """Warn of a doubt, at the line outside this package that asked for the work."""
+    """Warn of a doubt, at the line outside this package that called it."""
     level, frame = 1, sys._getframe()
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
         level, frame = level + 1, frame.f_back

@@ -1,4 +1,4 @@
-"""Progress bars: in a terminal for the commands, and by themselves in a notebook."""
+"""Progress bars of commands in a terminal, and of functions in a notebook."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-Progress = Callable[[str, int, int], None]  # the current step, units done, units in all
+Progress = Callable[[str, int, int], None]  # the current step, units done, total units
 
 
 @contextmanager
 def progress_bar(console: Console, *, disable: bool = False) -> Iterator[Progress]:
-    """Give a callback that draws a progress bar, which disappears at the end.
+    """Yield a callback that draws a progress bar, which disappears at the end.
 
     Args:
-        console: where to draw; in a notebook Rich draws a widget.
+        console: console to draw on; in a notebook, Rich draws a widget.
         disable: whether to draw nothing.
     """
     from rich.markup import escape
@@ -47,7 +47,7 @@ def progress_bar(console: Console, *, disable: bool = False) -> Iterator[Progres
 
 @contextmanager
 def reporting_to(on_progress: Progress | None) -> Iterator[Progress]:
-    """Give the caller's callback or, without one, a callback that draws a bar in a notebook and nothing elsewhere."""
+    """Yield the caller's callback or, without one, a callback that draws a bar in a notebook and nothing elsewhere."""
     if on_progress:
         yield on_progress
     elif in_notebook():

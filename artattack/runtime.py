@@ -51,8 +51,8 @@ _VECTOR = (
 def load_tensorflow() -> None:
     """Import TensorFlow, larq and ART with Keras 2, quietly; GPU memory grows as needed.
 
-    Safe to call again. From then on the messages that these libraries have for their developers stay off the terminal,
-    see `silence_libraries`.
+    Further calls do nothing. Afterwards, messages of these libraries for developers stay off the terminal; see
+    `silence_libraries`.
 
     Raises:
         ArtattackError: Keras 3 is in use already.
@@ -71,7 +71,7 @@ def load_tensorflow() -> None:
         write_art_settings()
         import art.attacks.evasion  # noqa: F401
     for device in tf.config.list_physical_devices("GPU"):
-        with suppress(RuntimeError):  # TensorFlow is initialized already, by its user's settings
+        with suppress(RuntimeError):  # the user's code has initialized TensorFlow already
             tf.config.experimental.set_memory_growth(device, True)
 
 

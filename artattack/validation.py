@@ -15,7 +15,7 @@ from artattack.errors import ArtattackError, nearest, unknown
 _MISTAKES_SHOWN = 3
 _SHORT = reprlib.Repr()  # a value may be as large as a file
 _SHORT.maxstring = _SHORT.maxother = 200
-_PLAINLY = {  # pydantic's kinds of mistakes in the words of YAML
+_PLAINLY = {  # pydantic's error types in YAML's terms
     "tuple_type": "a list is wanted",
     "dict_type": "a mapping is wanted",
     "model_type": "a mapping is wanted",
@@ -26,7 +26,7 @@ _PLAINLY = {  # pydantic's kinds of mistakes in the words of YAML
 
 
 def as_list(value: Any) -> Any:
-    """Return one value as a list of one; lists and tuples stay."""
+    """Return a single value as a list; lists and tuples are returned unchanged."""
     return value if isinstance(value, list | tuple) else [value]
 
 
@@ -38,7 +38,7 @@ def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _distance(value: Any) -> Any:
-    """Read `linf=8/255` as a name and a number."""
+    """Parse `linf=8/255` into a name and a number."""
     return Bound.parse(value) if isinstance(value, str) else value
 
 
@@ -49,7 +49,7 @@ def _budgeted(name: str) -> str:
 
 
 def _class_word(value: Any) -> Any:
-    """Return a class as it is written, without spaces around it; YAML's 7 and 7.0 are numbers of classes."""
+    """Return a class as stripped text; YAML's 7 and 7.0 are class numbers."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int | str) or not str(value).strip():
@@ -57,23 +57,23 @@ def _class_word(value: Any) -> Any:
     return value.strip() if isinstance(value, str) else value
 
 
-# A class of ImageNet's, by index, wnid or name, or of a model's own: which, is known with the model that is attacked.
+# An ImageNet class by index, wnid or name, or a class of the attacked model, which resolves it later.
 ClassWord = Annotated[int | str, BeforeValidator(_class_word)]
 ClassText = Annotated[str, BeforeValidator(lambda value: str(_class_word(value)))]  # likewise
 Number = Annotated[float, BeforeValidator(lambda value: parse_number(value) if isinstance(value, str) else value)]
 Numbers = Annotated[tuple[Number, ...], BeforeValidator(as_list)]
 Names = Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1), AfterValidator(_each_once)]
-DistanceName = Annotated[str, AfterValidator(_budgeted)]  # of a distance that images can be brought to
+DistanceName = Annotated[str, AfterValidator(_budgeted)]  # name of a distance with budgets
 if TYPE_CHECKING:
     Distance = Bound
-else:  # given as text, or as a name and a number
+else:  # text, or a name and a number
     _PAIR = Annotated[tuple[str, float], BeforeValidator(_distance)]
     Distance = Annotated[_PAIR, AfterValidator(lambda pair: Bound(*pair).checked())]
 DistanceOrNone = Annotated[Distance | None, BeforeValidator(lambda value: None if value == "none" else value)]
 
 
 def sides(least: int, most: int) -> BeforeValidator:
-    """Return a validator of a size in pixels: one number for a square, or [height, width]; a square's becomes one."""
+    """Return a validator of a size in pixels: a side or [height, width]; equal sides become a single number."""
 
     def read(value: Any) -> Any:
         given = value if isinstance(value, list | tuple) else (value, value)
@@ -94,11 +94,11 @@ class Section(BaseModel):
 
 
 def explain(error: ValidationError, where: Callable[[tuple[Any, ...]], tuple[str, type[BaseModel]]]) -> str:
-    """Say in one line what pydantic found wrong: the first mistakes, each with its place and the nearest valid word.
+    """Return pydantic's first errors in one line, each with its place and the nearest valid word.
 
     Args:
-        error: pydantic's.
-        where: from a path of keys to what people call the place, and the section that a key there belongs to.
+        error: the error from pydantic.
+        where: function from a path of keys to a readable place, and the section that a key there belongs to.
     """
     shown = [" ".join(mistake.split()) for mistake in _mistakes(error, where)]  # keys and values may have line breaks
     more = f"; and {len(shown) - _MISTAKES_SHOWN} more" if len(shown) > _MISTAKES_SHOWN else ""
@@ -110,7 +110,7 @@ def _mistakes(error: ValidationError, where: Callable[[tuple[Any, ...]], tuple[s
     for mistake in mistakes:
         path, kind = mistake["loc"], mistake["type"]
         if kind == "too_short" and any(other["loc"][: len(path)] == path != other["loc"] for other in mistakes):
-            continue  # pydantic does not count items that are wrong
+            continue  # pydantic does not count invalid items
         place, section = where(path)
         if kind == "extra_forbidden":
             valid = section.model_fields

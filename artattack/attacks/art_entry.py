@@ -1,4 +1,4 @@
-"""What attacks with ART's contract have in common in a benchmark file: one source, parameters, labels, queries."""
+"""Base of entries for attacks with ART's contract: source, parameters, labels, queries."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Files = tuple[np.ndarray, Bound | None]  # images on the 8-bit grid, and the bal
 class ArtEntry(Entry):
     """An attack that is constructed with an estimator and keyword parameters, and has `generate(x, y=None)`.
 
-    It has one variant for each source. The keys that are not the entry's own are parameters of the attack.
+    It has one variant for each source. Keys other than the entry's own are parameters of the attack.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -73,7 +73,7 @@ class ArtEntry(Entry):
         check_class(self.target, names)
 
     def labels(self, seen: np.ndarray) -> np.ndarray | None:
-        """Return the labels (N,) of an untargeted attack, or None for one that asks its source by itself.
+        """Return the labels (N,) of an untargeted attack, or None for an attack that queries its source itself.
 
         Args:
             seen: the source's predictions (N,), as outputs.
@@ -85,10 +85,10 @@ class ArtEntry(Entry):
 
         Args:
             batch: the originals.
-            made: as the attack made them.
+            made: the attack's float images.
             seen: the source's predictions (N,) for the originals, as outputs.
             goals: the targets (N,), as outputs, or None.
-            attack: as `make` has made it.
+            attack: the result of `make`.
         """
         return round_within(batch.x, made, None), None
 

@@ -80,9 +80,9 @@ class BaselineEntry(ArtEntry):
         given = self.given
         if self.target is not None:
             if not can_be_targeted(self._info):
-                raise ArtattackError(f"target: attack '{self._info.name}' leads to no chosen class; leave it out")
+                raise ArtattackError(f"target: attack '{self._info.name}' cannot be targeted; leave it out")
             if given.get("targeted", True) is not True:
-                raise ArtattackError("target: says where images are led to, but `targeted` is false")
+                raise ArtattackError("target: `targeted` is false; set it to true, or leave out target")
         read_parameters(self._info, given, beside=type(self).model_fields)
 
     def distances(self) -> Iterator[tuple[str, Bound]]:

@@ -1,7 +1,7 @@
-"""Attacks from other packages, by name: `my_package.my_module:MyAttack`, or an entry point that stands for one.
+"""Attacks from other packages, by name: `my_package.my_module:MyAttack`, or the name of an entry point.
 
-To find a class is to import its module, which runs the module's code. A class has to have ART's contract: it is
-constructed with an estimator and keyword parameters, and has `generate(x, y=None)`. Or it is an `Entry`.
+Finding a class imports its module, which runs the module's code. The class must be an `Entry` or have ART's contract:
+it is constructed with an estimator and keyword parameters, and has `generate(x, y=None)`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from artattack.files import sha256_file
 from artattack.models.classifier import Gives
 from artattack.runtime import quietly, write_art_settings
 
-ENTRY_POINTS = "artattack.attacks"  # the group in which installed packages offer attacks
+ENTRY_POINTS = "artattack.attacks"  # entry point group for attacks of installed packages
 _WORD = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*)")
 
 
@@ -35,9 +35,9 @@ class Source(NamedTuple):
 
     Attributes:
         name: `module.Class`.
-        sha256: of the file of its module; None for a class without a file, such as one of a notebook.
-        package_sha256: of all Python files of the package that the module belongs to; None likewise.
-        folder: from which Python imports the package; None likewise.
+        sha256: hash of the module's file; None for a class without a file, such as one from a notebook.
+        package_sha256: hash of all Python files of the module's package; None likewise.
+        folder: folder from which Python imports the package; None likewise.
     """
 
     name: str
@@ -47,12 +47,12 @@ class Source(NamedTuple):
 
 
 def installed_attacks() -> dict[str, str]:
-    """Return the attacks that installed packages offer, by name, with `module:Class` of each. Imports nothing."""
+    """Return `module:Class` for each attack of installed packages, by entry point name. Imports nothing."""
     return {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
 
 
 def is_importable(word: str) -> bool:
-    """Return whether a word for `attack` names a class that is imported: it has a colon, or is an entry point."""
+    """Return whether a value of `attack` names a class to import: it has a colon, or is an entry point."""
     return ":" in word or word in installed_attacks()
 
 
@@ -62,8 +62,8 @@ def find_attack(word: str, given: Mapping[str, Any], beside: Path | None = None)
     Args:
         word: `module:Class`, the name of an entry point, or a name in `given`.
         given: classes given as Python objects, by name.
-        beside: a folder in which a module is looked for that Python does not find elsewhere, by default the working
-            directory. If the module is there, the folder joins Python's path, as the last.
+        beside: folder to search for a module that Python's path lacks, by default the working directory. If it has the
+            module, it is appended to Python's path.
 
     Raises:
         ArtattackError: there is no such module or class, importing the module fails, or the class is no attack.
@@ -89,11 +89,15 @@ def _imported(word: str, path: str, beside: Path | None) -> Any:
 
 
 def _module(word: str, name: str, beside: Path | None) -> Any:
-    """Import a module; raises ArtattackError."""
-    write_art_settings()  # which ART, if the module imports it, would write without a lock
+    """Import a module.
+
+    Raises:
+        ArtattackError: the module does not exist, or importing it fails.
+    """
+    write_art_settings()  # ART, if the module imports it, would write them without a lock
     top, folder = name.partition(".")[0], str((beside or Path()).resolve())
     try:
-        with quietly():  # it may import TensorFlow
+        with quietly():  # the module may import TensorFlow, which prints messages
             if top not in sys.modules and find_spec(top) is None and PathFinder.find_spec(top, [folder]):
                 sys.path.append(folder)
             return importlib.import_module(name)
@@ -103,13 +107,13 @@ def _module(word: str, name: str, beside: Path | None) -> Any:
             where = "install its package, or add the folder that holds it to PYTHONPATH"
             raise ArtattackError(f"attack '{word}': there is no module '{missing}': {where}") from error
         raise ArtattackError(f"attack '{word}': module {name} needs '{missing}', which is not installed") from error
-    except (Exception, SystemExit) as error:  # whatever foreign code raises
+    except (Exception, SystemExit) as error:  # foreign code may raise anything
         why = one_line(error, typed=True)
         raise ArtattackError(f"attack '{word}': module {name} cannot be imported: {why}") from error
 
 
 def _lacks(found: Any) -> str:
-    """Return why something is no attack, or an empty string."""
+    """Return the reason why an object is no attack; empty for an attack."""
     if not inspect.isclass(found):
         return "is not a class"
     if issubclass(found, Entry):
@@ -136,15 +140,15 @@ def _takes(function: Any, *arguments: str) -> bool:
 def _signature(attack: type) -> dict[str, inspect.Parameter]:
     try:
         return dict(inspect.signature(attack).parameters)
-    except (TypeError, ValueError):  # of a class in C
+    except (TypeError, ValueError):  # classes written in C have no signature
         return {}
 
 
 def parameters_of(attack: type) -> tuple[dict[str, Any], bool]:
-    """Return the parameters of an attack's constructor without the estimator, and whether it takes any others.
+    """Return the parameters of an attack's constructor without the estimator, and whether it accepts others.
 
     Returns:
-        From each parameter's name to its default, `inspect.Parameter.empty` where it has none; and whether the
+        A map from each parameter's name to its default, `inspect.Parameter.empty` without a default; and whether the
         constructor has `**kwargs`.
     """
     kinds = inspect.Parameter
@@ -154,10 +158,10 @@ def parameters_of(attack: type) -> tuple[dict[str, Any], bool]:
 
 
 def construct(attack: type, estimator: Any, parameters: Mapping[str, Any]) -> Any:
-    """Return an attack, constructed; a class that inherits ART's constructor takes the estimator as a keyword.
+    """Construct an attack; a class that inherits ART's constructor takes the estimator as a keyword.
 
     Raises:
-        Exception: whatever the constructor raises.
+        Exception: any error of the constructor.
     """
     first = next(iter(_signature(attack).values()))
     if first.kind is inspect.Parameter.VAR_KEYWORD:
@@ -166,19 +170,19 @@ def construct(attack: type, estimator: Any, parameters: Mapping[str, Any]) -> An
 
 
 def source_gives(attack: type) -> Gives:
-    """Return what a class reads of its source: gradients where ART's `_estimator_requirements` say so, else logits."""
+    """Return the outputs that a class needs of its source: gradients by `_estimator_requirements`, otherwise logits."""
     requirements = getattr(attack, "_estimator_requirements", None) or ()
     return "gradients" if "GradientsMixin" in repr(requirements) else "logits"
 
 
 @cache
 def source_of(attack: type) -> Source:
-    """Return the code of a class, hashed when it is asked for first."""
+    """Return the code of a class with its hashes, which are cached."""
     name = f"{attack.__module__}.{attack.__qualname__}"
     try:
         path = Path(inspect.getfile(attack)).resolve()
         digest = sha256_file(path)
-    except (TypeError, OSError, ArtattackError):  # a class of a notebook has no file
+    except (TypeError, OSError, ArtattackError):  # a class from a notebook has no file
         return Source(name, None, None, None)
     top = sys.modules[attack.__module__.partition(".")[0]]
     folders = [Path(folder) for folder in getattr(top, "__path__", ())]

@@ -38,7 +38,7 @@ class MomentumEntry(Entry, MomentumOptions):
     def _as_the_word_says(cls, values: Any) -> Any:
         if isinstance(values, dict) and values.get("target") is not None:
             if values.get("targeted", True) is not True:
-                raise ValueError("target: says where images are led to, but `targeted` is false")
+                raise ValueError("target: `targeted` is false; set it to true, or leave out target")
             values = values | {"targeted": True}
         if not isinstance(values, dict) or values.get("attack") != _NESTEROV:
             return values

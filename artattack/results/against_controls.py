@@ -97,7 +97,7 @@ class Claims(NamedTuple):
         beats: p value of the claim that the attack flips more than every control.
         worse: p value of the claim that some control flips more.
         closest: index of the control with the largest one-control p value in the attack's favour.
-        strongest: index of the one with the smallest in its own favour.
+        strongest: index of the control with the smallest p value in its own favour.
     """
 
     beats: float
@@ -133,7 +133,7 @@ def claims_of(only_attack: Sequence[int], only_control: Sequence[int]) -> Claims
 def claims_from(favour: Sequence[float], against: Sequence[float]) -> Claims:
     """Return the claims of one attack, from the one-sided p values in its favour and in that of each control."""
     each = range(len(favour))
-    closest = max(each, key=lambda i: (favour[i], -against[i]))  # of equal p values, the control that does more
+    closest = max(each, key=lambda i: (favour[i], -against[i]))  # ties go to the control with more flips
     strongest = min(each, key=lambda i: (against[i], -favour[i]))
     return Claims(favour[closest], min(1.0, len(favour) * against[strongest]), closest, strongest)
 

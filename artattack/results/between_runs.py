@@ -18,10 +18,16 @@ from artattack.results.run_folder import RunFolder, load_run
 from artattack.results.statistics import Interval, holm, mcnemar, newcombe
 from artattack.results.tables import make_table
 
-BEYOND_CHANCE = ("higher", "lower")  # what the column `change` says of a rate that differs beyond chance
+BEYOND_CHANCE = ("higher", "lower")  # values of the column `change` for a difference beyond chance
 
-_RATES = {"clean_accuracy": "correct_before", "flip_rate": "flip", "success_rate": "success"}  # rate -> its record
-_PAIRED_SHARE = 0.5  # of the images of the smaller run, from which on those in both runs are all that is compared
+_RATES = {
+    "clean_accuracy": "correct_before",
+    "flip_rate": "flip",
+    "success_rate": "success",
+}  # column of the records for each rate
+_PAIRED_SHARE = (
+    0.5  # least share of the smaller run's images in both runs, for a paired comparison of shared images only
+)
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 

@@ -17,7 +17,7 @@ from artattack.results.statistics import Floats, bootstrap_mean
 from artattack.results.tables import make_table
 
 _CURVES = {"flip_area": "flip", "success_area": "success", "confidence_shift_area": "confidence_shift"}
-_SEED = 0  # of the bootstrap: the same records always have the same table
+_SEED = 0  # seed of the bootstrap, fixed, so that equal records give equal tables
 
 
 def sum_up_curves(records: pd.DataFrame) -> pd.DataFrame:

@@ -10,8 +10,8 @@ from scipy.stats import binom
 
 from artattack.results.records import untouched_of
 
-_ENOUGH = 8  # images, below which one class, or as few hits as by guessing, may be chance
-_LEVEL = 0.05  # of the test against guessing
+_ENOUGH = 8  # least number of images for a doubt; with fewer, the result may be chance
+_LEVEL = 0.05  # level of the test against guessing
 
 
 def doubts_of(records: pd.DataFrame) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ NOTE = (
     "it is ART's, which differs from the official one (untargeted DLR loss, no FAB). An attack counts from whichever "
     "model it was made with (source); few attacks overestimate robustness."
 )
-_NAMES = {"linf": "Linf", "l2": "L2", "l1": "L1"}  # of norms, as RobustBench writes them
+_NAMES = {"linf": "Linf", "l2": "L2", "l1": "L1"}  # RobustBench's names of norms
 
 
 class Threat(NamedTuple):

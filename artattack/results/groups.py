@@ -16,7 +16,7 @@ from artattack.results.standing import stands_at
 from artattack.results.statistics import Floats, Interval, bootstrap_mean, newcombe
 
 Mask = npt.NDArray[np.bool_]
-_SEED = 0  # of the bootstrap: the same records always have the same summary
+_SEED = 0  # seed of the bootstrap, fixed, so that equal records give equal summaries
 
 
 class Group:
@@ -95,7 +95,7 @@ class Group:
     def style_gain(self) -> tuple[float, float, float]:
         """Return the gain of the recognition rate over untouched images, and the ends of its interval.
 
-        NaN where no record knows both.
+        NaN if no record has both.
         """
         known = self.has("style_identified") & self.has("style_identified_before")
         if not known.any():

@@ -32,7 +32,7 @@ _VERDICTS = {
 _AMONG = {
     "unrelated": "attacks that read no relative of it",
     "unseen": "attacks that did not read it",
-    "kin": "attacks that read a relative of it, and not itself",
+    "kin": "attacks that read a relative of it, not itself",
     "seen": "attacks, which all read it (white box)",
 }
 _SHOWN = {"unrelated": "unrelated", "unseen": "", "kin": "kin", "seen": "white box"}
@@ -59,14 +59,14 @@ class Headline(NamedTuple):
 def headline_of(summary: pd.DataFrame, controls: pd.DataFrame) -> Headline:
     """Return the headline of a run.
 
-    The classifier of the headline has the highest accuracy on untouched images among those that some attack is no
-    relative of, or among all where there is none such. The strongest attack is the one that flips most of its images
-    among the attacks of one relation to it: `unrelated` or, where there are none of those, the next of `RELATIONS`.
-    Attacks count at their own distance, or at their budgets where a run has no other.
+    The headline is about the classifier with the highest accuracy on untouched images among the classifiers that are
+    unrelated to some attack, or among all if there are none. The strongest attack has the highest flip rate on this
+    classifier among the attacks of one relation to it: the first of `RELATIONS` that an attack has. Attacks count at
+    their own distance, or at their budgets if the run has budgets only.
 
     Args:
-        summary: as `summarise` returns it.
-        controls: as `judge_against_controls` returns it.
+        summary: the result of `summarise`.
+        controls: the result of `judge_against_controls`.
     """
     names = _unrelated_first(classifiers_by_accuracy(summary), summary)
     rows = labelled(perturbed_of(summary))
@@ -87,9 +87,9 @@ def headline_of(summary: pd.DataFrame, controls: pd.DataFrame) -> Headline:
 
 
 def _unrelated_first(names: list[str], summary: pd.DataFrame) -> list[str]:
-    """Return classifiers with those first that some attack is no relative of, where the run knows of relatives.
+    """Return classifiers, those unrelated to some attack first, if the run records relations.
 
-    One that is right on none of the images stands behind all others.
+    Classifiers that are right on no image come last.
     """
     attacks = attacks_of(summary)
     unrelated = set(attacks.loc[attacks["classifier_relation"] == "unrelated", "classifier"])
@@ -122,10 +122,12 @@ def _caption(summary: pd.DataFrame, classifier: str) -> str:
 
 
 def _cells(row: Mapping[Any, Any], shown: pd.DataFrame, controls: pd.DataFrame, others: list[str]) -> dict[str, str]:
-    """Return the cells of one attack or control as text; an empty cell has nothing to say."""
+    """Return the cells of one attack or control as text; cells may be empty."""
     is_control = row["kind"] == CONTROL
     judged = _judged(row, controls)
-    label = _named(row["label"], None if is_control else row["source_weights"])  # a control is untrained on purpose
+    label = _named(
+        row["label"], None if is_control else row["source_weights"]
+    )  # the control `random-backbone` is untrained on purpose
     cells = {
         "attack or control": label,
         "flips": _rate(row, "flip_rate"),

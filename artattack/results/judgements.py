@@ -1,4 +1,4 @@
-"""What judges of style say of each image, who recognises how much, which styles they tell apart, and if they agree."""
+"""Judgements of style judges: records per image, recognition rates, confusions of styles, and agreement of judges."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from artattack.results.records import at_own_distance, attacks_of
 from artattack.results.statistics import Kappa, cohens_kappa, newcombe, wilson
 from artattack.results.tables import make_table
 
-NO_STYLE = "none"  # nearest to no style: an image that is no nearer to any than the untouched one
+NO_STYLE = "none"  # nearest to no style: the image is no nearer to its nearest style than the untouched image
 _DIGITS = 6  # of distances
 _VARIANT = ("kind", "attack", "style", "source", "matched_to", "budget_distance", "budget")
 
 
 class Judgement(NamedTuple):
-    """What one judge says of one image.
+    """The judgement of one judge on one image.
 
     Attributes:
-        judge: its name.
-        relation: of the judge to the attack: `kin` or `unrelated`, as `classifier_relation` in the records.
-        style: the image's own style; a control's is that of the attack it copies.
-        nearest: the style that the image is nearest to, or `none`.
-        nearest_before: the style that the untouched image is nearest to.
-        before, after: distances of the untouched image and of this one from the own style, ratios.
+        judge: name of the judge.
+        relation: relation of the judge to the attack: `kin` or `unrelated`, as `classifier_relation` in the records.
+        style: the image's own style; for a control, the style of the attack that it copies.
+        nearest: the style nearest to the image, or `none`.
+        nearest_before: the style nearest to the untouched image.
+        before, after: distances of the untouched image and of this image from its own style, ratios.
     """
 
     judge: str
@@ -48,12 +48,12 @@ class Judgement(NamedTuple):
 
     @property
     def identified_before(self) -> bool:
-        """Whether the untouched image is nearest to that style already."""
+        """Whether the untouched image is nearest to the same style."""
         return self.nearest_before == self.style
 
 
 def to_json(judgements: Iterable[Judgement]) -> str:
-    """Return the judgements about one image as the column `style_judgements` of the records has them."""
+    """Return the judgements on one image as JSON, for the column `style_judgements` of the records."""
     rounded = (
         told._asdict() | {"before": round(told.before, _DIGITS), "after": round(told.after, _DIGITS)}
         for told in judgements
@@ -62,10 +62,10 @@ def to_json(judgements: Iterable[Judgement]) -> str:
 
 
 def from_json(text: str | None) -> list[Judgement]:
-    """Return what `to_json` wrote; none for a missing text.
+    """Return the judgements in a text from `to_json`; empty for a missing text.
 
     Raises:
-        ArtattackError: the text was changed since.
+        ArtattackError: the text is not from `to_json`.
     """
     try:
         return [Judgement(**told) for told in json.loads(text or "[]")]
@@ -74,15 +74,15 @@ def from_json(text: str | None) -> list[Judgement]:
 
 
 def judgements_of(records: pd.DataFrame) -> pd.DataFrame:
-    """Return what judges say of the images of a run.
+    """Return the judgements on the images of a run as a table.
 
     Args:
-        records: of one run. Of a run that an earlier version made, which asked one judge, the answers are its.
+        records: the records of one run. In a run of an earlier version, they hold the judgements of a single judge.
 
     Returns:
-        A row for each image x attack x judge: `image`, the columns that say which attack or control it is (`kind` to
-        `budget` of the records, and `painted`, the own style), `judge`, `relation`, `nearest`, `nearest_before`,
-        `identified`, `identified_before`, `before` and `after`, as `Judgement` has them.
+        A row for each image x attack x judge: `image`; the columns that identify the attack or control (`kind` to
+        `budget` of the records, and `painted`, the image's own style); and the attributes of `Judgement`: `judge`,
+        `relation`, `nearest`, `nearest_before`, `identified`, `identified_before`, `before` and `after`.
     """
     judged = records[records["error"].isna() & records["style_identified"].notna()]
     rows = [
@@ -97,9 +97,9 @@ def judgements_of(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def _one(row: Mapping[Any, Any]) -> Judgement:
-    """Return the judgement that a record of an earlier version tells, which knew of one judge."""
+    """Return the judgement in a record of an earlier version, which had a single judge."""
     nearest, nearest_before = (_text(row[name]) for name in ("style_nearest", "style_nearest_before"))
-    own = _text(row["style"])  # which a control has none of
+    own = _text(row["style"])  # a control has no style of its own
     if not own and row["style_identified"]:
         own = nearest
     elif not own and row["style_identified_before"] is True:
@@ -113,10 +113,10 @@ def _text(value: Any) -> str:
 
 
 def sum_up_judgements(records: pd.DataFrame) -> pd.DataFrame:
-    """Sum up what judges say: the table `judges` of a run.
+    """Summarize the judgements of a run: the table `judges`.
 
     Args:
-        records: of one run.
+        records: the records of one run.
 
     Returns:
         A row for each attack or control x judge, in order of appearance, with the columns
@@ -151,12 +151,12 @@ def sum_up_judgements(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def paintings(judgements: pd.DataFrame) -> pd.DataFrame:
-    """Return the judgements of what attacks painted at their own distances."""
+    """Return the judgements on attacks' images at their own distances, without controls."""
     return at_own_distance(attacks_of(judgements))
 
 
 class Agreement(NamedTuple):
-    """How far two judges, `a` and `b`, name the same style for the same images."""
+    """The agreement of two judges, `a` and `b`, on the styles of the same images."""
 
     a: str
     b: str
@@ -164,7 +164,7 @@ class Agreement(NamedTuple):
 
 
 def agreements(judgements: pd.DataFrame) -> Iterator[Agreement]:
-    """Yield for each two judges how far they agree on the images that both have judged (Cohen's kappa)."""
+    """Yield the agreement (Cohen's kappa) of each pair of judges on the images that both have judged."""
     key = ["image", *_VARIANT]
     said = {judge: rows[[*key, "nearest"]] for judge, rows in judgements.groupby("judge", sort=False)}
     for a, b in combinations(said, 2):
@@ -174,10 +174,10 @@ def agreements(judgements: pd.DataFrame) -> Iterator[Agreement]:
 
 
 def confusions(judgements: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield for each judge how often an image painted in one style is nearest to another.
+    """Yield the confusion matrix of each judge: painted styles against nearest styles.
 
     Yields:
-        The judge, and its counts: int64, a row for each style painted, a column for each that images are nearest to,
+        The judge, and its counts, int64, with a row for each painted style and a column for each nearest style,
         `none` last.
     """
     for judge, rows in judgements.groupby("judge", sort=False):

@@ -1,7 +1,7 @@
 """The lock of a run folder: one process at a time works in it.
 
-On this machine it is a lock of the operating system, which ends with its process. Behind a URL it is a file that names
-its process. Such a file survives a process that is killed, and only a process on the same machine is known to be gone.
+On this machine, it is a lock of the operating system, which ends with its process. Behind a URL, it is a file that
+names its process. This file outlives a killed process, and only a process on the same machine is known to have ended.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Return whether a process works in a folder now; behind a URL, whether its process is not known to be gone."""
+    """Return whether a process works in a folder now; behind a URL, unless its process is known to have ended."""
     if not (folder / NAME).exists():
         return False
     if not isinstance(folder, Path):
@@ -48,7 +48,7 @@ def is_locked(folder: Path) -> bool:
         lock.acquire(blocking=False)
     except Timeout:
         return True
-    except OSError:  # a copy that cannot be written
+    except OSError:  # a copy without write permission
         return False
     lock.release()
     return False
@@ -71,10 +71,10 @@ def _locked_here(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):  # while it is held: who comes next makes a new one
+        with suppress(OSError):  # while the lock is held; the next process creates a new file
             (folder / NAME).unlink()
         lock.release()
-        with suppress(OSError):  # of a run that was refused, nothing is left
+        with suppress(OSError):  # a refused run leaves no folder
             if made:
                 folder.rmdir()
 
@@ -108,7 +108,7 @@ def _locked_behind_url(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(Exception):  # whatever the network has to say: the run has told what went wrong
+        with suppress(Exception):  # a network error here would hide the run's own error
             if _holder(lock) == mine:
                 lock.unlink()
 
@@ -135,7 +135,7 @@ def _is_gone(holder: dict[str, Any]) -> bool:
 def _machine() -> list[str]:
     """Return an identity of this machine and its process numbers: containers may share a host name."""
     marks = [socket.gethostname()]
-    with suppress(OSError):  # of Linux
+    with suppress(OSError):  # Linux only
         marks.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
         marks.append(str(Path("/proc/self/ns/pid").stat().st_ino))
     return marks

@@ -1,4 +1,4 @@
-"""The order in which people see classifiers: the one with the highest accuracy first. Files keep the benchmark's."""
+"""The order of classifiers for readers: highest accuracy first. Files keep the benchmark's order."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import pandas as pd
 
 from artattack.results.records import untouched_of
 
-# Columns of records, summaries and the tables made of them that name an image, an attack and its distance.
+# Columns that identify an image, an attack and its distance, in records, summaries and tables made from them.
 _PLACE = ("image", "variant", "kind", "attack", "style", "source", "matched_to", "budget_distance", "budget")
 
 
 def classifiers_by_accuracy(summary: pd.DataFrame) -> list[str]:
-    """Return the classifiers of a run, the one with the highest accuracy on untouched images first.
+    """Return the classifiers of a run, highest accuracy on untouched images first.
 
-    Untrained classifiers come last; of equals, and without labels, the order is that of the benchmark.
+    Untrained classifiers come last. Equally accurate classifiers, and classifiers without labels, keep the benchmark's
+    order.
     """
     first = untouched_of(summary).drop_duplicates("classifier").set_index("classifier")
     names = summary["classifier"].dropna().drop_duplicates().tolist()
@@ -24,18 +25,18 @@ def classifiers_by_accuracy(summary: pd.DataFrame) -> list[str]:
 
 
 def right_on_none(table: pd.DataFrame) -> set[str]:
-    """Return the classifiers that are right on none of the labelled images, from the records of a run or a summary."""
+    """Return the classifiers that are right on no labelled image, from the records or the summary of a run."""
     right = table["correct_before"] if "correct_before" in table else table["clean_accuracy"]
     known = table[right.notna()]
     return {*known["classifier"]} - {*known.loc[right[known.index] > 0, "classifier"]}
 
 
 def most_accurate_first(table: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
-    """Return a table's rows in the same order of attacks, under each of which classifiers stand by accuracy.
+    """Return a table's rows in the same order of attacks, with the classifiers of each attack sorted by accuracy.
 
     Args:
         table: records, a summary, or another table of a run with the column `classifier`.
-        summary: of that run.
+        summary: the summary of that run.
     """
     if table.empty:
         return table

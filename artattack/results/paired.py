@@ -142,10 +142,10 @@ def measure_difference(a: pd.Series[Any], b: pd.Series[Any], confidence: float) 
 
 
 class PooledDifference(NamedTuple):
-    """Result of `pooled_difference`: rates of a and b over the n pairs of rows, which are of fewer photos.
+    """Result of `pooled_difference`: rates of a and b over n pairs of rows, which repeat photos.
 
-    `low` and `high` are the ends of the interval of the difference, `design_effect` says how much wider it is for the
-    repeats than that of as many photos, squared, and `p_value` is that of a test which knows of them.
+    `low` and `high` bound the difference, `design_effect` is the square of the interval's widening by the repeats, and
+    `p_value` is from a test that accounts for them.
     """
 
     n: int
@@ -168,22 +168,22 @@ def pooled_difference(
     crossed: str | None = None,
     confidence: float = 0.95,
 ) -> PooledDifference:
-    """Measure how two attacks differ over several styles or classifiers, where the same photos come again and again.
+    """Measure the difference of two attacks over several styles or classifiers, which repeat the same photos.
 
-    A photo in six styles is six rows and one photo: the interval draws photos (`cluster_bootstrap`), and the test turns
-    the sign of a photo's rows together (`sign_flip`).
+    A photo in six styles has six rows but counts once: the interval resamples photos (`cluster_bootstrap`), and the
+    test flips the sign of all rows of a photo together (`sign_flip`).
 
     Args:
-        a, b: their records, at one distance.
+        a, b: records of the two attacks, at one distance.
         what: the outcome whose rate is compared: a column of True and False.
-        by: columns that say which rows of a and b are of the same image; missing values are equal to each other. A
-            control without a style stands beside each style of an attack if `style` is left out.
-        crossed: a column that is drawn, too, where the claim is about others than those seen, such as `style`. The test
-            remains about those seen.
-        confidence: of the interval.
+        by: columns that match rows of a and b; missing values are equal to each other. Without `style`, a control
+            without a style matches each style of an attack.
+        crossed: a second column to resample, such as `style`, if the claim is about other styles, too. The test remains
+            about the given ones.
+        confidence: confidence level of the interval.
 
     Returns:
-        n pairs of rows with a known outcome on both sides, and their photos; the two rates over them; their difference
+        The numbers of pairs with both outcomes known and of their photos; the two rates over them; their difference
         a - b with its interval; the design effect; the exact two-sided p value.
 
     Raises:

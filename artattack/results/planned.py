@@ -66,7 +66,7 @@ def expected_rows(info: Mapping[str, Any], unreadable: Collection[str]) -> int |
     planned = planned_images(info)
     if planned:
         images = sum(len(batch.difference(unreadable)) for batch in planned.values())
-    elif "images" in config and "left_out" not in info["cells"]:  # its hashes are those of all files that were there
+    elif "images" in config and "left_out" not in info["cells"]:  # it holds the hashes of all files present
         images = len(info["cells"]["variants"]) * len(set(config["images"]).difference(unreadable))
     else:
         return None

@@ -1,7 +1,7 @@
-"""Attacks over several styles and classifiers together, beside their controls: the table `pooled` of a run.
+"""Attacks pooled over styles and classifiers, compared with their controls: the table `pooled` of a run.
 
-A photo in six styles, or shown to six classifiers, is one photo: intervals resample photos, and tests turn the sign of
-all of a photo's rows together.
+A photo in six styles, or shown to six classifiers, counts once: intervals resample photos, and tests flip the sign of
+all rows of a photo together.
 """
 
 from __future__ import annotations
@@ -35,30 +35,30 @@ _VERDICTS = {
 
 
 class _Member(NamedTuple):
-    """One style of an attack, as one classifier sees it."""
+    """One style of an attack on one classifier."""
 
     case: Case
     rows: pd.DataFrame
 
 
 def pool_attacks(records: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
-    """Pool each attack over its styles and over all classifiers of one relation to it, and judge it by its controls.
+    """Pool each attack over its styles and all classifiers of one relation to it, and compare it with its controls.
 
-    Controls count as in `artattack.results.against_controls.judge_against_controls`: image by image, where attack and
-    control stand at one distance. A control counts here if that holds for 80 % of the attack's rows. The two claims and
-    their p values are as there too, with one-sided exact sign-flip tests of photos (`sign_flip`) for the McNemar tests:
-    a photo's rows are one observation, however they depend on each other.
+    Comparisons follow `artattack.results.against_controls.judge_against_controls`: image by image, if attack and
+    control stand at one distance. A control counts if that holds for 80 % of the attack's rows. The two claims and
+    their p values are the same, with one-sided exact sign-flip tests of photos (`sign_flip`) instead of McNemar tests:
+    all rows of a photo are one observation, whatever their dependence.
 
     Args:
         records: the records of one run.
-        confidence: of the intervals; an adjusted p value below 1 - confidence is a verdict.
+        confidence: confidence level of the intervals; an adjusted p value below 1 - confidence is a verdict.
 
     Returns:
         A row for each attack x source x place x relation with several styles or classifiers, in the order of
         `RELATIONS`, with the columns `artattack.results.columns.POOLED`. Classifiers with random weights do not count.
 
     Raises:
-        ArtattackError: an image is there twice.
+        ArtattackError: an image occurs twice.
     """
     cases = rows_by_case(perturbed_of(records))
     rows: list[dict[str, Any]] = []
@@ -75,10 +75,10 @@ def pool_attacks(records: pd.DataFrame, confidence: float = 0.95) -> pd.DataFram
 
 
 def _groups(cases: Mapping[Case, pd.DataFrame]) -> Iterator[tuple[tuple[str, str, str], list[_Member]]]:
-    """Yield attack, source and relation of what belongs together, and its members, where they are several."""
+    """Yield attack, source and relation of each group with two or more members, and the members."""
     groups: dict[tuple[str, str, str, str, float], list[_Member]] = {}
     for case, rows in cases.items():
-        scored = rows[rows["error"].isna()]  # records without a result do not tell the relation
+        scored = rows[rows["error"].isna()]  # records without a result lack the relation
         untrained = (rows["classifier_weights"] == "random").any()
         if len(scored) and not (case.is_control or untrained or is_at_a_budget_too(case, rows, cases)):
             relation = relation_to_attack(scored.iloc[:1]).iloc[0]
@@ -94,7 +94,7 @@ def _groups(cases: Mapping[Case, pd.DataFrame]) -> Iterator[tuple[tuple[str, str
 def _pooled(
     members: Sequence[_Member], cases: Mapping[Case, pd.DataFrame], confidence: float
 ) -> tuple[dict[str, Any], Claims | None]:
-    """Return the columns of a pooled attack, and what can be claimed of it."""
+    """Return the columns of a pooled attack, and its claims."""
     scored = pd.concat([rows[rows["error"].isna()] for _, rows in members])
     found = pooled_rate(scored["flip"], scored["image"], confidence)
     columns: dict[str, Any] = {
@@ -139,7 +139,7 @@ def _pooled(
 
 
 def _pairs(members: Sequence[_Member], cases: Mapping[Case, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Return for each control the flips of the attack `a` and of the control `b` where both stand at one distance."""
+    """Return for each control the flips of the attack, `a`, and the control, `b`, on images at the same distance."""
     found: dict[str, list[pd.DataFrame]] = {}
     for case, rows in members:
         own = rows.set_index("image")["flip"].where(rows["error"].isna().to_numpy())
@@ -147,7 +147,7 @@ def _pairs(members: Sequence[_Member], cases: Mapping[Case, pd.DataFrame]) -> di
         for others in controls_of_case(case, cases).values():
             mixed_in = _style(others)
             if style and mixed_in and mixed_in != style:
-                continue  # at a budget, a control with the style of another painting
+                continue  # at a budget, a control may belong to another style
             name = str(others["attack"].iloc[0]) + (f"/{mixed_in}" if mixed_in and not style else "")
             other = others.set_index("image")["flip"].where(others["error"].isna().to_numpy())
             there = at_one_distance(rows, others).reindex(own.index, fill_value=False)
@@ -162,10 +162,12 @@ def _style(rows: pd.DataFrame) -> str:
 
 
 def pooled_in_words(pooled: pd.DataFrame) -> Iterator[str]:
-    """Say of the attack that flips most classifiers of the first relation there is, at its own distance, how it does.
+    """Yield a sentence on the attack with the highest pooled flip rate for the first relation in the table.
+
+    Attacks count at their own distances, or at budgets if the table has no other rows.
 
     Args:
-        pooled: as `pool_attacks` returns it.
+        pooled: the result of `pool_attacks`.
     """
     rows = pooled[pooled["budget"].isna()]
     rows = pooled if rows.empty else rows

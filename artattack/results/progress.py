@@ -16,7 +16,7 @@ from artattack.results.run_folder import RunFolder
 
 STATES = ("finished", "incomplete", "running", "stopped")
 
-_AGAIN = ("resumed", "extended")  # where run.json notes that a run was gone on with
+_AGAIN = ("resumed", "extended")  # keys of run.json for continued runs
 
 
 @dataclass(frozen=True)

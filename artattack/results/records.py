@@ -13,10 +13,10 @@ from artattack.results.columns import RECORDS
 from artattack.results.tables import make_table, read_table
 
 CLEAN, CONTROL = "clean", "control"  # kinds of untouched images and of controls; any other kind is one of attacks
-# Of classifiers to attacks, those first that a finding should be about. Nobody has looked for relatives in the runs of
-# earlier versions, where it is `unseen`.
+# Relations of classifiers to attacks, in the order of interest for findings. `unseen` stands for `unrelated` or `kin`
+# in runs of earlier versions, which did not record relatives.
 RELATIONS = ("unrelated", "unseen", "kin", "seen")
-RANDOM = "RANDOM WEIGHTS"  # how networks that were never trained are marked wherever they appear
+RANDOM = "RANDOM WEIGHTS"  # mark of untrained networks
 
 
 def records_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -82,24 +82,24 @@ def at_own_distance(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_by_attack(table: pd.DataFrame) -> pd.Series[Any]:
-    """Say of each row of records or of a summary whether its attack read the classifier: the white-box rule.
+    """Return for each row of records or of a summary whether its attack read the classifier: the white-box rule.
 
-    An attack reads its source, its backbone and its guides, and with them every classifier of equal weights, whatever
-    its name (column `classifier_seen`). Runs of earlier versions record only the source; there the classifier counts as
-    read where it has the source's name.
+    An attack reads its source, its backbone and its guides, and with them every classifier of equal weights under any
+    name (column `classifier_seen`). Runs of earlier versions record only the source; there, a classifier counts as read
+    if it has the source's name.
 
     Returns:
-        Of dtype boolean; missing for rows without a source, such as untouched images.
+        Values of dtype boolean; missing for rows without a source, such as untouched images.
     """
     return table["classifier_seen"].fillna(table["source"] == table["classifier"])
 
 
 def relation_to_attack(table: pd.DataFrame) -> pd.Series[str]:
-    """Say of each row of records or of a summary how the classifier is related to the attack.
+    """Return for each row of records or of a summary the relation of the classifier to the attack.
 
     Returns:
-        One of `RELATIONS` (column `classifier_relation`). Runs of earlier versions record only who was read: there it
-        is `seen` or `unseen`. Missing for untouched images.
+        One of `RELATIONS` (column `classifier_relation`): `seen` or `unseen` for runs of earlier versions, which record
+        only the models read. Missing for untouched images.
     """
     read = read_by_attack(table).map({True: "seen", False: "unseen"}).astype("string")
     return table["classifier_relation"].fillna(read)

@@ -4,11 +4,11 @@ run.json        settings, models, versions and state of the run; .run.json is a 
 records.csv     a row for each image x attack x classifier
 summary.csv     a row for each attack x style x source x budget x classifier
 controls.csv    each attack against the controls at its distance
-pooled.csv      each attack over its styles and classifiers together
-pairs.csv       each attack beside each other
-judges.csv      who recognises how many images as their style
-areas.csv       what curves over budgets sum up to
-study.*         of a study: what it has found
+pooled.csv      each attack pooled over its styles and classifiers
+pairs.csv       pairwise comparisons of attacks
+judges.csv      recognition rates of the style judges
+areas.csv       areas under the curves over budgets
+study.*         the result of a study
 images/         ATTACK-LABEL/IMAGE.png
 cells/          KEY.json: the records of each finished cell, the checkpoint for resuming
 """
@@ -53,8 +53,8 @@ from artattack.results.tables import read_content, read_table, write_csv
 from artattack.runtime import installed_versions
 from artattack.version import __version__
 
-_COPY = ".run.json"  # what a run is must outlive damage to one file
-_CELLS = 100  # whose records are plain rows at a time, when the tables are made
+_COPY = ".run.json"  # a copy of run.json, in case one of the two files is damaged
+_CELLS = 100  # cells whose records are in memory as plain rows at a time
 _SHOWN = 3  # differences named in an error message
 _ReadAnew = Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]]
 
@@ -101,8 +101,8 @@ class RunFolder:
     """A run on disk. Open one with `load_run`.
 
     Users read `.info` and the frames `.records`, `.summary`, `.curves`, `.controls`, `.pooled`, `.pairs`, `.judges`,
-    `.areas` and `.checks`. All but the last raise ArtattackError where the run is not finished, records are missing, or
-    the table's file is not as the run has left it: cut short, say, while it was copied.
+    `.areas` and `.checks`. All but the last raise ArtattackError if the run is not finished, if records are missing, or
+    if the table's file has changed since the run wrote it, for example was truncated by an interrupted copy.
 
     Args:
         path: the folder; a relative path is resolved immediately.
@@ -133,8 +133,8 @@ class RunFolder:
             resume: whether to resume the run in the folder, instead of starting a new one.
             extend: whether to extend the run by a config with additions. The previous hash is recorded under
                 "extended".
-            read_anew: from the config of the run that is there and the new one to the former as this version would
-                have written it.
+            read_anew: function from the config of the run in the folder and the new config to the former config as this
+                version would have written it.
 
         Raises:
             ArtattackError: the folder holds other files or an unexpected run, or no run to resume.
@@ -219,7 +219,7 @@ class RunFolder:
 
     @cached_property
     def pooled(self) -> pd.DataFrame:
-        """Each attack over its styles and classifiers together, as `pool_attacks` judges it."""
+        """Each attack pooled over its styles and classifiers, the result of `pool_attacks`."""
         self._as_left("pooled.csv")
         return pool_attacks(self.records)
 
@@ -231,7 +231,7 @@ class RunFolder:
 
     @cached_property
     def judges(self) -> pd.DataFrame:
-        """Who recognises how many images as their style, as `sum_up_judgements` counts it; empty without styles."""
+        """Recognition rates of the style judges, the result of `sum_up_judgements`; empty without styles."""
         self._as_left("judges.csv")
         return sum_up_judgements(self.records)
 
@@ -258,7 +258,7 @@ class RunFolder:
             figure = self.path / "study.png"
             return StudyResult(**told, figure=figure if figure.exists() else None)
         except (OSError, ValueError, TypeError) as error:
-            raise ArtattackError(f"{path}: not what a study leaves: run it again with --resume") from error
+            raise ArtattackError(f"{path}: not the result of a study: run the study again with --resume") from error
 
     @property
     def to_go_on(self) -> str:
@@ -270,7 +270,7 @@ class RunFolder:
 
     @cached_property
     def headline(self) -> Headline:
-        """The verdict in two sentences, and the strongest attacks and controls, as `headline_of` returns them."""
+        """The verdict in two sentences, and the strongest attacks and controls, the result of `headline_of`."""
         return headline_of(self.summary, self.controls)
 
     def report(self) -> Page:

@@ -186,8 +186,8 @@ def _checked(logits: Logits, label_space: LabelSpace | None) -> npt.NDArray[np.f
     images, outputs = logits.shape
     if outputs < 2:
         raise ArtattackError(
-            f"a classifier has a logit for each of two or more classes, got {outputs} for each image: nothing flips a "
-            "network with a single output; give it one output for each class"
+            f"a classifier has a logit for each of two or more classes, got {outputs} for each image: a single output "
+            "cannot flip; give the network one output for each class"
         )
     if label_space is not None and len(label_space) != outputs:
         raise ArtattackError(

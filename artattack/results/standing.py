@@ -13,7 +13,7 @@ from artattack.distances import DISTANCES
 
 TOLERANCE = 0.05  # relative difference up to which two distances count as equal
 ENOUGH = (
-    0.8  # of an attack's images, at whose distance a control has to stand, or an attack at a budget, to be compared
+    0.8  # share of an attack's images at the distance of its control, or at its budget, from which on both are compared
 )
 
 Floats = npt.NDArray[np.float64]
@@ -26,7 +26,7 @@ def moved(values: Any, distance: str) -> Floats:
     known = DISTANCES.get(distance)
     if known is None or not known.is_similarity:
         return found
-    if np.isinf(known.untouched):  # dB, of which none is zero: 5 % of the root mean squared difference
+    if np.isinf(known.untouched):  # in dB: convert to the root mean squared difference, which is 0 for equal images
         return np.asarray(10.0 ** (-found / 20.0), np.float64)
     return known.untouched - found
 
@@ -44,7 +44,7 @@ def stands_at(values: Any, distance: str, budget: float) -> Mask:
     """
     found, wanted = moved(values, distance), float(moved([budget], distance)[0])
     there = equally_far(found, wanted)
-    if distance == "linf":  # counted in whole 8-bit steps: no file stands between two
+    if distance == "linf":  # 8-bit files have multiples of 1/255 only
         there |= equally_far(found, np.floor(255.0 * wanted + 1e-6) / 255.0)
     return there
 

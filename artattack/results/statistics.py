@@ -1,6 +1,6 @@
-"""How sure the numbers are: intervals of rates and means, tests of pairs, calibration.
+"""Statistics: intervals of rates and means, paired tests, agreement of judges, calibration error.
 
-statsmodels and SciPy take about a second to import, so each is imported where it is used.
+statsmodels and SciPy take about a second to import, so functions import them when called.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float64]
 Interval = tuple[float, float]
 
 _RESAMPLES = 2000  # Monte Carlo error of a 95 % bound: about 0.06 standard errors of the mean
-_COUNTED = 5 * 10**8  # additions that an exact test may take: a few seconds
+_COUNTED = 5 * 10**8  # maximum number of additions of an exact test: a few seconds
 _BATCH = 2**22  # resampled values held in memory at once
 
 
@@ -27,13 +27,13 @@ def wilson(successes: npt.ArrayLike, n: npt.ArrayLike, confidence: float = 0.95)
 
     Args:
         successes, n: counts, scalars or arrays that broadcast.
-        confidence: the share of such intervals that hold the true proportion.
+        confidence: share of such intervals that contain the true proportion.
 
     Returns:
         Lower and upper bounds in [0, 1], float64 of the broadcast shape; NaN where n is 0.
 
     Raises:
-        ValueError: a count is negative, or there are more successes than n.
+        ValueError: a count is negative, or successes exceed n.
     """
     from statsmodels.stats.proportion import proportion_confint
 
@@ -43,13 +43,13 @@ def wilson(successes: npt.ArrayLike, n: npt.ArrayLike, confidence: float = 0.95)
     some = total > 0
     nobs = np.where(some, total, 1.0)
     bounds = proportion_confint(np.where(some, count, 0.0), nobs, alpha=1 - confidence, method="wilson")
-    rate = count / nobs  # rounding must not put it outside its own interval
+    rate = count / nobs  # the interval must contain it in spite of rounding
     low, high = np.clip(np.minimum(bounds[0], rate), 0, 1), np.clip(np.maximum(bounds[1], rate), 0, 1)
     return np.where(some, low, np.nan), np.where(some, high, np.nan)
 
 
 class McNemar(NamedTuple):
-    """Result of `mcnemar`: the two-sided p value, and the discordant pairs it rests on."""
+    """Result of `mcnemar`: the two-sided p value, and the numbers of discordant pairs."""
 
     p_value: float
     only_a: int
@@ -63,10 +63,10 @@ def mcnemar(a: Any, b: Any) -> McNemar:
     (Q. McNemar, Psychometrika 12, 1947).
 
     Args:
-        a, b: (N,) True, False or missing (None, NaN, NA); pairs with a missing part are left out.
+        a, b: (N,) True, False or missing (None, NaN, NA); pairs with a missing outcome are left out.
 
     Returns:
-        The p value, NaN if no pair is known, 1 if none is discordant; the pairs with only a, only b True.
+        The p value, NaN without pairs, 1 without discordant pairs; the numbers of pairs with only a and only b True.
     """
     from statsmodels.stats.contingency_tables import mcnemar as exact
 
@@ -77,15 +77,16 @@ def mcnemar(a: Any, b: Any) -> McNemar:
 
 
 def mcnemar_one_sided(only_a: int, only_b: int) -> float:
-    """Return the exact McNemar p value of the claim that a is the more frequent of two outcomes of the same images.
+    """Return the exact McNemar p value of the claim that outcome a is more frequent than b on the same images.
 
-    The chance, if each discordant pair falls either way with probability 1/2, that as many or more fall to a.
+    It is the probability of `only_a` or more discordant pairs with a True, if each falls either way with probability
+    1/2.
 
     Args:
-        only_a, only_b: the discordant pairs, as `mcnemar` returns them.
+        only_a, only_b: numbers of discordant pairs, as in `mcnemar`.
 
     Returns:
-        In (0, 1]; 1 if no pair falls to a.
+        The p value in (0, 1]; 1 if `only_a` is 0.
     """
     from scipy.special import bdtrc
 
@@ -95,16 +96,16 @@ def mcnemar_one_sided(only_a: int, only_b: int) -> float:
 def newcombe(a: Any, b: Any, confidence: float = 0.95) -> Interval:
     """Return the interval of rate(a) - rate(b), two yes/no outcomes of the same images.
 
-    The Wilson intervals of the two rates, put together as squares with the pairs' correlation: method 10 of
+    The interval combines the squares of the two rates' Wilson intervals and the pairs' correlation: method 10 of
     R. G. Newcombe, "Improved confidence intervals for the difference between binomial proportions based on
-    paired data", Statistics in Medicine 17, 1998. It holds for few images and for rates of 0 and 1.
+    paired data", Statistics in Medicine 17, 1998. It is valid for few images and for rates of 0 and 1.
 
     Args:
         a, b: as in `mcnemar`.
         confidence: as in `wilson`.
 
     Returns:
-        Lower and upper bound in [-1, 1]; NaN if no pair is known.
+        Lower and upper bound in [-1, 1]; NaN without pairs.
     """
     both, only_a, only_b, neither = _pair_counts(a, b)
     n = both + only_a + only_b + neither
@@ -116,7 +117,7 @@ def newcombe(a: Any, b: Any, confidence: float = 0.95) -> Interval:
     below, above = rates - low, high - rates
     association: float = both * neither - only_a * only_b
     if association > 0:
-        association = max(association - n / 2, 0)  # the continuity correction that makes it method 10
+        association = max(association - n / 2, 0)  # the continuity correction of method 10
     margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
     phi = association / math.sqrt(margins) if margins else 0.0
 
@@ -132,17 +133,18 @@ def bootstrap_mean(
 ) -> Interval:
     """Return the bootstrap interval of a mean.
 
-    Bias-corrected and accelerated (BCa; B. Efron, J. American Statistical Association 82, 1987), since shifts
-    of confidence are skewed; where that is not defined (values equal up to rounding) plain percentiles.
+    The interval is bias-corrected and accelerated (BCa; B. Efron, J. American Statistical Association 82, 1987), since
+    confidence shifts are skewed. Where BCa is not defined (values equal up to rounding), it is the percentile interval.
 
     Args:
-        values: (N,) numbers in any order, which does not matter; NaN is missing and left out.
-        seed: the same values with the same seed give the same interval.
+        values: (N,) numbers; their order does not matter. NaN is missing and left out.
+        seed: seed of the resampling; equal values with an equal seed give equal intervals.
         confidence: as in `wilson`.
-        resamples: how many times N values are drawn.
+        resamples: number of resamples, each of N values.
 
     Returns:
-        Lower and upper bound; NaN for fewer than two values or infinite ones; equal values are their own.
+        Lower and upper bound; NaN for fewer than two values or for infinite values. The interval of equal values is
+        that value.
     """
     return _bootstrap(values, np.mean, ("BCa", "percentile"), seed, confidence, resamples)
 
@@ -152,7 +154,7 @@ def bootstrap_median(
 ) -> Interval:
     """Return the percentile bootstrap interval of a median; arguments and result as in `bootstrap_mean`.
 
-    Percentiles, since BCa's acceleration rests on the jackknife, which is not consistent for a median.
+    BCa does not apply, since its acceleration relies on the jackknife, which is not consistent for a median.
     """
     return _bootstrap(values, np.median, ("percentile",), seed, confidence, resamples)
 
@@ -175,7 +177,7 @@ def _bootstrap(
         return float(x[0]), float(x[0])
     for method in methods:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")  # that BCa is not defined
+            warnings.simplefilter("ignore")  # SciPy warns where BCa is not defined
             low, high = bootstrap(
                 (x,),
                 statistic,
@@ -191,15 +193,16 @@ def _bootstrap(
 
 
 class Pooled(NamedTuple):
-    """A mean over rows that repeat photos, with an interval that knows it.
+    """A mean over rows that repeat photos, with an interval that accounts for the repeats.
 
     Attributes:
-        mean: over the n rows.
-        low, high: its interval.
-        n: rows.
-        clusters: photos among them.
-        design_effect: variance of the mean over that of as many rows of as many photos (L. Kish, Survey Sampling,
-            1965): 3 says that the interval is as wide as that of a third of the rows. NaN where all rows are alike.
+        mean: mean of the n rows.
+        low, high: bounds of its interval.
+        n: number of rows.
+        clusters: number of photos.
+        design_effect: variance of the mean, divided by its variance for n rows of n different photos (L. Kish, Survey
+            Sampling, 1965). With a design effect of 3, the interval is as wide as that of n / 3 independent rows. NaN
+            if all rows are equal.
     """
 
     mean: float
@@ -219,33 +222,33 @@ def cluster_bootstrap(
     confidence: float = 0.95,
     resamples: int = 4000,
 ) -> Pooled:
-    """Return the mean of values that come in clusters, with an interval by drawing whole clusters.
+    """Return the mean of clustered values with an interval that resamples whole clusters.
 
-    One photo painted in six styles, or shown to six classifiers, gives six rows that say much the same. The interval
-    is about other photos, so photos are drawn with replacement, each with all its rows. Where the claim is about other
-    styles, too, styles are drawn as well, each draw weighted by both (A. B. Owen, "The pigeonhole bootstrap", Annals of
-    Applied Statistics 1, 2007).
+    One photo painted in six styles, or shown to six classifiers, gives six similar rows. The interval generalizes to
+    other photos, so the bootstrap draws photos with replacement, each with all its rows. If the claim is about other
+    styles, too, it draws styles as well and weights each row by both draws (A. B. Owen, "The pigeonhole bootstrap",
+    Annals of Applied Statistics 1, 2007).
 
-    Of numbers, the interval is between percentiles of the means drawn, taken farther out as Student's t of the fewer
-    clusters asks for (T. C. Hesterberg, The American Statistician 69, 2015: plain ones are too narrow for few). Those
-    fail near 0 and 1: of a rate, the draws give the design effect, and the interval is Wilson's of as many rows as are
-    left when n is divided by it, with Student's t (E. L. Korn and B. I. Graubard, Survey Methodology 24, 1998).
+    The interval of a mean of numbers lies between percentiles of the resampled means. The percentiles are widened by
+    Student's t for the smaller number of clusters, since plain percentiles are too narrow for few clusters (T. C.
+    Hesterberg, The American Statistician 69, 2015). Percentiles fail for rates near 0 and 1. For a rate, the resampled
+    means give the design effect, and the interval is Wilson's for n / (design effect) rows, with Student's t (E. L.
+    Korn and B. I. Graubard, Survey Methodology 24, 1998).
 
     Args:
         values: (N,) numbers, or True and False; NaN and None are missing and left out.
-        clusters: (N,) what each is of, such as the photo.
-        crossed: (N,) what else it is of, such as the style, where others than these are spoken of.
-        seed: the same rows in any order with the same seed give the same interval.
+        clusters: (N,) cluster of each row, such as the photo.
+        crossed: (N,) second cluster of each row, such as the style, if the claim is about other styles, too.
+        seed: seed of the resampling; equal rows in any order with an equal seed give equal intervals.
         confidence: as in `wilson`.
-        resamples: how often clusters are drawn.
+        resamples: number of resamples.
 
     Returns:
-        The mean, its interval and the design effect. The interval of a mean over fewer than two clusters is NaN.
-        Where all rows are 0, or all 1, or of one cluster, that of a rate is Wilson's of as many rows as there are
-        clusters.
+        The mean, its interval and the design effect. The interval of a mean over fewer than two clusters is NaN. The
+        interval of a rate whose rows are all 0, all 1 or all of one cluster is Wilson's for as many rows as clusters.
 
     Raises:
-        ValueError: the arguments are not of the same length.
+        ValueError: the arguments differ in length.
     """
     from scipy.stats import norm
 
@@ -256,7 +259,7 @@ def cluster_bootstrap(
         raise ValueError(f"values and clusters must be of the same length, got {[len(x), *map(len, ways)]}")
     codes = [np.unique(way[known].astype(str), return_inverse=True)[1].reshape(-1) for way in ways]
     x = x[known]
-    order = np.lexsort((x, *codes))  # sums must not depend on the order of rows
+    order = np.lexsort((x, *codes))  # rounding of sums must not depend on the order of rows
     x, codes = x[order], [code[order] for code in codes]
     sizes = [int(code.max()) + 1 if len(code) else 0 for code in codes]
     n, fewest = len(x), min(sizes)
@@ -271,7 +274,7 @@ def cluster_bootstrap(
     columns = codes[1] if crossed is not None else np.zeros(n, int)
     cells = codes[0] * (columns.max() + 1) + columns
     shape = sizes[0], int(columns.max()) + 1
-    sums = np.bincount(cells, x - mean, shape[0] * shape[1]).reshape(shape)  # centred: no digits are lost
+    sums = np.bincount(cells, x - mean, shape[0] * shape[1]).reshape(shape)  # centred, to lose no digits
     counts = np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
     rng = np.random.default_rng(seed)
     rows = rng.multinomial(sizes[0], np.full(sizes[0], 1 / sizes[0]), resamples).astype(np.float64)
@@ -299,7 +302,7 @@ def _student(clusters: int, confidence: float) -> float:
 
 
 def _percentiles(drawn: Floats, clusters: int, confidence: float) -> Floats:
-    """Return the percentiles of statistics drawn from a few clusters that are as far out as Student's t asks for."""
+    """Return the percentiles of statistics resampled from a few clusters, widened by Student's t."""
     from scipy.stats import norm
 
     tail = float(norm.cdf(-math.sqrt(clusters / (clusters - 1)) * _student(clusters, confidence)))
@@ -312,15 +315,15 @@ def _wilson_of(rate: float, n: float, confidence: float) -> Interval:
 
 
 def pooled_rate(outcomes: npt.ArrayLike, photos: npt.ArrayLike, confidence: float = 0.95) -> Pooled:
-    """Return the rate of yes/no outcomes with its interval: Wilson's where each photo is there once.
+    """Return the rate of yes/no outcomes with its interval: Wilson's, or `cluster_bootstrap`'s if photos are repeated.
 
     Args:
         outcomes: (N,) True, False or missing.
-        photos: (N,) of which photo each is.
+        photos: (N,) photo of each outcome.
         confidence: as in `wilson`.
 
     Returns:
-        As `cluster_bootstrap`, which makes the interval where a photo is there more than once.
+        As `cluster_bootstrap`.
     """
     found = pd.DataFrame({"value": np.asarray(outcomes, object), "photo": np.asarray(photos, object)}).dropna()
     if found["photo"].duplicated().any():
@@ -335,11 +338,11 @@ class Kappa(NamedTuple):
     """Result of `cohens_kappa`.
 
     Attributes:
-        kappa: agreement beyond chance: 1 is full agreement, 0 that of chance; NaN where both always say one word.
-        low, high: its interval.
-        n: what both have judged.
-        agree: of these, those on which they say the same.
-        clusters: photos among them.
+        kappa: agreement beyond chance: 1 for full agreement, 0 for chance; NaN if both judges use a single word.
+        low, high: bounds of its interval.
+        n: number of items.
+        agree: number of items with equal words.
+        clusters: number of photos.
     """
 
     kappa: float
@@ -359,24 +362,24 @@ def cohens_kappa(
     confidence: float = 0.95,
     resamples: int = 4000,
 ) -> Kappa:
-    """Return how far two judges agree beyond chance (J. Cohen, Educational and Psychological Measurement 20, 1960).
+    """Return the agreement of two judges beyond chance (J. Cohen, Educational and Psychological Measurement 20, 1960).
 
-    The share of equal words less the share that chance gives, which is that of words drawn by each judge as often as it
-    says them, over one less that share. The interval draws photos with replacement, each with all its rows, and lies
-    between percentiles as in `cluster_bootstrap`.
+    Kappa is (o - e) / (1 - e), with o the observed share of equal words and e the share expected by chance, from
+    independent draws of each judge's words at their frequencies. The interval resamples photos with all their rows and
+    lies between percentiles as in `cluster_bootstrap`.
 
     Args:
-        a, b: (N,) words of the two judges for the same things.
-        clusters: (N,) what each is of, such as the photo.
-        seed: the same rows in any order with the same seed give the same interval.
+        a, b: (N,) words of the two judges for the same items.
+        clusters: (N,) cluster of each item, such as the photo.
+        seed: seed of the resampling; equal rows in any order with an equal seed give equal intervals.
         confidence: as in `wilson`.
-        resamples: how often clusters are drawn.
+        resamples: number of resamples.
 
     Returns:
-        Kappa, its interval, and what it rests on; the interval is NaN for fewer than two clusters.
+        Kappa, its interval and the counts; the interval is NaN for fewer than two clusters.
 
     Raises:
-        ValueError: the arguments are not of the same length.
+        ValueError: the arguments differ in length.
     """
     sides = [np.asarray(side, object).astype(str) for side in (a, b, clusters)]
     if len({len(side) for side in sides}) > 1:
@@ -402,7 +405,7 @@ def cohens_kappa(
 
 
 def _kappa(counts: npt.NDArray[np.integer[Any]], words: int) -> Floats:
-    """Return kappa of tables of counts (T, words * words); NaN where chance agrees fully."""
+    """Return kappa of contingency tables (T, words * words); NaN where chance agreement is 1."""
     shares = counts.reshape(-1, words, words) / counts.sum(1)[:, None, None]
     same = np.trace(shares, axis1=1, axis2=2)
     by_chance = (shares.sum(1) * shares.sum(2)).sum(1)
@@ -411,24 +414,24 @@ def _kappa(counts: npt.NDArray[np.integer[Any]], words: int) -> Floats:
 
 
 def sign_flip(differences: npt.ArrayLike, clusters: npt.ArrayLike, *, one_sided: bool = False) -> float:
-    """Test whether paired differences that come in clusters have a mean of 0: the exact sign-flip test.
+    """Test whether clustered paired differences have a mean of 0: the exact sign-flip test.
 
-    If two outcomes are exchangeable on each photo, the sum of a photo's differences has either sign as often
-    (R. A. Fisher, The Design of Experiments, 1935, section 21). All combinations of signs are counted, which whole
-    numbers allow for many photos. Where each photo is there once, this is the exact McNemar test. For some ten thousand
-    photos and more, the sum's distribution is taken for normal.
+    If two outcomes are exchangeable on each photo, the sum of a photo's differences has either sign with probability
+    1/2 (R. A. Fisher, The Design of Experiments, 1935, section 21). The test counts all combinations of signs, which is
+    fast for whole numbers. If each photo has one row, it is the exact McNemar test. From about ten thousand photos on,
+    it approximates the sum's distribution by a normal one.
 
     Args:
-        differences: (N,) whole numbers, such as those of two yes/no outcomes: -1, 0 or 1.
-        clusters: (N,) of which photo each is.
+        differences: (N,) whole numbers, such as the difference of two yes/no outcomes: -1, 0 or 1.
+        clusters: (N,) photo of each difference.
         one_sided: whether to test the claim that the mean is above 0.
 
     Returns:
-        The two-sided p value: how often signs by chance give a sum as far from 0, or, one-sided, as large; NaN for no
-        rows.
+        The two-sided p value: the probability of a sum at least as far from 0 under random signs or, one-sided, at
+        least as large; NaN without rows.
 
     Raises:
-        ValueError: a difference is no whole number, or the arguments are not of the same length.
+        ValueError: a difference is no whole number, or the arguments differ in length.
     """
     values = np.asarray(differences, np.float64)
     photos = np.asarray(clusters, object)
@@ -446,7 +449,7 @@ def sign_flip(differences: npt.ArrayLike, clusters: npt.ArrayLike, *, one_sided:
         above = float(norm.sf((found - 1) / math.sqrt(float(np.square(sums).sum()))))  # with a continuity correction
         below = float(norm.sf((-found - 1) / math.sqrt(float(np.square(sums).sum()))))
         return min(1.0, above) if one_sided else min(1.0, 2 * min(above, below))
-    chances = np.ones(1)  # of each sum of magnitudes that got a plus, 0 to the sum of all
+    chances = np.ones(1)  # probability of each sum of the magnitudes with positive sign, from 0 on
     for size in np.abs(sums[sums != 0]):
         blank = np.zeros(size)
         chances = (np.concatenate([chances, blank]) + np.concatenate([blank, chances])) / 2
@@ -456,13 +459,13 @@ def sign_flip(differences: npt.ArrayLike, clusters: npt.ArrayLike, *, one_sided:
 
 
 def holm(p_values: npt.ArrayLike) -> Floats:
-    """Adjust p values for their number: step-down (S. Holm, Scandinavian J. of Statistics 6, 1979).
+    """Adjust p values for their number by the step-down method (S. Holm, Scandinavian J. of Statistics 6, 1979).
 
     Args:
-        p_values: (N,); NaN is no test and does not count.
+        p_values: (N,); NaN stands for no test and does not count.
 
     Returns:
-        (N,) float64, each at least its p value and at most 1; NaN where it was NaN.
+        Adjusted p values (N,) float64, each at least its p value and at most 1; NaN for NaN.
     """
     adjusted: Floats = np.array(p_values, np.float64)
     tests = np.flatnonzero(~np.isnan(adjusted))
@@ -473,18 +476,18 @@ def holm(p_values: npt.ArrayLike) -> Floats:
 
 
 def calibration_error(confidences: npt.ArrayLike, correct: npt.ArrayLike, bins: int = 10) -> float:
-    """Return the expected calibration error: how far confidence is from accuracy, on average over bins.
+    """Return the expected calibration error: the mean distance of confidence and accuracy over bins.
 
     Naeini, Cooper & Hauskrecht, AAAI 2015; bins of equal width as in Guo et al., ICML 2017, eq. 3. With few
     images it is biased upwards: compare it only between equal numbers of images.
 
     Args:
-        confidences: (N,) of the top-1 class, in [0, 1].
-        correct: (N,) whether that class was right.
-        bins: how many; each holds its upper end.
+        confidences: (N,) confidence in the top-1 class, in [0, 1].
+        correct: (N,) whether the top-1 class is right.
+        bins: number of bins; each includes its upper end.
 
     Returns:
-        In [0, 1]; NaN for no images.
+        The error in [0, 1]; NaN without images.
     """
     p, right = np.asarray(confidences, np.float64), np.asarray(correct, np.float64)
     if not len(p):
@@ -495,7 +498,7 @@ def calibration_error(confidences: npt.ArrayLike, correct: npt.ArrayLike, bins: 
 
 
 def _pair_counts(a: Any, b: Any) -> tuple[int, int, int, int]:
-    """Count the pairs known on both sides: True in both, in a alone, in b alone, in neither."""
+    """Return the numbers of pairs with both outcomes known: True in both, in a only, in b only, in neither."""
     x, y = pd.array(np.asarray(a, object), "boolean"), pd.array(np.asarray(b, object), "boolean")
     if x.shape != y.shape:
         raise ValueError(f"a and b must be of the same images, got shapes {x.shape} and {y.shape}")

@@ -18,8 +18,16 @@ from artattack.results.tables import make_table, read_table
 
 Mask = npt.NDArray[np.bool_]
 
-GROUP = ["attack", "style", "source", "matched_to", "budget_distance", "budget", "classifier"]  # of a summary's rows
-_SEED = 0  # of the bootstrap: the same records always have the same summary
+GROUP = [
+    "attack",
+    "style",
+    "source",
+    "matched_to",
+    "budget_distance",
+    "budget",
+    "classifier",
+]  # columns that identify a row of a summary
+_SEED = 0  # seed of the bootstrap, fixed, so that equal records give equal summaries
 
 
 def summarise(records: pd.DataFrame) -> pd.DataFrame:

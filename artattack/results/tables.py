@@ -18,8 +18,8 @@ from artattack.files import writing
 from artattack.results.columns import Column, dtypes
 from artattack.version import __version__
 
-_ROWS = 10_000  # of a table turned to text at a time
-_FORMULA = re.compile(r"'*[=+\-@\t]")  # what spreadsheets begin to reckon at, with quotes before it
+_ROWS = 10_000  # rows converted to text at a time
+_FORMULA = re.compile(r"'*[=+\-@\t]")  # beginning of a formula in spreadsheets, with any quotes before it
 
 
 def make_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> pd.DataFrame:
@@ -43,7 +43,9 @@ def make_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> 
 
 def _series(values: list[Any], dtype: str) -> pd.Series[Any]:
     if dtype == "string":
-        values = [sys.intern(_text(v)) if _given(v) else None for v in values]  # most stand in many rows: kept once
+        values = [
+            sys.intern(_text(v)) if _given(v) else None for v in values
+        ]  # most values repeat in many rows, so keep one copy
     return pd.Series(values, dtype=dtype)
 
 
@@ -106,7 +108,7 @@ def read_table(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
     """Read a table back from CSV, exactly as it was written, or from CSV packed with xz (`.csv.xz`).
 
     Returns:
-        A frame with the columns and their dtypes. Columns that are younger than the file are missing in every row.
+        A frame with the columns and their dtypes. Columns newer than the file are missing in every row.
 
     Raises:
         ArtattackError: the file cannot be read or unpacked, is another table, or has columns of a newer artattack.

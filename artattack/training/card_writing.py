@@ -18,8 +18,8 @@ def rate(outcomes: npt.ArrayLike, photos: npt.ArrayLike | None = None) -> dict[s
 
     Args:
         outcomes: (N,) True or False.
-        photos: (N,) of which photo each is, where photos are there more than once, such as in several crops. The
-            interval resamples them, and the facts say how many there are and the design effect.
+        photos: (N,) photo of each outcome, if photos are repeated, for example in several crops. The interval
+            resamples photos, and the facts include their number and the design effect.
     """
     yes = np.asarray(outcomes, np.bool_)
     found = pooled_rate(yes, range(len(yes)) if photos is None else photos)

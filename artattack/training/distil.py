@@ -71,7 +71,7 @@ class _Material:
         questions: crops for which the teacher was queried before training.
         x: uint8 (N, S, S, 3), held-out crops.
         logits: float32 (N, K), the teacher's logits for `x` at its own input size.
-        photos: int64 (N,), of which image each of these crops is.
+        photos: int64 (N,), index of the image of each crop.
         images: numbers of training images and of held-out images.
         unreadable: number of unreadable images.
     """
@@ -308,7 +308,7 @@ def _held_out(settings: DistilSettings, numbers: Array) -> Array:
 
 
 def _classes(teacher: Classifier) -> dict[str, Any]:
-    """Return what a student's card says of its classes, which are its teacher's."""
+    """Return the fields of a student's card for its classes, which are its teacher's."""
     space = teacher.label_space
     names = names_of(space)
     if space is not None and not names:

@@ -157,7 +157,7 @@ def test_what_is_no_attack_is_refused(attack: str, message: str) -> None:
         ("Brighter", {"eps_norm": "l3"}, "unknown distance 'l3'"),
         ("Plain", {}, "attack 'Plain' needs its parameter 'amount'"),
         ("Plain", {"amount": 1, "eps_norm": "linf"}, "eps_norm: attack 'Plain' has no number `eps`"),
-        ("Plain", {"amount": 1, "target": "tench"}, "target: attack 'Plain' leads to no chosen class"),
+        ("Plain", {"amount": 1, "target": "tench"}, "target: attack 'Plain' cannot be targeted"),
         ("Needy", {}, "needs its parameter 'name': but 'name' is a key of benchmark files"),
         ("Needy", {"max_queries": 3}, "max_queries is for attacks that read answers alone"),
         ("Darker", {"shaer": 1}, "unknown key 'attacks.0.shaer'; did you mean 'share'?"),

@@ -184,7 +184,12 @@ def test_logits_that_are_not_finite_are_an_error(bad: float) -> None:
         ((2, 3), (2, 3), 1, r"\(2, 3\), \(2, 3\) and \(1,\)"),
         ((2, 4), (2, 4), 2, "has 4 outputs, its label space 3 classes"),
         ((2, 0), (2, 0), 2, "a logit for each of two or more classes, got 0 for each image"),
-        ((2, 1), (2, 1), 2, "a logit for each of two or more classes, got 1 for each image: nothing flips"),
+        (
+            (2, 1),
+            (2, 1),
+            2,
+            "a logit for each of two or more classes, got 1 for each image: a single output cannot flip",
+        ),
         ((2, 3, 1), (2, 3, 1), 2, r"shape \(images, classes\), got \(2, 3, 1\)"),
     ],
 )

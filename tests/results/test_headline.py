@@ -86,7 +86,7 @@ def test_figures_of_unrelated_classifiers_come_first() -> None:
         ["style/quick", "unrelated"],
     ]
     alone = headline(better)
-    assert "among the attacks that read a relative of it, and not itself: 90%" in alone.sentences[0]
+    assert "among the attacks that read a relative of it, not itself: 90%" in alone.sentences[0]
 
 
 def test_targeted_attacks_say_how_often_they_reach_their_target() -> None:

@@ -588,7 +588,7 @@ def test_without_its_packages_a_study_ends_before_its_work(monkeypatch: pytest.M
 def test_a_damaged_study_is_one_line(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path / "run", {"config": {}})
     (run.path / "study.json").write_text('{"name": "tv"}')
-    with pytest.raises(ArtattackError, match=r"study\.json: not what a study leaves"):
+    with pytest.raises(ArtattackError, match=r"study\.json: not the result of a study"):
         _ = run.study
 
 
