@@ -35,7 +35,7 @@ def kept(cache: Cache) -> set[int]:
     return {number for number in range(100) if cache.get(key(number))}
 
 
-def test_what_is_put_in_comes_out(tmp_path: Path) -> None:
+def test_stored_entries_are_returned(tmp_path: Path) -> None:
     cache = Cache(tmp_path / "new" / "cache", 10**6)
     arrays = {"a": np.arange(6, dtype=np.float32).reshape(2, 3) / 7, "b": np.uint8([255])}
     words = {"name": "Zürich\0", "seconds": 1 / 3, "none": None, "pair": ["l2", 5]}

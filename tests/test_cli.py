@@ -139,7 +139,7 @@ def test_budgets_on_the_command_line_stand_in_the_plan(tmp_path: Path) -> None:
         assert message in one_line(done)
 
 
-def test_what_an_image_set_leaves_out_is_said(tmp_path: Path) -> None:
+def test_images_left_out_of_a_set_are_reported(tmp_path: Path) -> None:
     folder = tmp_path / "photos" / "440"
     folder.mkdir(parents=True)
     for place in (folder, folder.parent):
@@ -254,7 +254,7 @@ def test_a_run_of_years_is_asked_about(file: Path, tmp_path: Path, monkeypatch: 
     assert not (tmp_path / "out").exists()
 
 
-def test_what_the_command_line_cannot_read_is_no_traceback() -> None:
+def test_unreadable_arguments_give_no_traceback() -> None:
     for arguments in ("run --limit 0", "run --seed -1", "attack", "nonsense", "run --nonsense"):
         done = artattack_says(*arguments.split())
         assert done.exit_code == 2

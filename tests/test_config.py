@@ -282,7 +282,7 @@ def test_paths_are_relative_to_the_file_and_names_stay_names(tmp_path: Path) -> 
     assert default.init == "style"
 
 
-def test_what_a_run_writes_down_reads_back_as_the_same_benchmark(tmp_path: Path) -> None:
+def test_a_recorded_benchmark_reads_back_unchanged(tmp_path: Path) -> None:
     Image.new("L", (4, 4), 255).save(tmp_path / "mask.png")
     written = """
     seed: 7
@@ -324,7 +324,7 @@ def test_budgets_are_read_sorted_and_once(written: Any, read: dict[str, tuple[fl
         ),
     )
 )
-def test_whatever_is_written_is_a_benchmark_or_one_line(data: dict[str, Any]) -> None:
+def test_any_data_are_a_benchmark_or_give_one_line(data: dict[str, Any]) -> None:
     message = "nothing wrong"
     try:
         parse_benchmark(data)

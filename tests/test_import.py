@@ -32,7 +32,7 @@ def test_the_package_loads_nothing_heavy() -> None:
     assert not loaded & {*HEAVY, "pandas", "scipy", "numpy", "pydantic", "typer"}
 
 
-def test_what_prints_loads_nothing_heavy() -> None:
+def test_printing_commands_load_nothing_heavy() -> None:
     assert not loaded_by("import artattack.commands.printing") & {*HEAVY, "pandas", "scipy"}
 
 

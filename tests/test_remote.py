@@ -80,7 +80,7 @@ def test_words_that_are_paths_stay_paths(tmp_path: Path) -> None:
         (f"memory://mine?token={SECRET}", r"^memory://: a run folder's URL cannot contain \?$"),
     ],
 )
-def test_what_cannot_be_opened_is_one_line(url: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_urls_that_cannot_be_opened_give_one_line(url: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in ("s3fs", "paramiko"):
         monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
     for protocol in ("s3", "sftp"):
@@ -92,7 +92,7 @@ def test_what_cannot_be_opened_is_one_line(url: str, told: str, monkeypatch: pyt
     assert SECRET not in str(caught.value)
 
 
-def test_what_is_printed_of_a_url_has_no_secret() -> None:
+def test_printed_urls_hold_no_secret() -> None:
     assert remote.without_secret(f"sftp://me:{SECRET}@host:22/mine") == "sftp://host:22/mine"
     for word in ("s3://bucket/a:b@c", "abfs://box@account/mine", "results/me:you@home", "C:\\runs@home"):
         assert remote.without_secret(word) == word
@@ -149,7 +149,7 @@ def test_files_are_written_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) 
         sha256_file(path.with_name("none"))
 
 
-def test_what_a_server_refuses_meanwhile_is_one_line_and_other_mistakes_stay_as_they_are() -> None:
+def test_refusals_of_a_server_give_one_line_and_other_errors_pass() -> None:
     folder = RunFolder(to_path("memory://mine"))
     with pytest.raises(DiskError, match=r"^memory://mine: .*absent"), folder.locked():
         remote.read(folder.path / "absent")

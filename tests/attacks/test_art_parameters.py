@@ -107,7 +107,7 @@ def test_distances_among_parameters(attack: str, given: dict[str, Any], expected
         ("vat", {"eps": 200}, r"eps of attack 'vat': l2=200"),
     ],
 )
-def test_what_no_image_reaches_is_refused(attack: str, given: dict[str, Any], message: str) -> None:
+def test_distances_that_no_image_reaches_are_refused(attack: str, given: dict[str, Any], message: str) -> None:
     with pytest.raises(ArtattackError, match=message):
         check_parameters(baseline_info(attack), given, (64, 64))
 

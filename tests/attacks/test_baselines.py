@@ -260,7 +260,7 @@ def test_needs_in_words():
         ("autopgd", {"loss_type": "nonsense"}, "attack 'autopgd' does not accept .* loss_type"),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_one_line(estimator, name, parameters, message):
+def test_unusable_attacks_give_one_line(estimator, name, parameters, message):
     with pytest.raises(ArtattackError, match=message) as caught:
         make_baseline(name, estimator, parameters, seed=0)
     assert "\n" not in str(caught.value)

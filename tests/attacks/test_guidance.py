@@ -179,7 +179,7 @@ def test_target_that_a_guide_does_not_know() -> None:
         Guidance([guide()], StyleOptions(target="goldfish"))
 
 
-def test_what_is_to_transfer_is_seen_through_di_by_a_margin_of_30_and_what_stops_early_is_not() -> None:
+def test_transferring_attacks_use_di_and_a_margin_of_30_and_early_stopping_ones_do_not() -> None:
     x = quantize(RNG.random((2, 4, 4, 3)).astype(np.float32))
     by_default = Guidance([guide()], StyleOptions()).loss(tf.constant(x), [tf.constant([0, 0])], SEED)[0]
     explicit = {"views": 1, "transforms": ("di",), "confidence": 30.0}

@@ -143,7 +143,7 @@ def mistake(attack: str, **options: Any) -> str:
         ("brihgter", "unknown attack 'brihgter'; did you mean 'brighter'?"),
     ],
 )
-def test_what_is_no_attack_is_refused(attack: str, message: str) -> None:
+def test_a_class_that_is_no_attack_is_refused(attack: str, message: str) -> None:
     assert message in mistake(attack)
 
 

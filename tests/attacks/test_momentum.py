@@ -235,9 +235,7 @@ def test_the_norm_as_art_writes_it(value: Any, norm: Any) -> None:
     ],
     ids=str,
 )
-def test_what_makes_no_sense_is_named_in_one_line(
-    estimator: ArtEstimator, options: dict[str, Any], message: str
-) -> None:
+def test_invalid_options_give_one_line(estimator: ArtEstimator, options: dict[str, Any], message: str) -> None:
     given = options if message.startswith("eps: field") else {"eps": EPS} | options
     with pytest.raises(ArtattackError, match=message) as raised:
         MomentumAttack(estimator, **given)
@@ -347,7 +345,9 @@ def test_the_source_s_temperature_counts(estimator: ArtEstimator) -> None:
     ],
     ids=["shape", "range", "nan", "class", "count", "classes"],
 )
-def test_what_cannot_be_attacked_is_said(estimator: ArtEstimator, x: np.ndarray, y: Any, message: str) -> None:
+def test_images_that_cannot_be_attacked_are_reported(
+    estimator: ArtEstimator, x: np.ndarray, y: Any, message: str
+) -> None:
     with pytest.raises(ArtattackError, match=message):
         MomentumAttack(estimator, eps=EPS).generate(x, y)
 

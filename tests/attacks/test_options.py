@@ -344,7 +344,7 @@ def test_lbfgs_leads_guides_astray(model: Model, estimator: ArtEstimator, images
         ({"statistics": "histogram", "mask": "any.png"}, "cannot be measured in a mask"),
     ],
 )
-def test_what_makes_no_sense_is_named_in_one_line(attack: Attack, options: dict[str, Any], message: str) -> None:
+def test_invalid_options_give_one_line(attack: Attack, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ArtattackError, match=message) as raised:
         attack(**options)
     assert "\n" not in str(raised.value)
@@ -359,7 +359,7 @@ def test_what_makes_no_sense_is_named_in_one_line(attack: Attack, options: dict[
         ({"optimizer": "lbfgs", "early_stop": True}, "early_stop: not with optimizer lbfgs"),
     ],
 )
-def test_what_makes_no_sense_with_a_guide_is_named(
+def test_invalid_options_with_a_guide_give_one_line(
     attack: Attack, estimator: ArtEstimator, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ArtattackError, match=message):

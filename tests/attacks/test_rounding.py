@@ -84,7 +84,7 @@ def test_it_walks_no_farther_than_it_must() -> None:
     assert 0 <= farther < 0.01  # levels, on the mean
 
 
-def test_what_flips_anyway_or_never_is_only_rounded() -> None:
+def test_images_that_flip_anyway_or_never_are_only_rounded() -> None:
     x, made = pair(3, 0.1, n=3)
     asked = []
 

@@ -156,7 +156,7 @@ def test_an_option_younger_than_the_run_changes_nothing(copy: Path) -> None:
         ({}, "nothing is added"),
     ],
 )
-def test_what_is_done_stays_as_it_is(small: RunFolder, change: dict[str, Any], message: str) -> None:
+def test_finished_records_stay_unchanged(small: RunFolder, change: dict[str, Any], message: str) -> None:
     with pytest.raises(ArtattackError, match=message):
         extended(small.path, parse_benchmark(SMALL | change))
 

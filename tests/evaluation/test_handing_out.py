@@ -118,7 +118,7 @@ def test_each_cell_is_done_once_after_those_it_needs(tmp_path: Path) -> None:
     assert folder.info["workers"] == [{"processor": "number 1", "threads": {}}]  # two alike
 
 
-def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
+def test_finished_cells_are_not_repeated(tmp_path: Path) -> None:
     done = ["clean-0000", "fgsm--quicknet_tiny-0000"]
     crew, _ = hand_out(tmp_path, lambda key: None, done)
     assert sorted(crew.order) == sorted(NEEDS.keys() - done)

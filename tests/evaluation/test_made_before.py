@@ -185,7 +185,7 @@ def test_each_batch_has_a_key_of_its_own(expected: dict[str, str | None]) -> Non
         ({"models": {"quicknet_tiny": {"model": "quicknet_tiny", "preprocessing": "tf"}}}, ALL - {"noise"}),
     ],
 )
-def test_what_decides_an_image_is_in_its_key(
+def test_everything_that_determines_an_image_is_in_its_cache_key(
     change: dict[str, Any], anew: set[str], expected: dict[str, str | None]
 ) -> None:
     assert changed(change, expected) == anew

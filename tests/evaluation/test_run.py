@@ -145,7 +145,7 @@ def test_the_untouched_images_are_rows_like_others(run: RunFolder) -> None:
     assert (rows["flips"] == 0).all()
 
 
-def test_what_was_attacked_and_what_came_out_lie_as_png(run: RunFolder) -> None:
+def test_originals_and_adversarial_images_are_written_as_png(run: RunFolder) -> None:
     originals = {path.stem: pixels(path) for path in (run.images / "original").iterdir()}
     assert sorted(originals) == sorted(run.records["image"].unique())
     assert len(set(run.records["file"])) == 6 * 3
@@ -334,7 +334,9 @@ def test_an_attack_that_raises_becomes_records_that_say_so(tmp_path: Path, monke
         ({"attack": "style", "target": "tench"}, "attack 'style' .*target: .*no guide"),
     ],
 )
-def test_what_no_cell_could_do_is_found_before_any_work(tmp_path: Path, attack: dict[str, Any], message: str) -> None:
+def test_mistakes_that_fail_every_cell_are_found_before_any_work(
+    tmp_path: Path, attack: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ArtattackError, match=message):
         run_benchmark(QUICK | {"attacks": [attack]}, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -166,7 +166,7 @@ def test_the_size_that_onnx_and_torch_files_want(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [31, 4097, 64.5, True, "wide", [48], [48, 144, 3], [48, 16], [48, "144"], {"h": 48}])
-def test_what_is_no_size_is_refused(size: Any) -> None:
+def test_an_invalid_size_is_refused(size: Any) -> None:
     with pytest.raises(
         ArtattackError, match=r"images\.size: a size is a side or \[height, width\], in whole pixels from 32"
     ):

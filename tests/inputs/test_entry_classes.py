@@ -29,7 +29,7 @@ def test_indices_are_those_of_the_published_wnids(name: str, wnids: list[str]) -
     assert list(ENTRY_CLASSES[name]) == [class_index(wnid) for wnid in wnids]
 
 
-def test_what_is_left_out_of_dogs_and_birds() -> None:
+def test_classes_left_out_of_dogs_and_birds() -> None:
     assert "Chihuahua" not in {class_name(index) for index in ENTRY_CLASSES["dog"]}
     assert class_index("hen") in ENTRY_CLASSES["bird"]
     assert class_index("cock") not in ENTRY_CLASSES["bird"]

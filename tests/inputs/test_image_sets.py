@@ -507,7 +507,7 @@ def denied(path: Path, monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
         monkeypatch.setattr(os, name, call)
 
 
-def test_a_file_nobody_may_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_file_without_read_permission_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     picture(tmp_path / "set" / "a.png")
     (tmp_path / "set" / "b.png").symlink_to(picture(tmp_path / "closed" / "b.png"))
     denied(tmp_path / "set" / "b.png", monkeypatch, "stat")
@@ -515,13 +515,13 @@ def test_a_file_nobody_may_read_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     assert errors(tmp_path / "set") == {"b": f"{tmp_path}/set/b.png: cannot be read: Permission denied"}
 
 
-def test_a_folder_nobody_may_look_into_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_folder_without_read_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     picture(tmp_path / "0" / "a.png")
     denied(tmp_path / "0", monkeypatch, "listdir")
     refused(tmp_path, f"image set '{tmp_path}': {tmp_path}/0 cannot be read: Permission denied")
 
 
-def test_a_home_nobody_may_look_into_has_no_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_home_without_read_permission_has_no_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ARTATTACK_DATA", str(tmp_path / "data"))
     denied(tmp_path / "data", monkeypatch, "stat")
     assert [info.available for info in image_set_infos()] == [True, False, False]

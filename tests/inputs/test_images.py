@@ -329,7 +329,7 @@ def test_truncated(tmp_path: Path, suffix: str):
 
 
 @pytest.mark.parametrize("trip", [struct.error("bad\nvalue"), IndexError(), RuntimeError("decoder"), MemoryError()])
-def test_whatever_a_decoder_trips_over_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trip: Exception):
+def test_any_error_of_a_decoder_gives_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trip: Exception):
     def broken(self: Image.Image) -> None:
         raise trip
 

@@ -128,7 +128,7 @@ def test_own_classes_by_name_or_place(text: str, place: int):
 @pytest.mark.parametrize(
     ("text", "why"), [("aeroplane", "'aeroplane'; did you mean 'airplane'"), ("4", "'4' .the classes are airplane, ")]
 )
-def test_what_is_not_among_own_classes(text: str, why: str):
+def test_unknown_own_classes_are_refused(text: str, why: str):
     with pytest.raises(ArtattackError, match=f"no class {why}"):
         class_index(text, CIFAR)
     assert not is_class(text, CIFAR)

@@ -47,7 +47,7 @@ def test_a_file_opens_as_its_card_says(file: Path) -> None:
     assert model.content_layers == ("first",)  # type: ignore[attr-defined]
 
 
-def test_what_is_said_goes_before_the_card(file: Path) -> None:
+def test_arguments_override_the_card(file: Path) -> None:
     write(file, Card(title="t", preprocessing="tf", label_space=(7, 3)))
     assert load_model(file, label_space=[1, 2]).label_space == (1, 2)
     told = load_model(file, preprocessing="unit")
@@ -56,7 +56,7 @@ def test_what_is_said_goes_before_the_card(file: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"title": "t"}', '{"title": "t", "preprocessing": "tf", "colour": 1}'])
-def test_what_is_no_card_is_told_in_one_line(text: str, file: Path) -> None:
+def test_an_invalid_card_gives_one_line(text: str, file: Path) -> None:
     card_path(file).write_text(text)
     with pytest.raises(ArtattackError, match=r"net\.json: not a model card") as error:
         load_model(file)

@@ -74,7 +74,7 @@ def test_a_file_of_larq_compute_engine_packs_bits_and_agrees(tmp_path: Path) -> 
         load_model(f"tflite:{path}", preprocessing="tf")
 
 
-def test_what_cannot_be_exported_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_failed_exports_give_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(ArtattackError, match=r"unknown format 'tflit'.*did you mean"):
         convert(model(), "tflit")
     monkeypatch.setattr("artattack.models.export.find_spec", lambda name: None)

@@ -144,7 +144,7 @@ def test_a_copy_is_taken_in_the_place_of_the_download(server: Any, photos: Path,
     assert not fetched.path.exists()
 
 
-def test_what_needs_no_download_is_said() -> None:
+def test_models_without_a_download_are_reported() -> None:
     with pytest.raises(ArtattackError, match="'quicknet_tiny' needs nothing: bundled; weights are downloaded for q"):
         fetch_model("quicknet_tiny")
     with pytest.raises(ArtattackError, match="'strong_baseline' needs weights=PATH: larq-zoo publishes none"):

@@ -198,7 +198,7 @@ def test_after_the_last_try_one_line_says_why(mood: str, why: str, server: Serve
     assert len(waits) == 1
 
 
-def test_nobody_there(waits: list[float]) -> None:
+def test_a_server_that_does_not_exist(waits: list[float]) -> None:
     with Server() as gone:
         url = gone.url
     with pytest.raises(ArtattackError, match=r"no answer in 3 tries: no connection, or a broken one: .*refused"):

@@ -44,7 +44,7 @@ def files(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("cuts", [True, False])
-def test_what_comes_and_cannot_be_used_does_not_stay(cuts: bool, server: HTTPServer, tmp_path: Path) -> None:
+def test_a_download_that_cannot_be_used_is_deleted(cuts: bool, server: HTTPServer, tmp_path: Path) -> None:
     server.cuts = cuts  # type: ignore[attr-defined]
     path = model_info("mobilenet").download_path
     assert path.is_relative_to(tmp_path)

@@ -264,7 +264,7 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_what_a_file_needs_besides(tmp_path: Path) -> None:
+def test_arguments_that_a_file_needs(tmp_path: Path) -> None:
     path = save(classifier(), tmp_path / "model.keras")
     with pytest.raises(ArtattackError, match="give its preprocessing: imagenet, caffe, tf, lite, unit, byte, or mean"):
         load_model(path)

@@ -251,7 +251,7 @@ def test_a_changed_copy_compiles_anew(model: Model) -> None:
         (SPACE, (7, 0, 3, 5, 1000), r"ImageNet class 5 \(and 2 more\): it has no such class"),
     ],
 )
-def test_what_a_model_cannot_be_restricted_to(
+def test_invalid_restrictions_of_classes_are_refused(
     model: Model, space: LabelSpace | None, classes: LabelSpace, message: str
 ) -> None:
     with pytest.raises(ArtattackError, match=f"'dense' cannot be restricted to.*{message}"):

@@ -149,7 +149,7 @@ def test_exported_files_say_what_their_network_expects(to: str, tmp_path: Path) 
         ({"outputs": "probabilities"}, None),
     ],
 )
-def test_what_probabilities_are_taken_for_is_said_before_the_run(
+def test_a_doubt_about_probabilities_is_reported_before_the_run(
     given: dict[str, Any], message: str | None, tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
     def classify(x: np.ndarray) -> np.ndarray:

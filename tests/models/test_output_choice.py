@@ -201,7 +201,7 @@ def test_names_go_before_places_and_close_ones_are_hinted_at() -> None:
 
 
 @pytest.mark.parametrize("output", [-1, True, 1.0, "", ["logits"]])
-def test_what_is_no_name_or_place_is_refused(output: Any) -> None:
+def test_an_invalid_output_is_refused(output: Any) -> None:
     with pytest.raises(ArtattackError, match="output is an output's name, or its place from 0, not"):
         load_model("quicknet_tiny", output=output)
     with pytest.raises(ArtattackError, match=r"models\.mine\.output"):

@@ -73,7 +73,7 @@ def test_the_distilled_backbone_says_what_it_is() -> None:
     assert sum(bool(np.isin(kernel, (-1, 1)).all()) for kernel in kernels) == 16
 
 
-def test_random_weights_follow_from_the_seed_and_disturb_nobody() -> None:
+def test_random_weights_follow_from_the_seed_and_leave_other_generators_alone() -> None:
     random.seed(5)
     np.random.seed(5)
     expected = random.random(), np.random.rand()
@@ -98,7 +98,7 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
         load_model("quicknet_tiny", tmp_path / "text.h5")
 
 
-def test_what_is_given_overrides_the_row() -> None:
+def test_arguments_override_the_registry() -> None:
     model = load_model(
         "quicknet_tiny",
         "random",

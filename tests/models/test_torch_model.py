@@ -209,7 +209,7 @@ def test_modules_that_answer_nonsense(what: Any, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_what_a_module_does_not_say() -> None:
+def test_arguments_that_a_module_needs() -> None:
     with pytest.raises(ArtattackError, match="give its preprocessing: imagenet"):
         load_model(Net(), input_size=SIZE)
     with pytest.raises(ArtattackError, match="does not fix its input size; give input_size"):

@@ -355,7 +355,7 @@ def test_a_run_in_a_folder_with_such_a_module_does_not_import_it(
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_what_a_network_was_trained_with_is_not_read(kind: str, copy_of: Callable[[str], Path], canary: Canary) -> None:
+def test_compile_settings_of_a_network_are_not_read(kind: str, copy_of: Callable[[str], Path], canary: Canary) -> None:
     """Also of a network within the network, which Keras compiles whether or not it is told to."""
     path = copy_of(kind)
 
@@ -410,7 +410,7 @@ def test_a_false_version_does_not_help(kind: str, claim: Any, copy_of: Callable[
 
 @pytest.mark.parametrize("hostile_first", [True, False])
 @pytest.mark.parametrize("kind", ["Keras 2 .keras", "Keras 3 .keras"])
-def test_what_is_checked_is_what_is_read(
+def test_the_checked_content_is_the_content_read(
     kind: str, hostile_first: bool, copy_of: Callable[[str], Path], canary: Canary
 ) -> None:
     """An archive may hold two files of one name."""

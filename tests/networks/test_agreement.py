@@ -62,7 +62,7 @@ def test_differences_are_those_worked_out_by_hand() -> None:
         ("byte", {"mean": [100] * 3, "std": [70] * 3}, "check mean and std"),
     ],
 )
-def test_what_was_done_to_the_copy_is_found(copy: Any, original: Any, advice: str) -> None:
+def test_the_change_of_the_copy_is_found(copy: Any, original: Any, advice: str) -> None:
     found = compare_models(model(preprocessing=copy), model(preprocessing=original), X, IDS)
     assert not found.agree
     assert re.search(advice, found.advice), found.advice

@@ -131,7 +131,9 @@ def test_keras_is_timed_in_a_process_of_its_own(runtime: Runtime) -> None:
     assert 20 < timing.mib < 2000  # the weights alone are 49 MiB
 
 
-def test_what_fails_says_so_and_the_rest_goes_on_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_network_gives_a_reason_and_the_other_rows_follow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def convert(model: Model, to: str) -> bytes:
         if to == "lce":
             raise ValueError("no such\noperation")

@@ -55,7 +55,7 @@ def test_the_pictures_are_enlarged_alike_and_keep_their_shape() -> None:
         assert (np.ptp(rows) + 1, columns.min(), columns.max()) == (240, left, left + 479)
 
 
-def test_what_is_seen_first_is_red_where_it_changed_and_its_bar_is_as_long_as_the_confidence() -> None:
+def test_a_changed_top_class_is_red_and_its_bar_is_as_long_as_the_confidence() -> None:
     def bars(after: tuple[int, str, float]) -> dict[str, int]:
         """The width of the widest line of each colour, in either half."""
         view = View("lite0", "imagenet", [CAT], [after])

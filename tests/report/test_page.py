@@ -230,7 +230,7 @@ def test_transfer_has_flips_and_successes_at_each_place(run: RunFolder) -> None:
     assert lines("seen") == [("fgsm", "lite0", "25% [7, 59], 2 of 8")]
 
 
-def test_what_the_run_says_of_who_was_read_goes_before_what_the_source_says(make_run: MakeRun, tmp_path: Path) -> None:
+def test_the_recorded_models_read_override_the_source(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", images=2)
     rows = json.loads((run.path / "cells" / "all.json").read_text())["rows"]
     seen = {"style": True, "baseline": False, "control": False}  # guided by lite0; and of its name alone

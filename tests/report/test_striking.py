@@ -73,7 +73,7 @@ def test_an_image_comes_once_and_attacks_take_turns() -> None:
         {"success": None},
     ],
 )
-def test_what_is_wished_for_goes_before_every_score_and_is_done_without_where_there_is_none(
+def test_conditions_come_before_scores_and_are_skipped_if_no_flip_fulfils_them(
     worse: dict[str, Any],
 ) -> None:
     high, low = flip("high", 1.0, 1.0, 1.0, **worse), flip("low", 0.1, 0.1, 0.1)
@@ -99,7 +99,7 @@ def test_a_style_attack_on_a_relative_goes_before_another_attack_on_a_stranger()
         {"file": None},
     ],
 )
-def test_what_is_never_shown(never: dict[str, Any]) -> None:
+def test_flips_that_are_never_shown(never: dict[str, Any]) -> None:
     assert chosen(flip("a", 1.0, 1.0, 1.0, **never)) == []
 
 

@@ -346,7 +346,7 @@ def test_a_control_is_compared_in_the_distance_that_it_copies() -> None:
         ("linf", 0.03, 7 / 255, 6 / 255),
     ],
 )
-def test_what_stands_at_a_budget(distance: str, budget: float, there: float, short: float) -> None:
+def test_images_that_stand_at_a_budget(distance: str, budget: float, there: float, short: float) -> None:
     """SSIM 0.9 is 0.1 from the untouched image, and 0.904 lies 4 % short; files have 7 steps of 1/255 below 0.03."""
     assert stands_at([there, short, None, budget], distance, budget).tolist() == [True, False, False, True]
     rows = attack("x..e", budget_distance=distance, budget=budget)

@@ -64,7 +64,7 @@ def test_the_files_keep_the_order_of_the_benchmark(run: RunFolder) -> None:
     assert run.headline.caption.startswith("right, right on 100%")
 
 
-def test_what_people_see_begins_with_the_accurate_classifier(run: RunFolder, tmp_path: Path) -> None:
+def test_outputs_for_readers_begin_with_the_most_accurate_classifier(run: RunFolder, tmp_path: Path) -> None:
     both = ["right", "wrong"]
     assert [found.classifier for found in key_figures(run)] == both
     assert [found.classifier for found in skipped(run)] == both

@@ -42,7 +42,7 @@ def finished_by_an_earlier_version(path: Path, last: str, *, noted: bool) -> Run
     return folder
 
 
-def test_what_is_amiss_is_named() -> None:
+def test_missing_and_additional_images_are_named() -> None:
     planned = frozenset("abcd")
     assert amiss(planned, set(), set("abcd")) == ""
     assert amiss(planned, {"d"}, set("abc")) == ""

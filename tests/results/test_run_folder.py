@@ -136,7 +136,7 @@ def test_floats_keep_every_bit(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_no_table_is_refused_in_one_line(tmp_path: Path, content: str | None, message: str) -> None:
+def test_a_file_that_is_no_table_gives_one_line(tmp_path: Path, content: str | None, message: str) -> None:
     file = tmp_path / "records.csv"
     if content is not None:
         file.write_text(content)
@@ -512,7 +512,7 @@ def test_a_cell_is_intact_as_long_as_its_images_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[:50], lambda b: b.replace(b'"running"', b'"runnint"')])
-def test_what_a_run_is_outlives_damage_to_run_json(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+def test_a_run_survives_damage_to_run_json(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     folder = start(tmp_path)
     before, file = folder.info, tmp_path / "run.json"
     file.write_bytes(damage(file.read_bytes()))
@@ -522,7 +522,7 @@ def test_what_a_run_is_outlives_damage_to_run_json(tmp_path: Path, damage: Calla
         _ = folder.info
 
 
-def test_what_the_system_refuses_in_a_locked_folder_is_one_line(tmp_path: Path) -> None:
+def test_refused_file_operations_in_a_locked_folder_give_one_line(tmp_path: Path) -> None:
     with pytest.raises(DiskError, match=r"cells: Read-only file system$"), RunFolder(tmp_path).locked():
         raise OSError(errno.EROFS, "Read-only file system", str(tmp_path / "cells"))
     with pytest.raises(OSError, match="about no file"), RunFolder(tmp_path).locked():

@@ -68,7 +68,7 @@ def test_a_wrong_verdict_is_as_rare_where_the_other_one_is_right(controls: int, 
 
 
 @pytest.mark.parametrize("controls", [1, 5])
-def test_what_is_truly_so_is_found(controls: int) -> None:
+def test_true_differences_are_found(controls: int) -> None:
     assert verdicts([0.9, *[0.5] * controls], common=0.5)[0] >= 0.9
     assert verdicts([0.4, 0.8, *[0.3] * (controls - 1)], common=0.5)[1] >= 0.9
 

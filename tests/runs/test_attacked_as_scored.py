@@ -101,7 +101,7 @@ def test_a_minimum_norm_attack_is_not_erased_by_rounding(run: Runs, attack: dict
     assert rows.loc[rows["flip_float"], "flip"].all()
 
 
-def test_what_the_unrounded_image_did_stands_beside(run: Runs) -> None:
+def test_outcomes_of_the_unrounded_image_are_recorded(run: Runs) -> None:
     """Within 0.3 levels nothing is left of an attack in 8 bits; before rounding some images flip."""
     records, folder = run({"attack": "pgd", "source": NAME, "eps": 0.3 / 255, "eps_step": 0.1 / 255, "max_iter": 40})
     rows = records[records["kind"] == "baseline"]

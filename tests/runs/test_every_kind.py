@@ -229,7 +229,7 @@ WORDS = {
 
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("kind", WORDS)
-def test_what_a_kind_cannot_do_is_refused_before_the_run(
+def test_roles_that_a_kind_cannot_take_are_refused_before_the_run(
     kind: str, use: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the word alone: whether or not the package is there, and without opening the file."""

@@ -178,7 +178,7 @@ def test_aims_of_a_source_that_counts_other_classes_than_the_labels() -> None:
         (("efficientnet_lite0",), "flat", "no image is labelled: flips and confidences are measured"),
     ],
 )
-def test_what_is_not_compared_is_said(photos: Path, classifiers: tuple[str, ...], folder: str, doubt: str) -> None:
+def test_comparisons_left_out_are_reported(photos: Path, classifiers: tuple[str, ...], folder: str, doubt: str) -> None:
     where = {"photos": str(photos), "samples": "samples", "flat": str(photos / "red")}[folder]
     mine = load_model(colours, input_size=32, classes=list(COLOURS), name="mine")
     told = parse_benchmark(benchmark(photos, *classifiers, images={"set": where, "size": 32}))

@@ -86,7 +86,7 @@ def test_a_run_that_was_stopped_ends_as_one_on_this_machine(here: RunFolder, the
     assert there.info["config"] == here.info["config"]
 
 
-def test_what_reads_a_run_reads_it_by_its_url(here: RunFolder, there: RunFolder, tmp_path: Path) -> None:
+def test_readers_of_a_run_accept_its_url(here: RunFolder, there: RunFolder, tmp_path: Path) -> None:
     status = artattack_says("status", URL)
     assert status.exit_code == 0
     assert "finished" in status.stdout

@@ -58,7 +58,7 @@ def test_folders_of_their_own_for_measuring(tmp_path: Path) -> None:
     assert np.bincount(found.train[1]).tolist() == [3, 3]
 
 
-def test_what_is_no_image_is_left_out_and_told(tmp_path: Path) -> None:
+def test_files_that_are_no_images_are_left_out_and_reported(tmp_path: Path) -> None:
     for name in "ab":
         for number in range(4):
             save_png(tmp_path / name / f"{number}.png", np.zeros((16, 16, 3), np.uint8))

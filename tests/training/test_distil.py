@@ -277,7 +277,7 @@ def test_a_feature_distilling_that_was_stopped_ends_with_the_same_numbers(stripe
         ({"start": "efficientnet_lite0"}, "does not have the architecture quicknet"),
     ],
 )
-def test_what_cannot_be_distilled(
+def test_invalid_distillations_are_refused(
     options: dict[str, Any], words: str, teacher: Any, photos: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ArtattackError, match=words):
