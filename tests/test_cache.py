@@ -50,7 +50,7 @@ def test_stored_entries_are_returned(tmp_path: Path) -> None:
 
 
 def test_it_holds_no_more_than_it_may_and_lets_go_of_what_was_not_used(tmp_path: Path) -> None:
-    cache = Cache(tmp_path, 100 * KB)  # of which three quarters stay: seven entries of 10 kB and what is around them
+    cache = Cache(tmp_path, 100 * KB)  # eviction leaves three quarters: seven entries of 10 kB with their overhead
     for number in range(7):
         keep(cache, number)
         os.utime(tmp_path / key(number)[:2] / f"{key(number)}.npz", (1000 + number, 1000 + number))

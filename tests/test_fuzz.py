@@ -1,4 +1,4 @@
-"""Files of strangers and of chance: whatever readers are given, they read it or refuse it in one line."""
+"""Hostile and random files: readers accept them or refuse them in one line."""
 
 import csv
 import json
@@ -173,7 +173,7 @@ def test_run_folders(tmp_path: Path, damage: Damage, copy: Damage) -> None:
             path.write_bytes((copy if name == ".run.json" else damage)(whole[name]))
         refuses_or_reads(lambda: folder.info)
         found = folder.cell("fgsm-0000")
-        assert found is None or found == ROWS  # nothing that nobody has written
+        assert found is None or found == ROWS  # never other content than was written
     finally:
         for name, path in named.items():
             path.write_bytes(whole[name])

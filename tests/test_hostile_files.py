@@ -1,4 +1,4 @@
-"""Files that mean harm or come by chance, beyond those of one module; docs/large-runs.md says what each gets."""
+"""Hostile and damaged files that concern several modules; docs/large-runs.md lists the outcome of each."""
 
 import pickle
 import shutil

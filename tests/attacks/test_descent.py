@@ -15,7 +15,7 @@ SIZE = (2, 2)
 
 
 def keep(model: Model, before: tuple[float, bool, bool], after: tuple[float, bool], **options: Any) -> State:
-    """What is kept of an image of zeros (score, astray, done) and one of ones (loss, astray)."""
+    """Return the best iterates for an image of zeros (score, fooled, done) and one of ones (loss, fooled)."""
     chosen = StyleOptions(**options)
     descent = Descent(Objective(model, chosen), None, chosen, SIZE)
     zeros, ones = tf.zeros((1, *SIZE, 3)), tf.ones((1, *SIZE, 3))

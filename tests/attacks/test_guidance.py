@@ -1,4 +1,4 @@
-"""What guides make of images, with logits worked out by hand."""
+"""Losses and decisions of guides, with logits worked out by hand."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Options of the style attack, each of which must count, and do what it says."""
+"""Options of the style attack: each has an effect, the documented one."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -274,7 +274,7 @@ def test_early_stop_keeps_the_first_image_that_is_astray(
 
 
 def test_guides_that_stay_leave_the_iterate_of_least_loss(estimator: ArtEstimator, paint: Paint) -> None:
-    # Guides that count for nothing and that nothing leads astray: as without them. Steps are so long that the last
+    # Guides with weight 0 that nothing fools: as without them. Steps are so long that the last
     # iterate is not the best, and losses differ by little.
     options = {"budget": "linf=0.01", "learning_rate": 0.01}
     idle = paint(guides=(estimator,), guide_weight=0.0, **options)

@@ -69,7 +69,7 @@ def test_it_ends_like_a_run_that_had_all_from_the_start(copy: Path, large: pd.Da
     before = (copy / "cells" / "fgsm--quicknet_tiny-0000.json").read_bytes()
     extend(copy, file)
     records = load_run(copy).records
-    # What a new classifier would have made of images that were not kept is not known; of a control, it is the same.
+    # Unrounded images are not kept, so a new classifier has no prediction for them; for a control both are equal.
     late = (records["kind"] == "baseline") & (records["classifier"] == "twin") & records["budget"].isna()
     assert late.sum() == 3
     assert records.loc[late, "flip_float"].isna().all()

@@ -43,7 +43,7 @@ class RayTaskError(RayError):
 
 
 class Ray:
-    """What the engine asks of Ray: things under way are functions, and the last one begun ends first."""
+    """A stand-in for Ray: tasks are functions, and the last task started ends first."""
 
     exceptions = SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError)
 

@@ -170,7 +170,7 @@ def test_each_batch_has_a_key_of_its_own(expected: dict[str, str | None]) -> Non
     [
         ({"name": "other", "parquet": True, "style_judges": "efficientnet_lite0"}, set()),
         ({"classifiers": ["quicknet_tiny", "efficientnet_lite0"]}, set()),
-        ({"images": {"limit": 1}, "batch_size": 1}, set()),  # of which the images and seeds above tell nothing
+        ({"images": {"limit": 1}, "batch_size": 1}, set()),  # the images and seeds above do not depend on it
         (attacks(0, source=["quicknet_tiny", "efficientnet_lite0"]), {"fgsm/efficientnet_lite0", "noise"}),
         (attacks(0, eps="9/255"), {"fgsm/quicknet_tiny", "noise"}),  # the noise at the new attack's distance
         (attacks(1, max_queries=9), {"hopskipjump/quicknet_tiny"}),

@@ -1,4 +1,4 @@
-"""What comes next is read while what is there is worked on: in order, one ahead, errors at their turn."""
+"""Reading ahead: the next item is read while the current one is processed, in order, with errors at their turn."""
 
 import threading
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def test_the_next_is_read_meanwhile() -> None:
     read = [threading.Event() for _ in range(3)]
     with reading_ahead(lambda n: read[n].set(), range(3)) as contents:
         next(contents)
-        assert read[1].wait(10)  # though nobody has asked for it yet
+        assert read[1].wait(10)  # before it is requested
         assert not read[2].is_set()
 
 

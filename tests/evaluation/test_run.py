@@ -89,7 +89,7 @@ def run(benchmark: Benchmark, tmp_path_factory: pytest.TempPathFactory) -> RunFo
 
 @pytest.fixture(scope="module")
 def told() -> list[tuple[str, int, int]]:
-    """What the quick run tells of its progress."""
+    """Progress messages of the quick run."""
     return []
 
 
@@ -158,7 +158,7 @@ def test_distances_agree_with_the_files(run: RunFolder) -> None:
         original, adversarial = pixels(run.images / "original" / f"{row.image}.png"), pixels(run.path / row.file)
         change = adversarial - original
         assert row.delta_e == pytest.approx(deltaE_ciede2000(rgb2lab(original), rgb2lab(adversarial)).mean(), abs=1e-4)
-        assert pd.isna(row.ms_ssim)  # of which images of 64 px have too few scales
+        assert pd.isna(row.ms_ssim)  # images of 64 px have too few scales
         assert row.l0 == np.count_nonzero(change)
         assert row.l1 == pytest.approx(np.abs(change).sum(), abs=1e-4)
         assert row.l2 == pytest.approx(np.sqrt((change**2).sum()), abs=1e-5)

@@ -467,7 +467,7 @@ def test_links_to_folders_above_come_to_an_end(tmp_path: Path):
     (tmp_path / "0" / "up").symlink_to(tmp_path)
     (tmp_path / "0" / "same").symlink_to(tmp_path / "0")
     assert labels(tmp_path) == {"a": 0}
-    (tmp_path / "1").symlink_to(tmp_path)  # a class of the files beside the class folders, of which there are none
+    (tmp_path / "1").symlink_to(tmp_path)  # a link to its own folder is a class folder without images
     assert labels(tmp_path) == {"a": 0}
 
 
@@ -878,7 +878,7 @@ def test_fetch_goes_on_as_long_as_something_comes(shop):
 
 def test_fetch_without_a_network_is_told_in_few_words(shop):
     with pytest.raises(ArtattackError) as caught:
-        fetch_image_set("imagenet-sample", base_url="http://127.0.0.1:9/")  # nobody listens at the discard port
+        fetch_image_set("imagenet-sample", base_url="http://127.0.0.1:9/")  # no server listens at the discard port
     first = str(caught.value).partition("First failure: ")[2]
     assert first == "a.png: the connection failed (ConnectionError)"
 

@@ -1,4 +1,4 @@
-"""Reading whatever people call an image, cutting it to size, and writing it."""
+"""Reading image files of many kinds, cropping and resizing them, and writing them."""
 
 import io
 import struct
@@ -308,7 +308,7 @@ def test_a_profile_of_another_kind_of_colour_is_ignored(tmp_path: Path):
     np.testing.assert_array_equal(read_image(tmp_path / "lab.png")[0, 0], (200, 30, 60))
 
 
-# What is refused
+# Refused files
 
 
 def test_missing_folder_empty_and_text(tmp_path: Path):

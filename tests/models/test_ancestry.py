@@ -46,7 +46,7 @@ def test_families_by_the_names_of_architectures(name: str, family: str) -> None:
         ("student", ["lite0"], "kin"),
         ("student", ["brother"], "kin"),  # of one teacher
         ("squeezenet", ["lite0", "student"], "unrelated"),
-        ("mine", ["yours"], "unrelated"),  # of which nobody knows the family
+        ("mine", ["yours"], "unrelated"),  # of unknown family
         ("lite0", [], "unrelated"),
     ],
 )

@@ -56,7 +56,7 @@ def test_a_keras_file_with_dropout_at_work_is_refused_or_averaged(tmp_path: Path
 
 
 def test_a_keras_3_file_answers_as_keras_predicts(tmp_path: Path) -> None:
-    made = network(keras, dropout=True, batch=True)  # of which `predict` takes neither at its word
+    made = network(keras, dropout=True, batch=True)  # `predict` would ignore both
     model = load_model(saved(made, tmp_path / "net.keras"), preprocessing="unit")
     np.testing.assert_allclose(model.predict(X), made.predict(X, verbose=0), atol=1e-5)
 
@@ -245,6 +245,6 @@ def test_many_models_are_asked_without_a_word(tmp_path: Path, caplog: pytest.Log
             [tf_keras.layers.GlobalMaxPool2D(input_shape=(SIZE, SIZE, 3)), tf_keras.layers.Dense(3)]
         )
         model = load_model(saved(made, tmp_path / f"net{k}.keras"), preprocessing="unit")
-        with caplog.at_level("WARNING", logger="tensorflow"):  # whatever level the product has set
+        with caplog.at_level("WARNING", logger="tensorflow"):  # the product may have set another level
             model.predict(X)
     assert not caplog.records

@@ -87,7 +87,7 @@ def test_preprocessing_is_that_of_efficientnet_lite() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_network(name: str) -> None:
-    """It classifies, its default layers exist, and its features can be had at another size."""
+    """It classifies, its default layers exist, and its features can be computed at another size."""
     info = INFOS[name]
     model = load_model(name, "random")
     try:

@@ -28,7 +28,7 @@ TENCH, HEN = 0, 8
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Gives the same file whatever is asked for."""
+    """Returns the same file for every request."""
 
     def do_GET(self) -> None:
         self.server.asked.append(self.path)  # type: ignore[attr-defined]

@@ -134,7 +134,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long was waited between tries; nobody does."""
+    """Recorded waits between tries, without waiting."""
     found: list[float] = []
     monkeypatch.setattr(http_model, "sleep", found.append)
     return found

@@ -1,4 +1,4 @@
-"""What files say of classes and preprocessing themselves, and what models are taken for."""
+"""Class names and preprocessing in model files, and doubts about a model's outputs."""
 
 import json
 import re

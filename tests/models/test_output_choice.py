@@ -228,7 +228,7 @@ def test_a_run_scores_both_outputs_of_one_file(tmp_path: Path, monkeypatch: pyte
     records = run_benchmark(benchmark, out=tmp_path / "run")
     assert records["error"].isna().all()
     assert records.query("classifier == 'channels'")["top1_class_before"].max() < 3
-    # What one output made is not taken from the cache for the other, although both have the same file.
+    # The cache keeps images of the two outputs apart, although both come from the same file.
     assert not records.query("attack == 'fgsm'")["from_cache"].any()
 
 

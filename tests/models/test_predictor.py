@@ -403,7 +403,7 @@ def test_black_box_attacks_keep_to_a_limit_of_queries(name: str, limit: int) -> 
     assert made.shape == X[:2].shape
     np.testing.assert_array_equal(attack.generate(X[1:2])[0], made[1])
     if limit == 1 and name in ("hopskipjump", "boundary", "geoda", "signopt"):
-        np.testing.assert_array_equal(made, X[:2])  # a decision on the original helps nobody
+        np.testing.assert_array_equal(made, X[:2])  # a decision on the original is no use
 
 
 class Asks:

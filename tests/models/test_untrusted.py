@@ -379,7 +379,7 @@ def test_compile_settings_of_a_network_are_not_read(kind: str, copy_of: Callable
 def test_a_registered_name_cannot_hide_behind_another(
     kind: str, copy_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Keras looks for the registered name first, whatever class is named beside it."""
+    """Keras resolves the registered name first, before the class name."""
     asked: list[dict[str, Any]] = []
 
     class Sneaky:
@@ -472,7 +472,7 @@ def pickled_weights(mark: Path) -> bytes:
 
 
 def test_weights_are_never_unpickled(copy_of: Callable[[str], Path], tmp_path: Path) -> None:
-    """Keras 2 reads weights from an .npz where there are none in HDF5, with the pickles in it."""
+    """Without HDF5 weights, Keras 2 reads weights from an .npz file, including its pickles."""
     mark = tmp_path / "mark"
     pickle.loads(pickle.dumps(MarksWhenUnpickled(mark)))  # the payload is real
     mark.unlink()
@@ -627,7 +627,7 @@ def test_an_architecture_is_a_text_or_bytes(copy_of: Callable[[str], Path]) -> N
     assert "an attribute is not text" in refusal(path)
 
 
-# What is no stranger's must load as before.
+# Harmless files must still load.
 
 
 @pytest.mark.parametrize("kind", FILES)

@@ -1,4 +1,4 @@
-"""What networks cost: counted by hand, set beside what was published, and timed where they run."""
+"""Costs of networks: counted by hand, compared with published figures, and timed."""
 
 from io import StringIO
 from pathlib import Path

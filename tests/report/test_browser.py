@@ -240,7 +240,7 @@ def test_nothing_is_cut_when_the_window_becomes_as_narrow_as_a_phone(sizable: An
     assert js(sizable, f"{drawn}.length") > 2
     # The names of the attacks stand above their points, where the narrow page has room for them.
     assert "style/waves/quick" in js(sizable, "document.querySelector('#flip-rates .infolayer').textContent")
-    # What is wider than the page scrolls in a box of its own.
+    # Elements wider than the page scroll in their own boxes.
     outside = """[...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > innerWidth
         && !e.closest('.scroll, .plot, pre')).map(e => e.outerHTML.slice(0, 200))"""
     assert js(sizable, outside) == []

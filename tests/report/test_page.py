@@ -154,7 +154,7 @@ def test_key_figures_and_the_classifier_that_knows_nothing(run: RunFolder, page:
         "none",  # fgsm has read lite0
         "12% [2, 47] 1 of 8noise as style/waves/quick",
     ]
-    # What reads the classifier stands apart.
+    # White-box attacks have their own group.
     assert key.strongest["unseen"]["baseline attack"] is None
     noise = ("noise as style/waves/quick", TableCell("12% [2, 47]", 0.125, "1 of 8"))
     fgsm = ("fgsm/lite0", TableCell("25% [7, 59]", 0.25, "2 of 8"))
@@ -353,7 +353,7 @@ def test_untrained_networks_are_marked_loudly_everywhere(make_run: MakeRun, tmp_
 
 
 def test_text_stays_text(make_run: MakeRun, evil: str, tmp_path: Path) -> None:
-    evil = evil.replace("/", "")  # a file name has none
+    evil = evil.replace("/", "")  # a file name cannot hold a slash
     run = make_run(tmp_path / "run", images=1, name=evil)
     assert (run.records["image"] == f"cat {evil}").any()
     html = render(run)

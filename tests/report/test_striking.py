@@ -44,7 +44,7 @@ def test_the_score_is_confidence_before_times_after_times_ssim() -> None:
     rows = flip("a", 0.9, 0.5, 0.4), flip("b", 0.6, 0.6, 0.6), flip("c", 1.0, 0.2, 0.9)
     assert chosen(*rows) == ["b", "a", "c"]
     assert chosen(*rows, limit=1) == ["b"]
-    assert chosen(flip("d", 1.0, 1.0, -0.1), flip("e", 0.1, 0.1, 0.1)) == ["e", "d"]  # a negative SSIM is none
+    assert chosen(flip("d", 1.0, 1.0, -0.1), flip("e", 0.1, 0.1, 0.1)) == ["e", "d"]  # a negative SSIM counts as 0
 
 
 def test_an_image_comes_once_and_attacks_take_turns() -> None:

@@ -1,4 +1,4 @@
-"""What a row of the summary computes from its records, counted by hand."""
+"""Statistics of a summary's row, counted by hand from its records."""
 
 import math
 
@@ -11,7 +11,7 @@ from artattack.results.statistics import newcombe
 
 def test_the_gain_in_recognition_is_over_the_untouched_images() -> None:
     after = [True] * 8 + [False] * 2 + [True]
-    before = [True] * 2 + [False] * 8 + [math.nan]  # of the last, nobody knows
+    before = [True] * 2 + [False] * 8 + [math.nan]  # the last is unknown
     group = Group(
         {
             "error": np.array([None] * 11, object),

@@ -1,4 +1,4 @@
-"""Judges of style: what each says, who recognises how much, whether two agree, which styles are told apart."""
+"""Style judges: judgements, recognition rates, agreement, confusions."""
 
 import math
 from typing import Any
@@ -54,7 +54,7 @@ def records() -> pd.DataFrame:
 
 def test_each_judge_has_its_row(records: pd.DataFrame) -> None:
     told = judgements_of(records)
-    assert len(told) == 2 * (8 + 1)  # whatever the number of classifiers
+    assert len(told) == 2 * (8 + 1)  # independent of the number of classifiers
     assert told["painted"].tolist()[-2:] == ["waves", "waves"]  # the control's is that of what it copies
     table = sum_up_judgements(records).set_index(["kind", "style", "judge"])
     assert table["identified"].tolist() == [4, 3, 4, 0, 0, 0]

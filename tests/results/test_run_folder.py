@@ -589,7 +589,7 @@ def test_a_run_written_before_a_column_existed_opens(tmp_path: Path) -> None:
 
 
 def finished(path: Path) -> RunFolder:
-    """A run of which every table has rows."""
+    """A run with rows in every table."""
     folder = start(path)
     usual = {"true_name": 'a "turtle", say'}
     rows = [record(**usual, image=f"i{i}", kind="baseline", attack=name) for name in ("fgsm", "pgd") for i in range(3)]

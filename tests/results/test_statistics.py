@@ -181,7 +181,7 @@ def test_bootstrap_mean_against_a_direct_one() -> None:
     assert bootstrap_mean(SHIFTS, seed=3, resamples=20000) == pytest.approx(expected, abs=0.01)
     assert bootstrap_mean(SHIFTS, seed=3) == pytest.approx(expected, abs=0.03)
     means = np.random.default_rng(98).choice(SHIFTS, (20000, len(SHIFTS))).mean(axis=1)
-    assert expected[0] < np.quantile(means, 0.025) - 0.01  # the two can be told apart
+    assert expected[0] < np.quantile(means, 0.025) - 0.01  # the two intervals differ
 
 
 def test_bootstrap_median_against_a_direct_one() -> None:
@@ -256,7 +256,7 @@ def test_cluster_bootstrap_by_hand() -> None:
     assert (found.mean, found.low, found.high, found.n, found.clusters) == (3, 2, 4, 6, 2)
     # The variance of the mean is that of two photos, 2 over 2; of six rows of six photos it would be 1.2 over 6.
     assert found.design_effect == pytest.approx(5, rel=0.1)
-    # Of a rate: 60 rows of 20 photos, half of which flip in all three rows: v / 19 over v / 59, so 19 rows are left,
+    # A rate of 60 rows of 20 photos, half of them flipped in all three rows: v / 19 over v / 59, so 19 rows are left,
     # and Student's t of 19 degrees of freedom, 2.093 for 1.960, leaves 16.7.
     rate = cluster_bootstrap([True] * 30 + [False] * 30, np.arange(60) // 3)
     low, high = map(float, wilson(8.33, 16.66))
@@ -361,7 +361,7 @@ def test_sign_flip_by_hand() -> None:
 
 
 def test_sign_flip_is_seldom_wrong_where_photos_repeat() -> None:
-    """Two attacks that do the same, over 400 simulated runs: at most 5 % are told apart, by McNemar's test far more."""
+    """Two equal attacks in 400 simulated runs: at most 5 % are found different, and far more by McNemar's test."""
     rng = np.random.default_rng(1)
     photos = np.repeat(np.arange(25), 6)
     wrong = naive = 0

@@ -1,4 +1,4 @@
-"""What is attacked is what is scored: the same classes, the class seen, the 8-bit file, the ball that is told."""
+"""Attacks and scores see the same: classes, the predicted class, the 8-bit file and the recorded ball."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -139,7 +139,7 @@ def test_files_keep_the_ball_they_are_told_to(run: Runs, attack: dict[str, Any],
 
 
 def test_an_image_does_not_depend_on_which_others_there_are(run: Runs, tmp_path: Path) -> None:
-    """Another limit and another batch size: the same images, whatever is drawn at random."""
+    """Another limit and another batch size give the same images, also with random draws."""
     attacks = [
         {"attack": "square", "source": NAME, "eps": "8/255", "max_iter": 10},
         {"attack": "pgd", "source": NAME, "eps": "8/255", "max_iter": 2, "num_random_init": 1},

@@ -96,7 +96,7 @@ def url() -> Iterator[str]:
 
 
 def of_kind(kind: str, folder: Path, request: pytest.FixtureRequest) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a benchmark says under `models`, and the models that are given to the run, for one kind."""
+    """For one kind: the section `models` of a benchmark, and the models passed to the run."""
     path = folder / f"net.{kind}"
     if kind == "onnx":
         write_onnx(path)

@@ -1,4 +1,4 @@
-"""What stands at a budget: the attack's own images where its ball is the budget, else images made or brought there."""
+"""Images at a budget: the attack's own images if its ball is the budget, otherwise images made or moved there."""
 
 from pathlib import Path
 from typing import Any

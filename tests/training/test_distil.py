@@ -224,7 +224,7 @@ def test_features_are_learnt_and_what_is_left_is_what_numpy_finds(
     assert history["seen"].iloc[-1] < 0.8 * history["seen"].iloc[0]
     assert card.facts["questions"] == 2 * 8 + len(history) * 8 * 8  # beforehand, and at each step
 
-    # What is left unexplained, from the networks' own layers, by NumPy alone.
+    # The unexplained share, computed by NumPy from the networks' layers.
     (joint,) = made
     held = set(np.random.default_rng(0).permutation(10)[:2].tolist())
     files = [path for n, path in enumerate(sorted(striped.glob("*.png"))) if n in held]
