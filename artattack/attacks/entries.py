@@ -352,7 +352,7 @@ class Entry(Section):
 
 
 class CleanEntry(Entry):
-    """The untouched images, for the classifiers' natural mistakes. Part of every benchmark."""
+    """The untouched images, for the classifiers' clean error. Part of every benchmark."""
 
     kind: ClassVar[str] = "clean"
     folder: ClassVar[str] = "original"

@@ -389,41 +389,41 @@ RECORDS: tuple[Column, ...] = (
         "style_judge",
         "string",
         "",
-        "of images with a style, and of controls that copy their distance: the network that says which style an image "
-        "has, the first of the `style_judges` that shares no ancestor with a model that the attack read; "
-        "or `none`",
+        "for images with a style, and controls that copy their distance: the judge of style, the first of the "
+        "`style_judges` without a common ancestor with a model that the attack read; or `none`",
     ),
     Column(
         "style_nearest",
         "string",
         "",
-        "the style whose Gram matrices are nearest, as the judge sees it; `none` where the image is no nearer to that "
-        "style than the untouched one, so that it would only be the least unlike",
+        "the style whose Gram matrices in the judge's features are nearest; `none` if the image is no nearer to that "
+        "style than the untouched image",
     ),
-    Column("style_nearest_before", "string", "", "the style nearest to the untouched image, as the judge sees it"),
+    Column("style_nearest_before", "string", "", "the style nearest to the untouched image, by the judge's features"),
     Column(
         "style_identified",
         "boolean",
         "",
-        "is `style_nearest` the image's own style; a control's is that of the attack it copies",
+        "whether `style_nearest` is the image's own style or, for a control, the style of the attack that it copies",
     ),
-    Column("style_identified_before", "boolean", "", "is `style_nearest_before` that style: without any paint"),
+    Column("style_identified_before", "boolean", "", "whether `style_nearest_before` is that style"),
     Column("style_chance", "float64", "[0, 1]", "rate of correct guesses: 1 / number of styles in the bank"),
     Column(
         "style_seen_before",
         "float64",
         "ratio",
-        "as `style_distance_before`, as the judge sees it",
+        "as `style_distance_before`, in the judge's features",
         averaged=True,
     ),
-    Column("style_seen_after", "float64", "ratio", "the same of the adversarial image", averaged=True),
+    Column("style_seen_after", "float64", "ratio", "the same for the adversarial image", averaged=True),
     Column(
         "style_judgements",
         "string",
         "JSON",
-        "what every judge says that shares no ancestor with a model that the attack read, in order, the first as in "
-        "the columns above: `judge`, its `relation` to the attack (as `classifier_relation`), the image's own `style`, "
-        "`nearest`, `nearest_before`, and the distances `before` and `after` from the own style",
+        "judgements of all judges without a common ancestor with a model that the attack read, in order, beginning "
+        "with the judge of the columns above: `judge`, "
+        "its `relation` to the attack (as `classifier_relation`), the image's own "
+        "`style`, `nearest`, `nearest_before`, and the distances `before` and `after` from that style",
     ),
     Column(
         "queries",
@@ -505,7 +505,7 @@ def _shift_bound(side: int) -> Column:
 
 def _style_gain() -> Iterator[Column]:
     """Yield the gain in recognition over the untouched images, and its interval for paired rates."""
-    meaning = "`style_identified_rate` less the same of the untouched images: what the paint adds to recognition"
+    meaning = "`style_identified_rate` minus the same rate of the untouched images: the gain in recognition"
     yield Sum("style_gain", "float64", "[-1, 1]", meaning, compute=lambda g: g.style_gain()[0])
     says = "its 95 % interval (Newcombe 1998, method 10, for paired rates)"
     yield Sum("style_gain_low", "float64", "[-1, 1]", says, compute=lambda g: g.style_gain()[1])
@@ -566,7 +566,7 @@ SUMMARY: tuple[Column, ...] = (
         "robust_accuracy",
         "n_correct_after",
         "n_labelled",
-        "accuracy under the attack; the row `clean` shows natural mistakes",
+        "accuracy under the attack; in the row `clean`, accuracy without an attack",
     ),
     _count("flips", "images of `n` whose predicted class changed", lambda g: g.yes("flip").sum()),
     *_rate("flip_rate", "flips", "n"),
@@ -623,20 +623,20 @@ SUMMARY: tuple[Column, ...] = (
     _count_of_known(
         "styles_judged",
         "style_identified",
-        "of `n`, those of which an independent network said which style they have",
+        "images of `n` judged by an independent network",
         lambda g: g.has("style_identified"),
     ),
     _count_of_known(
         "styles_identified",
         "style_identified",
-        "of `styles_judged`, those recognised as their own style",
+        "images of `styles_judged` recognised as their own style",
         lambda g: g.yes("style_identified"),
     ),
-    *_rate("style_identified_rate", "styles_identified", "styles_judged", "`styles_identified_before` is what to beat"),
+    *_rate("style_identified_rate", "styles_identified", "styles_judged", "compare with `styles_identified_before`"),
     _count_of_known(
         "styles_identified_before",
         "style_identified_before",
-        "of `styles_judged`, those whose untouched image is nearest to that style already",
+        "images of `styles_judged` whose untouched image is nearest to that style",
         lambda g: g.yes("style_identified_before"),
     ),
     *_style_gain(),
@@ -722,37 +722,41 @@ POOLED: tuple[Column, ...] = (
         Column(name, _record_column(name).dtype, _record_column(name).unit, "as in the records")
         for name in ("kind", "attack", "source", "budget_distance", "budget")
     ),
-    Column("relation", "string", "", "of the classifiers to the attack, as `classifier_relation` in the records"),
-    Column("styles", "Int64", "styles", "over which the attack is pooled"),
-    Column("classifiers", "Int64", "classifiers", "over which it is pooled: all that have this relation to it"),
-    Column("photos", "Int64", "photos", "of which rows are scored"),
-    Column("n", "Int64", "rows", "scored: photo x style x classifier"),
-    Column("flips", "Int64", "rows", "of `n`, those whose most likely class changed"),
+    Column(
+        "relation", "string", "", "relation of the classifiers to the attack (`classifier_relation` in the records)"
+    ),
+    Column("styles", "Int64", "styles", "number of pooled styles"),
+    Column("classifiers", "Int64", "classifiers", "number of pooled classifiers: all with this relation to the attack"),
+    Column("photos", "Int64", "photos", "number of scored photos"),
+    Column("n", "Int64", "rows", "number of scored rows: photo x style x classifier"),
+    Column("flips", "Int64", "rows", "rows of `n` whose predicted class changed"),
     Column("flip_rate", "float64", "[0, 1]", "`flips` / `n`"),
     *_interval("flip_rate", "[0, 1]", "its 95 % interval, by resampling photos"),
     Column(
         "design_effect",
         "float64",
         "ratio",
-        "variance of the rate over that of `n` rows of as many photos: 3 says that the rows tell as much as a third of "
-        "them would; missing where all rows are alike",
+        "variance of the rate, divided by its variance for `n` rows of `n` photos: with 3, the rows are worth a third "
+        "of their number; missing if all rows are equal",
     ),
     Column("mean_l2", "float64", "image units", "mean of `l2` over `n`"),
-    Column("controls", "Int64", "controls", "that stand at the attack's distance on 80 % of `n` or more"),
-    Column("control", "string", "", "the one of them that decides, as in controls.csv"),
-    Column("n_compared", "Int64", "rows", "of which attack and control stand at one distance"),
-    Column("control_flip_rate", "float64", "[0, 1]", "of the control, over these"),
-    Column("difference", "float64", "[-1, 1]", "flip rate of the attack less that of the control, over these"),
+    Column("controls", "Int64", "controls", "number of controls at the attack's distance on at least 80 % of `n`"),
+    Column("control", "string", "", "deciding control, as in controls.csv"),
+    Column("n_compared", "Int64", "rows", "rows scored under both attack and deciding control, at the same distance"),
+    Column("control_flip_rate", "float64", "[0, 1]", "flip rate of the deciding control over `n_compared`"),
+    Column("difference", "float64", "[-1, 1]", "flip rate of the attack minus that of the control, over `n_compared`"),
     *_interval("difference", "[-1, 1]", "its 95 % interval, by resampling photos"),
-    Column("difference_design_effect", "float64", "ratio", "of the difference, as `design_effect`"),
+    Column("difference_design_effect", "float64", "ratio", "design effect of the difference, as `design_effect`"),
     Column(
         "p",
         "float64",
         "[0, 1]",
-        "of the likelier of the two claims, doubled, as in controls.csv: exact sign-flip tests, which turn the sign of "
-        "all of a photo's rows together",
+        "p value of the likelier claim, doubled, as in controls.csv; from exact sign-flip tests, which flip the sign "
+        "of all rows of a photo together",
     ),
-    Column("p_holm", "float64", "[0, 1]", "the same, with each claim adjusted for the rows of this table (Holm)"),
+    Column(
+        "p_holm", "float64", "[0, 1]", "p value adjusted for the number of rows of this table, claim by claim (Holm)"
+    ),
     Column("verdict", "string", "", "`beats`, `worse`, `no better` or `no control`, as in controls.csv"),
 )
 
@@ -761,18 +765,18 @@ JUDGES: tuple[Column, ...] = (
         Column(name, _record_column(name).dtype, _record_column(name).unit, "as in the records")
         for name in ("kind", "attack", "style", "source", "matched_to", "budget_distance", "budget")
     ),
-    Column("judge", "string", "", "the network that says which style an image has"),
-    Column("relation", "string", "", "of the judge to the attack, as `classifier_relation` in the records"),
-    Column("n", "Int64", "images", "that it has judged"),
-    Column("none", "Int64", "images", "of these, those that are nearest to none of the styles"),
-    Column("identified", "Int64", "images", "of these, those that it recognises as their own style"),
+    Column("judge", "string", "", "the network that recognises styles"),
+    Column("relation", "string", "", "relation of the judge to the attack, as `classifier_relation` in the records"),
+    Column("n", "Int64", "images", "number of judged images"),
+    Column("none", "Int64", "images", "images of `n` nearest to no style"),
+    Column("identified", "Int64", "images", "images of `n` recognised as their own style"),
     Column("identified_rate", "float64", "[0, 1]", "`identified` / `n`"),
     *_interval("identified_rate", "[0, 1]", "its 95 % interval (Wilson)"),
-    Column("identified_before", "Int64", "images", "whose untouched image is nearest to that style already"),
+    Column("identified_before", "Int64", "images", "images of `n` whose untouched image is nearest to that style"),
     Column("gain", "float64", "[-1, 1]", "(`identified` - `identified_before`) / `n`"),
     *_interval("gain", "[-1, 1]", _DIFFERENCE_INTERVAL),
-    Column("mean_before", "float64", "ratio", "mean distance of the untouched image from the own style, as it sees it"),
-    Column("mean_after", "float64", "ratio", "the same of the adversarial image"),
+    Column("mean_before", "float64", "ratio", "mean distance of the untouched images from their own style"),
+    Column("mean_after", "float64", "ratio", "the same for the adversarial images"),
 )
 
 PAIRS: tuple[Column, ...] = (
@@ -808,7 +812,7 @@ AREAS: tuple[Column, ...] = (
         "largest_budget",
         "float64",
         "that distance's",
-        "end of the curve: largest budget at which at least 80 % of the images stand; missing if there is none. Areas "
+        "end of the curve: largest budget at which at least 80 % of the images stand, if any. Areas "
         "up to different budgets are not comparable",
     ),
     *_area(

@@ -307,7 +307,7 @@ def test_failures_skipped_images_and_what_was_not_run_are_said(run: RunFolder, e
     assert page.tables["failed"][1] == ["(images not read)", f"broken.png: not an image {evil}", "1", "broken"]
     assert "1 of 65 records have no result" in page.text
     assert "8 images of cats" in page.text
-    assert "Not run: artattack check followed by the run folder" in page.text
+    assert "Not run. artattack check RUN checks whether" in page.text
     assert "RANDOM WEIGHTS" not in page.text
     assert skipped(run) == [("lite0", 8, 0, 0, 0, 8)]
 
@@ -583,4 +583,4 @@ def test_relations_of_classifiers_stand_apart(make_run: MakeRun, tmp_path: Path)
     assert "nothing here says how far" not in html
     run.write_cell("all", rows)
     run.finish(["all"])
-    assert "nothing here says how far they carry over to unrelated ones" in render(RunFolder.open(run.path))
+    assert "these figures do not show transfer to unrelated classifiers" in render(RunFolder.open(run.path))
