@@ -65,7 +65,7 @@ class ImageSettings(Section):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width of the images in pixels; a plan has settled them where `size` says nothing."""
+        """Height and width of the images in pixels; a plan sets them if the file has no `size`."""
         size = DEFAULT_SIZE if self.size is None else self.size
         return (size, size) if isinstance(size, int) else size
 
@@ -95,14 +95,14 @@ class ModelSpec(Section):
         None, description="which output to classify with, of a network with several: its name, or its place from 0"
     )
     random: bool = Field(
-        False, description="the model answers the same image differently from time to time: its answers are averaged"
+        False, description="whether the model's answers to an image may vary; they are then averaged over eight draws"
     )
     http: HttpOptions | None = Field(None, description="for a server: time-out, tries, rate, batches, token")
-    distilled_from: str | None = Field(None, description="the model it was trained to imitate, if any")
+    distilled_from: str | None = Field(None, description="teacher of a distilled model")
     family: str | None = Field(
         None,
-        description="family of its architecture, such as resnet; relatives of the models that an attack reads "
-        "stand apart. Default: that of the registry's or timm's architecture, or of the card",
+        description="family of the architecture, such as resnet, which makes two models kin; default: that of the "
+        "registry's or timm's architecture, or of the card",
     )
 
     def arguments(self) -> dict[str, Any]:
@@ -111,10 +111,10 @@ class ModelSpec(Section):
 
 
 def _section_of(value: Any, context: Mapping[str, Any]) -> type[Entry]:
-    """Return the kind of entry that plain data describe: the one that the word `attack` stands for."""
+    """Return the kind of entry of plain data, from the value of its key `attack`."""
     attack = value.get("attack") if isinstance(value, dict) else None
     if not isinstance(attack, str):
-        return BaselineEntry  # whose validation says what is wrong
+        return BaselineEntry  # its validation raises the error
     return entry_of(attack, context.get("attacks", {}), context.get("base"))
 
 
@@ -126,7 +126,7 @@ def _entry(value: Any, info: ValidationInfo) -> Entry:
 
 if TYPE_CHECKING:
     AttackEntry = Entry
-else:  # validated and written as the kind that the word `attack` stands for
+else:  # the key `attack` decides on the kind, for validation and serialization
     AttackEntry = Annotated[SerializeAsAny[Entry], PlainValidator(_entry)]
 
 _DEFAULT_SOURCES = ("quicknet_tiny", "efficientnet_lite0")
@@ -140,7 +140,7 @@ _DEFAULT_ATTACKS: tuple[Entry, ...] = (
 
 
 def _budgets(value: Any) -> Any:
-    """Read `l2`, `[l2, ssim]` or `{l2: [5, 10]}`; a distance without budgets gets the default ones."""
+    """Parse `l2`, `[l2, ssim]` or `{l2: [5, 10]}`; a distance without budgets gets its default budgets."""
     if isinstance(value, str | list | tuple):
         value = dict.fromkeys(map(str, as_list(value)))
     if not isinstance(value, dict):
@@ -183,7 +183,7 @@ class Benchmark(Section):
     budgets: Budgets = Field({}, description="distances, and the budgets that all attacks and controls are scaled to")
     style_judges: Names = Field(
         ("efficientnet_lite2", "efficientnet_lite0"),
-        description="models that say which style an image has; asked about attacks that read no relative of theirs",
+        description="models that recognise styles; each judges attacks that read no model with a common ancestor",
     )
     feature_model: str = Field("efficientnet_lite0", description="model whose features compare images")
     parquet: bool = Field(False, description="write records.parquet beside records.csv, for large runs")
@@ -194,7 +194,7 @@ class Benchmark(Section):
         names = [entry.name for entry in attacks]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"two entries are called '{name}': give each a `name` of its own")
+                raise ValueError(f"two entries are called '{name}': give each its own `name`")
         if "clean" in names:
             raise ValueError("'clean' is the name of the untouched images: give the entry another `name`")
         for entry in attacks:
@@ -202,33 +202,33 @@ class Benchmark(Section):
         return attacks
 
     def spec(self, name: str) -> ModelSpec:
-        """Return the specification behind a model's name: the user's own, or the registry's."""
+        """Return the specification of a model by its name: the user's own, or a registry model."""
         return self.models.get(name) or ModelSpec(model=name)
 
     def model_names(self) -> tuple[str, ...]:
-        """Return every model the benchmark uses, each once, in order of appearance."""
+        """Return all models of the benchmark, each once, in order of appearance."""
         judges = self.style_judges if self.styles() else ()
         return tuple(dict.fromkeys((*self.classifiers, *needed_models(self.attacks), self.feature_model, *judges)))
 
     def styles(self) -> tuple[str, ...]:
-        """Return the styles that images are painted in, each once, in order of appearance."""
+        """Return the styles of all entries, each once, in order of appearance."""
         return tuple(dict.fromkeys(style for entry in self.attacks for style in entry.styles()))
 
 
 def benchmark_names() -> tuple[str, ...]:
-    """Return the names of the benchmark files that come with the package."""
+    """Return the names of the package's benchmark files."""
     return tuple(sorted(file.stem for file in _BENCHMARKS.glob("*.yaml")))
 
 
 def load_benchmark(path: Path | None, attacks: Mapping[str, Any] = _NONE) -> Benchmark:
     """Read a benchmark file, or return the default benchmark for None.
 
-    Paths in the file may be relative to it. One of `benchmark_names` stands for that file of the package, and wins over
-    a file called the same. Where it names an attack by `module:Class`, the module is imported.
+    Paths in the file may be relative to it. A name of `benchmark_names` loads the package's file, even if a local file
+    has this name. An attack named by `module:Class` imports the module.
 
     Args:
-        path: the file.
-        attacks: classes of attacks given as Python objects, by the names that the file has for them.
+        path: the file, or a name of `benchmark_names`.
+        attacks: classes of attacks given as Python objects, by their names in the file.
 
     Raises:
         ArtattackError: the file cannot be read or something in it is wrong; one line for the first mistakes.
@@ -272,7 +272,7 @@ def _count(value: Any, counted: dict[int, float]) -> float:
     if not isinstance(value, dict | list):
         return 1
     if id(value) not in counted:
-        counted[id(value)] = math.inf  # for an alias that leads back to where it stands
+        counted[id(value)] = math.inf  # for an alias that contains itself
         items = value.values() if isinstance(value, dict) else value
         counted[id(value)] = 1 + sum(_count(item, counted) for item in items)
     return counted[id(value)]
@@ -287,7 +287,7 @@ def _explain_yaml(error: Exception) -> str:
 def parse_benchmark(
     data: dict[str, Any], *, where: str = "benchmark", base: Path = Path(), attacks: Mapping[str, Any] = _NONE
 ) -> Benchmark:
-    """Validate a benchmark given as plain data, with paths relative to `base`; else as `load_benchmark`."""
+    """Validate a benchmark given as plain data, with paths relative to `base`; otherwise as `load_benchmark`."""
     _check_given(attacks)
     context = {"attacks": attacks, "base": base}
     try:
@@ -301,10 +301,12 @@ def parse_benchmark(
 
 
 def _check_given(attacks: Mapping[str, Any]) -> None:
-    """Find classes of attacks given under names that mean something else."""
+    """Raise ArtattackError for a class of an attack whose name has another meaning."""
     for name in attacks:
         if ":" in name or is_known(name) or name == "clean":
-            raise ArtattackError(f"attacks: '{name}' is the name of another attack already; give it one of its own")
+            raise ArtattackError(
+                f"attacks: '{name}' is the name of another attack already; give the class another name"
+            )
 
 
 def replaced(
@@ -315,10 +317,10 @@ def replaced(
     budgets: Mapping[str, Any] | None = None,
     attacks: Mapping[str, Any] = _NONE,
 ) -> Benchmark:
-    """Return a benchmark with another seed, another largest number of images or other budgets, where they are given.
+    """Return a benchmark with the given seed, maximum number of images and budgets replaced.
 
     Raises:
-        ArtattackError: one of them is not valid.
+        ArtattackError: a value is invalid.
     """
     given = benchmark.model_dump(mode="json")
     if seed is not None:
@@ -335,7 +337,7 @@ def replaced(
 
 
 def _place(data: dict[str, Any], context: Mapping[str, Any], path: tuple[Any, ...]) -> tuple[str, type[BaseModel]]:
-    """Return what people call the place that a path of keys leads to, and the section that holds it."""
+    """Return a readable name for a path of keys, and the section that the last key belongs to."""
     named = ".".join(map(str, path)) or "file"
     match path[:-1]:
         case ("images", *_):
@@ -351,7 +353,7 @@ def _place(data: dict[str, Any], context: Mapping[str, Any], path: tuple[Any, ..
 
 
 def _resolved(benchmark: Benchmark, base: Path) -> Benchmark:
-    """Return the benchmark with paths relative to `base` made whole; a name wins over a file called the same."""
+    """Return the benchmark with paths resolved relative to `base`; names come before files of the same name."""
 
     def near(path: Any, *names: str) -> Any:
         if not path or path in names or Path(path).is_absolute() or not (base / path).exists():

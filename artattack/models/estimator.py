@@ -1,4 +1,4 @@
-"""The ART face of a model: every ART attack runs on it, unchanged, at compiled speed.
+"""ART estimators of models, on which every ART attack runs unchanged, at compiled speed.
 
 ART's own TensorFlow classifier differentiates eagerly, layer by layer, and runs one forward pass per class
 for class gradients. Here each quantity an attack asks for is one compiled function of a batch of any size.
@@ -35,12 +35,12 @@ class ArtEstimator(TensorFlowV2Classifier):  # type: ignore[misc]
 
     Attributes:
         artattack_model: the model.
-        temperature: what logits are divided by. Decisions do not depend on it, but the softmax in the loss
+        temperature: divisor of the logits. Decisions do not depend on it, but the softmax in the loss
             saturates less at higher values, where gradients of binarized networks otherwise vanish (Gupta
             & Ajanthan, Improved Gradient-Based Adversarial Attacks for Quantized Networks, AAAI 2022).
-            It applies to all that ART sees, so that logits, losses and gradients agree.
-        probabilities: whether predictions, and what class gradients differentiate, are the softmax of the
-            logits instead, which a few attacks insist on.
+            It applies to all outputs for ART, so that logits, losses and gradients agree.
+        probabilities: whether predictions and class gradients are those of the softmax of the logits, which a few
+            attacks require.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class ArtEstimator(TensorFlowV2Classifier):  # type: ignore[misc]
             loss_object=tf.keras.losses.CategoricalCrossentropy(from_logits=not probabilities, reduction="sum"),
             clip_values=(0.0, 1.0),
             channels_first=False,
-            preprocessing=None,  # anything else costs a round trip through NumPy at each call
+            preprocessing=None,  # other values cost a round trip through NumPy at each call
         )
 
     def predict(self, x: Array | tf.Tensor, batch_size: int = 128, training_mode: bool = False, **kwargs: Any) -> Array:
@@ -94,7 +94,7 @@ class ArtEstimator(TensorFlowV2Classifier):  # type: ignore[misc]
         training_mode: bool = False,
         **kwargs: Any,
     ) -> Array:
-        """Return each image's loss (N,) float32, or for reduction "mean" or "sum" that of all."""
+        """Return each image's loss (N,) float32, or the "mean" or "sum" of all losses."""
         return np.asarray(_REDUCTIONS[reduction](self._losses(self._images(x), self._targets(y)).numpy()))
 
     def class_gradient(
@@ -186,9 +186,9 @@ class _Outputs:
 
 
 class QueryEstimator(BlackBoxClassifierNeuralNetwork):  # type: ignore[misc]
-    """A model as an ART classifier that only answers: of images (N, H, W, 3) float32 in [0, 1], without gradients.
+    """A model as an ART classifier of images (N, H, W, 3) float32 in [0, 1], without gradients.
 
-    Attributes: as those of `ArtEstimator`.
+    Attributes: as in `ArtEstimator`.
     """
 
     def __init__(
@@ -229,13 +229,13 @@ def to_estimator(
     temperature: float = 1.0,
     probabilities: bool = False,
 ) -> Any:
-    """Return a model's ART face.
+    """Return a model's ART estimator.
 
     Args:
         model: the model.
-        input_shape: (H, W, 3) of the images to attack, by default at the model's own input size; the model
-            resizes inside, and gradients are those of the image before resizing.
-        temperature: what logits are divided by, above 0; see `ArtEstimator`.
+        input_shape: (H, W, 3) of the images to attack, by default at the model's own input size; the estimator
+            includes resizing, and gradients are for the image before resizing.
+        temperature: divisor of the logits, above 0; see `ArtEstimator`.
         probabilities: whether predictions are probabilities instead of logits; see `ArtEstimator`.
 
     Returns:

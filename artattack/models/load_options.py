@@ -1,4 +1,4 @@
-"""How a model is loaded: the arguments of `load_model`, checked and parsed once. No TensorFlow here."""
+"""Options for loading a model: the arguments of `load_model`, validated once. No TensorFlow here."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Outputs = Literal["logits", "probabilities"]
 
 @dataclass(frozen=True, kw_only=True)
 class LoadOptions:
-    """What a loader gets beside the path, name or address of a model. None means the model's own.
+    """Options that a loader gets in addition to the path, name or address of a model; None for the model's own.
 
     Attributes:
         weights: kind of weights, or the path of a weights file.
         size: (H, W) in pixels at which the model classifies.
         preprocessing: as `artattack.models.model.parse_preprocessing` takes it.
         space: class of each output.
-        outputs: what the outputs are; None to find out.
-        output: which output to classify with, of several; see `artattack.models.output_choice`.
-        http: how a server is asked.
+        outputs: `logits` or `probabilities`; None for a trial that decides.
+        output: the output to classify with, if there are several; see `artattack.models.output_choice`.
+        http: options for requests to a server.
         seed: seed of random weights.
     """
 

@@ -1,4 +1,7 @@
-"""The one way to a model: `load_model("quicknet_tiny")`. The table can be read without TensorFlow."""
+"""Registry of models, and the function that loads every model: `load_model("quicknet_tiny")`.
+
+The registry can be read without TensorFlow.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,7 @@ def model_info(name: str) -> ModelInfo:
     """Return the row of a model of the registry.
 
     Raises:
-        ArtattackError: there is none of that name.
+        ArtattackError: no model has this name.
     """
     if name not in _INFOS:
         raise unknown("model", name, _INFOS)
@@ -95,40 +98,40 @@ def load_model(
     name: str | None = None,
     seed: int = 0,
 ) -> Classifier:
-    """Load a model by its registry name or from a file of one's own, or make one of a PyTorch module or a function.
+    """Load a model by its registry name or from a file, or make a model from a PyTorch module or a function.
 
     Args:
-        spec: a registry name (see `model_infos`); the path of a file, with its kind in front where the suffix does not
-            tell, such as `onnx:PATH`; `timm:NAME` (docs/models.md lists the kinds); the http or https address of a
-            server, which is then asked about images (docs/models.md says what is sent); a
-            PyTorch module from preprocessed images (N, 3, H, W) to logits (N, K), which is switched to evaluation
-            mode; or a function from images (N, H, W, 3) float32 in [0, 1] to logits (N, K).
+        spec: a registry name (see `model_infos`); the path of a file, with its kind as a prefix if the suffix is
+            ambiguous, such as `onnx:PATH`; `timm:NAME` (docs/models.md lists the kinds); the http or https address of
+            a server, to which images are then sent (docs/models.md); a PyTorch module from preprocessed images
+            (N, 3, H, W) to logits (N, K), which is switched to evaluation mode; or a function from images (N, H, W, 3)
+            float32 in [0, 1] to logits (N, K).
         weights: `imagenet`, `bundled`, `random`, or the path of a weights file of the same architecture; by
-            default the model's own. Not for files, which hold their weights. `timm:NAME` takes `imagenet`, which
-            timm downloads unless it has them, `random` or the path of a `.safetensors` file, and no default.
-        input_size: (H, W) or side in pixels at which to classify; by default the model's own. A function, a module,
-            TorchScript and a server need one.
+            default the model's own. Not for files, which hold their weights. Required for `timm:NAME`: `imagenet`
+            (timm downloads them unless cached), `random` or the path of a `.safetensors` file.
+        input_size: (H, W) or side in pixels at which the model classifies; by default the model's own. Required for a
+            function, a module, TorchScript and a server.
         preprocessing: `imagenet`, `caffe`, `tf`, `unit`, `byte`, `lite`, or `mean`, `std` (in 0..255) and
-            `bgr`; by default the model's own. A module or server needs one, and a file that does not say it itself
-            (docs/models.md); a function gets images in [0, 1] unless told.
+            `bgr`; by default the model's own. Required for a module, a server, and a file without preprocessing
+            metadata (docs/models.md); by default, a function gets images in [0, 1].
         label_space: the ImageNet class of each output: `imagenet`, a list of indices, wnids or names, or the
-            path of a text file with one a line. By default the model's own; a file's are what class names in the file
-            or its card say, ImageNet's or its own, else None.
-        classes: where they are not ImageNet's, the name of each output: a list, or the path of a text file with one a
-            line. Only one of `label_space` and `classes` is given.
-        outputs: of what is not Keras': `logits` or `probabilities`, whose logarithm is then taken; by default
-            whichever the outputs for a few images look like.
-        output: which output to classify with, of a file, a module or timm's network that has several: its name, or
-            its place from 0.
-        http: of a server: how it is asked, see `artattack.models.http_options.HttpOptions`.
+            path of a text file with one per line. By default the model's own: for a file, the classes that its card or
+            its class names give, ImageNet's or its own, otherwise None.
+        classes: the name of each output, for classes other than ImageNet's: a list, or the path of a text file with
+            one per line. Give only one of `label_space` and `classes`.
+        outputs: `logits` or `probabilities`, whose logarithms count as logits; not for Keras models. By default, a
+            trial on a few images decides.
+        output: output to classify with, for a file, a module or a timm network with several: its name, or its index
+            from 0.
+        http: options for requests to a server; see `artattack.models.http_options.HttpOptions`.
         random: whether the model may answer the same image differently from time to time; its answers are then
             averaged (see `artattack.models.classifier.DRAWS`). Without it, such a model is refused.
         name: what the model is called; by default the registry's name, or that of the file or function.
         seed: of random weights, from 0 to 2^32 - 1.
 
     Returns:
-        A model of which features can be had, gradients, or logits alone, as its `gives` says. Its `doubts` say what
-        may not be right about it, such as preprocessing that its file speaks against.
+        The model. Its `gives` is `features`, `gradients` or `logits`, the outputs that it has. Its `doubts` list
+        signs of mistakes, such as unsuitable preprocessing.
 
     Raises:
         ArtattackError: no such model or weights, they do not fit together, or fewer than two classes; answers that
@@ -277,11 +280,11 @@ def parse_classes(classes: str | Path | Sequence[int | str]) -> LabelSpace:
 
 
 def _lines(what: str, path: str | Path, otherwise: str) -> list[str]:
-    """Return the lines of a text file that say something."""
+    """Return the non-empty lines of a text file."""
     if not Path(path).is_file():
         raise ArtattackError(f"{what} '{path}' is {otherwise}")
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")  # an editor may have put a mark in front
+        text = Path(path).read_text(encoding="utf-8-sig")  # skips the byte order mark that some editors write
     except (OSError, UnicodeDecodeError) as error:
         raise ArtattackError(f"{what} '{path}' cannot be read as text: {error}") from error
     return [line.strip() for line in text.splitlines() if line.strip()]
@@ -344,7 +347,7 @@ def _build(info: ModelInfo, weights: str | Path, classes: int, seed: int) -> Any
                 return build(info, checked, classes)
         except ArtattackError:
             raise
-        except Exception as error:  # whatever Keras and the readers raise on damaged and foreign files
+        except Exception as error:  # Keras and the readers may raise anything on damaged and foreign files
             raise ArtattackError(
                 f"'{weights}' does not fit model '{info.name}' with {classes} classes: {reason(error)}"
             ) from error
@@ -363,9 +366,9 @@ def builder(family: str) -> Any:
 
 
 def _download(info: ModelInfo, classes: int) -> Any:
-    """Build a network whose ImageNet weights its library downloads as it builds, unless it has them.
+    """Build a network with ImageNet weights, which its library downloads unless they are present.
 
-    A file that comes and cannot be used does not stay: not every library would tell it from the right one.
+    A downloaded file that cannot be used is deleted, since not every library would detect the damage next time.
     """
     from artattack.models.network import reason
 
@@ -392,7 +395,7 @@ def _download(info: ModelInfo, classes: int) -> Any:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Seed every generator that initializers draw from; leave Python's and NumPy's as they were."""
+    """Seed all random generators of initializers; restore Python's and NumPy's at the end."""
     import tf_keras
 
     python_state, numpy_state = python_random.getstate(), np.random.get_state()
