@@ -49,8 +49,8 @@ class ImageSettings(Section):
     set: str = Field("samples", description="image set: a name, a folder or a CSV manifest")
     size: Annotated[int | tuple[int, int] | None, sides(*SIZES)] = Field(
         None,
-        description="size of the images attacked and scored, in pixels: a side, or [height, width]; default: what all "
-        "classifiers want, or 224 where they differ",
+        description="size of the images attacked and scored, in pixels: a side, or [height, width]; default: "
+        "the input size that all classifiers share, or 224 if they differ",
     )
     crop: float = Field(0.875, gt=0, le=1, description="side of the central square kept, over the short side")
     half: Literal["even", "odd"] | None = Field(

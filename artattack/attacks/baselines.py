@@ -78,7 +78,7 @@ def make_imported(
 
     Args:
         attack: a class that `artattack.attacks.imported.find_attack` returned, no `Entry`.
-        info: its name, what it reads and how it takes a batch.
+        info: its name, the outputs that it reads and its treatment of a batch.
         estimator: the source, as `artattack.models.estimator.to_estimator` returns it.
         parameters: keyword arguments of the class.
         max_queries: as of `make_baseline`.
@@ -91,7 +91,7 @@ def make_imported(
     """
     try:
         made = construct(attack, estimator, parameters)
-    except Exception as error:  # whatever foreign code raises
+    except Exception as error:  # foreign code may raise anything
         raise ArtattackError(
             f"attack '{info.name}' does not accept {dict(parameters)}: {one_line(error, typed=True)}"
         ) from error

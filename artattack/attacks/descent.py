@@ -86,7 +86,7 @@ class State(NamedTuple):
         parameters, momentum, variance: parameters with Adam's moments.
         best: (N, H, W, 3), the best iterate of each image.
         score: (N,), its loss.
-        astray: (N,) bool, whether it fools every guide.
+        fooled: (N,) bool, whether it fools every guide.
         done: (N,) bool, whether the image has stopped early, so that its best iterate is final.
         finite: (N,) bool, whether any step led to a finite loss.
     """
@@ -97,7 +97,7 @@ class State(NamedTuple):
     variance: tf.Tensor
     best: tf.Tensor
     score: tf.Tensor
-    astray: tf.Tensor
+    fooled: tf.Tensor
     done: tf.Tensor
     finite: tf.Tensor
 
@@ -216,9 +216,9 @@ class Descent:
             with tf.GradientTape() as tape:
                 tape.watch(state.parameters)
                 x = self._image(state.parameters, work)
-                loss, astray = self._loss(x, work, state.step)
+                loss, fooled = self._loss(x, work, state.step)
             gradient = tape.gradient(loss, state.parameters)
-            state = self._adam(self._judged(state, x, loss, astray), work, gradient)
+            state = self._adam(self._judged(state, x, loss, fooled), work, gradient)
         return state
 
     def _image(self, parameters: tf.Tensor, work: DescentBatch) -> tf.Tensor:
@@ -247,20 +247,20 @@ class Descent:
             loss += numbers.tv_weight * total_variation(x)
         if self._guidance is None:
             return loss, tf.zeros_like(loss, tf.bool)
-        guide_loss, astray = self._guidance.loss(x, work.references, tf.bitwise.invert(seed))
+        guide_loss, fooled = self._guidance.loss(x, work.references, tf.bitwise.invert(seed))
         loss += numbers.guide_weight * guide_loss
-        return loss, tf.logical_and(astray, tf.math.is_finite(loss))
+        return loss, tf.logical_and(fooled, tf.math.is_finite(loss))
 
-    def _judged(self, state: State, x: tf.Tensor, loss: tf.Tensor, astray: tf.Tensor) -> State:
+    def _judged(self, state: State, x: tf.Tensor, loss: tf.Tensor, fooled: tf.Tensor) -> State:
         """Keep better iterates: lower loss, iterates that fool every guide first."""
         finite = tf.math.is_finite(loss)
-        better = tf.where(tf.equal(astray, state.astray), loss < state.score, astray)
+        better = tf.where(tf.equal(fooled, state.fooled), loss < state.score, fooled)
         better = better & finite & ~state.done
         return state._replace(
             best=tf.where(better[:, None, None, None], x, state.best),
             score=tf.where(better, loss, state.score),
-            astray=state.astray | astray,
-            done=state.done | astray if self._options.early_stop else state.done,
+            fooled=state.fooled | fooled,
+            done=state.done | fooled if self._options.early_stop else state.done,
             finite=state.finite | (finite & (state.step > 0)),
         )
 
@@ -298,8 +298,8 @@ class Descent:
         def on_host(flat: np.ndarray) -> tuple[float, np.ndarray]:
             nonlocal best, finite
             parameters = tf.constant(flat.reshape(start.shape), tf.float32)
-            loss, astray, gradient = (value.numpy() for value in slope(parameters, work))
-            rank = not astray, float(loss)
+            loss, fooled, gradient = (value.numpy() for value in slope(parameters, work))
+            rank = not fooled, float(loss)
             if np.isfinite(loss) and rank < best[0]:
                 best = rank, parameters
             finite |= bool(np.isfinite(loss) and np.isfinite(gradient).all())
@@ -319,8 +319,8 @@ class Descent:
     def _loss_and_gradient(self, parameters: tf.Tensor, work: DescentBatch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(parameters)
-            loss, astray = self._loss(self._image(parameters, work), work, tf.constant(0))
-        return loss[0], astray[0], tape.gradient(loss, parameters)
+            loss, fooled = self._loss(self._image(parameters, work), work, tf.constant(0))
+        return loss[0], fooled[0], tape.gradient(loss, parameters)
 
     def _bounds(self, work: DescentBatch) -> Any:
         if not isinstance(self._form, Pixel):

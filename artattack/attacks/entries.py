@@ -191,7 +191,9 @@ class Entry(Section):
     folder: ClassVar[str] = ""  # name of the image folder; by default the variant's key
     one_seed: ClassVar[bool] = False  # whether all images of a variant have the same seed
     copies_others: ClassVar[bool] = False  # whether its variants copy the distance of other entries' variants
-    source_gives: ClassVar[Gives] = "gradients"  # what it reads of its source, unless `reads` says otherwise
+    source_gives: ClassVar[Gives] = (
+        "gradients"  # outputs that the attack needs of its source, unless `reads` is overridden
+    )
     reads_in_words: ClassVar[str] = ""  # for the list of attacks
 
     attack: str = Field(
@@ -231,9 +233,9 @@ class Entry(Section):
         return {}
 
     def reads(self, variant: Variant) -> tuple[Reading, ...]:
-        """Return the models that one of its variants reads, and what it reads of each; by default its source.
+        """Return the models that a variant reads, with the outputs that it needs of each; by default its source.
 
-        A run loads these models, checks that they give what is read, and marks them as seen by the attack.
+        A run loads these models, checks that they have these outputs, and marks them as seen by the attack.
         """
         return (Reading(variant.source, self.source_gives),) if variant.source else ()
 

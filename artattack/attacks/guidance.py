@@ -65,7 +65,7 @@ class Guidance:
         fooled = tf.zeros(tf.shape(x)[:1], tf.bool)
         if not views or self._options.early_stop:
             own = list(zip([model.logits(x) for model in self._models], references, strict=True))
-            fooled = tf.reduce_all(tf.stack([self._is_astray(*pair) for pair in own]), 0)
+            fooled = tf.reduce_all(tf.stack([self._is_fooled(*pair) for pair in own]), 0)
             seen = seen or own
         losses = [self._loss(*pair) for pair in seen]
         return tf.add_n(losses) / float(len(losses)), fooled
@@ -86,7 +86,7 @@ class Guidance:
             return sign * tf.nn.sparse_softmax_cross_entropy_with_logits(outputs, logits)
         return tf.nn.relu(sign * -margin(logits, outputs) + self._options.margin)
 
-    def _is_astray(self, logits: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+    def _is_fooled(self, logits: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         seen = tf.argmax(logits, 1, tf.int32)
         return seen != outputs if self._targets is None else seen == outputs
 

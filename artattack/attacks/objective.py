@@ -256,7 +256,7 @@ class Objective:
     def style_distance(self, x: np.ndarray, styles: list[tf.Tensor], mask: tf.Tensor | None = None) -> np.ndarray:
         """Return the style distance (N,) of images (N, H, W, 3) to `style_targets`, one image at a time.
 
-        It is the arithmetic mean over layers, whatever the loss, so that attacks can be compared.
+        It is the arithmetic mean over layers, for every loss, so that attacks can be compared.
         """
         with forgetting_gradients():
             return np.concatenate([self._style_distance(tf.constant(image[None]), styles, mask) for image in x])

@@ -29,20 +29,20 @@ def own_attacks() -> dict[str, type[Entry]]:
 
 
 def is_known(attack: str) -> bool:
-    """Return whether a word stands for an attack or control of our own, or for one of ART's, in any case."""
+    """Return whether a word names one of our attacks or controls, or one of ART's attacks, in upper or lower case."""
     return attack.lower() in {word.lower() for word in (*own_attacks(), *attack_words())}
 
 
 def entry_of(attack: str, given: Mapping[str, Any], beside: Path | None = None) -> type[Entry]:
-    """Return the kind of entry that a word for `attack` stands for; our own names and ART's come first.
+    """Return the kind of entry for a value of `attack`; our own names and ART's come first.
 
     Args:
-        attack: the word.
+        attack: the value.
         given: classes of attacks given as Python objects, by name.
-        beside: a folder in which modules are looked for, as in `artattack.attacks.imported.find_attack`.
+        beside: folder to search for modules, as in `artattack.attacks.imported.find_attack`.
 
     Raises:
-        ValueError: the word stands for nothing, or importing what it names fails.
+        ValueError: the value names no attack, or its module cannot be imported.
     """
     if attack in given or (not is_known(attack) and is_importable(attack)):
         found = find_attack(attack, given, beside)

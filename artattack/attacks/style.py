@@ -288,7 +288,7 @@ def _is_whole(value: Any, least: int) -> bool:
 
 
 def _check_style(style: Any) -> None:
-    """Raise ArtattackError for an invalid style, whatever the images' size."""
+    """Raise ArtattackError for a style that is invalid at any image size."""
     if isinstance(style, str | Path):
         style_files(style)
     elif not isinstance(style, np.ndarray):

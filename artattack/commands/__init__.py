@@ -1,1 +1,1 @@
-"""The commands, one file a family: each is one call of a public function, and what it prints."""
+"""The commands, a file for each family. A command calls one public function and prints the result."""

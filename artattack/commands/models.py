@@ -78,7 +78,7 @@ def models(
     console.print(lay_out(["name", "kind", "px", "weights", "needs"], rows))
     say(console, "")
     say(console, "In a benchmark file's `models`, each takes weights: random or a path as well;")
-    say(console, "so does a network of one's own: a .keras, .h5 or SavedModel file.")
+    say(console, "so does your own network: a .keras, .h5 or SavedModel file.")
     say(console, f"As classifiers, sources and guides: {written('gradients')}.")
     say(console, "As classifiers alone, attacked by queries:")
     say(console, f"{written('logits')}.")

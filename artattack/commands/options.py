@@ -86,7 +86,7 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
 
 
 def _plain(annotation: Any) -> Any:
-    """Return what the command line reads for a field: words for a tuple, one word for what is no plain type."""
+    """Return the command line's type for a field: a list of text for a tuple, text for a type that is not plain."""
     kinds = [kind for kind in get_args(annotation) if kind is not type(None)] or [annotation]
     first = get_args(kinds[0])[0] if get_origin(kinds[0]) is Annotated else kinds[0]
     if get_origin(annotation) is Literal:

@@ -39,7 +39,7 @@ def attack(
         str | None,
         typer.Option(
             help="Size of the crop in pixels, such as 224, or 48x144 (height x width); or `original` for the whole "
-            "photo. Default: what the classifiers want, or 224 where they differ."
+            "photo. Default: the size that all classifiers share, or 224 if they differ."
         ),
     ] = None,
     tile: Annotated[

@@ -69,7 +69,7 @@ def print_headline(headline: Headline, console: Console) -> None:
     if headline.left_out:
         say(console, f"{headline.left_out} more attacks and controls are in the report.")
     if RANDOM in headline.caption or any(RANDOM in cell for line in cells for cell in line):
-        console.print(Text(f"{RANDOM}: networks never trained; their numbers say nothing.", style="bold red"))
+        console.print(Text(f"{RANDOM}: untrained networks; their numbers are meaningless.", style="bold red"))
     for sentence in headline.sentences:
         say(console, sentence, "bold")
 
@@ -87,11 +87,11 @@ def _interval(row: Mapping[Any, Any], rate: str) -> str:
 
 
 def print_side_by_side(found: SideBySide, console: Console) -> None:
-    """Print for each run what differs from the reference, its rates that are not the same, and what they come to.
+    """Print the differences of each run from the reference: settings, rates, and a summary.
 
     Args:
-        found: as `compare_runs` returns it.
-        console: where to.
+        found: the result of `compare_runs`.
+        console: console to print on.
     """
     for side in found.sides:
         say(console, f"{side.run} against {found.reference}", "bold")
@@ -257,7 +257,7 @@ def lay_out(columns: Sequence[str], rows: Sequence[Sequence[str]], *, prose: int
 
 
 def print_plan(plan: Plan, console: Console) -> None:
-    """Print what a run would do, and how much that is."""
+    """Print the plan of a run, with its size and time."""
     benchmark, images, variants = plan.benchmark, len(plan.samples), len(plan.variants)
     attacks = variants - 1  # the first are the images untouched
     classifiers = len(benchmark.classifiers)

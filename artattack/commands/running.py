@@ -284,7 +284,7 @@ def _ask_if_long(plan: Plan, yes: bool) -> None:
     """Ask for confirmation before a very long run; without a terminal, require `--yes`.
 
     Raises:
-        ArtattackError: the user does not want it, or nobody can be asked.
+        ArtattackError: the user declines, or there is no terminal to ask on.
     """
     if yes or plan.seconds <= _LONG:
         return

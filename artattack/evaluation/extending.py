@@ -81,23 +81,23 @@ def extended(
     style_judges: Sequence[str] = (),
     budgets: Mapping[str, Any] | None = None,
 ) -> Benchmark:
-    """Return the benchmark of a run with more in it.
+    """Return the benchmark of an extended run.
 
     Args:
         path: the run folder.
-        benchmark: all that the run is to hold in the end; by default what it holds.
+        benchmark: the extended benchmark; by default the run's own.
         attacks: classes of attacks given as Python objects, by name.
-        classifiers: further ones to score.
-        style_judges: further ones, asked about the images of attacks that read no relative of theirs.
-        budgets: further ones to bring attacks and controls to, by distance; None stands for a distance's default ones.
+        classifiers: additional classifiers to score.
+        style_judges: additional style judges, for attacks that read no model with a common ancestor.
+        budgets: additional budgets by distance; None for a distance's default budgets.
 
     Raises:
-        ArtattackError: there is no run, it is finished and nothing is added, or what is done would have come out
-            otherwise.
+        ArtattackError: there is no run, the run is finished and nothing is added, or the change affects finished
+            records.
     """
     run = load_run(path)
     info = run.info
-    # Parsed again, so that options younger than the run appear with the default that applied to the run.
+    # Parsed again, so that options newer than the run appear with the default that applied to the run.
     then = info["config"]["benchmark"]
     used = {entry.get("attack") for entry in then["attacks"]}
     mine = {name: found for name, found in (attacks or {}).items() if name in used}

@@ -203,7 +203,7 @@ def _says_class(sample: Sample) -> bool:
 
 
 def sized(benchmark: Benchmark, given: Mapping[str, Classifier] | None = None) -> Benchmark:
-    """Return a benchmark that says at what size images are attacked: if it says none, what all classifiers want.
+    """Return a benchmark with the size of its images: by default the input size that all classifiers share.
 
     Where they want different sizes, or what one wants shows only when it is loaded, that is the default.
     """

@@ -1,8 +1,8 @@
 """Recognition of a painted image's style by networks that the attack never read.
 
 Each style of a bank has its Gram matrices in the judge's features; an image is nearest to the style whose Gram matrices
-are nearest to its own. A style that only the attack's own backbone recognises is not there for anyone else. An image
-that is no nearer to that style than the untouched one has none of the styles: the nearest would be the least unlike.
+are nearest to its own. Recognition by the attack's own backbone does not count, since only that network might recognise
+the style. An image that is no nearer to its nearest style than the untouched image has no style (`none`).
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class StyleJudge:
 
 
 class StyleJudges:
-    """The judges of a run: for each variant all that are no relatives of what its attack read.
+    """The judges of a run: for each variant, all judges without a common ancestor with the models that its attack read.
 
     Args:
         models: the models of the run, by name, including the judges.

@@ -76,7 +76,7 @@ def attack_photo(
         guides: classifiers that the painting should fool as well.
         classifiers: models whose predictions are shown.
         size: size in pixels of the part cut from the photo: a side, or (height, width); `original` keeps the photo's
-            shape and resolution. By default what all classifiers want, or 224 where they differ.
+            shape and resolution. By default the input size that all classifiers share, or 224 if they differ.
         tile: side of the tiles in pixels, or None to paint the photo as a whole.
         images: crop and size of the classifiers' input for a photo at its own resolution, as in a benchmark.
         seed: seed of every random choice.

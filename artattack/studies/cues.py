@@ -22,12 +22,12 @@ def tally(shape: pd.Series, texture: pd.Series, photos: pd.Series) -> dict[str, 
     """Count decisions: images of a shape, of a texture, of neither.
 
     Args:
-        shape, texture: bool (N,), whether a classifier says the class of either.
-        photos: (N,) of which photo the shape of each is.
+        shape, texture: bool (N,), whether a classifier predicts the class of the shape or the texture.
+        photos: (N,) photo with the shape of each image.
 
     Returns:
         `n`, `shape`, `texture`, `neither`, `decided` (shape or texture) and `shape_bias`: shape over decided (Geirhos
-        et al., ICLR 2019), with its 95 % interval, which resamples photos that are there more than once, and its design
+        et al., ICLR 2019), with its 95 % interval, which resamples repeated photos, and its design
         effect; NaN where nothing is decided.
     """
     of_shape, of_texture = int(shape.sum()), int(texture.sum())

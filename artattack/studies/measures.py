@@ -114,12 +114,12 @@ def _with_intervals_over_photos(table: pd.DataFrame, records: pd.DataFrame) -> p
 
 
 def interval_over_photos(rate: str, outcomes: Any, photos: Any) -> dict[str, float]:
-    """Return the columns of a rate's interval, which knows of repeated photos, and of its design effect.
+    """Return the columns of a rate's interval, which accounts for repeated photos, and of its design effect.
 
     Args:
         rate: the column of the rate.
         outcomes: (N,) True, False or missing.
-        photos: (N,) of which photo each is.
+        photos: (N,) photo of each outcome.
     """
     found = pooled_rate(outcomes, photos)
     return {f"{rate}_low": found.low, f"{rate}_high": found.high, f"{rate}_design_effect": found.design_effect}

@@ -1,11 +1,12 @@
 """Post-training quantization of a float network to few bits, without further training.
 
-Kernels are rounded for each channel of their outputs, at the scale of least squared error: one bit is sign times mean
-size (Rastegari et al., XNOR-Net, ECCV 2016, equation 6), more are whole multiples, as many above zero as below.
-Activations are larq's DoReFa (Zhou et al., 2016), on a range of least squared error. As that paper does, the first and
-the last layer keep float kernels. What rounding does to the mean and the spread of each channel is taken back in the
-batch normalization behind it (Nagel et al., Data-Free Quantization, ICCV 2019, section 4.2, with images for what they
-derive). Layers are taken in order, each on what those before it give.
+Kernels are rounded per output channel, at the scale of least squared error: one bit is the sign times the mean
+magnitude (Rastegari et al., XNOR-Net, ECCV 2016, equation 6), more bits are whole multiples, as many above zero as
+below. Activations use larq's DoReFa (Zhou et al., 2016), on a range of least squared error. As in that paper, the
+first and the last layer keep float kernels. The following batch normalization corrects the change that rounding makes
+to the mean and spread of each channel (Nagel et al., Data-Free Quantization, ICCV 2019, section 4.2; measured on
+images, where the paper derives it). Layers are quantized in order, each on the outputs of the quantized layers before
+it.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def at_precision(network: Any, precision: Precision, images: Any) -> Any:
     kernels = [layer.name for layer in network.layers if _has_kernel(layer)]
     open_ends = Counter(parent for names in parents.values() for parent in names)
     float_values, values = ({network.layers[0].name: images} for _ in range(2))
-    ranges: dict[str, float] = {}  # by which what comes out of an activation is too small
+    ranges: dict[str, float] = {}  # factor that each activation's outputs lack
     for layer in network.layers[1:]:
         here, before = copy.get_layer(layer.name), parents[layer.name]
         given, float_given = ([kept[name] for name in before] for kept in (values, float_values))
@@ -172,7 +173,7 @@ def _corrected(layer: Any, values: Array, float_values: Array) -> list[Array]:
     (centre, spread), (float_centre, float_spread) = (
         (each.mean((0, 1, 2)), each.std((0, 1, 2))) for each in (values, float_values)
     )
-    still = (spread == 0) | (float_spread == 0)  # a channel that says nothing
+    still = (spread == 0) | (float_spread == 0)  # a constant channel
     ratio = np.where(still, 1, spread / np.where(still, 1, float_spread))
     return [scale / ratio, offset, centre - ratio * (float_centre - mean), variance]
 

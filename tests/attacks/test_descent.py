@@ -19,13 +19,13 @@ def keep(model: Model, before: tuple[float, bool, bool], after: tuple[float, boo
     chosen = StyleOptions(**options)
     descent = Descent(Objective(model, chosen), None, chosen, SIZE)
     zeros, ones = tf.zeros((1, *SIZE, 3)), tf.ones((1, *SIZE, 3))
-    score, astray, done = (tf.constant([value]) for value in before)
-    loss, now_astray = (tf.constant([value]) for value in after)
+    score, fooled, done = (tf.constant([value]) for value in before)
+    loss, now_fooled = (tf.constant([value]) for value in after)
     return descent._judged(
-        State(tf.constant(0), zeros, zeros, zeros, zeros, score, astray, done, tf.constant([False])),
+        State(tf.constant(0), zeros, zeros, zeros, zeros, score, fooled, done, tf.constant([False])),
         ones,
         loss,
-        now_astray,
+        now_fooled,
     )
 
 
@@ -37,7 +37,7 @@ def keep(model: Model, before: tuple[float, bool, bool], after: tuple[float, boo
         ((1.00, False, False), (0.99, False), True),
         ((2.0, True, False), (1.0, True), True),
         ((1.0, True, False), (2.0, True), False),
-        ((1.0, False, False), (9.0, True), True),  # any astray before any that is not
+        ((1.0, False, False), (9.0, True), True),  # fooling iterates come before others
         ((9.0, True, False), (1.0, False), False),
         ((9.0, True, True), (1.0, True), False),  # done
         ((1.0, False, False), (np.nan, False), False),
@@ -50,10 +50,10 @@ def test_which_is_better(
     state = keep(model, before, after)
     assert bool(tf.reduce_all(state.best == 1)) == is_better
     assert float(state.score[0]) == np.float32(after[0] if is_better else before[0])
-    assert bool(state.astray[0]) == (before[1] or after[1])
+    assert bool(state.fooled[0]) == (before[1] or after[1])
 
 
 @pytest.mark.parametrize("early_stop", [True, False])
-def test_done_once_astray_with_early_stop(model: Model, early_stop: bool) -> None:
+def test_done_once_fooled_with_early_stop(model: Model, early_stop: bool) -> None:
     assert bool(keep(model, (1.0, False, False), (9.0, True), early_stop=early_stop).done[0]) == early_stop
     assert not keep(model, (9.0, False, False), (1.0, False), early_stop=early_stop).done[0]

@@ -39,8 +39,8 @@ ORIGINALS = plain((0.8, 0.0, 0.0), (0.8, 0.0, 0.0))
 def loss(*models: Model, x: np.ndarray = IMAGES, **options: Any) -> tuple[np.ndarray, np.ndarray]:
     """By default of the images themselves, and with a margin of 1."""
     subject = Guidance(models or [guide()], StyleOptions(**{"views": 0, "confidence": 1.0} | options))
-    values, astray = subject.loss(tf.constant(x), subject.references(ORIGINALS[: len(x)]), SEED)
-    return values.numpy(), astray.numpy()
+    values, fooled = subject.loss(tf.constant(x), subject.references(ORIGINALS[: len(x)]), SEED)
+    return values.numpy(), fooled.numpy()
 
 
 def cross_entropy(logits: np.ndarray, output: int) -> np.ndarray:
@@ -96,13 +96,13 @@ def test_gradients_go_through_the_temperature_and_the_rounding(temperature: floa
     np.testing.assert_allclose(tape.gradient(values, x), expected[:, None, None] * np.ones((1, 4, 4, 1)), rtol=1e-5)
 
 
-def test_several_guides_are_averaged_and_astray_only_together() -> None:
+def test_several_guides_are_averaged_and_fooled_only_together() -> None:
     # The second guide sees (-6, -4, -2) and (-2, -6, -4); in the originals (-8, 0, 0), which is class 1, the first
     # of two alike. That lags by 2 in the first image and by 4 in the second.
-    values, astray = loss(guide(), guide(-10.0))
+    values, fooled = loss(guide(), guide(-10.0))
     np.testing.assert_allclose(values, [1.5, 0.0], atol=1e-5)
     np.testing.assert_array_equal(loss(guide(-10.0))[1], [True, True])
-    np.testing.assert_array_equal(astray, [False, True])
+    np.testing.assert_array_equal(fooled, [False, True])
 
 
 def test_guides_see_images_as_a_png_holds_them() -> None:
@@ -134,9 +134,9 @@ def test_the_loss_is_the_mean_over_views_and_early_stopping_asks_about_the_image
         lost.append(np.maximum(0, margin(model.logits(seen), tf.constant([0, 0])).numpy() + 9))
     of_eot = {"x": x, "views": 3, "transforms": ("eot",), "confidence": 9.0}
     for early_stop, expected in ((False, [False, False]), (True, loss(model, x=x)[1])):
-        values, astray = loss(model, early_stop=early_stop, **of_eot)
+        values, fooled = loss(model, early_stop=early_stop, **of_eot)
         np.testing.assert_allclose(values, np.mean(lost, 0), rtol=1e-5)
-        np.testing.assert_array_equal(astray, expected)
+        np.testing.assert_array_equal(fooled, expected)
     assert np.abs(values - loss(model, x=x, confidence=9.0)[0]).max() > 0.01
 
 
@@ -145,9 +145,9 @@ def test_views_are_what_the_transforms_say_by_hand(temperature: float) -> None:
     # Five views in turn are the images over 1, 2, 4, 8 and 16; class 0 leads by 2 and lags by 4, over as much.
     over = 2.0 ** np.arange(5) * temperature
     expected = [np.maximum(0, 2 / over + 1).mean(), np.maximum(0, -4 / over + 1).mean()]
-    values, astray = loss(views=5, transforms=("si",), temperature=temperature, early_stop=True)
+    values, fooled = loss(views=5, transforms=("si",), temperature=temperature, early_stop=True)
     np.testing.assert_allclose(values, expected, rtol=1e-5)
-    np.testing.assert_array_equal(astray, [False, True])
+    np.testing.assert_array_equal(fooled, [False, True])
 
 
 def test_transforms_follow_one_another_in_their_order() -> None:

@@ -242,7 +242,7 @@ def test_bfloat16_gives_nearly_the_same_and_leaves_tensorflow_as_it_was(
 GUIDED = {"guide_weight": 10.0, "confidence": 0.0, "views": 0, "steps": 40}
 
 
-def test_guide_is_led_astray_where_style_alone_does_not(
+def test_guide_is_fooled_where_style_alone_does_not_fool_it(
     model: Model, estimator: ArtEstimator, images: np.ndarray, paint: Paint
 ) -> None:
     near = {"budget": "linf=0.1", "learning_rate": 0.01}
@@ -260,17 +260,17 @@ def test_target_is_reached(model: Model, images: np.ndarray, paint: Paint) -> No
         assert (model.predict(quantize(out)).argmax(1) == output).all()
 
 
-def test_early_stop_keeps_the_first_image_that_is_astray(
+def test_early_stop_keeps_the_first_image_that_is_fooled(
     model: Model, estimator: ArtEstimator, images: np.ndarray, paint: Paint
 ) -> None:
     seen = model.predict(images).argmax(1)
     options = {"guides": (estimator,), **GUIDED, "confidence": 5.0}
     stopped = paint(early_stop=True, **options)
-    astray = model.predict(quantize(stopped)).argmax(1) != seen
-    assert astray.any()
+    fooled = model.predict(quantize(stopped)).argmax(1) != seen
+    assert fooled.any()
     longer = paint(early_stop=True, **options | {"steps": 60})
-    np.testing.assert_array_equal(longer[astray], stopped[astray])
-    assert (l2(stopped, paint(**options)) > 0.01)[astray].all()
+    np.testing.assert_array_equal(longer[fooled], stopped[fooled])
+    assert (l2(stopped, paint(**options)) > 0.01)[fooled].all()
 
 
 def test_guides_that_stay_leave_the_iterate_of_least_loss(estimator: ArtEstimator, paint: Paint) -> None:
@@ -307,7 +307,7 @@ def test_views_are_resized_and_padded_unless_transforms_are_named(estimator: Art
     np.testing.assert_array_equal(paint(**guided, transforms=("di",)), paint(**guided))
 
 
-def test_lbfgs_leads_guides_astray(model: Model, estimator: ArtEstimator, images: np.ndarray, paint: Paint) -> None:
+def test_lbfgs_fools_guides(model: Model, estimator: ArtEstimator, images: np.ndarray, paint: Paint) -> None:
     out = paint(guides=(estimator,), optimizer="lbfgs", **GUIDED | {"confidence": 1.0})
     assert (model.predict(quantize(out)).argmax(1) != model.predict(images).argmax(1)).all()
 

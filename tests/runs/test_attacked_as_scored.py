@@ -63,7 +63,7 @@ def test_a_smaller_label_space_is_attacked_as_it_is_scored(run: Runs) -> None:
 
 
 def test_guides_choose_among_the_classes_that_are_scored(run: Runs) -> None:
-    """A guide that is astray among 200 classes may still see the same of the shared ones, and be done too early."""
+    """A guide fooled among 200 classes may still predict the same of the shared ones, and stop too early."""
     model = artattack.models.load_model(NAME)
     assert model.label_space is not None
     guided = {"attack": "style", "style": "waves", "guide": NAME, "early_stop": True, "steps": 40, "style_weight": 0.01}

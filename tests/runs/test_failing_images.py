@@ -155,8 +155,8 @@ def losing(which: Callable[[Any], tf.Tensor]) -> type[Descent]:
 
     class Losing(Descent):
         def _loss(self, x: tf.Tensor, work: Any, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            loss, astray = super()._loss(x, work, step)
-            return tf.where(which(work), np.float32(np.nan), loss), astray
+            loss, fooled = super()._loss(x, work, step)
+            return tf.where(which(work), np.float32(np.nan), loss), fooled
 
     return Losing
 
