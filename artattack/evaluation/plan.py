@@ -205,7 +205,7 @@ def _says_class(sample: Sample) -> bool:
 def sized(benchmark: Benchmark, given: Mapping[str, Classifier] | None = None) -> Benchmark:
     """Return a benchmark with the size of its images: by default the input size that all classifiers share.
 
-    Where they want different sizes, or what one wants shows only when it is loaded, that is the default.
+    If the sizes differ, or one is known only after loading, the default size applies.
     """
     if benchmark.images.size is not None:
         return benchmark
