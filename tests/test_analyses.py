@@ -66,7 +66,7 @@ def run_notebook(folder: Path, records: list[dict[str, Any]], monkeypatch: pytes
     return names
 
 
-def test_the_cells_say_what_is_in_the_run(
+def test_the_cells_describe_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = run_notebook(tmp_path, RECORDS, monkeypatch)

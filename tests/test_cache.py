@@ -49,7 +49,7 @@ def test_stored_entries_are_returned(tmp_path: Path) -> None:
     assert cache.get(key(2)) is None
 
 
-def test_it_holds_no_more_than_it_may_and_lets_go_of_what_was_not_used(tmp_path: Path) -> None:
+def test_it_stays_below_its_limit_and_deletes_the_least_recently_used_entries(tmp_path: Path) -> None:
     cache = Cache(tmp_path, 100 * KB)  # eviction leaves three quarters: seven entries of 10 kB with their overhead
     for number in range(7):
         keep(cache, number)
@@ -127,7 +127,7 @@ def test_processes_that_write_the_same_at_once_and_one_that_is_killed(tmp_path: 
         np.testing.assert_array_equal(found.arrays["files"], images(number)["files"])
 
 
-def test_clearing_leaves_what_is_not_its_own(tmp_path: Path) -> None:
+def test_clearing_keeps_other_files(tmp_path: Path) -> None:
     cache = Cache(tmp_path, 10**6)
     keep(cache, 1, 2)
     (tmp_path / "mine.npz").touch()

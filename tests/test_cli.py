@@ -337,7 +337,7 @@ def test_a_run_with_failed_cells_says_why_and_exits_with_1(
     assert "Traceback" not in done.output
 
 
-def test_attack_paints_a_photo_and_prints_what_is_seen_before_and_after(photo: Path, tmp_path: Path) -> None:
+def test_attack_paints_a_photo_and_prints_predictions_before_and_after(photo: Path, tmp_path: Path) -> None:
     out = tmp_path / "new folder" / "painted.png"
     small = shlex.split("--size 64 --steps 2 -c quicknet_tiny --style-layers binary:0 --style-layer-weights 1/2")
     done = artattack_says("attack", photo, "--style", "waves", "-o", out, *small)

@@ -54,7 +54,7 @@ def test_without_a_file_the_default_benchmark() -> None:
     assert pgd.parameters == {"eps": pytest.approx(8 / 255), "eps_step": pytest.approx(2 / 255), "max_iter": 10}
 
 
-def test_a_short_file_changes_what_it_says_and_nothing_else(tmp_path: Path) -> None:
+def test_a_short_file_changes_its_keys_and_nothing_else(tmp_path: Path) -> None:
     benchmark = load_benchmark(file(tmp_path, "seed: 3\nimages: {limit: 2}\n", "a b.yaml"))
     assert benchmark.seed == 3
     assert benchmark.images.limit == 2

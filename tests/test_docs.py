@@ -81,7 +81,7 @@ def test_the_list_of_lessons_has_them_all(name: str) -> None:
 
 
 @pytest.mark.parametrize("study", [study for study in studies() if study.name in LESSONS], ids=lambda study: study.name)
-def test_a_lesson_of_a_study_says_what_it_asks_and_from_which_run_it_is(study: Study) -> None:
+def test_the_page_of_a_study_gives_its_question_and_its_run(study: Study) -> None:
     page = (ROOT / "docs" / "lessons" / f"{study.name}.md").read_text("utf-8")
     for words in (
         study.question,

@@ -36,7 +36,7 @@ def test_printing_commands_load_nothing_heavy() -> None:
     assert not loaded_by("import artattack.commands.printing") & {*HEAVY, "pandas", "scipy"}
 
 
-def test_the_checks_load_only_what_is_used() -> None:
+def test_the_checks_load_only_the_modules_they_use() -> None:
     assert not loaded_by("import artattack.checks.defaults") & {*HEAVY, "pandas", "numpy"}
     assert not loaded_by("from artattack.checks import run_checks") & {*HEAVY}
 

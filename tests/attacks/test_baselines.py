@@ -155,7 +155,7 @@ def test_an_untargeted_attack_stays_one(estimator, seen, name):
     np.testing.assert_array_equal(attack.generate(X), unlabelled)
 
 
-def test_shadow_leads_away_from_what_is_seen(estimator, seen):
+def test_shadow_leads_away_from_the_predicted_class(estimator, seen):
     """The class seen loses, on the mean; aimed at, it would gain."""
     attack = make_baseline(
         "shadow", estimator, {"nb_steps": 100, "lambda_tv": 0.0, "lambda_c": 0.0, "lambda_s": 0.0}, 1

@@ -77,7 +77,7 @@ def test_cross_entropy_loss_against_numpy(target: str | None, output: int, sign:
 
 @pytest.mark.parametrize("temperature", [0.1, 1.0, 10.0])
 @pytest.mark.parametrize("guide_loss", ["margin", "cross-entropy"])
-def test_decisions_are_those_of_the_logits_whatever_the_loss(temperature: float, guide_loss: str) -> None:
+def test_decisions_are_those_of_the_logits_for_every_loss(temperature: float, guide_loss: str) -> None:
     options = {"temperature": temperature, "guide_loss": guide_loss}
     np.testing.assert_array_equal(loss(**options)[1], [False, True])  # away from class 0
     np.testing.assert_array_equal(loss(target="207", **options)[1], [False, True])
@@ -141,7 +141,7 @@ def test_the_loss_is_the_mean_over_views_and_early_stopping_asks_about_the_image
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
-def test_views_are_what_the_transforms_say_by_hand(temperature: float) -> None:
+def test_views_equal_the_transforms_by_hand(temperature: float) -> None:
     # Five views in turn are the images over 1, 2, 4, 8 and 16; class 0 leads by 2 and lags by 4, over as much.
     over = 2.0 ** np.arange(5) * temperature
     expected = [np.maximum(0, 2 / over + 1).mean(), np.maximum(0, -4 / over + 1).mean()]

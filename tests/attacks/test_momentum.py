@@ -273,7 +273,7 @@ def test_balls_of_all_radii_share_a_program(estimator: ArtEstimator) -> None:
     assert len(attack._climbs) == 2
 
 
-def test_labels_are_by_default_what_the_source_sees(estimator: ArtEstimator, seen: np.ndarray) -> None:
+def test_labels_are_by_default_the_sources_predictions(estimator: ArtEstimator, seen: np.ndarray) -> None:
     attack = MomentumAttack(estimator, eps=EPS)
     unlabelled = attack.generate(X)
     for labels in (seen, seen[:, None], np.eye(CLASSES)[seen]):
@@ -281,7 +281,7 @@ def test_labels_are_by_default_what_the_source_sees(estimator: ArtEstimator, see
     assert np.abs(attack.generate(X, (seen + 1) % CLASSES) - unlabelled).max() > 1e-3
 
 
-def test_it_leads_away_from_what_is_seen_or_to_its_targets(estimator: ArtEstimator, seen: np.ndarray) -> None:
+def test_it_leads_away_from_the_predicted_class_or_to_its_targets(estimator: ArtEstimator, seen: np.ndarray) -> None:
     away = MomentumAttack(estimator, eps=0.2).generate(X)
     assert (estimator.predict(away).argmax(1) != seen).all()
     targets = (seen + 2) % CLASSES

@@ -87,7 +87,7 @@ def test_a_step_in_every_parameter_moves_pixels_by_as_much(height: int, width: i
     assert np.square(change(single, height, width, 1.5)).sum() / (3 * height * width) == pytest.approx(1.0, rel=1e-3)
 
 
-def test_low_frequencies_dominate_what_an_attack_changes(images: np.ndarray, paint: Callable[..., np.ndarray]) -> None:
+def test_low_frequencies_dominate_an_attacks_change(images: np.ndarray, paint: Callable[..., np.ndarray]) -> None:
     def high(x: np.ndarray) -> float:
         """Return the share of the energy beyond a quarter of the sampling rate."""
         energy = np.square(np.abs(np.fft.fft2(x - images, axes=(1, 2)))).sum((0, 3))

@@ -44,7 +44,7 @@ def test_the_table_has_the_names_that_benchmark_files_know() -> None:
 
 @every_transform
 @every_seed
-def test_a_view_follows_from_its_seed_alone_whatever_other_images_there_are(name: str, seed: list[int]) -> None:
+def test_a_view_follows_from_its_seed_alone_with_any_other_images(name: str, seed: list[int]) -> None:
     out = seen(name, seed)
     assert out.shape == X.shape
     assert out.dtype == np.float32

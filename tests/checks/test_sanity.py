@@ -449,7 +449,7 @@ def test_command_says_what_it_does_with_examples() -> None:
         (["."], "no run folder"),
     ],
 )
-def test_command_refuses_what_it_cannot_check(
+def test_command_refuses_unusable_models(
     arguments: list[str], what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

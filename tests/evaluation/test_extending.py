@@ -161,7 +161,7 @@ def test_finished_records_stay_unchanged(small: RunFolder, change: dict[str, Any
         extended(small.path, parse_benchmark(SMALL | change))
 
 
-def test_a_style_of_ones_own_would_change_what_is_recognised(small: RunFolder, tmp_path: Path) -> None:
+def test_a_custom_style_would_change_recognition(small: RunFolder, tmp_path: Path) -> None:
     art = tmp_path / "art.png"
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(art)
     style = {"attack": "style", "backbone": "quicknet_tiny", "style": str(art)}
@@ -220,7 +220,7 @@ def test_a_further_style_judge_is_asked_of_all_images(tmp_path: Path) -> None:
     assert sorted(map(tuple, asked)) == [("efficientnet_lite2",)] * 3 + [("quicknet_tiny", "efficientnet_lite2")] * 3
 
 
-def test_a_run_of_an_earlier_version_learns_relations_and_what_judges_say_now(tmp_path: Path) -> None:
+def test_extending_a_run_of_an_earlier_version_adds_relations_and_judgements(tmp_path: Path) -> None:
     painted = {"attack": "style", "style": "waves", "backbone": "quicknet_distilled", "steps": 1, "jitter": 0}
     run_benchmark(SMALL | {"attacks": [painted], "style_judges": "quicknet_tiny"}, out=tmp_path / "run")
     wanted = load_run(tmp_path / "run").records

@@ -191,7 +191,7 @@ def test_everything_that_determines_an_image_is_in_its_cache_key(
     assert changed(change, expected) == anew
 
 
-def test_so_are_images_and_what_computes(expected: dict[str, str | None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_and_code_are_in_the_cache_key(expected: dict[str, str | None], monkeypatch: pytest.MonkeyPatch) -> None:
     other = IMAGES.copy()
     other[1, 5, 5, 1] = 1 - other[1, 5, 5, 1]
     assert changed({}, expected, x=other) == ALL
@@ -210,7 +210,7 @@ def test_so_are_images_and_what_computes(expected: dict[str, str | None], monkey
     assert changed({}, expected) == ALL
 
 
-def test_files_count_by_what_is_in_them(tmp_path: Path) -> None:
+def test_files_count_by_their_content(tmp_path: Path) -> None:
     style, mask = tmp_path / "art.png", tmp_path / "mask.png"
     pixels = np.full((SIZE, SIZE, 3), 255, np.uint8)
     Image.fromarray(pixels).save(mask)

@@ -32,7 +32,7 @@ def titles(of: Plan) -> list[str]:
     return [variant.title for variant in of.variants]
 
 
-def test_controls_come_after_what_they_copy_and_styles_of_a_backbone_together() -> None:
+def test_controls_follow_the_attacks_they_copy_and_styles_of_a_backbone_are_together() -> None:
     noise = {"attack": "noise", "name": "hiss", "like": "fgsm"}
     assert titles(plan(noise, {"attack": "noise", "like": "style"}, FGSM, STYLE)) == [
         "clean",
@@ -235,7 +235,7 @@ def variants_of(names: Sequence[str], styles: Sequence[str], sources: Sequence[s
 
 @settings(deadline=None)
 @given(*(st.lists(WORDS, min_size=2, max_size=4, unique=True) for _ in range(3)))
-def test_keys_are_unique_and_safe_whatever_the_names(names: list[str], styles: list[str], sources: list[str]) -> None:
+def test_keys_are_unique_and_safe_for_any_names(names: list[str], styles: list[str], sources: list[str]) -> None:
     variants = variants_of(names, styles, sources)
     keys = [Cell(variant, 0, ()).key for variant in variants]
     assert len({key.lower() for key in keys}) == len(variants)

@@ -221,7 +221,7 @@ def test_scores_agree_with_scoring_the_files(run: RunFolder) -> None:
         assert pd.isna(row.success) or row.correct_before
 
 
-def test_run_json_says_what_was_run_with_what(benchmark: Benchmark, run: RunFolder) -> None:
+def test_run_json_records_the_settings_and_the_versions(benchmark: Benchmark, run: RunFolder) -> None:
     info = run.info
     assert info["status"] == "finished"
     assert info["config"]["benchmark"] == benchmark.model_dump(mode="json")

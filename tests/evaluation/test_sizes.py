@@ -104,7 +104,7 @@ def test_a_network_for_wide_pictures_is_attacked_and_scored_at_its_size(
     assert 'style="--ratio: 3.0"' in page
 
 
-def test_the_size_is_what_all_classifiers_want(wide: Path, photos: Path) -> None:
+def test_the_default_size_is_the_input_size_of_all_classifiers(wide: Path, photos: Path) -> None:
     def size(*classifiers: str, **keys: Any) -> Any:
         return sized(parse_benchmark(benchmark(photos, wide, **keys, classifiers=classifiers))).images.size
 

@@ -92,7 +92,7 @@ def chosen(attack: dict[str, Any], *, control: str | None = None, **keys: Any) -
     return list(judges.independent_of(variants[2 if control else 1]))
 
 
-def test_judges_are_all_but_the_relatives_of_what_the_attack_read() -> None:
+def test_judges_are_all_but_the_relatives_of_the_models_read() -> None:
     lite0, lite2 = "efficientnet_lite0", "efficientnet_lite2"
     assert chosen({}) == [lite2, lite0]
     assert chosen({"backbone": lite0}) == [lite2]
@@ -151,7 +151,7 @@ def test_every_judge_speaks_and_may_find_no_style(lite0: Model) -> None:
     )
 
 
-def test_records_and_summary_say_who_recognised_what(tmp_path: Path) -> None:
+def test_records_and_summary_name_the_judge_and_the_recognised_style(tmp_path: Path) -> None:
     tiny: dict[str, Any] = {"attack": "style", "backbone": "quicknet_tiny"}
     attacks = [
         tiny | {"style": ["waves", "marble"], "steps": 2, "init": "noise"},

@@ -78,7 +78,7 @@ def test_samples_are_there_and_right():
         assert min(read_image(sample.path).shape[:2]) >= 512
 
 
-def test_infos_tell_what_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_infos_show_the_available_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ARTATTACK_DATA", str(tmp_path))
     infos = {info.name: info for info in image_set_infos()}
     assert list(infos) == ["samples", "imagenet-sample", "cue-conflict"]
@@ -182,7 +182,7 @@ def test_a_wrong_manifest_is_refused_by_line(tmp_path: Path, text: str, why: str
         *("file;label", "file\tlabel", "file|label", "ImageId,label"),
     ],
 )
-def test_columns_are_found_whatever_they_are_called(tmp_path: Path, header: str):
+def test_columns_are_found_by_many_names(tmp_path: Path, header: str):
     sign = next((sign for sign in ";\t|" if sign in header), ",")
     line = sign.join(["0"] * (header.count(sign) - 1) + ["a.png", "65"])
     assert labels(manifest(tmp_path, f"{header}\n{line}\n")) == {"a": 65}
@@ -684,7 +684,7 @@ def test_another_file_than_the_manifest_means_is_named(tmp_path: Path):
         read_sample(Sample("a", path, sha256="0" * 64), 8)
 
 
-def test_loading_keeps_what_can_be_read_and_names_the_rest(tmp_path: Path):
+def test_loading_keeps_readable_images_and_names_the_others(tmp_path: Path):
     good = picture(tmp_path / "good.png")
     picture(tmp_path / "changed.png", seed=1)
     (tmp_path / "text.jpg").write_text("no image")
@@ -817,7 +817,7 @@ def test_fetch_downloads_everything_once(shop, tmp_path: Path):
     assert ([sample.label for sample in image_set.samples], image_set.note) == ([0, 1, 2, 3, 4, 5, 6], "")
 
 
-def test_fetch_tells_what_failed_keeps_the_rest_and_resumes(shop, tmp_path: Path):
+def test_fetch_reports_failures_keeps_the_rest_and_resumes(shop, tmp_path: Path):
     served, url, asked = shop
     home = tmp_path / "home" / "imagenet-sample"
     (served / "c.png").rename(tmp_path / "c.png")

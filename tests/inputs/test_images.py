@@ -474,7 +474,7 @@ def test_quantizing_twice_is_quantizing_once(x: np.ndarray):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
 @given(x=arrays(np.float32, (4, 5, 3), elements=st.floats(0, 1, width=32)))
-def test_quantized_is_what_a_png_holds(tmp_path: Path, x: np.ndarray):
+def test_quantized_values_are_those_of_a_png(tmp_path: Path, x: np.ndarray):
     save_png(tmp_path / "x.png", to_uint8(x))
     np.testing.assert_array_equal(to_float(read_image(tmp_path / "x.png")), quantize(x))
 

@@ -109,7 +109,7 @@ def test_a_synonym_of_two_classes_is_refused(text: str):
         class_index(text)
 
 
-def test_counting_from_1_is_answered_with_what_may_be_meant():
+def test_counting_from_1_gives_advice():
     with pytest.raises(ArtattackError, match=r"'1000': here they count from 0 to 999. .* subtract 1.* give wnids"):
         class_index("1000")
 

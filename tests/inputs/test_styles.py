@@ -118,7 +118,7 @@ def test_the_script_draws_every_style(make_styles: ModuleType):
 
 
 @pytest.mark.parametrize("name", ["stained-glass", "waves"])  # the quickest two
-def test_the_script_draws_what_is_kept(make_styles: ModuleType, tmp_path: Path, name: str):
+def test_the_script_draws_the_committed_styles(make_styles: ModuleType, tmp_path: Path, name: str):
     kept = data_dir() / "styles" / f"{name}.png"
     drawn = make_styles.draw_style(name, tmp_path)
     if drawn.read_bytes() != kept.read_bytes():

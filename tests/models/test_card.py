@@ -81,7 +81,7 @@ def test_the_teacher_of_a_file_does_not_judge_its_paint(file: Path) -> None:
     }
 
 
-def test_the_family_of_a_file_is_what_the_benchmark_or_its_card_says(file: Path) -> None:
+def test_the_family_of_a_file_comes_from_the_benchmark_or_its_card(file: Path) -> None:
     write(file, Card(title="t", preprocessing="tf", family="vgg16"))
     models = {
         "mine": {"model": str(file), "family": "ResNet"},

@@ -125,7 +125,7 @@ def test_head_is_linear(lite0: Any, state: State) -> None:
     np.testing.assert_allclose(lite0.get_layer("predictions")(x).numpy(), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_blocks_compute_what_the_tensors_say(state: State) -> None:
+def test_blocks_compute_with_the_tensors_of_the_file(state: State) -> None:
     """Strides 2 on an even and on an odd side pad differently; both are in this small image."""
     network = build("lite0", "imagenet", (28, 36))  # 14 x 18 after the stem, 7 x 9 after block 2a
     names = [

@@ -252,7 +252,7 @@ def test_each_function_is_traced_once_for_all_batch_sizes(monkeypatch):
         ),
     ],
 )
-def test_attacks_find_what_they_find_with_stock(pair, make):
+def test_attacks_find_the_same_images_as_with_stock_art(pair, make):
     seen = np.eye(CLASSES, dtype=np.float32)[pair[1].predict(X).argmax(axis=1)]
     found = [make(estimator).generate(X, seen) for estimator in pair]
     assert_same(found[0] - X, found[1] - X)

@@ -153,7 +153,7 @@ def test_models_without_a_download_are_reported() -> None:
         fetch_model("quiknet")
 
 
-def test_the_command_says_what_came_and_what_comes_next(server: Any, photos: Path, tmp_path: Path) -> None:
+def test_the_command_prints_the_fetched_weights_and_the_next_step(server: Any, photos: Path, tmp_path: Path) -> None:
     server.content = weights("mobilenet", tmp_path / "random.h5", sees=TENCH)
     done = CliRunner().invoke(app, ["models", "fetch", "mobilenet"])
     assert done.exit_code == 0, done.output
@@ -189,7 +189,7 @@ def test_bundled_benchmarks_go_by_name(tmp_path: Path, monkeypatch: pytest.Monke
         load_benchmark(Path("transferr"))
 
 
-def test_a_run_that_lacks_weights_says_in_one_line_what_to_fetch(
+def test_a_run_that_lacks_weights_names_them_in_one_line(
     server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.content = b"no weights at all"

@@ -163,7 +163,7 @@ def test_predict_resizes_other_sizes(model: Model) -> None:
 
 
 @pytest.mark.parametrize("shape", [(6, 5, 3), (1, 6, 5, 1), (1, 3, 6, 5)])
-def test_predict_refuses_what_is_no_batch_of_images(model: Model, shape: tuple[int, ...]) -> None:
+def test_predict_refuses_arrays_that_are_no_batch_of_images(model: Model, shape: tuple[int, ...]) -> None:
     with pytest.raises(ArtattackError, match=r"\(N, H, W, 3\)"):
         model.predict(np.zeros(shape, np.float32))
 

@@ -77,7 +77,7 @@ def test_rebuild_keeps_a_global_pool_global(network: Any) -> None:
     np.testing.assert_allclose(large(one_value), expected, atol=1e-5)
 
 
-def test_rebuild_keeps_what_normalization_has_learned() -> None:
+def test_rebuild_keeps_the_state_of_normalization() -> None:
     inputs = tf.keras.Input((2, 2, 3))
     network = tf.keras.Model(inputs, layers.Normalization()(inputs))
     network.layers[-1].set_weights([np.array([1.0, 2.0, 3.0]), np.array([4.0, 4.0, 4.0]), np.array(7)])
@@ -104,7 +104,7 @@ def test_rebuild_replaces_layers_with_their_weights_or_others(network: Any, x: t
     np.testing.assert_allclose(rebuild(network, ["stem"], replace=doubled)(x), 2 * np.array(original), atol=1e-5)
 
 
-def test_rebuild_says_in_one_line_what_fixes_the_size() -> None:
+def test_rebuild_names_the_layer_that_fixes_the_size_in_one_line() -> None:
     inputs = tf.keras.Input((8, 8, 3))
     network = tf.keras.Model(inputs, layers.Dense(2)(layers.Flatten()(inputs)), name="fixed")
     with pytest.raises(ArtattackError, match=r"network 'fixed' cannot be rebuilt for input \(4, 4, 3\)") as caught:
@@ -160,7 +160,7 @@ def test_layer_specifications(network: Any) -> None:
         ("layer:1", "one of binary:0, conv:0"),
     ],
 )
-def test_wrong_layer_specifications_say_what_there_is(network: Any, spec: str, message: str) -> None:
+def test_wrong_layer_specifications_list_the_valid_ones(network: Any, spec: str, message: str) -> None:
     with pytest.raises(ArtattackError, match=message):
         layer_names(network, [spec])
 

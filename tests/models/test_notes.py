@@ -124,7 +124,7 @@ def test_preprocessing_from_the_file_unless_it_is_said(make: Make, tmp_path: Pat
 
 
 @pytest.mark.parametrize("to", ["tflite", "lce"])
-def test_exported_files_say_what_their_network_expects(to: str, tmp_path: Path) -> None:
+def test_exported_files_hold_their_networks_preprocessing(to: str, tmp_path: Path) -> None:
     if to == "lce":
         pytest.importorskip("larq_compute_engine")
     keras().save(tmp_path / "net.keras")

@@ -177,7 +177,7 @@ def test_modules_with_several_outputs_have_gradients_of_the_chosen_one(kind: str
     np.testing.assert_allclose(tape.gradient(value, x), expected, rtol=1e-5, atol=1e-8)
 
 
-def test_a_single_tensor_among_what_a_module_returns_needs_no_choice() -> None:
+def test_a_single_tensor_among_a_modules_outputs_needs_no_choice() -> None:
     torch = pytest.importorskip("torch")
 
     class Net(torch.nn.Module):

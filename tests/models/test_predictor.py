@@ -472,7 +472,7 @@ def test_limits_of_queries_that_are_none() -> None:
         make_baseline("fgsm", estimator, {}, max_queries=5)
 
 
-def test_gradient_attacks_do_not_take_what_only_predicts() -> None:
+def test_gradient_attacks_refuse_models_that_only_predict() -> None:
     model = load_model(classify, input_size=SIZE)
     with pytest.raises(ArtattackError, match="attack 'fgsm' does not accept") as caught:
         make_baseline("fgsm", to_estimator(model), {})

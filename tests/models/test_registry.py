@@ -64,7 +64,7 @@ def test_bundled_weights_are_checked(name: str, tmp_path: Path, monkeypatch: pyt
         load_model(name)
 
 
-def test_the_distilled_backbone_says_what_it_is() -> None:
+def test_the_distilled_backbone_is_described() -> None:
     model = load_model("quicknet_distilled")
     assert (model.binary, model.input_size, model.classes) == (True, (224, 224), 1000)
     info = next(info for info in model_infos() if info.name == "quicknet_distilled")

@@ -173,7 +173,7 @@ def test_a_refused_name_stays_on_one_line(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("target", [("torch._utils", "_rebuild_tensor_v2"), ("collections", "OrderedDict")])
-def test_a_pickle_cannot_change_what_it_is_given(folder: Path, target: tuple[str, str]) -> None:
+def test_a_pickle_cannot_change_the_stand_ins_for_globals(folder: Path, target: tuple[str, str]) -> None:
     slots = b"(N}" + text("__call__") + text("changed") + b"stb"
     assert "damaged" in refusal(folder, legacy(b"\x80\x02" + name(*target) + slots + b".", {}))
     assert read_state_dict(written(folder, one_tensor(np.ones(1, "f4"))))["t"] == 1

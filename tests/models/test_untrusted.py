@@ -595,7 +595,7 @@ def test_values_that_unpack_to_far_more_are_refused(copy_of: Callable[[str], Pat
     assert "model_weights/void unpacks from 0 to 4398046511104 bytes" in refusal(path)
 
 
-def test_weights_are_the_file_or_what_an_archive_holds(copy_of: Callable[[str], Path]) -> None:
+def test_weights_are_the_file_or_a_member_of_the_archive(copy_of: Callable[[str], Path]) -> None:
     path = copy_of("Keras 2 .keras")
     with weights_file(path) as weights:
         assert weights.read_bytes() == members(path)["model.weights.h5"]

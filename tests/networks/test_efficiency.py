@@ -47,7 +47,7 @@ def test_costs_counted_by_hand() -> None:
     assert costs["binary_macs_share"] == bits * 64 / (bits * 64 + 20)
 
 
-def test_our_count_is_what_was_published_of_quicknet() -> None:
+def test_our_counts_of_quicknet_equal_the_published_ones() -> None:
     costs = network_costs(load_registered("quicknet", "random"))
     assert costs["parameters"] == PUBLISHED["quicknet"].parameters == 13_234_088
     assert round(costs["packed_mib"], 2) == PUBLISHED["quicknet"].mib == 4.17
@@ -77,7 +77,7 @@ def found() -> pd.DataFrame:
         return measure_models(["quicknet (2020)", "quicknet_tiny"], repeats=1, time_task=time_task)
 
 
-def test_a_table_of_what_was_measured_and_what_was_published(found: pd.DataFrame) -> None:
+def test_a_table_of_measured_and_published_figures(found: pd.DataFrame) -> None:
     assert {name: str(dtype) for name, dtype in found.dtypes.items()} == dtypes(EFFICIENCY)
     old, tiny = found.to_dict("records")
     assert (old["published_top1"], old["published_mib"]) == (0.586, 3.21)

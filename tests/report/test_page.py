@@ -303,7 +303,7 @@ def test_nothing_reaches_out_of_the_page_and_only_its_own_scripts_run(html: str,
     assert len(html) < 8e6
 
 
-def test_failures_skipped_images_and_what_was_not_run_are_said(run: RunFolder, evil: str, page: Page) -> None:
+def test_the_page_reports_failures_skipped_images_and_missing_parts(run: RunFolder, evil: str, page: Page) -> None:
     assert page.tables["failed"][1] == ["(images not read)", f"broken.png: not an image {evil}", "1", "broken"]
     assert "1 of 65 records have no result" in page.text
     assert "8 images of cats" in page.text
@@ -450,7 +450,7 @@ def test_a_change_is_amplified_by_the_factor_that_is_told() -> None:
 # ---- what columns mean
 
 
-def test_the_page_says_what_every_column_of_a_runs_files_means(html: str) -> None:
+def test_the_page_explains_every_column_of_a_runs_files(html: str) -> None:
     glossary = html.partition('<section id="glossary">')[2].partition("</section>")[0]
     sections = dict(part.split("</h3>", 1) for part in glossary.split("<h3>")[1:])
     assert list(sections) == [

@@ -103,7 +103,7 @@ def test_flips_that_are_never_shown(never: dict[str, Any]) -> None:
     assert chosen(flip("a", 1.0, 1.0, 1.0, **never)) == []
 
 
-def test_the_rule_says_what_was_asked_and_what_was_not_found() -> None:
+def test_the_rule_names_fulfilled_and_skipped_conditions() -> None:
     rule = choose_flips(records_frame([flip("a", 0.9, 0.9, 0.9)])).rule
     assert rule == (
         "Chosen by a rule: of the flips by a style attack, of a classifier that the attack has not read, with its "

@@ -101,7 +101,7 @@ def test_paired_difference_of_no_common_image() -> None:
     assert np.isnan([found.rate_a, found.rate_b, found.difference, found.low, found.high, found.p_value]).all()
 
 
-def test_paired_difference_names_what_is_not_there() -> None:
+def test_paired_difference_names_a_missing_attack_or_classifier() -> None:
     records = records_frame(attack("x", **STYLE) + attack("x", "noise", **COPIED))
     with pytest.raises(ArtattackError, match="unknown attack 'style/wave/quicknet'; did you mean 'style/waves"):
         paired_difference(records, "noise as style/waves/quicknet", "style/wave/quicknet", classifier="lite0")

@@ -142,7 +142,7 @@ def test_only_images_known_on_both_sides_count(tmp_path: Path) -> None:
     assert successes["p"] == 1
 
 
-def test_images_are_the_same_by_what_is_in_them_and_may_be_there_twice(tmp_path: Path) -> None:
+def test_images_are_equal_by_content_and_may_repeat(tmp_path: Path) -> None:
     old = rows("x..") + rows("x", first=7)
     new = rows(".x.") + rows("x", first=8)
     twin = hashlib.sha256(b"i0").hexdigest()
@@ -269,7 +269,7 @@ def test_reasons_are_differences_of_config_labels_and_versions(tmp_path: Path) -
     assert "Differs:\n  seed was 0, now 1\n  attacks.fgsm.eps was" in text(found)
 
 
-def test_a_change_tells_what_differs_there(tmp_path: Path) -> None:
+def test_a_change_lists_the_differences_of_its_setup(tmp_path: Path) -> None:
     found = compared(tmp_path, rows("." * 12), rows("x" * 12, parameters='{"eps": 0.06}'))
     assert next(changes_in_words(found.table)).endswith(" What differs there: eps was 0.03, now 0.06.")
 

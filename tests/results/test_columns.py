@@ -26,7 +26,7 @@ from artattack.results.glossary import Entry, entries, main, with_tables
 README = Path(__file__).resolve().parents[2] / "results" / "README.md"
 
 
-def test_the_readme_says_what_the_code_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_readme_has_the_columns_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = README.read_text(encoding="utf-8")
     assert with_tables(text) == text, "stale: python -m artattack.results.glossary"
     stale = tmp_path / "README.md"

@@ -128,7 +128,7 @@ def test_accuracies_counted_by_hand(tmp_path: Path) -> None:
     }
 
 
-def test_the_note_says_what_it_is_not() -> None:
+def test_the_note_denies_comparability_with_the_leaderboard() -> None:
     assert NOTE.startswith("Not comparable with RobustBench's leaderboard: these are other images")
     assert "untargeted DLR loss, no FAB" in NOTE
 
@@ -195,7 +195,7 @@ def test_threat_models_of_style_attacks(tmp_path: Path, values: dict[str, Any], 
         ("linf", float("inf"), ("Linf", None)),
     ],
 )
-def test_the_records_say_the_ball_whatever_the_parameters_and_the_kind(
+def test_the_records_give_the_ball_for_all_parameters_and_kinds(
     tmp_path: Path, norm: str, eps: float | None, threat: tuple[str, str | None]
 ) -> None:
     ball = {"eps_norm": norm, "eps": eps}
@@ -240,7 +240,7 @@ def test_an_attack_that_failed_on_every_image_is_told_and_decides_nothing(tmp_pa
     assert [(attack["n_examples"], attack["robust_acc"]) for attack in threat["attacks"]] == [(2, "50.00"), (0, None)]
 
 
-def test_one_file_for_each_classifier_whatever_its_name(tmp_path: Path) -> None:
+def test_one_file_for_each_classifier_with_any_name(tmp_path: Path) -> None:
     names = ["lite0", "mine", "models/net.keras", "other/net.keras", "Mine", "."]
     run = saved(tmp_path / "run", [row for name in names for row in clean("rw", classifier=name)])
     files = export(run, "robustbench", tmp_path / "new" / "model_info")
@@ -334,7 +334,7 @@ def test_parquet_keeps_values_and_types(tmp_path: Path) -> None:
     assert {name: str(dtype) for name, dtype in pd.read_parquet(empty).dtypes.items()} == RECORD_COLUMNS
 
 
-def test_without_pyarrow_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyarrow_one_line_names_the_package_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = saved(tmp_path / "run", rows("x", **PGD))
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     message = "^parquet: .*pyarrow.*: pip install 'artattack\\[parquet\\]'$"

@@ -67,7 +67,7 @@ def test_each_judge_has_its_row(records: pd.DataFrame) -> None:
     assert (marble["identified_before"], marble["gain"], marble["relation"]) == (4, 0.0, "kin")
 
 
-def test_agreement_and_confusion_are_of_what_attacks_painted(records: pd.DataFrame) -> None:
+def test_agreement_and_confusion_count_the_attacks_paintings(records: pd.DataFrame) -> None:
     painted = paintings(judgements_of(records))
     (found,) = agreements(painted)
     assert (found.a, found.b, found.found.n, found.found.agree, found.found.clusters) == ("lite2", "hardnet", 8, 3, 4)

@@ -65,7 +65,7 @@ def test_every_control_has_to_be_beaten_and_one_is_enough_to_be_worse() -> None:
     assert worse["p"][0] == pytest.approx(2 * 2 / 2**9)  # of two controls, and two claims
 
 
-def test_relations_are_pooled_apart_and_what_is_alone_is_left_out() -> None:
+def test_relations_are_pooled_separately_and_single_members_left_out() -> None:
     kin = [row | {"classifier": f"{row['classifier']}-kin"} for row in rows("style", 2, "kin")]
     seen = [row | {"classifier": "net"} for row in rows("style", 9, "seen") if row["classifier"] == "squeeze"]
     alone = [row | {"attack": "pgd"} for row in seen if row["style"] == "waves"]

@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> RunFolder:
     return folder
 
 
-def test_time_left_is_what_cells_of_the_same_kind_took(folder: RunFolder) -> None:
+def test_time_left_follows_from_cells_of_the_same_variant(folder: RunFolder) -> None:
     progress = read_progress(folder)
     assert progress == RunProgress(
         state="stopped",
@@ -99,7 +99,7 @@ def test_a_cell_cut_short_is_not_done(folder: RunFolder) -> None:
     assert read_progress(folder).next == "clean-0001"
 
 
-def test_a_run_that_noted_no_cells_still_tells_what_is_done(tmp_path: Path) -> None:
+def test_a_run_without_a_recorded_plan_still_counts_finished_cells(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run", {"config": {}})
     folder.write_cell("clean-0000", [ROW])
     progress = read_progress(folder)

@@ -437,7 +437,7 @@ def test_resuming(tmp_path: Path) -> None:
     assert "config" not in resumed
 
 
-def test_resuming_another_config_names_what_differs(tmp_path: Path) -> None:
+def test_resuming_another_config_names_the_differences(tmp_path: Path) -> None:
     start(tmp_path / "run")
     other = {"seed": 0.0, "attacks": [{"attack": "style", "steps": 61}, {"attack": "fgsm", "eps": None}]}
     with pytest.raises(ArtattackError) as caught:
@@ -462,7 +462,7 @@ def test_resuming_nothing(tmp_path: Path) -> None:
     ("content", "message"),
     [(None, "no run folder"), ("{", "run.json: not valid JSON"), ("[1]", "not a run of artattack")],
 )
-def test_opening_what_is_no_run(tmp_path: Path, content: str | None, message: str) -> None:
+def test_opening_a_folder_without_a_run(tmp_path: Path, content: str | None, message: str) -> None:
     if content is not None:
         (tmp_path / "run.json").write_text(content)
     with pytest.raises(ArtattackError, match=message):

@@ -213,7 +213,7 @@ def test_a_file_beside_the_benchmark_file_is_scored_as_its_keras_original(tmp_pa
         targets_by_name([f"tflite:{tmp_path / 'net.tflite'}"])
 
 
-def test_checks_leave_out_what_has_no_layers(run: RunFolder, tmp_path: Path) -> None:
+def test_checks_leave_out_classifiers_without_layers(run: RunFolder, tmp_path: Path) -> None:
     assert list(targets_of_run(run.path).models) == ["quicknet_tiny"]
     model = load_model(Brightness(), input_size=SIZE)
     with pytest.raises(ArtattackError, match="'Brightness' has no readable layers"):

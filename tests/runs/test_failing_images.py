@@ -191,7 +191,7 @@ def failing(call: Callable[[], Any], number: int, total: int) -> np.ndarray:
 @pytest.mark.parametrize(
     "options", [{"jitter": 2, "parametrization": "fourier"}, {"batch_size": 2}, {"optimizer": "lbfgs", "jitter": 0}]
 )
-def test_style_attacks_carry_what_became_of_the_rest(
+def test_failing_style_attacks_return_the_other_images(
     options: dict[str, Any], images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     estimator = to_estimator(load_model("quicknet_tiny"), input_shape=(SIZE, SIZE, 3))
@@ -204,7 +204,7 @@ def test_style_attacks_carry_what_became_of_the_rest(
     np.testing.assert_array_equal(made[2], images[2])
 
 
-def test_momentum_attacks_carry_what_became_of_the_rest(images: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_momentum_attacks_return_the_other_images(images: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     estimator = to_estimator(load_model("quicknet_tiny"), input_shape=(SIZE, SIZE, 3))
     own, breaks = estimator.loss_gradient, tf.Variable(False)  # a variable, so that one compiled program does both
 

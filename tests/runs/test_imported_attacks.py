@@ -175,7 +175,7 @@ def test_classes_of_every_sort(tmp_path: Path) -> None:
     pd.testing.assert_series_equal(same["l2"], random["l2"])  # its choices follow from the run's seed
 
 
-def test_the_source_decides_the_cache_key_and_what_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_source_determines_the_cache_key_and_resuming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARTATTACK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("ARTATTACK_CACHE_SIZE", "100MB")
     from group import attacks, later  # type: ignore[import-not-found]

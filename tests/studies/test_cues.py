@@ -132,7 +132,7 @@ def cue_rows() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def test_cue_conflicts_count_what_is_known_of_both_photos() -> None:
+def test_cue_conflicts_count_images_with_both_photos_known() -> None:
     study = find_study("cue-conflict")
     table = study.measure(records_frame(cue_rows()))
     ball, free = table.to_dict("records")
@@ -142,7 +142,7 @@ def test_cue_conflicts_count_what_is_known_of_both_photos() -> None:
     assert "c, in the ball (L2 4): the shape's class 1 of 2, the texture's 1, neither 0" in study.answer(table)
 
 
-def test_both_studies_leave_what_a_study_leaves(tmp_path: Path) -> None:
+def test_both_studies_write_all_files_of_a_study(tmp_path: Path) -> None:
     for name, rows in (("cue-conflict", cue_rows()), ("shape-bias", [clean("cat7-elephant1", "cat")])):
         run = RunFolder.create(tmp_path / name, {"config": {"benchmark": {"name": f"study-{name}"}}})
         for row in rows:

@@ -158,7 +158,7 @@ def rows_by_hand(run: RunFolder, by: list[str]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_table_is_what_the_records_give(name: str, run_of: Run) -> None:
+def test_the_table_follows_from_the_records(name: str, run_of: Run) -> None:
     run = run_of(name)
     by = ["attack", "source", "style"] if name == "art-attack" else ["attack", "source"]
     table = pd.read_csv(run.path / "study.csv")
@@ -310,7 +310,7 @@ def test_the_layers_of_studies_are_there(backbone: str) -> None:
         assert sorted(found, key=order.index) == list(found)
 
 
-def test_plans_are_what_the_questions_need() -> None:
+def test_plans_hold_the_attacks_of_the_questions() -> None:
     def entries(name: str, *backbones: str) -> list[StyleEntry]:
         plan = make_plan(study_benchmark(find_study(name), Settings(backbones=backbones, limit=1)))
         return [entry for entry in plan.benchmark.attacks if isinstance(entry, StyleEntry)]
@@ -346,13 +346,13 @@ def test_untrained_backbones_count_with_their_steps() -> None:
     assert plan.passes == 3 * (1 + steps + steps)  # of the images as they are, the trained backbone, the untrained one
 
 
-def test_the_front_and_what_is_behind_it() -> None:
+def test_the_pareto_front_and_the_trials_behind_it() -> None:
     points = np.array([[1.0, -5.0], [1.0, -9.0], [0.5, -2.0], [0.5, -5.0], [0.5, -2.0]])
     assert front(points).tolist() == [True, False, True, False, True]  # of two alike neither beats the other
     assert ranks(points).tolist() == [0, 1, 0, 1, 0]
 
 
-def test_the_better_half_goes_on_and_what_paints_nothing_goes_last() -> None:
+def test_the_better_half_goes_on_and_trials_without_paint_rank_last() -> None:
     rows = []
     for n, (recognised, l2) in enumerate([((1, 1), 9.0), ((0, 0), 1.0), ((1, 0), 5.0), ((0, 0), 0.5)]):
         rows += [trial(n, image, bool(known), l2) for image, known in enumerate(recognised)]
@@ -489,7 +489,7 @@ def test_extending_warns_of_too_much_total_variation(tmp_path: Path) -> None:
     assert "tv_weight: 100000 beside 10" in " ".join(done.stderr.split())
 
 
-def test_precision_counts_what_happens_to_the_network_itself() -> None:
+def test_precision_counts_predictions_of_the_network_itself() -> None:
     rows = []
     for name, source, matched, flips, own in (
         ("style", "nets/w1a1.keras", None, (True, False), (False, False)),
@@ -626,7 +626,7 @@ def test_a_study_end_to_end(tmp_path: Path) -> None:
     assert (out / "study.csv").read_bytes() == before
 
 
-def test_the_front_of_a_search_is_what_no_other_trial_beats() -> None:
+def test_the_front_of_a_search_holds_the_pareto_optimal_trials() -> None:
     rows = []
     for number, (identified, l2) in enumerate([((1, 1), 5.0), ((1, 1), 9.0), ((1, 0), 2.0), ((0, 0), 1.0)]):
         rows += [trial(number, image, bool(known), l2) for image, known in enumerate(identified)]

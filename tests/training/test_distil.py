@@ -206,7 +206,7 @@ def small_teacher() -> Any:
     )
 
 
-def test_features_are_learnt_and_what_is_left_is_what_numpy_finds(
+def test_features_are_learnt_and_the_unexplained_share_equals_numpys(
     striped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Any] = []
