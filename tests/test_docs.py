@@ -1,4 +1,4 @@
-"""The documentation: links lead somewhere, pages are in the navigation, and what makes them does what it says."""
+"""The documentation: links lead to files and headings, pages are in the navigation, and generated parts are current."""
 
 import re
 from importlib.util import module_from_spec, spec_from_file_location

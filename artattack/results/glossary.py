@@ -51,7 +51,7 @@ def with_tables(readme: str) -> str:
 
 
 def _markdown(columns: Sequence[Column]) -> str:
-    lines = ["| column | dtype | unit | what it says |", "| --- | --- | --- | --- |"]
+    lines = ["| column | dtype | unit | meaning |", "| --- | --- | --- | --- |"]
     for entry in entries(columns):
         names = ", ".join(f"`{name}`" for name in entry.names)
         meaning = entry.meaning.replace("|", r"\|")
