@@ -1,4 +1,4 @@
-"""docs/analyses.ipynb: its code runs, and says what a small run made by hand contains."""
+"""docs/analyses.ipynb: its code runs, and its text agrees with a small run made by hand."""
 
 import ast
 import json

@@ -1,4 +1,4 @@
-"""A distance and how far: read, written, checked, and which images are within."""
+"""Bounds: parsed, written, checked, and the images within them."""
 
 import numpy as np
 import pytest

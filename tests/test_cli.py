@@ -1,4 +1,4 @@
-"""The command line as users meet it: what it prints, its exit codes, and one line for each mistake."""
+"""The command line: its output, its exit codes, and one line for each mistake."""
 
 import json
 import os

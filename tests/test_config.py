@@ -1,4 +1,4 @@
-"""Benchmark files: defaults, what may be written how, and that each mistake is named in one line."""
+"""Benchmark files: defaults, the forms of each value, and one line for each mistake."""
 
 import re
 from pathlib import Path

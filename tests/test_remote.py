@@ -1,4 +1,4 @@
-"""Paths behind URLs, on fsspec's file system in memory: what opens, what is refused in one line, and no secret told."""
+"""Paths behind URLs, on fsspec's file system in memory: opened, refused in one line, and without secrets in output."""
 
 import os
 import sys

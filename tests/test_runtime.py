@@ -1,4 +1,4 @@
-"""ART's settings, which several processes may need for the first time at once."""
+"""ART's settings, which several processes may write for the first time at once."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A second opinion: the same PGD by ART on our estimator and by foolbox on the same network finds the same."""
+"""A second opinion: PGD by ART on our estimator and by foolbox on the same network gives the same images."""
 
 import foolbox
 import numpy as np

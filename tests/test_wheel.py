@@ -1,4 +1,4 @@
-"""The wheel: built, looked into, installed beside nothing else, and used from outside the checkout."""
+"""The wheel: built, inspected, installed alone, and used outside the checkout."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Controls: what each does to an image, and how far it goes."""
+"""Controls: the change of each to an image, and its distance."""
 
 import io
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which iterate the descent keeps, case by case."""
+"""The iterate that the descent keeps, case by case."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Feature networks: the same outputs as the backbone's own layers, at any size, with what options change."""
+"""Feature networks: equal to the backbone's own layers, at any size, with the changes that options make."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The Fourier parametrization against NumPy, by hand, and for what it is there for."""
+"""The Fourier parametrization against NumPy and by hand, and its purpose: no grid."""
 
 from collections.abc import Callable
 from typing import Any

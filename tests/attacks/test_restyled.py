@@ -1,4 +1,4 @@
-"""Restyled networks against NumPy, with the draws as the one thing taken as they are."""
+"""Restyled networks against NumPy, with the same random draws."""
 
 from typing import Any
 

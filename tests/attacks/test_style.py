@@ -1,4 +1,4 @@
-"""The style attack: ART's contract, what it minimises, and how it works through images and styles."""
+"""The style attack: ART's contract, its objective, and its order of images and styles."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Runs of earlier versions go on: what is younger than the run stands in it with its default."""
+"""Runs of earlier versions resume: options newer than the run have their defaults."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""A run with more added to it against one that had all of it from the start."""
+"""An extended run against a run that had all parts from the start."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""How cells are handed to workers of a cluster, tried with workers that live and die as the test says."""
+"""Distribution of cells to a cluster's workers, with stand-in workers that live and die as the test decides."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

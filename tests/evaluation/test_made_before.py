@@ -1,4 +1,4 @@
-"""Nothing is made twice: what an earlier run has made is taken from the cache, and only that."""
+"""The cache of images: equal images of earlier runs are reused, others are not."""
 
 import json
 from pathlib import Path

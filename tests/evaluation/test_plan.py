@@ -1,4 +1,4 @@
-"""The plan: what is done, in which order, under which names and seeds."""
+"""The plan: its cells, their order, names and seeds."""
 
 import itertools
 import re

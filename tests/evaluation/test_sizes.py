@@ -1,4 +1,4 @@
-"""Sizes of images: what classifiers want, wide pictures from the file to the report, and images that are enlarged."""
+"""Sizes of images: the default size, wide pictures from the file to the report, and enlarged images."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whether an independent network recognises a style: its distances, its verdicts, and which network it may be."""
+"""Style judges: their distances, their judgements, and the choice of independent networks."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The card beside a model's file opens it; what is no card is refused in one line."""
+"""The card beside a model file: it gives the options for loading; an invalid card is refused in one line."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A model's doubts: answers that change, and preprocessing that cannot be right, found at loading for every kind."""
+"""A model's doubts: answers that change and implausible preprocessing, found at loading for every kind."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The ART face of models: the same results as ART's own classifier, and closed forms."""
+"""ART estimators of models: the same results as ART's own classifier, and closed forms."""
 
 import art.attacks.evasion as evasion
 import larq as lq

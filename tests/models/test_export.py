@@ -1,4 +1,4 @@
-"""Exported files open again and agree with the network they were made of."""
+"""Exported files open again and agree with their network."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Published weights, from a server that plays their host: fetched, compared with their checksum, tried on photos."""
+"""Published weights from a stand-in server: fetched, verified by checksum, tried on photos."""
 
 import hashlib
 import threading

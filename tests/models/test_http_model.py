@@ -1,4 +1,4 @@
-"""A classifier behind HTTP, on a real server of this machine that is slow, fails, and talks nonsense."""
+"""A classifier behind HTTP, on a local server that is slow, fails and returns invalid answers."""
 
 import contextlib
 import json

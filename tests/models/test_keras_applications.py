@@ -1,4 +1,4 @@
-"""Weights that libraries download: what is cut short or wrong ends in one line and does not stay."""
+"""Weights that libraries download: a truncated or wrong file gives one line and is deleted."""
 
 import threading
 from collections.abc import Iterator

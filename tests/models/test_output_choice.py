@@ -1,4 +1,4 @@
-"""Networks with several outputs: the one chosen by name or place classifies, in every kind of file; numbers by hand."""
+"""Networks with several outputs: choice by name or index in every kind of file, with numbers by hand."""
 
 from pathlib import Path
 from typing import Any, NamedTuple

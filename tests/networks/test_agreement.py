@@ -1,4 +1,4 @@
-"""A file against its original: differences worked out by hand, and advice that names what was done to the copy."""
+"""A file against its original: differences worked out by hand, and advice that names the change of the copy."""
 
 import re
 from pathlib import Path

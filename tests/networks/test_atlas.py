@@ -1,4 +1,4 @@
-"""An atlas of a real layer: which channels stand where, and what is drawn."""
+"""An atlas of a real layer: the places of channels, and the picture."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Feature visualisation: what raises a channel whose preference is known, and how pictures are arranged."""
+"""Feature visualisation: images for a channel of known preference, and the arrangement of pictures."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""One photo painted, and the picture that shows it beside the original with what classifiers see."""
+"""One painted photo, and the picture of both photos with the classifiers' predictions."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The report in a browser: no error, no request, and what can be clicked works. Skipped where there is no Chromium."""
+"""The report in a browser: no error, no request, and working controls. Skipped without Chromium."""
 
 import base64
 import itertools

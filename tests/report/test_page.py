@@ -1,4 +1,4 @@
-"""The report of a small run made up here: its numbers, that text stays text, other formats, figures."""
+"""The report of a small run made up here: its numbers, escaped text, other formats, figures."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""Which flips a page leads with."""
+"""The choice of the flips that lead a page."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Within a run: attacks against controls, beside each other, and over budgets."""
+"""Within a run: attacks against controls, pairs of attacks, and curves over budgets."""
 
 import math
 from typing import Any

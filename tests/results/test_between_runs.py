@@ -1,4 +1,4 @@
-"""Runs side by side: numbers worked out by hand or by SciPy, and what is told of why they differ."""
+"""Comparison of runs: numbers worked out by hand or by SciPy, and the possible causes of differences."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""The one table of columns: what is made from it, and that a distance is one entry in one file."""
+"""The table of all columns: its outputs, and a new distance as one entry in one file."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A run's doubts: what its records of untouched images say against its classifiers."""
+"""A run's doubts about its classifiers, from the records of untouched images."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Runs in other projects' formats: what lands in which field, with accuracies counted by hand."""
+"""Runs in other projects' formats: the fields, with accuracies counted by hand."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The headline of a run: which classifier and attack it names, its verdict, and the rows of its table."""
+"""The headline of a run: its classifier and attack, its verdict, and the rows of its table."""
 
 import io
 from typing import Any

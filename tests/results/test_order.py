@@ -1,4 +1,4 @@
-"""Classifiers stand by their accuracy wherever people see them; files keep the order of the benchmark."""
+"""Readers see classifiers sorted by accuracy; files keep the benchmark's order."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Records held against the plan: what a run that lost some says of itself, worked out by hand."""
+"""Records against the plan: the description of a run that lost some, worked out by hand."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Attacks over styles and classifiers together: photos count once, in rates, intervals and tests."""
+"""Attacks pooled over styles and classifiers: photos count once, in rates, intervals and tests."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""How far a run is, worked out by hand for folders made cell by cell."""
+"""Progress of a run, worked out by hand for folders made cell by cell."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Runs in which a classifier only predicts: scored like any other, attacked by queries, refused for all else."""
+"""Runs with a classifier that only predicts: scored, attacked by queries, and refused in other roles."""
 
 import json
 from pathlib import Path

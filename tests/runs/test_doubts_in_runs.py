@@ -1,4 +1,4 @@
-"""Doubts of models and of runs reach whoever runs a benchmark: before it, after it, in run.json and in the report."""
+"""Doubts of models and of runs reach the user: before and after the run, in run.json and in the report."""
 
 import json
 from pathlib import Path

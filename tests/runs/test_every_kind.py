@@ -1,4 +1,4 @@
-"""Classifiers of every kind in a run: the same records of all, each attacked as it can be, and refused the rest."""
+"""Classifiers of every kind in a run: equal records, the attacks that each kind allows, and refusals of others."""
 
 import json
 import threading

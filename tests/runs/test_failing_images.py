@@ -1,4 +1,4 @@
-"""An image that a classifier or an attack fails on fails alone: the others have what they would have had."""
+"""An image on which a classifier or an attack fails does not affect the others."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Real runs that a few faults strike, as benchmarks/faults.py does it at length: resumed, they end as if none had."""
+"""Real runs with a few faults, as in benchmarks/faults.py: resumed, they end like undisturbed ones."""
 
 import shutil
 from collections.abc import Iterator

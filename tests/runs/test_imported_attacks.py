@@ -1,4 +1,4 @@
-"""Attacks from other packages in a run: records as of our own, cached and resumed only by the same code."""
+"""Attacks from other packages in a run: records like ours, cached and resumed only with the same code."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Models and images with classes of one's own: from folders and files to records, report and the words of one photo."""
+"""Models and images with their own classes: from folders and files to records, report and the words of one photo."""
 
 import re
 import textwrap

@@ -1,4 +1,4 @@
-"""Runs in a relative folder lose nothing, however late the thread is that reads ahead while an attack is at work."""
+"""Runs in a relative folder lose no files, even if the thread that reads ahead is late."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""Targeted attacks in runs: whose targets they are, what records and summary say of them."""
+"""Targeted attacks in runs: their targets, and the columns of records and summary."""
 
 import json
 from pathlib import Path

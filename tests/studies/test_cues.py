@@ -1,4 +1,4 @@
-"""Shape against texture: decisions counted by hand, and what a study makes of them."""
+"""Shape against texture: decisions counted by hand, and the studies' tables."""
 
 from pathlib import Path
 from typing import Any

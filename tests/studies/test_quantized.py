@@ -1,4 +1,4 @@
-"""Networks at few bits: rounding by hand, and what a small network computes afterwards."""
+"""Networks at few bits: rounding by hand, and the outputs of a small network."""
 
 from typing import Any
 

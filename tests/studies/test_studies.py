@@ -1,4 +1,4 @@
-"""Each study at its smallest: its table against its records, its sentence against its table, and what it leaves."""
+"""Each study at its smallest: its table against its records, its sentence against its table, and its files."""
 
 import json
 import re

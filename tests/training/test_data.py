@@ -1,4 +1,4 @@
-"""Images to train on: what is read from each kind of data, how it is parted, and what is refused."""
+"""Training images: reading of each kind of data, the split, and refusals."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""Distilling: what the teacher is asked, what is imitated, and that the student's file is one to use."""
+"""Distilling: the queries to the teacher, the imitation, and the usable student file."""
 
 import json
 from pathlib import Path

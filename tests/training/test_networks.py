@@ -1,4 +1,4 @@
-"""The study's network: its size worked out by hand, what each precision computes with, and how it is kept."""
+"""The study's network: its size worked out by hand, the computation at each precision, and its file."""
 
 from pathlib import Path
 

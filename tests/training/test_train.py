@@ -1,4 +1,4 @@
-"""A training from data to a usable file: what it learns, what it leaves, and that a kill changes nothing."""
+"""A training from data to a usable file: accuracy, files, and resuming after a kill."""
 
 import json
 import os
