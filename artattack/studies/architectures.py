@@ -82,8 +82,8 @@ def _look(run: RunFolder, table: pd.DataFrame) -> pd.DataFrame:
 
 STUDY = Study(
     name="architectures",
-    question="Which backbone paints best, and what of it has the network learnt?",
-    lesson="It set architectures side by side.",
+    question="Which backbone paints best, and how much of that is learnt?",
+    lesson="It compared architectures.",
     minutes=7,
     backbones=_BACKBONES,
     limit=6,

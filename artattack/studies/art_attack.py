@@ -59,7 +59,7 @@ def _seen(row: dict[Any, Any], when: str) -> str:
 
 STUDY = Study(
     name="art-attack",
-    question="Which images become what, in which style?",
+    question="Which class does each image become, in which style?",
     lesson="A stylised turtle became a post office.",
     minutes=6,
     backbones=(BNN,),
@@ -78,6 +78,6 @@ STUDY = Study(
         L2,
     ),
     draw=_draw,
-    caption="The most striking flips by the rule of the report: original and painting, with what a classifier sees.",
+    caption="The most striking flips by the report's rule: original and painting, with a classifier's predictions.",
     styles=style_names(),
 )

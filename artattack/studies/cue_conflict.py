@@ -138,6 +138,6 @@ STUDY = Study(
         L2,
     ),
     draw=_draw,
-    caption="Above, the textures; left, the photos; between, each photo in each texture and what a classifier sees.",
+    caption="Above, the textures; left, the photos; between, each photo in each texture, with the predicted class.",
     classifiers=(*CLASSIFIERS, "quicknet_tiny"),
 )

@@ -112,8 +112,8 @@ def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame) -> None:
 
 STUDY = Study(
     name="precision",
-    question="What do few bits of weights and activations do to style transfer, to robustness and to transfer?",
-    lesson="It took binarization as it was.",
+    question="How do few bits of weights and activations change style transfer, robustness and transfer?",
+    lesson="It used binarized networks only.",
     minutes=15,
     backbones=(FLOAT, *(f"{FLOAT}-{bits}" for bits in _BITS), _TRAINED),
     limit=8,
@@ -132,7 +132,7 @@ STUDY = Study(
         L2,
     ),
     draw=_draw,
-    caption="What a network is right on, style recognised, flips of a network that was not read, and own flips. "
+    caption="Accuracy of the network, style recognised, flips of an unread network, and flips of the network itself. "
     "Bars are 95 % intervals.",
     scores_backbones=True,
     models=_models,

@@ -78,7 +78,7 @@ def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame) -> None:
 STUDY = Study(
     name="shape-bias",
     question="Where shape and texture disagree, which of them do classifiers see, and which do people?",
-    lesson="It took for granted that a style changes what a classifier sees and not what a person sees.",
+    lesson="It assumed that a style changes a classifier's prediction but not a person's.",
     minutes=8,
     backbones=(BNN,),
     limit=1280,

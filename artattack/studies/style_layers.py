@@ -97,8 +97,8 @@ def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame) -> None:
 
 STUDY = Study(
     name="style-layers",
-    question="What is each layer of a backbone tuned to, when style is measured in it alone?",
-    lesson="It painted with style alone, one layer after another, to see what each is tuned to.",
+    question="Which features does each layer of a backbone respond to, if style is measured in it alone?",
+    lesson="It painted with style alone, one layer after another, to see the features that each responds to.",
     minutes=8,
     backbones=(BNN, FLOAT),
     limit=4,
@@ -116,5 +116,5 @@ STUDY = Study(
         L2,
     ),
     draw=_draw,
-    caption="What each layer makes of noise and, below, of an image; the last picture of each takes all of the layers.",
+    caption="Each layer's picture from noise and, below, from an image; the last picture of each row uses all layers.",
 )
