@@ -182,7 +182,7 @@ def test_random_weights_are_marked_loudly(role: str) -> None:
     shown = [*untouched("lite", 9), *rows("style", 8)]
     text = " ".join(printed(headline([row | {role: "random"} for row in shown])))
     assert text.count("RANDOM WEIGHTS") == 2  # the name and the note below
-    assert "RANDOM WEIGHTS: networks never trained" in text
+    assert "RANDOM WEIGHTS: untrained networks" in text
     backbone = rows("noise", 1, kind="control", source_weights="random")
     assert "RANDOM" not in " ".join(printed(headline(untouched("lite", 9), rows("style", 8), backbone)))
 
