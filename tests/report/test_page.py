@@ -580,7 +580,7 @@ def test_relations_of_classifiers_stand_apart(make_run: MakeRun, tmp_path: Path)
     ]
     html = render(run)
     assert 'id="keys-unrelated"' in html
-    assert "nothing here says how far" not in html
+    assert "these figures do not show transfer" not in html
     run.write_cell("all", rows)
     run.finish(["all"])
     assert "these figures do not show transfer to unrelated classifiers" in render(RunFolder.open(run.path))
