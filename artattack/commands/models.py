@@ -17,7 +17,7 @@ from artattack.results.plain_data import short_hash
 
 console = Console()
 
-_WRONG = 3  # photos that a fetched network is wrong on, of which the command tells
+_WRONG = 3  # maximum number of wrongly classified photos that the command prints
 
 
 @examples(
@@ -115,7 +115,7 @@ def fetch(
 
 
 def _next_command(name: str) -> str:
-    """Return what to do with a model whose weights are here: the bundled benchmark that uses it, or what that lacks."""
+    """Return the next step after fetching a model: the bundled benchmark that uses it, or the weights that it lacks."""
     from artattack.config import load_benchmark
     from artattack.evaluation.plan import make_plan
 

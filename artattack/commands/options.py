@@ -56,7 +56,7 @@ def engine_options(engine: Engine, workers: int | None) -> list[str]:
 
 
 def read_budgets(texts: Sequence[str]) -> dict[str, list[str] | None]:
-    """Read `l2=5,10` and `ssim`: distance -> its budgets, or None for the distance's default ones."""
+    """Parse `l2=5,10` and `ssim` into a map from a distance to budgets, or to None for its default budgets."""
     pairs = [text.partition("=") for text in texts]
     return {name: numbers.split(",") if equals else None for name, equals, numbers in pairs}
 
@@ -76,11 +76,11 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
     option = typer.Option(
         f"--{name.replace('_', '-')}",  # without a --no- form beside it
         help=f"{description} ({', '.join(choices)})" if choices else description,
-        metavar="<word>" if choices else None,  # the words themselves would take half the screen
+        metavar="<word>" if choices else None,  # listing all values would take half the screen
         rich_help_panel="Style",
     )
     default = field.default
-    if isinstance(default, tuple):  # a distance and how far
+    if isinstance(default, tuple):  # a distance and its value
         default = f"{default[0]}={default[1]:g}"
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
 

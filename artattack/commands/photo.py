@@ -75,7 +75,7 @@ def attack(
 
 
 def _read_size(text: str | None) -> int | tuple[int, int] | Literal["original"] | None:
-    """Read `224`, `48x144` or `original`."""
+    """Parse `224`, `48x144` or `original`."""
     if text is None or text == "original":
         return text  # type: ignore[return-value]
     sides = text.lower().split("x")

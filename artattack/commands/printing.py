@@ -162,11 +162,11 @@ def _rates(rows: pd.DataFrame) -> Table:
 
 
 def print_efficiency(found: pd.DataFrame, console: Console) -> None:
-    """Print what networks cost and are worth, in three tables: size, accuracy, and time and memory.
+    """Print the cost of networks in three tables: size, accuracy, and time and memory.
 
     Args:
-        found: as `measure_efficiency` returns it.
-        console: where to.
+        found: the result of `measure_models`.
+        console: console to print on.
     """
     from artattack.networks.runtimes import RUNTIMES
 
@@ -278,7 +278,7 @@ def print_plan(plan: Plan, console: Console) -> None:
 
 
 def print_progress(progress: RunProgress, console: Console) -> None:
-    """Print how far a run is: one fact a line."""
+    """Print the progress of a run, one fact per line."""
     of = f" of {progress.cells}" if progress.cells is not None else ""
     say(console, f"state   {progress.state}", "bold")
     say(console, f"cells   {progress.done}{of} done")
@@ -299,7 +299,7 @@ def print_progress(progress: RunProgress, console: Console) -> None:
 
 
 def print_cache(cache: Cache, console: Console) -> None:
-    """Print how much a cache holds, of how much, and where: one fact a line."""
+    """Print the size, limit and folder of a cache, one fact per line."""
     found = cache.size()
     of = f"of {in_bytes(cache.limit)}" if cache.limit else "and keeps no more: ARTATTACK_CACHE_SIZE is 0"
     say(console, f"folder   {cache.folder}")
@@ -329,7 +329,7 @@ def in_time(seconds: float) -> str:
 
 
 def print_checks(checks: pd.DataFrame, console: Console) -> None:
-    """Print a table of checks for each classifier, and below it what those mean that did not pass."""
+    """Print a table of checks for each classifier, and below it the meaning of checks that did not pass."""
     for classifier, rows in checks.fillna("").groupby("classifier", sort=False):
         say(console, str(classifier), "bold")
         cells = rows[["status", "check", "figures"]].astype(str).to_numpy().tolist()
@@ -342,7 +342,7 @@ def print_checks(checks: pd.DataFrame, console: Console) -> None:
 
 
 def print_agreement(found: Agreement, copy: str, original: str, console: Console) -> None:
-    """Print how far the answers of two models are apart, and what to look at."""
+    """Print the differences between two models' answers, and advice."""
     rows = [
         ["images", str(found.images)],
         ["same most likely class", f"{found.same} of {found.images}"],

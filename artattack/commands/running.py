@@ -48,7 +48,7 @@ from artattack.remote import without_secret
 if TYPE_CHECKING:
     from artattack.evaluation.plan import Plan
 
-_LONG = 24 * 3600  # seconds: a run that may take longer needs the user's word
+_LONG = 24 * 3600  # seconds; a longer run asks for confirmation
 _REASONS = 3  # reasons of failure printed; the records have them all
 
 console = Console()
@@ -151,7 +151,7 @@ def extend(
 ) -> None:
     """Add classifiers, style judges, budgets, attacks or controls to a run: only the new cells are computed.
 
-    Columns that are younger than the run are measured on its files.
+    Columns newer than the run are measured on its files.
 
     Exit codes: as of `artattack run`.
     """

@@ -101,7 +101,7 @@ class CellWorker:
     def completed(self, cell: Cell, rows: list[Row]) -> list[Row]:
         """Return the records of a finished cell, completed for an extended run.
 
-        Added are records of new classifiers, columns that are younger than the run, and columns of new style judges,
+        Added are records of new classifiers, columns that are newer than the run, and columns of new style judges,
         all computed from the files. `flip_float` is missing for new classifiers, because images before rounding to 8
         bits are not kept.
 
@@ -208,7 +208,7 @@ class CellWorker:
 
 
 def _judges_of(row: Row) -> tuple[str, ...]:
-    """Return the judges of style that were asked about a record's image."""
+    """Return the style judges with a judgement on a record's image."""
     return tuple(judgement.judge for judgement in from_json(row.get("style_judgements")))
 
 

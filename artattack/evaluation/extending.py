@@ -43,14 +43,14 @@ def extend_run(
 ) -> pd.DataFrame:
     """Add classifiers, style judges, budgets, attacks or controls to a run: only the new cells are computed.
 
-    Columns that are younger than the run are measured on its files.
+    Columns newer than the run are measured on its files.
 
     Args:
         run: the run folder, or its URL.
         benchmark: the extended benchmark, as for `run_benchmark`; by default the run's own.
         attacks: attack classes, as in `run_benchmark`, including the run's own.
         classifiers: new classifiers to score.
-        style_judges: new style judges, for attacks that read none of their relatives.
+        style_judges: new style judges, for attacks that read no model with a common ancestor.
         budgets: new budgets by distance; None stands for a distance's default budgets.
         engine, workers, cache, on_progress, on_plan, on_doubt: as in `run_benchmark`.
 
@@ -149,7 +149,7 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _younger_columns(run: RunFolder) -> AbstractSet[str]:
-    """Return the measured columns that are younger than a run."""
+    """Return the measured columns that are newer than a run."""
     for key, rows in run.cells():
         if rows and key != "images":  # the cell of unreadable images
             return MEASURED_COLUMNS - rows[0].keys()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from artattack.models.classifier import Classifier
 
 
-_STRETCHED = 1.1  # times, from which on another shape of images is doubted
+_STRETCHED = 1.1  # ratio of aspect ratios from which on stretched images are doubted
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,10 @@ def load_models(plan: Plan, on_loading: Callable[[str], None]) -> LoadedModels:
 
 
 def families(benchmark: Benchmark) -> dict[str, str]:
-    """Return the families of the registry's models and, where they are known, of a benchmark's.
+    """Return the known families of the registry's models and of a benchmark's models.
 
-    That of a model of one's own is what its specification says or its card; else that of the architecture which the
-    registry or timm knows. A word that says a family may be the name of an architecture: `vgg16` for `vgg`.
+    The family of a user's model comes from its specification, its card, or its architecture in the registry or timm, in
+    this order. The name of an architecture can replace the name of its family: `vgg16` for `vgg`.
     """
     known = {info.name: family_of(info.name) for info in model_infos()}
 
@@ -121,7 +121,7 @@ def families(benchmark: Benchmark) -> dict[str, str]:
 
 
 def _doubts_of_shape(benchmark: Benchmark, models: Mapping[str, Classifier]) -> Iterator[str]:
-    """Yield a line for each classifier that gets images of another shape than it wants, and so sees them stretched."""
+    """Yield a line for each classifier whose input has another shape, so that it receives stretched images."""
     height, width = benchmark.images.shape
     for name in benchmark.classifiers:
         h, w = models[name].input_size

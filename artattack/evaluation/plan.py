@@ -147,7 +147,7 @@ class Plan:
             )
 
     def _doubt_of_size(self) -> Iterator[str]:
-        """Yield a line where most of a few images are much smaller than the size they are attacked at."""
+        """Yield a line if most of a few images are much smaller than the size of the run."""
         images = self.benchmark.images
         height, width = images.shape
         few = [image_size(sample.path) for sample in spread(self.samples, _LOOKED_AT)]
@@ -288,7 +288,7 @@ def _own_classes(benchmark: Benchmark, given: Mapping[str, Classifier]) -> dict[
 
 
 def _names(benchmark: Benchmark, given: Mapping[str, Classifier], name: str) -> tuple[str, ...] | None:
-    """Return the names of a model's own classes, () for ImageNet's, None where loading alone tells."""
+    """Return the names of a model's own classes, () for ImageNet's, None if they are known only after loading."""
     if name in given:
         space = given[name].label_space
         return None if space is None else names_of(space)

@@ -134,7 +134,7 @@ class _Crew:
 
 
 def _hand_out(ray: Any, crew: _Crew, work: Work) -> None:
-    """Give each worker a cell whose needs are settled, until none is left; those of dead workers are given again."""
+    """Give each worker a cell whose needs are done, until none is left; repeat the cells of dead workers."""
     waiting = [cell for cell in work.plan.cells if cell.key not in work.done]
     settled = {cell.key for cell in work.plan.cells} & work.done
     deaths, never_ready = Counter[str](), 0
@@ -163,7 +163,9 @@ def _hand_out(ray: Any, crew: _Crew, work: Work) -> None:
             worker, cell = busy.pop(finished)
             try:
                 told = ray.get(finished)
-            except ray.exceptions.RayTaskError as error:  # it can do no other cell either: a full disk, say
+            except (
+                ray.exceptions.RayTaskError
+            ) as error:  # the worker cannot do other cells either, for example because of a full disk
                 raise ArtattackError(f"engine ray: a worker cannot go on: {error.cause}") from error
             except ray.exceptions.RayError as error:  # it died, or its node did
                 if cell is None:

@@ -15,7 +15,7 @@ Content = TypeVar("Content")
 def reading_ahead(
     read: Callable[[Item], Content], items: Sequence[Item], *, at_once: bool = True
 ) -> Iterator[Iterator[Content]]:
-    """Give the contents of items in order, reading the next in a thread while the caller processes one.
+    """Yield the contents of items in order, reading the next in a thread while the caller processes one.
 
     An error of reading an item is raised at its turn. At most two contents are held.
 

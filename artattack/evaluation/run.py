@@ -61,17 +61,17 @@ def run_benchmark(
     Args:
         benchmark: a benchmark file, its contents as a dict, or None for the default benchmark.
         out: the run folder, or its URL; by default `results/NAME-DATE-TIME`.
-        models: models made by `artattack.load_model`, of functions say, by names that the benchmark uses.
-        attacks: classes of attacks of your own, by names that the benchmark uses: with ART's contract, or subclasses of
+        models: models from `artattack.load_model`, for example of functions, by their names in the benchmark.
+        attacks: your own attack classes, by their names in the benchmark: with ART's contract, or subclasses of
             `artattack.attacks.entries.Entry` (docs/own-attack.md).
-        seed, limit, budgets: replace the benchmark's seed, its largest number of images and its budgets (distance ->
-            how far, or None for the distance's default ones).
-        resume: whether to go on with a run that stopped, in `out`, instead of starting a new one.
-        engine: `local`, this process, or `ray`: the cluster this process is part of, one that runs on this machine, or
-            a new one on its cores. Records are the same.
-        workers: of a cluster; by default one for each GPU or, without any, for each two cores.
-        cache: whether adversarial images that an earlier run has made are taken from the cache, and new ones kept there
-            (docs/large-runs.md). Records are the same; `from_cache` says which.
+        seed, limit, budgets: replacements of the benchmark's seed, its maximum number of images and its budgets (map
+            from a distance to values, or to None for the distance's default budgets).
+        resume: whether to resume the run in `out`, instead of starting a new one.
+        engine: `local` for this process, or `ray` for the cluster of this process, a cluster on this machine, or a new
+            one on its cores. Records are the same.
+        workers: number of Ray workers; by default one for each GPU or, without GPUs, for each two cores.
+        cache: whether to reuse adversarial images of earlier runs from the cache, and to store new ones
+            (docs/large-runs.md). Records are the same; the column `from_cache` marks reused images.
         on_progress: called with the current cell, the cells done and the total number of cells; without it, a
             notebook shows a progress bar.
         on_plan: called with the plan before any work; an exception that it raises stops the run.
@@ -85,8 +85,8 @@ def run_benchmark(
             records have the reason.
 
     Warns:
-        UserWarning: without `on_doubt`, each doubt: an option is far out of its usual range; a model may be another
-            than intended, or get images scaled twice; a classifier guesses.
+        UserWarning: without `on_doubt`, each doubt: an option far out of its usual range, a model with unsuitable
+            preprocessing, a classifier that guesses.
     """
     own = attacks or {}
     chosen = replaced(opened_benchmark(benchmark, own), seed=seed, limit=limit, budgets=budgets, attacks=own)
@@ -139,7 +139,7 @@ def opened_benchmark(
 
 
 def at_size_of(path: Path, benchmark: Benchmark) -> Benchmark:
-    """Return a benchmark with the size of the images of the run in a folder, if it says none and there is a run."""
+    """Return a benchmark without a size of images with the size of the run in a folder, if there is a run."""
     from artattack.results.run_folder import RunFolder
 
     if benchmark.images.size is not None or not (path / "run.json").exists():
@@ -365,10 +365,10 @@ def _info(plan: Plan, loaded: LoadedModels, hashes: dict[str, str]) -> dict[str,
 
 
 def _read_anew(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what run.json of a run says under `config` as this version writes it, beside which `new` is compared.
+    """Return the `config` in a run's run.json as this version would have written it, for comparison with `new`.
 
-    What is younger than the run stands there as it would have then: an option with its default, a fact about a model
-    of the same weights as now. But whether outputs are probabilities is no fact about the weights.
+    An option newer than the run gets its default. A newer fact about a model of equal weights gets its value in `new`,
+    except whether outputs are probabilities, which does not follow from the weights.
     """
     try:
         benchmark = parse_benchmark(old["benchmark"]).model_dump(mode="json")

@@ -32,7 +32,7 @@ NO_JUDGE = "none: each of style_judges was read by the attack, or shares a teach
 
 
 class StyleJudge:
-    """A network that tells styles apart.
+    """A network that recognises styles.
 
     Args:
         model: the network; among its default style layers, those with a stride of at most 8 px count.
