@@ -73,7 +73,7 @@ def train(
 ) -> None:
     """Train a binarized network and its float twin on labelled images, by the 2020 study's recipe.
 
-    What is written, NAME.keras and its card, is a backbone, a source and a classifier by its path.
+    The path of a written file, NAME.keras with a card beside it, works as backbone, source and classifier.
     """
     given = {name: value for name, value in locals().items() if name in _TRAIN}
     settings = _checked(TrainSettings, given)
@@ -128,7 +128,7 @@ def distil(
 ) -> None:
     """Distil a classifier into a binarized network, from features and logits or from answers alone.
 
-    What is written, student.keras with its card, is a backbone and a source by its path.
+    The path of the written file, student.keras with a card beside it, works as backbone and source.
     """
     given = {name: value for name, value in locals().items() if name in _DISTIL}
     settings = _checked(DistilSettings, given)
