@@ -33,7 +33,7 @@ _PANELS: Mapping[str, Mapping[str, Callable[..., None]]] = {
         "agree": models.agree,
         "atlas": models.atlas,
     },
-    "Lists": {"attacks": lists.attacks, "styles": lists.styles},
+    "Lists": {"attacks": lists.attacks, "defences": lists.defences, "styles": lists.styles},
 }
 
 

@@ -33,8 +33,10 @@ from artattack.bound import Bound
 from artattack.distances import default_budgets
 from artattack.errors import ArtattackError, one_line, unknown
 from artattack.inputs.image_sets import image_set_infos
+from artattack.models.classifier import Gives
+from artattack.models.defences import plain_defences
 from artattack.models.http_options import HttpOptions
-from artattack.models.kinds import kind_of
+from artattack.models.kinds import gives, kind_of
 from artattack.models.registry import model_infos
 from artattack.validation import Names, Numbers, Section, as_list, explain, sides
 
@@ -97,6 +99,11 @@ class ModelSpec(Section):
     random: bool = Field(
         False, description="whether the model's answers to an image may vary; they are then averaged over eight draws"
     )
+    defences: Annotated[list[dict[str, dict[str, Any]]] | None, BeforeValidator(plain_defences)] = Field(
+        None,
+        description="defences in front of it, in order: names, or mappings such as {JpegCompression: {quality: 50}}; "
+        "`artattack defences` lists them",
+    )
     http: HttpOptions | None = Field(None, description="for a server: time-out, tries, rate, batches, token")
     distilled_from: str | None = Field(None, description="teacher of a distilled model")
     family: str | None = Field(
@@ -108,6 +115,11 @@ class ModelSpec(Section):
     def arguments(self) -> dict[str, Any]:
         """The arguments of `artattack.load_model`."""
         return {"spec": self.model, **self.model_dump(exclude={"model", "distilled_from", "family"})}
+
+    @property
+    def gives(self) -> Gives:
+        """What can be had of the model, whether or not it exists."""
+        return gives(self.model, defended=bool(self.defences))
 
 
 def _section_of(value: Any, context: Mapping[str, Any]) -> type[Entry]:

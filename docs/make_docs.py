@@ -14,6 +14,7 @@ artattack run docs/options.yaml --out results/options        the same
 artattack study tv --steps 40 --out results/study-tv         docs/lessons/tv.md, and each study so
 
 artattack run docs/surrogate.yaml --out results/surrogate    docs/training.md
+artattack run docs/defences.yaml --out results/defences      docs/defences.md
 
 What is no run is named itself, `python docs/make_docs.py results results/efficiency.csv nets results/poster.png`:
 
@@ -534,6 +535,34 @@ def surrogate_table(run: RunFolder) -> None:
     insert(HERE / "training.md", f"{markdown(headings, lines)}\n\n{origin(run)}", "table of the surrogate")
 
 
+def defences_table(run: RunFolder) -> None:
+    """Write the table of docs/defences.md: each defended classifier beside the network without defences."""
+    own = run.summary[run.summary["classifier"] == CLASSIFIER].fillna(dict.fromkeys([*VARIANT, "matched_to"], ""))
+    places = ["clean", *dict.fromkeys(named(row) for row in own.loc[own["kind"] == "style", VARIANT].to_numpy())]
+    read = f"pgd/{CLASSIFIER}"
+    table = run.defences[run.defences["rate"] != "robust_accuracy"]
+    same = table[table["variant"] == table["variant_undefended"]]
+    lines = []
+    for name, rows in table.groupby("classifier", sort=False):
+        shown = [same[(same["classifier"] == name) & (same["variant"] == place)] for place in (*places, read)]
+        shown.append(rows[(rows["variant"] == f"pgd/{name}") & (rows["variant_undefended"] == read)])
+        first = rows.iloc[0]
+        cells = ["".join(map(beside, found.to_dict("records"))) for found in shown]
+        abstains = "" if pd.isna(first["abstentions"]) else f"{first['abstentions']} of {first['n']}"
+        lines.append([f"`{name}`, {first['defences']}", *cells, abstains])
+    headings = ["classifier", "right, untouched", *(f"flips, {place}" for place in (*places[1:], f"{read}, unread"))]
+    text = markdown([*headings, "flips, pgd that reads it", "abstains, untouched"], lines)
+    note = "In brackets: without the defences, and the difference in points with its 95 % interval, image by image."
+    insert(HERE / "defences.md", f"{text}\n\n{note}\n\n{origin(run)}", "table of defences")
+
+
+def beside(row: dict[Any, Any]) -> str:
+    """Return a defended rate and, in brackets, the undefended one and their difference with its interval."""
+    low, high = (100 * row[f"difference_{end}"] for end in ("low", "high"))
+    points = f"{100 * row['difference']:+.0f} [{low:+.0f}, {high:+.0f}]"
+    return f"{row['rate_defended']:.0%} of {row['n']} ({row['rate_undefended']:.0%}, {points})"
+
+
 def training_table(folder: Path) -> None:
     """Write the table of docs/training.md on what a training has reached, from the cards in its folder."""
     cards = {network.stem: read_card(network) for network in sorted(folder.glob("*.keras"))}
@@ -590,6 +619,7 @@ PAGES = {  # by the benchmark's name
     "recipe-free": free_table,
     "backbones": backbones_table,
     "surrogate": surrogate_table,
+    "defences": defences_table,
     "options": style_page,
 }
 

@@ -28,6 +28,7 @@ from artattack.evaluation.plan import make_plan
 from artattack.inputs.image_sets import open_image_set
 from artattack.inputs.styles import style_names
 from artattack.models import model_infos
+from artattack.models.defences import DEFENCES
 from artattack.results.run_folder import load_run
 
 pytestmark = pytest.mark.usefixtures("models_load_once")
@@ -100,6 +101,7 @@ def test_version() -> None:
                 *(w for i in baseline_infos() for w in (i.name, i.art_class)),
             ],
         ),
+        ("defences", lambda: [*DEFENCES, *(p.name for info in DEFENCES.values() for p in info.parameters)]),
         ("styles", style_names),
         ("datasets", lambda: ["samples", "imagenet-sample"]),
     ],

@@ -51,7 +51,8 @@ def test_public_names_are_listed_and_load_on_first_use() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", ["--help", "models", "attacks", "styles", "datasets", "run --dry-run", "attack --help", "--version"]
+    "arguments",
+    ["--help", "models", "attacks", "defences", "styles", "datasets", "run --dry-run", "attack --help", "--version"],
 )
 def test_commands_that_only_list_or_plan_load_nothing_heavy(arguments: str) -> None:
     code = f"""

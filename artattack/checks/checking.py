@@ -114,7 +114,8 @@ def check_models(
         raise ArtattackError(f"steps {steps}: give 1 or more")
     named = models if isinstance(models, Mapping) else {model.name: model for model in models}
     for name, model in named.items():
-        check_fit(name, model.gives, "features")
+        behind = getattr(model, "undefended", model)  # defences are checked in front of networks whose layers are read
+        check_fit(name, behind.gives, "features")
     x = quantize(x)
     subjects = {name: Subject(name, model, x, eps=radius(eps), steps=steps, seed=seed) for name, model in named.items()}
     for name, subject in subjects.items():

@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from artattack.attacks.guidance import margin
 from artattack.attacks.surrogate import SURROGATES
-from artattack.checks.subject import Array, Flips, Subject
+from artattack.checks.subject import STRAIGHT_THROUGH, Array, Flips, Subject, network_of
 from artattack.distances import l2
 from artattack.models.model import Model, resize
 from artattack.results.statistics import newcombe, wilson
@@ -64,8 +64,9 @@ class Check:
 
 def native(subject: Subject) -> Outcome:
     """Clean predictions equal those of the network called directly, one image at a time."""
-    direct = _native_logits(subject.model, subject.x)
-    wrapped = subject.estimator().predict(subject.x)
+    network = subject.undefended or subject
+    direct = _native_logits(network_of(subject.model), subject.x)
+    wrapped = network.estimator().predict(subject.x)
     spread = np.ptp(direct, axis=1)
     lead = direct.max(1) - np.take_along_axis(direct, wrapped.argmax(1)[:, None], 1)[:, 0]
     differ = ~(lead <= _CLOSE * spread)  # also where there is a NaN
@@ -98,6 +99,8 @@ def logits(subject: Subject) -> Outcome:
 
 def deterministic(subject: Subject) -> Outcome:
     """The same images give the same outputs; random outputs need attacks that average (Athalye et al.)."""
+    if subject.model.copies > 1:
+        return _draws_agree(subject)
     first, second = (subject.estimator().predict(subject.x) for _ in range(2))
     spread = np.ptp(first, axis=1)
     gap = float((np.abs(first - second).max(1) / np.where(spread > 0, spread, 1.0)).max())
@@ -291,6 +294,36 @@ def surrogate_gradient(subject: Subject) -> Outcome:
     )
 
 
+def unread(subject: Subject) -> Outcome:
+    """PGD through the defences succeeds at least as often as PGD on the network without them (Athalye et al.)."""
+    if subject.undefended is None:
+        raise NotApplicableError("the classifier has no defences")
+    if subject.white_box.all():
+        return _nothing_left(subject, "PGD flips every image; an attack that did not read the defences cannot beat it.")
+    return _against_white_box(
+        subject,
+        {"PGD on the undefended network": subject.flips(subject.undefended.pgd(eps=subject.radius))},
+        "An attack that did not read the defences does not beat one that did, beyond chance.",
+        "An attack that did not read the defences beats one that did, so they only hide gradients: report the attack "
+        "on the undefended network, and do not read the white-box figure as robustness.",
+    )
+
+
+def straight_through(subject: Subject) -> Outcome:
+    """The identity in place of the defences' own gradient does not beat it (BPDA, Athalye et al.)."""
+    if not any(defence.info.gradient == "own" for defence in subject.model.defences):
+        raise NotApplicableError("no defence of the classifier has a gradient of its own")
+    if subject.white_box.all():
+        return _nothing_left(subject, "PGD flips every image; no other gradient can beat it.")
+    return _against_white_box(
+        subject,
+        {"straight through": subject.flips(subject.pgd(surrogate_name=STRAIGHT_THROUGH))},
+        "Passing the gradient straight through the defences does not beat their own, beyond chance.",
+        "Passing the gradient straight through the defences beats their own, which is masked: do not read the "
+        "white-box figure as robustness.",
+    )
+
+
 CHECKS = (
     Check("native", None, native),
     Check("logits", None, logits),
@@ -305,7 +338,23 @@ CHECKS = (
     Check("temperature", "pgd", temperature),
     Check("noise", "pgd", noise),
     Check("surrogate", "pgd", surrogate_gradient),
+    Check("unread", "pgd", unread),
+    Check("straight-through", "pgd", straight_through),
 )
+
+
+def _draws_agree(subject: Subject) -> Outcome:
+    """Compare the answers of a random defence in the draws of scores with those in the draws that attacks read."""
+    odd = int((subject.estimator().predict(subject.x).argmax(1) != subject.labels).sum())
+    passed = not _too_many(odd, len(subject.x))
+    return Outcome(
+        passed,
+        f"the defence is random; {odd} of {len(subject.x)} classes change with other draws "
+        f"({100 * ALLOWANCE:g} % allowed)",
+        "Attacks read, and scores count, the average over several draws."
+        if passed
+        else "Answers change with the draws, without any attack: flips are not the attack's alone.",
+    )
 
 
 def _cross_entropy(values: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

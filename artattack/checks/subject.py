@@ -14,6 +14,7 @@ from artattack.attacks.baselines import make_baseline
 from artattack.attacks.options import step_within
 from artattack.attacks.surrogate import surrogate, with_gradient
 from artattack.errors import ArtattackError
+from artattack.models.defended import DefendedNetwork
 from artattack.models.estimator import ArtEstimator, to_estimator
 from artattack.models.model import Model
 from artattack.models.network import Layer, rebuild
@@ -21,6 +22,7 @@ from artattack.models.network import Layer, rebuild
 Array = NDArray[Any]
 Flips = NDArray[np.bool_]
 
+STRAIGHT_THROUGH = "straight-through"  # the surrogate gradient of defences
 _HALVINGS = 7  # maximum number of halvings of eps
 
 
@@ -41,7 +43,9 @@ class Subject:
         others: the other classifiers on the same images, by name: sources of transferred attacks.
     """
 
-    def __init__(self, name: str, model: Model, x: Array, *, eps: float, steps: int, seed: int) -> None:
+    def __init__(
+        self, name: str, model: Model | DefendedNetwork, x: Array, *, eps: float, steps: int, seed: int
+    ) -> None:
         self.name = name
         self.model = model
         self.x = x
@@ -53,9 +57,17 @@ class Subject:
         self._attacked: dict[tuple[Any, ...], Array] = {}
 
     @cached_property
+    def undefended(self) -> Subject | None:
+        """The same classifier without its defences, at the same radius; None if it has none."""
+        if not isinstance(self.model, DefendedNetwork):
+            return None
+        network: Any = self.model.undefended
+        return Subject(self.name, network, self.x, eps=self.radius, steps=self.steps, seed=self.seed)
+
+    @cached_property
     def labels(self) -> Array:
         """Predicted classes (N,) of the clean images, as indices of outputs."""
-        return np.asarray(self.estimator().predict(self.x).argmax(1))
+        return np.asarray(self.model.predict(self.x).argmax(1))
 
     @cached_property
     def budgets(self) -> tuple[float, ...]:
@@ -101,7 +113,8 @@ class Subject:
             steps: iterations, by default the subject's; each has length 2.5 eps / steps.
             restarts: number of random starts in the ball; with 0, PGD starts once, from the clean image.
             temperature: divisor of the logits in the loss.
-            surrogate_name: surrogate gradient of the quantizers; by default the network's straight-through gradient.
+            surrogate_name: surrogate gradient of the quantizers, by default the network's straight-through gradient; or
+                `STRAIGHT_THROUGH`, which replaces the gradient of the defences by the identity.
             rows: mask (N,) of the images to attack; by default all.
         """
         radius, count = self.radius if eps is None else eps, self.steps if steps is None else steps
@@ -148,12 +161,18 @@ class Subject:
         return flipped
 
 
-def with_surrogate(model: Model, name: str) -> Model:
+def with_surrogate(model: Model | DefendedNetwork, name: str) -> Model | DefendedNetwork:
     """Return a model with the same outputs and a surrogate gradient in the quantizers of activations.
+
+    A surrogate stands in the network behind defences, whose gradients stay as they are.
 
     Raises:
         ArtattackError: the surrogate does not exist, or no layer has quantized inputs.
     """
+    if isinstance(model, DefendedNetwork) and name == STRAIGHT_THROUGH:
+        return replace(model, straight_through=True)
+    if isinstance(model, DefendedNetwork):
+        return replace(model, undefended=with_surrogate(network_of(model), name))
     derivative = surrogate(name)
     replaced = 0
 
@@ -169,3 +188,15 @@ def with_surrogate(model: Model, name: str) -> Model:
     if not replaced:
         raise ArtattackError(f"model '{model.name}': no layer binarizes its inputs")
     return replace(model, network=network)
+
+
+def network_of(model: Model | DefendedNetwork) -> Model:
+    """Return the model with readable layers: the model itself, or the one behind its defences.
+
+    Raises:
+        ArtattackError: it has no readable layers.
+    """
+    found = model.undefended if isinstance(model, DefendedNetwork) else model
+    if isinstance(found, Model):
+        return found
+    raise ArtattackError(f"model '{model.name}' has no layers that can be read: checks need a Keras network")

@@ -1,4 +1,4 @@
-"""The listing commands: `attacks`, `styles`, `datasets` and `cache`."""
+"""The listing commands: `attacks`, `defences`, `styles`, `datasets` and `cache`."""
 
 from __future__ import annotations
 
@@ -33,6 +33,26 @@ def attacks() -> None:
     say(console, "Attacks of ART take ART's parameters by ART's names.")
     say(console, "The options of style: artattack attack --help")
     say(console, "An attack of your own: my_package.my_module:MyAttack")
+
+
+@examples("artattack defences")
+def defences() -> None:
+    """List the defences that a model of a benchmark file can have."""
+    from artattack.models.defences import DEFENCES
+
+    rows = [[info.name, info.gradient + "*" * info.random, info.meaning] for info in DEFENCES.values()]
+    console.print(lay_out(["name", "gradient", "what it does"], rows))
+    say(console, "")
+    parameters = [
+        [info.name, p.name, "" if p.default is None else str(p.default), f"{p.wanted}: {p.meaning}"]
+        for info in DEFENCES.values()
+        for p in info.parameters
+    ]
+    console.print(lay_out(["of", "parameter", "default", "valid"], parameters))
+    say(console, "")
+    say(console, "*  random: scores and attacks average several draws")
+    say(console, "straight-through: the gradient of an attack passes the defence unchanged")
+    say(console, "In a benchmark file, of a model: defences: [{JpegCompression: {quality: 50}}]")
 
 
 @examples("artattack styles")

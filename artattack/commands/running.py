@@ -314,6 +314,7 @@ def _tell_results(path: Path, answer: str = "") -> None:
     """Print a finished run's results and write its report; exit with 1 if a record failed."""
     from artattack.report import write_report
     from artattack.report.styles import agreements_in_words
+    from artattack.results.defended import defences_in_words
     from artattack.results.pooled import pooled_in_words
     from artattack.results.run_folder import load_run
 
@@ -324,6 +325,8 @@ def _tell_results(path: Path, answer: str = "") -> None:
     print_headline(run.headline, console)
     for line in pooled_in_words(run.pooled):
         say(console, line)
+    for line in defences_in_words(run.defences):
+        say(console, f"Defended: {line}")
     for line in agreements_in_words(run):
         say(console, f"Judges of style: {line}")
     if answer:

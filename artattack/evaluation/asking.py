@@ -90,6 +90,8 @@ class ClassifierAnswers:
         if isinstance(clean, str):
             return [{"error": clean} for _ in samples]
         model = self._models[name]
+        if cell.variant == CLEAN:  # flips of a random defence without any attack are those between two sets of draws
+            model = model.as_read()
         truth = np.array([-1 if sample.label is None else sample.label for sample in samples])
         aims = np.array([-1 if aim is None else aim for aim in targets or [None] * len(samples)])
         try:
@@ -109,10 +111,12 @@ class ClassifierAnswers:
                 self._log(cell, error)
             return [{"error": one_line(error, typed=True)} for _ in samples]
         rows: list[Row] = [{"error": broken.get(i)} for i in range(len(samples))]
+        abstained = {"abstained_before": model.abstains(clean), "abstained_after": model.abstains(logits)}
         flips = as_made.argmax(1) != clean.argmax(1)
         known = np.isfinite(as_made).all(1)
         for i, row in zip(sound, scored, strict=True):
-            rows[i] = row | {"flip_float": bool(flips[i]) if known[i] else None}
+            told = {column: bool(found[i]) for column, found in abstained.items() if found is not None}
+            rows[i] = row | {"flip_float": bool(flips[i]) if known[i] else None} | told
         return rows
 
 

@@ -114,6 +114,8 @@ class CellWorker:
         further = [name for name in self._classifiers if name not in asked]
         younger = MEASURED_COLUMNS - rows[0].keys() if rows else frozenset()
         judge = bool(rows) and self._judges.independent_of(variant) != _judges_of(rows[0])
+        if any("classifier_network" not in row for row in rows):
+            rows = [self._columns.of_classifier(str(row["classifier"])) | row for row in rows]
         if variant != CLEAN and any("classifier_relation" not in row for row in rows):
             rows = [self._columns.of_relation(variant, str(row["classifier"])) | row for row in rows]
         samples = self._images.readable(cell) if further or younger or judge else []

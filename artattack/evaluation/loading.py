@@ -95,7 +95,8 @@ def load_models(plan: Plan, on_loading: Callable[[str], None]) -> LoadedModels:
         models |= {name: _cut(models[name], name, classes, plan.image_set.classes, benchmark) for name in asked}
     compare = FeatureDistance(Features(read, read.content_layers))
     weights = {name: model.weights_sha256 for name, model in models.items()}
-    kinship = Kinship(_teachers(benchmark), families(benchmark), weights)
+    networks = {name: model.network_sha256 for name, model in models.items()}
+    kinship = Kinship(_teachers(benchmark), families(benchmark), weights, networks)
     return LoadedModels(models, untrained, kinship, compare, doubts, plan.image_set.classes)
 
 

@@ -154,11 +154,14 @@ class MadeBefore:
             word = spec.model
             known = word in {info.name for info in model_infos()}
             plain = {f.name: getattr(model, f.name) for f in fields(model) if f.name not in _NO_MATTER}  # type: ignore[arg-type]
+            plain.pop("defences", None)  # `weights_sha256` is of them, too
+            behind = plain.pop("undefended", None)
             self._identities[id(model)] = {
                 "network": word if known else _hash_of_file(word),
                 "output": spec.output,
                 **{key: value for key, value in plain.items() if isinstance(value, str | bool | int | tuple)},
                 "preprocessing": _preprocessing(plain.get("preprocessing")),
+                **({"undefended": self._identity(name, behind)} if behind else {}),
             }
         return self._identities[id(model)]
 

@@ -20,8 +20,9 @@ from artattack.inputs.labels import names_of, plain, united
 from artattack.models.card import read_card
 from artattack.models.class_names import own_names_in
 from artattack.models.classifier import Classifier, Gives
+from artattack.models.defences import check_sizes, parse_defences
 from artattack.models.fetching import missing_weights
-from artattack.models.kinds import check_fit, gives
+from artattack.models.kinds import check_fit
 from artattack.models.registry import check_model, model_infos, parse_classes, parse_label_space
 from artattack.models.wanted_size import agreed_size, wanted_size
 
@@ -243,9 +244,15 @@ def _check_names(benchmark: Benchmark, given: Mapping[str, Classifier]) -> None:
     """Raise ArtattackError for mistyped names and unsuitable models, before any work, without loading TensorFlow."""
 
     def check(name: str, needs: Gives) -> None:
-        if name not in given:
-            check_model(benchmark.spec(name).model)
-        check_fit(name, given[name].gives if name in given else gives(benchmark.spec(name).model), needs)
+        if name in given:
+            has, defences = given[name].gives, given[name].defences
+        else:
+            spec = benchmark.spec(name)
+            check_model(spec.model)
+            has, defences = spec.gives, parse_defences(spec.defences)
+        check_fit(name, has, needs, defended=bool(defences))
+        with _at(f"models.{name}"):
+            check_sizes(defences, benchmark.images.shape)
 
     with _at("classifiers"):
         for name in benchmark.classifiers:

@@ -19,6 +19,7 @@ from artattack.inputs.labels import class_name
 from artattack.inputs.styles import style_class
 
 Row = dict[str, Any]
+_DIGITS = 12  # of the SHA-256 of a network
 
 
 class RecordColumns:
@@ -57,6 +58,7 @@ class RecordColumns:
             "style_class": class_of_style(variant),
             "source": variant.source or None,
             "source_weights": self._source_weights(variant),
+            "source_gradient": self._source_gradient(variant),
             "matched_to": variant.matched.label if variant.matched and not variant.budget else None,
             "budget_distance": variant.budget.distance if variant.budget else None,
             "budget": variant.budget.value if variant.budget else None,
@@ -67,7 +69,9 @@ class RecordColumns:
         """Return the columns that identify a classifier."""
         model = self._loaded.models[name]
         draws = {"classifier_draws": model.draws} if model.draws > 1 else {}
-        return {"classifier": name, "classifier_weights": model.weights, **draws}
+        network = {"classifier_network": model.network_sha256[:_DIGITS]}
+        defences = {"classifier_defences": " + ".join(map(str, model.defences))} if model.defences else {}
+        return {"classifier": name, "classifier_weights": model.weights, **network, **defences, **draws}
 
     def of_relation(self, variant: Variant, name: str) -> Row:
         """Return the columns of the relation between a classifier and the attack."""
@@ -99,6 +103,11 @@ class RecordColumns:
             return None
         untrained = any(reading.untrained for reading in variant.reads)
         return "random" if untrained else self._loaded.models[variant.source].weights
+
+    def _source_gradient(self, variant: Variant) -> str | None:
+        """Return how gradients came through the defences of the models that the attack read them of, if any has one."""
+        read = [self._loaded.models[r.model] for r in variant.reads if r.what != "logits" and not r.untrained]
+        return "; ".join(dict.fromkeys(model.source_gradient for model in read if model.source_gradient)) or None
 
 
 def class_of_style(variant: Variant) -> int | None:

@@ -338,6 +338,7 @@ def _info(plan: Plan, loaded: LoadedModels, hashes: dict[str, str]) -> dict[str,
             **({"outputs": "probabilities"} if model.probabilities else {}),
             **({"names": names_of(model.label_space)} if names_of(model.label_space) else {}),
             **({"draws": model.draws} if model.draws > 1 else {}),
+            **({"defences": [defence.plain() for defence in model.defences]} if model.defences else {}),
         }
         for name, model in loaded.models.items()
     }

@@ -60,12 +60,14 @@ class Kinship:
     Attributes:
         teachers: map from the name of a distilled model to its teacher's.
         families: map from a model's name to its family, for models of known family.
-        weights: map from a model's name to the SHA-256 of its weights, equal for two names of one model.
+        weights: map from a model's name to the SHA-256 of its weights and defences, equal for two names of one model.
+        networks: map from a model's name to the SHA-256 of its weights without its defences.
     """
 
     teachers: Mapping[str, str] = field(default_factory=dict)
     families: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
+    networks: Mapping[str, str] = field(default_factory=dict)
 
     def relation(self, model: str, read: Collection[str]) -> Relation:
         """Return the relation of a model to an attack.
@@ -79,7 +81,7 @@ class Kinship:
             attack read share an ancestor (see `share_ancestor`), or if they or their teachers share a family.
             Otherwise `unrelated`, as far as is known.
         """
-        if self._weights_of([model]) & self._weights_of(read) or model in read:
+        if _of([model], self.weights) & _of(read, self.weights) or model in read:
             return "seen"
         related = self.share_ancestor([model], read) or self._families_of([model]) & self._families_of(read)
         return "kin" if related else "unrelated"
@@ -87,15 +89,18 @@ class Kinship:
     def share_ancestor(self, some: Iterable[str], others: Iterable[str]) -> bool:
         """Whether two groups of models share a model, or descend from one model through any number of teachers.
 
-        A distilled network behaves like its teacher, and so do two networks distilled from one teacher.
+        A distilled network behaves like its teacher, and so do two networks distilled from one teacher. A network behind
+        defences counts as the network.
         """
         sides = [ancestry(names, self.teachers) for names in (some, others)]
-        return bool(sides[0] & sides[1] or self._weights_of(sides[0]) & self._weights_of(sides[1]))
+        networks = {**self.weights, **self.networks}
+        return bool(sides[0] & sides[1] or _of(sides[0], networks) & _of(sides[1], networks))
 
     def _families_of(self, names: Iterable[str]) -> set[str]:
         """Return the known families of models and of all their teachers."""
         ancestors = ancestry(names, self.teachers)
         return {self.families[name] for name in ancestors if self.families.get(name)}
 
-    def _weights_of(self, names: Iterable[str]) -> set[str]:
-        return {self.weights[name] for name in names if name in self.weights}
+
+def _of(names: Iterable[str], hashes: Mapping[str, str]) -> set[str]:
+    return {hashes[name] for name in names if name in hashes}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from artattack.errors import ArtattackError
 from artattack.inputs.labels import LabelSpace, names_of
+from artattack.models.defences import Defence
 
 DRAWS = 8  # number of averaged answers of a model with random answers
 
@@ -34,7 +35,8 @@ class Classifier(ABC):
         outputs: indices of the network's outputs that are the model's logits, in order; None for all.
         probabilities: whether the network gives probabilities, whose logarithms are the model's logits.
         doubts: doubts about the model, each a line that follows its name (`artattack.models.doubts`).
-        draws: number of answers whose probabilities are averaged; 1 unless the model is random.
+        draws: number of answers whose probabilities are averaged, or that vote; 1 unless the model is random.
+        defences: defences in front of the network, in the order they apply (`artattack.models.defended`).
     """
 
     gives: ClassVar[Gives]
@@ -49,6 +51,7 @@ class Classifier(ABC):
     probabilities: bool
     doubts: tuple[str, ...] = ()
     draws: int = 1
+    defences: tuple[Defence, ...] = ()
 
     @property
     @abstractmethod
@@ -68,6 +71,29 @@ class Classifier(ABC):
     def doubt(self) -> str:
         """The model's doubts in one line; empty for none."""
         return "; ".join(self.doubts)
+
+    @property
+    def network_sha256(self) -> str:
+        """Identity of the network without its defences."""
+        return self.weights_sha256
+
+    @property
+    def source_gradient(self) -> str | None:
+        """How the gradient of an attack comes through the defences; None without any."""
+        return None
+
+    @property
+    def copies(self) -> int:
+        """Number of rows of a network's batch that the gradient of one image takes."""
+        return 1
+
+    def as_read(self) -> Self:
+        """Return the model as attacks read it: random defences draw other values than in scores."""
+        return self
+
+    def abstains(self, logits: NDArray[Any]) -> NDArray[np.bool_] | None:
+        """Return for which answers (N, K) the model abstains, (N,) bool; None for a model that never does."""
+        return None
 
     def __repr__(self) -> str:
         """Return one short line; a dataclass's own repr would print the whole network."""
@@ -94,8 +120,12 @@ class Classifier(ABC):
             return self._predict(x)
         from scipy.special import log_softmax, logsumexp  # imported late: listing and planning do without it
 
-        drawn = np.stack([log_softmax(self._predict(x), axis=1) for _ in range(self.draws)])
+        drawn = np.stack([log_softmax(self._drawn(x, draw), axis=1) for draw in range(self.draws)])
         return np.asarray(logsumexp(drawn, axis=0) - np.log(self.draws), np.float32)
+
+    def _drawn(self, x: NDArray[Any], draw: int) -> NDArray[Any]:
+        """Return the logits (N, K) of one of several draws."""
+        return self._predict(x)
 
     def predict_finite(self, x: NDArray[Any], batch_size: int = 32) -> NDArray[Any]:
         """Return logits as `predict` does.

@@ -55,6 +55,7 @@ class ArtEstimator(TensorFlowV2Classifier):  # type: ignore[misc]
         self.artattack_model = model
         self.temperature = _checked_temperature(temperature, model)
         self.probabilities = probabilities
+        self._rows = max(1, ROWS // model.copies)
         shape = (*model.input_size, 3) if input_shape is None else tuple(input_shape)
         images = tf.TensorSpec((None, *shape), tf.float32)
         targets = tf.TensorSpec((None, model.classes), tf.float32)
@@ -121,8 +122,8 @@ class ArtEstimator(TensorFlowV2Classifier):  # type: ignore[misc]
         classes = np.arange(self.nb_classes) if label is None else np.asarray(label).reshape(-1, 1)
         pairs = np.broadcast_to(classes, (count, classes.shape[-1])).astype(np.int32)
         gradients = np.empty((pairs.size, *x.shape[1:]), np.float32)
-        for start in range(0, pairs.size, ROWS):
-            rows = np.arange(start, min(start + ROWS, pairs.size))
+        for start in range(0, pairs.size, self._rows):
+            rows = np.arange(start, min(start + self._rows, pairs.size))
             gradients[rows] = self._class_gradients(x[rows // pairs.shape[1]], pairs.flat[rows])
         return gradients.reshape(count, -1, *x.shape[1:])
 
@@ -130,8 +131,8 @@ class ArtEstimator(TensorFlowV2Classifier):  # type: ignore[misc]
         super()._check_params()
         if self.preprocessing_operations or self.postprocessing_defences:
             raise ArtattackError(
-                f"the estimator of model '{self.artattack_model.name}' takes no ART defences; "
-                "give its `.model` to ART's own TensorFlowV2Classifier together with them"
+                f"the estimator of model '{self.artattack_model.name}' takes no ART defences: give them to "
+                "artattack.load_model(..., defences=[...]), by name (`artattack defences`)"
             )
 
     def _images(self, x: Array | tf.Tensor) -> tf.Tensor:
@@ -159,6 +160,18 @@ class ArtEstimator(TensorFlowV2Classifier):  # type: ignore[misc]
         return tf.nn.softmax_cross_entropy_with_logits(y, self._trace_logits(x))
 
     def _trace_loss_gradients(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        if self.artattack_model.copies == 1:
+            return self._trace_gradients(x, y)
+        # All copies of all images would take too much memory at once.
+        one = tf.TensorSpec(self.input_shape, tf.float32)
+        return tf.map_fn(
+            lambda pair: self._trace_gradients(pair[0][tf.newaxis], pair[1][tf.newaxis])[0],
+            (x, y),
+            fn_output_signature=one,
+            parallel_iterations=1,
+        )
+
+    def _trace_gradients(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             tape.watch(x)
             losses = self._trace_losses(x, y)
@@ -239,10 +252,11 @@ def to_estimator(
         probabilities: whether predictions are probabilities instead of logits; see `ArtEstimator`.
 
     Returns:
-        An `ArtEstimator`, or for a model of which there are no gradients a `QueryEstimator`.
+        An `ArtEstimator`, or for a model of which there are no gradients a `QueryEstimator`. All that it gives of a
+        defended model goes through the defences.
 
     Raises:
         ArtattackError: the temperature is not above 0.
     """
     made: Any = QueryEstimator if model.gives == "logits" else ArtEstimator
-    return made(model, input_shape=input_shape, temperature=temperature, probabilities=probabilities)
+    return made(model.as_read(), input_shape=input_shape, temperature=temperature, probabilities=probabilities)

@@ -94,14 +94,26 @@ def kind_packages() -> tuple[str, ...]:
     return tuple(kind.package.replace("_", "-") for kind in KINDS if kind.package)
 
 
-def gives(spec: str | Path) -> Gives:
-    """Return the outputs of a model from its specification alone, whether or not the model exists."""
+def gives(spec: str | Path, *, defended: bool = False) -> Gives:
+    """Return the outputs of a model from its specification alone, whether or not the model exists.
+
+    Args:
+        spec: the specification.
+        defended: whether the model has defences, which hide its features.
+    """
     kind, _ = kind_of(spec)
-    return kind.gives if kind else "features"
+    found: Gives = kind.gives if kind else "features"
+    return "gradients" if defended and found == "features" else found
 
 
-def check_fit(name: str, has: Gives, needs: Gives) -> None:
+def check_fit(name: str, has: Gives, needs: Gives, *, defended: bool = False) -> None:
     """Check that a model has the outputs that its role needs.
+
+    Args:
+        name: name of the model.
+        has: outputs of the model.
+        needs: outputs that the role needs.
+        defended: whether the model has defences.
 
     Raises:
         ArtattackError: it lacks them; the message suggests other attacks or models.
@@ -109,6 +121,10 @@ def check_fit(name: str, has: Gives, needs: Gives) -> None:
     order = get_args(Gives)
     if order.index(has) <= order.index(needs):
         return
+    if needs == "features" and defended:
+        raise ArtattackError(
+            f"model '{name}' has defences, and this role reads layers: give a network without defences"
+        )
     if needs == "features":
         raise ArtattackError(
             f"model '{name}' has no readable layers, which this role needs: give a registry model or a Keras file"

@@ -193,13 +193,13 @@ def resize(x: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     height, width = x.shape[1:3]
     if (height, width) == tuple(size):
         return x
-    rows = tf.constant(_interpolation(height, size[0]), x.dtype)
-    columns = tf.constant(_interpolation(width, size[1]), x.dtype)
+    rows = tf.constant(interpolation(height, size[0]), x.dtype)
+    columns = tf.constant(interpolation(width, size[1]), x.dtype)
     return tf.einsum("ih,nhwc,jw->nijc", rows, x, columns)
 
 
 @lru_cache(maxsize=64)
-def _interpolation(length: int, target: int) -> NDArray[Any]:
+def interpolation(length: int, target: int) -> NDArray[Any]:
     """Return the matrix (target, length) of 1-D antialiased interpolation, from TensorFlow's resized unit vectors."""
     with tf.init_scope():
         basis = tf.eye(length)[tf.newaxis, :, :, tf.newaxis]

@@ -20,6 +20,7 @@ import numpy as np
 from artattack.errors import ArtattackError, unknown
 from artattack.inputs.labels import IMAGENET, LabelSpace, check_outputs, class_index, own_classes
 from artattack.models import bundled, keras_applications, larq_zoo
+from artattack.models.defences import parse_defences
 from artattack.models.info import ModelInfo
 from artattack.models.kinds import KINDS, check_kind, kind_of
 from artattack.models.load_options import LoadOptions, Outputs
@@ -95,6 +96,7 @@ def load_model(
     output: int | str | None = None,
     http: HttpOptions | Mapping[str, Any] | None = None,
     random: bool = False,
+    defences: str | Mapping[str, Any] | Sequence[Any] | None = None,
     name: str | None = None,
     seed: int = 0,
 ) -> Classifier:
@@ -126,8 +128,11 @@ def load_model(
         http: options for requests to a server; see `artattack.models.http_options.HttpOptions`.
         random: whether the model may answer the same image differently from time to time; its answers are then
             averaged (see `artattack.models.classifier.DRAWS`). Without it, such a model is refused.
+        defences: defences in front of it, in order: names, or mappings such as
+            `{"JpegCompression": {"quality": 50}}` (`artattack defences` lists them). Scores and
+            attacks go through them (`artattack.models.defended`).
         name: what the model is called; by default the registry's name, or that of the file or function.
-        seed: of random weights, from 0 to 2^32 - 1.
+        seed: of random weights and of random defences, from 0 to 2^32 - 1.
 
     Returns:
         The model. Its `gives` is `features`, `gradients` or `logits`, the outputs that it has. Its `doubts` list
@@ -135,8 +140,9 @@ def load_model(
 
     Raises:
         ArtattackError: no such model or weights, they do not fit together, or fewer than two classes; answers that
-            change from time to time, or with the other images in a batch.
+            change from time to time, or with the other images in a batch; a defence is invalid.
     """
+    chosen = parse_defences(defences)
     load_tensorflow()
     if not callable(spec):
         check_model(spec)
@@ -167,11 +173,15 @@ def load_model(
     )
     model = _load(spec, called, options)
     model = model if name is None else replace(model, name=name)  # type: ignore[type-var]
-    if str(spec) in _INFOS and preprocessing is None and not random:
-        return model  # whose network and preprocessing are known
-    from artattack.models.doubts import examined
+    if str(spec) not in _INFOS or preprocessing is not None or random:  # of others network and preprocessing are known
+        from artattack.models.doubts import examined
 
-    return examined(model, random=random)
+        model = examined(model, random=random)
+    if not chosen:
+        return model
+    from artattack.models.defended import defended
+
+    return defended(model, chosen, int(seed))
 
 
 def _load(spec: str | Path | Callable[[np.ndarray], Any], called: str, options: LoadOptions) -> Classifier:

@@ -18,6 +18,7 @@ from artattack.report.figures import Curves, Dots, curves, flip_rates, numbers
 from artattack.report.gallery import gallery
 from artattack.report.striking import striking_flips
 from artattack.results.columns import TABLES
+from artattack.results.defended import defences_in_words
 from artattack.results.glossary import Entry, entries
 from artattack.results.order import most_accurate_first
 from artattack.results.records import at_own_distance, kind_in_words, labelled, perturbed_of, untrained
@@ -107,6 +108,8 @@ def render(run: RunFolder) -> str:
         budget_counts=findings.count_verdicts(verdicts[verdicts["budget"].notna()]),
         verdicts=_verdicts(run, verdicts),
         related=tables.RELATED,
+        defences=_defences(run),
+        defended=list(defences_in_words(run.defences)),
         judges=_judges(run),
         agreements=styles.agreements_in_words(run),
         confusions=styles.confusion_tables(run),
@@ -224,6 +227,19 @@ def _verdicts(run: RunFolder, verdicts: pd.DataFrame) -> ShownTable | None:
     )
     filled = tables.fill(verdicts, tables.CONTROL_FIELDS, untrained(run.summary))
     return ShownTable("controls", "Attacks against the controls at the same distance", caption, *filled)
+
+
+def _defences(run: RunFolder) -> ShownTable | None:
+    """Return defended classifiers beside their undefended selves, or None where the run has no such pair."""
+    if not len(run.defences):
+        return None
+    caption = (
+        "Both are scored on the same images; where another attack is named under which the undefended one stands, each "
+        "saw the images of the attack that read itself. Newcombe's interval of the paired difference, exact McNemar "
+        "tests, Holm's correction for the number of rows."
+    )
+    filled = tables.fill(run.defences, tables.DEFENCE_FIELDS, untrained(run.summary))
+    return ShownTable("defended", "Defended classifiers beside their undefended selves", caption, *filled)
 
 
 def _judges(run: RunFolder) -> ShownTable | None:

@@ -241,6 +241,35 @@ POOLED_FIELDS = (
     number("design effect of it", "design effect of the difference", "difference_design_effect", ".1f"),
     number("p, adjusted", "sign-flip tests of photos, Holm's correction", "p_holm", ".2g"),
 )
+_COUNTED = {"clean_accuracy": "right, untouched", "flip_rate": "flips", "robust_accuracy": "right, attacked"}
+
+
+def _images_of_undefended(row: Row) -> TableCell:
+    """Return the attack whose images the undefended classifier saw, if it is another."""
+    name = str(row["variant_undefended"])
+    return EMPTY if name == row["variant"] else TableCell(name, name)
+
+
+def _counted_rate(row: Row) -> TableCell:
+    shown = _COUNTED[row["rate"]]
+    return TableCell(shown, shown)
+
+
+DEFENCE_FIELDS = (
+    words("classifier", "the defended one", "classifier", named=True),
+    words("defences", "in order", "defences"),
+    words("attack", "ATTACK/STYLE/SOURCE; clean is the untouched images", "variant", named=True),
+    words("relation", "of the defended classifier to the attack: unrelated, kin or seen (read)", "relation"),
+    Field("undefended under", "the attack that read the undefended one, where each saw its own", _images_of_undefended),
+    words("gradient", "of the attack, through the defences it read", "source_gradient", only_if_any=True),
+    Field("counted", "flips, or right answers", _counted_rate),
+    number("n", "images known of both", "n", "d"),
+    number("undefended", "rate without the defences", "rate_undefended", ".0%"),
+    number("defended", "rate with them", "rate_defended", ".0%"),
+    means("difference", "defended - undefended, with its 95 % interval", "difference", "+.0%"),
+    number("abstains", "images on which a smoothed classifier abstains", "abstentions", "d", only_if_any=True),
+    _ADJUSTED,
+)
 PAIR_FIELDS = (
     _CLASSIFIER,
     words("a", "the first attack", "a", named=True),

@@ -132,6 +132,14 @@ RECORDS: tuple[Column, ...] = (
         "weights of the source: `imagenet`, `bundled`, `file`, `python`, `http` or `random` (never trained)",
     ),
     Column(
+        "source_gradient",
+        "string",
+        "",
+        "how the gradients that the attack read came through the defences of a model: `own` (of the defences), "
+        "`straight-through` (one of them has none, and passes it unchanged: BPDA), `averaged` over draws (EOT) if a "
+        "defence is random; missing for attacks that read no gradient of a defended model",
+    ),
+    Column(
         "matched_to",
         "string",
         "",
@@ -157,10 +165,25 @@ RECORDS: tuple[Column, ...] = (
     Column("classifier", "string", "", "scored model", needed=True, of="classifier"),
     Column("classifier_weights", "string", "", "weights of the classifier, as in `source_weights`", of="classifier"),
     Column(
+        "classifier_network",
+        "string",
+        "",
+        "first 12 digits of the SHA-256 of the classifier's network: the same for a classifier and its defended selves",
+        of="classifier",
+    ),
+    Column(
+        "classifier_defences",
+        "string",
+        "",
+        "defences in front of the classifier, in order; missing without any",
+        of="classifier",
+    ),
+    Column(
         "classifier_draws",
         "Int64",
         "answers",
-        "number of answers averaged, for a classifier with random answers (`random: true`); missing for others",
+        "number of answers averaged, for a classifier with random answers (`random: true`, or a random defence), or "
+        "that vote; missing for others",
         of="classifier",
     ),
     Column(
@@ -176,8 +199,8 @@ RECORDS: tuple[Column, ...] = (
         "string",
         "",
         "of this classifier to the attack: `seen` (read by it), `kin` (of the family of a model that it read or of "
-        "its teacher, or with a teacher in common) or `unrelated`; controls have read nothing. Missing for "
-        "untouched images",
+        "its teacher, with a teacher in common, or the same network behind other defences or none) or `unrelated`; "
+        "controls have read nothing. Missing for untouched images",
         of="classifier",
     ),
     Outcome(
@@ -301,6 +324,15 @@ RECORDS: tuple[Column, ...] = (
         compute=lambda s: s.entry_classes(s.after),
         where=lambda s: s.knows_entry_classes,
     ),
+    Column(
+        "abstained_before",
+        "boolean",
+        "",
+        "whether a smoothed classifier (`RandomizedSmoothing`) abstains on the original; its predicted class is then "
+        "the one with most votes. Missing for other classifiers",
+        of="classifier",
+    ),
+    Column("abstained_after", "boolean", "", "the same on the adversarial image", of="classifier"),
     Column(
         "flip_float",
         "boolean",
@@ -531,11 +563,13 @@ SUMMARY: tuple[Column, ...] = (
             "style",
             "source",
             "source_weights",
+            "source_gradient",
             "matched_to",
             "budget_distance",
             "budget",
             "classifier",
             "classifier_weights",
+            "classifier_defences",
             "classifier_seen",
             "classifier_relation",
             "classes",
@@ -606,6 +640,12 @@ SUMMARY: tuple[Column, ...] = (
         "outside_eps",
         "images of `n` whose 8-bit file is outside the attack's ball",
         lambda g: g.yes("outside_eps"),
+    ),
+    _count_of_known(
+        "abstentions",
+        "abstained_after",
+        "images of `n` on which a smoothed classifier abstains after the attack; they count as their predicted class",
+        lambda g: g.yes("abstained_after"),
     ),
     _count("top5_flips", "images of `n` with a `top5_flip`", lambda g: g.yes("top5_flip").sum()),
     *_rate("top5_flip_rate", "top5_flips", "n"),
@@ -777,6 +817,47 @@ JUDGES: tuple[Column, ...] = (
     *_interval("gain", "[-1, 1]", _DIFFERENCE_INTERVAL),
     Column("mean_before", "float64", "ratio", "mean distance of the untouched images from their own style"),
     Column("mean_after", "float64", "ratio", "the same for the adversarial images"),
+)
+
+DEFENCES: tuple[Column, ...] = (
+    Column("classifier", "string", "", "defended classifier"),
+    Column("defences", "string", "", "its defences, in order"),
+    Column("undefended", "string", "", "scored classifier with the same network and no defences"),
+    Column("kind", "string", "", "as in the records"),
+    Column("variant", "string", "", "attack on the images that the defended classifier saw; `clean` for the originals"),
+    Column(
+        "variant_undefended",
+        "string",
+        "",
+        "attack on the images that the undefended one saw: the same one or, where each was read by the same attack, "
+        "the one that read it",
+    ),
+    Column("budget_distance", "string", "", "distance of the budget; missing at the attack's own distance"),
+    Column("budget", "float64", "that distance's", "budget"),
+    Column("relation", "string", "", "of the defended classifier to its attack, as `classifier_relation`"),
+    Column("relation_undefended", "string", "", "of the undefended one to its attack"),
+    Column("source_gradient", "string", "", "as in the records, of `variant`"),
+    Column(
+        "rate",
+        "string",
+        "",
+        "`clean_accuracy` (of the originals), `flip_rate`, or `robust_accuracy` (accuracy under the attack)",
+    ),
+    Column("n", "Int64", "images", "images of which both are known"),
+    Column("rate_undefended", "float64", "[0, 1]", "rate of the undefended classifier over `n`"),
+    Column("rate_defended", "float64", "[0, 1]", "rate of the defended one"),
+    Column(
+        "difference",
+        "float64",
+        "[-1, 1]",
+        "`rate_defended` - `rate_undefended`: below 0, accuracy given up or flips saved",
+    ),
+    *_interval("difference", "[-1, 1]", _DIFFERENCE_INTERVAL),
+    Column("only_undefended", "Int64", "images", "that count for the undefended classifier only"),
+    Column("only_defended", "Int64", "images", "that count for the defended one only"),
+    Column("abstentions", "Int64", "images", "of `n`, those on which a smoothed classifier abstains after the attack"),
+    Column("p", "float64", "[0, 1]", "p value of equal rates: exact McNemar test, two-sided"),
+    Column("p_holm", "float64", "[0, 1]", "p value adjusted for the number of tests in the table (Holm)"),
 )
 
 PAIRS: tuple[Column, ...] = (
@@ -977,6 +1058,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "controls.csv": CONTROLS,
     "pooled.csv": POOLED,
     "pairs.csv": PAIRS,
+    "defences.csv": DEFENCES,
     "judges.csv": JUDGES,
     "areas.csv": AREAS,
     "checks.csv": CHECKS,
@@ -999,6 +1081,7 @@ MEASURED_COLUMNS = OUTCOME_COLUMNS | {column.name for column in _distances()} | 
 SUMMARY_COLUMNS = dtypes(SUMMARY)
 CONTROL_COLUMNS = dtypes(CONTROLS)
 PAIR_COLUMNS = dtypes(PAIRS)
+DEFENCE_COLUMNS = dtypes(DEFENCES)
 JUDGE_COLUMNS = dtypes(JUDGES)
 POOLED_COLUMNS = dtypes(POOLED)
 AREA_COLUMNS = dtypes(AREAS)

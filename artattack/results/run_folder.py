@@ -6,6 +6,7 @@ summary.csv     a row for each attack x style x source x budget x classifier
 controls.csv    each attack against the controls at its distance
 pooled.csv      each attack pooled over its styles and classifiers
 pairs.csv       pairwise comparisons of attacks
+defences.csv    paired comparisons of defended classifiers with undefended ones
 judges.csv      recognition rates of the style judges
 areas.csv       areas under the curves over budgets
 study.*         the result of a study
@@ -39,6 +40,7 @@ from artattack.remote import is_of_server, without_secret
 from artattack.results.against_controls import judge_against_controls
 from artattack.results.columns import CHECKS, RECORD_COLUMNS
 from artattack.results.curves import sum_up_curves
+from artattack.results.defended import compare_defences
 from artattack.results.doubts import doubts_of
 from artattack.results.headline import Headline, headline_of
 from artattack.results.judgements import sum_up_judgements
@@ -100,9 +102,9 @@ class Page(NamedTuple):
 class RunFolder:
     """A run on disk. Open one with `load_run`.
 
-    Users read `.info` and the frames `.records`, `.summary`, `.curves`, `.controls`, `.pooled`, `.pairs`, `.judges`,
-    `.areas` and `.checks`. All but the last raise ArtattackError if the run is not finished, if records are missing, or
-    if the table's file has changed since the run wrote it, for example was truncated by an interrupted copy.
+    Users read `.info` and the frames `.records`, `.summary`, `.curves`, `.controls`, `.pooled`, `.pairs`, `.defences`,
+    `.judges`, `.areas` and `.checks`. All but the last raise ArtattackError if the run is not finished, if records are
+    missing, or if the table's file has changed since the run wrote it, for example was truncated by an interrupted copy.
 
     Args:
         path: the folder; a relative path is resolved immediately.
@@ -228,6 +230,12 @@ class RunFolder:
         """Pairwise comparisons of attacks, the result of `pair_attacks`."""
         self._as_left("pairs.csv")
         return pair_attacks(self.records)
+
+    @cached_property
+    def defences(self) -> pd.DataFrame:
+        """Each defended classifier beside its undefended self, the result of `compare_defences`; empty without any."""
+        self._as_left("defences.csv")
+        return compare_defences(self.records)
 
     @cached_property
     def judges(self) -> pd.DataFrame:
@@ -361,6 +369,7 @@ class RunFolder:
             "controls": judge_against_controls(records),
             "pooled": pool_attacks(records),
             "pairs": pair_attacks(records),
+            "defences": compare_defences(records),
             "judges": sum_up_judgements(records),
             "areas": sum_up_curves(records),
         }

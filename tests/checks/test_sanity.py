@@ -8,7 +8,8 @@ import inspect
 import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from artattack.checks.sanity import CHECKS, NotApplicableError, Outcome
 from artattack.checks.subject import Subject
 from artattack.commands import results
 from artattack.errors import ArtattackError
+from artattack.models.defences import parse_defences
+from artattack.models.defended import DefendedNetwork, defended
 from artattack.models.model import Model, Preprocessing
 from artattack.results.columns import CHECK_COLUMNS
 
@@ -137,6 +140,9 @@ def test_plain_models_pass_every_check() -> None:
     assert list(checks.columns) == list(CHECK_COLUMNS)
     status = checks.set_index(["classifier", "check"])["status"]
     assert status.pop(("float", "surrogate")) == "not run"
+    for name in ("float", "binary"):
+        for of_defences in ("unread", "straight-through"):
+            assert status.pop((name, of_defences)) == "not run"
     assert set(status) == {"pass"}, checks[checks["status"] != "pass"].to_string()
     assert all_sound(checks)
     figures = checks.set_index(["classifier", "check"])["figures"]
@@ -470,3 +476,70 @@ def test_run_with_other_weights_by_now_is_refused(finished_run: Path, tmp_path: 
     (tmp_path / "run.json").write_text(json.dumps(info | {"status": "running"}))
     with pytest.raises(ArtattackError, match="not finished"):
         targets_of_run(tmp_path)
+
+
+MARGINS, WEIGHTS = images_at_margins()  # of a linear score, of which PGD flips five of ten at 4 / 255
+
+
+def of_margins(name: str, model: Any) -> Outcome:
+    return check(name, model, MARGINS, 4 * STEP)
+
+
+def guarded(*defences: Any, kind: type[DefendedNetwork] = DefendedNetwork) -> DefendedNetwork:
+    made = defended(linear_model(WEIGHTS), parse_defences(list(defences)), 0)
+    return kind(**{field.name: getattr(made, field.name) for field in fields(made)})
+
+
+class Masked(DefendedNetwork):
+    """A defence that changes nothing and turns gradients round, so that PGD climbs down."""
+
+    @cached_property
+    def _steps(self) -> Any:
+        @tf.custom_gradient
+        def turned(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
+            return tf.identity(x), lambda upstream: -upstream
+
+        return (lambda x, seeds: turned(x),)
+
+
+HARMLESS = {"FeatureSqueezing": {"bit_depth": 8}}
+
+
+def test_an_unread_attack_that_beats_a_reading_one_shows_hidden_gradients() -> None:
+    honest = of_margins("unread", guarded(HARMLESS))
+    assert honest.passed
+    assert "PGD 5 of 10; PGD on the undefended network 5" in honest.figures
+    masked = of_margins("unread", guarded(HARMLESS, kind=Masked))
+    assert not masked.passed
+    assert "PGD 0 of 10; PGD on the undefended network 5" in masked.figures
+    with pytest.raises(NotApplicableError, match="no defences"):
+        of_margins("unread", linear_model(WEIGHTS))
+
+
+def test_a_gradient_of_its_own_that_the_identity_beats_is_masked() -> None:
+    masked = of_margins("straight-through", guarded("SpatialSmoothing", kind=Masked))
+    assert not masked.passed
+    assert "PGD 0 of 10; straight through 5" in masked.figures
+    with pytest.raises(NotApplicableError, match="gradient of its own"):
+        of_margins("straight-through", guarded(HARMLESS))
+
+
+def test_the_network_behind_a_defence_is_the_one_called_directly() -> None:
+    assert of_margins("native", guarded({"FeatureSqueezing": {"bit_depth": 1}})).passed
+    wrong = guarded(HARMLESS)
+    swapped = replace(wrong.undefended, outputs=(1, 0))  # type: ignore[type-var]
+    assert of_margins("native", replace(wrong, undefended=swapped)).passed
+
+
+def test_a_random_defence_is_asked_for_two_sets_of_draws() -> None:
+    quiet = of_margins("deterministic", guarded({"GaussianAugmentation": {"sigma": 1e-6}}))
+    assert quiet.passed
+    assert "0 of 10 classes change" in quiet.figures
+    assert not of_margins("deterministic", guarded({"GaussianAugmentation": {"sigma": 0.5}})).passed
+
+
+def test_flips_of_a_random_defence_are_those_of_its_scores() -> None:
+    model = guarded({"GaussianAugmentation": {"sigma": 0.1}})
+    tested = Subject("tiny", model, MARGINS, eps=4 * STEP, steps=2, seed=0)
+    np.testing.assert_array_equal(tested.labels, model.predict(MARGINS).argmax(1))
+    assert not tested.flips(MARGINS).any()

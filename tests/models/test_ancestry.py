@@ -57,3 +57,16 @@ def test_relations(model: str, read: list[str], relation: str) -> None:
         weights={"lite0": "ab", "alias": "ab", "lite2": "cd"},
     )
     assert kinship.relation(model, read) == relation
+
+
+def test_a_network_is_kin_to_itself_behind_a_defence_both_ways() -> None:
+    kinship = Kinship(
+        weights={"plain": "1", "guarded": "2", "squeezed": "3", "alias": "2", "other": "4"},
+        networks={"plain": "1", "guarded": "1", "squeezed": "1", "alias": "1", "other": "4"},
+    )
+    assert kinship.relation("plain", ["guarded"]) == "kin"
+    assert kinship.relation("guarded", ["plain"]) == "kin"
+    assert kinship.relation("squeezed", ["guarded"]) == "kin"
+    assert kinship.relation("alias", ["guarded"]) == "seen"
+    assert kinship.relation("other", ["guarded"]) == "unrelated"
+    assert kinship.share_ancestor(["plain"], ["guarded"])

@@ -454,7 +454,8 @@ def test_the_page_explains_every_column_of_a_runs_files(html: str) -> None:
     glossary = html.partition('<section id="glossary">')[2].partition("</section>")[0]
     sections = dict(part.split("</h3>", 1) for part in glossary.split("<h3>")[1:])
     assert list(sections) == [
-        f"{name}.csv" for name in ("records", "summary", "controls", "pooled", "pairs", "judges", "areas", "checks")
+        f"{name}.csv"
+        for name in ("records", "summary", "controls", "pooled", "pairs", "defences", "judges", "areas", "checks")
     ]
     for name, text in sections.items():
         terms = [term.partition(" <small>")[0] for term in re.findall(r"<dt>(.*?)</dt>", text)]
