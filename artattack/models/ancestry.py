@@ -89,8 +89,8 @@ class Kinship:
     def share_ancestor(self, some: Iterable[str], others: Iterable[str]) -> bool:
         """Whether two groups of models share a model, or descend from one model through any number of teachers.
 
-        A distilled network behaves like its teacher, and so do two networks distilled from one teacher. A network behind
-        defences counts as the network.
+        A distilled network behaves like its teacher, and so do two networks distilled from one teacher. A network
+        behind defences counts as that network.
         """
         sides = [ancestry(names, self.teachers) for names in (some, others)]
         networks = {**self.weights, **self.networks}
