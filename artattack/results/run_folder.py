@@ -104,7 +104,8 @@ class RunFolder:
 
     Users read `.info` and the frames `.records`, `.summary`, `.curves`, `.controls`, `.pooled`, `.pairs`, `.defences`,
     `.judges`, `.areas` and `.checks`. All but the last raise ArtattackError if the run is not finished, if records are
-    missing, or if the table's file has changed since the run wrote it, for example was truncated by an interrupted copy.
+    missing, or if the table's file has changed since the run wrote it, for example was truncated by an interrupted
+    copy.
 
     Args:
         path: the folder; a relative path is resolved immediately.
