@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from artattack.models.fetching import fetch_model as fetch_model
     from artattack.networks.efficiency import measure_models as measure_models
     from artattack.photo.attack import attack_photo as attack_photo
+    from artattack.report.survey import make_survey as make_survey
+    from artattack.results.answers import add_answers as add_answers
     from artattack.results.between_runs import compare_runs as compare_runs
+    from artattack.results.power import plan_survey as plan_survey
     from artattack.results.run_folder import load_run as load_run
     from artattack.studies import run_study as run_study
 
@@ -42,7 +45,10 @@ _named, __dir__, __all__ = lazy_loader.attach(
         "models.fetching": ["fetch_model"],
         "networks.efficiency": ["measure_models"],
         "photo.attack": ["attack_photo"],
+        "report.survey": ["make_survey"],
+        "results.answers": ["add_answers"],
         "results.between_runs": ["compare_runs"],
+        "results.power": ["plan_survey"],
         "results.run_folder": ["load_run"],
         "studies": ["run_study"],
     },

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from artattack.commands import lists, models, photo, results, running, training
+from artattack.commands import lists, models, photo, results, running, survey, training
 from artattack.commands.printing import complain, say
 from artattack.errors import ArtattackError
 from artattack.runtime import silence_libraries
@@ -23,6 +23,7 @@ _PANELS: Mapping[str, Mapping[str, Callable[..., None]]] = {
         "compare": results.compare,
         "check": results.check,
         "export": results.export,
+        "survey": survey.survey,
     },
     "Models": {
         "models": models.models,

@@ -55,6 +55,7 @@ from artattack.report import save_figures
 from artattack.report.tables import clean_error
 from artattack.results.columns import EFFICIENCY
 from artattack.results.paired import pooled_difference
+from artattack.results.power import ASSUMPTIONS, plan_survey
 from artattack.results.run_folder import RunFolder, load_run
 from artattack.results.standing import ENOUGH
 from artattack.results.statistics import pooled_rate
@@ -394,7 +395,16 @@ def committed_texts() -> Iterator[tuple[Path, str, str]]:
     yield readme, "findings", readme_findings(recipe, comparison)
     yield page, "table", with_origin(comparison_tables, comparison)
     yield page, "table of the default recipe", with_origin(default_recipe_tables, recipe)
+    yield HERE / "people.md", "plan", power_table()
     yield page, "table at an equal SSIM", with_origin(similar_tables, load_run(kept / "comparison-ssim"))
+
+
+def power_table() -> str:
+    """Return how often a survey tells 90 % right answers from 80 %, by people and photos, as Markdown."""
+    powers = plan_survey().pivot(index="people", columns="photos", values="power")
+    lines = [[f"{people}", *(f"{power:.0%}" for power in line)] for people, line in powers.iterrows()]
+    table = markdown(["people", *(f"{photos} photos" for photos in powers.columns)], lines)
+    return f"{table.rstrip()}\n\n{ASSUMPTIONS}"
 
 
 def readme_page(run: RunFolder) -> None:

@@ -32,6 +32,7 @@ _RATES_SHORT = {"clean_accuracy": "clean", "flip_rate": "flips", "success_rate":
 _NAME_WIDTH = 30  # of a class name, so that all classifiers' lists align
 _STATUSES = {"pass": "passed", "fail": "failed", "not run": "not run"}
 _HOUR, _DAY = 3600, 24 * 3600  # seconds
+_OF_PEOPLE = ("who", "right untouched", "right", "flips", "not shared")
 _UNTRAINED = "(random weights)"
 _CELLS = 3  # damaged cells that `status` names
 _NAME = 48  # letters of an attack's name in the headline
@@ -222,6 +223,28 @@ def print_efficiency(found: pd.DataFrame, console: Console) -> None:
     for row in rows:
         if row["failed"]:
             say(console, f"{row['model']} failed in {row['failed']}", "red")
+
+
+def print_people(people: pd.DataFrame, console: Console) -> None:
+    """Print people beside classifiers, and whose flips people do not share.
+
+    Args:
+        people: as `sum_up_people` returns it.
+        console: where to.
+    """
+    from artattack.report.tables import PEOPLE_FIELDS, fill
+    from artattack.results.people import in_sentences
+    from artattack.results.records import labelled
+
+    fields = [field for field in PEOPLE_FIELDS if field.name in _OF_PEOPLE]  # the report has all, with their counts
+    for label, rows in labelled(people).groupby("label", sort=False):
+        say(console, str(label), "bold")
+        filled = fill(rows, fields)
+        cells = [[cell.text for cell in row] for row in filled.rows]
+        console.print(lay_out([field.name for field in filled.columns], cells, prose=0))
+        say(console, "")
+    for sentence in in_sentences(people):
+        say(console, sentence, "bold")
 
 
 def complain(message: str) -> None:

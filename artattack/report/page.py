@@ -7,7 +7,7 @@ import hashlib
 import json
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 from markupsafe import Markup
@@ -21,8 +21,12 @@ from artattack.results.columns import TABLES
 from artattack.results.defended import defences_in_words
 from artattack.results.glossary import Entry, entries
 from artattack.results.order import most_accurate_first
+from artattack.results.people import in_sentences
 from artattack.results.records import at_own_distance, kind_in_words, labelled, perturbed_of, untrained
 from artattack.results.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 _HASHES = 1000  # maximum number of image hashes on the page
 
@@ -63,14 +67,9 @@ def write_report(run: RunFolder, path: Path | None = None) -> Path:
     return path
 
 
-def render(run: RunFolder) -> str:
-    """Return the report of a finished run as HTML.
-
-    The template escapes all names and messages, and scripts read JSON. The page's content security policy admits only
-    its own two scripts, by their hashes, and no requests.
-    """
+def template(name: str) -> Template:
+    """Return a template of this package, in which everything is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
-    from plotly.offline import get_plotlyjs
 
     environment = Environment(
         loader=PackageLoader("artattack.report"),
@@ -79,6 +78,17 @@ def render(run: RunFolder) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    return environment.get_template(name)
+
+
+def render(run: RunFolder) -> str:
+    """Return the report of a finished run as HTML.
+
+    The template escapes all names and messages, and scripts read JSON. The page's content security policy admits only
+    its own two scripts, by their hashes, and no requests.
+    """
+    from plotly.offline import get_plotlyjs
+
     own = files("artattack.report") / "templates"
     scripts = [get_plotlyjs(), (own / "report.js").read_text("utf-8")]
     info = run.info
@@ -88,7 +98,7 @@ def render(run: RunFolder) -> str:
     verdicts = tables.with_relations(most_accurate_first(run.controls, run.summary), run.summary)
     failures, failed = findings.failures(run)
     hashes = config.get("images", {})
-    return environment.get_template("report.html").render(
+    return template("report.html").render(
         info=info,
         benchmark=config.get("benchmark", {}),
         models=config.get("models", {}),
@@ -119,6 +129,8 @@ def render(run: RunFolder) -> str:
         tables=_tables(run),
         gallery=gallery(run),
         checks=_checks(run),
+        people=_people(run),
+        people_sentences=[] if run.people is None else list(in_sentences(run.people)),
         skipped=findings.skipped(run),
         failures=failures,
         failed=failed,
@@ -126,9 +138,9 @@ def render(run: RunFolder) -> str:
         untrained=[name for name, model in config.get("models", {}).items() if model.get("weights") == "random"],
         doubts=[*run.doubts_after, *run.doubts_before],
         config=json.dumps(config.get("benchmark", {}), indent=2, ensure_ascii=False),
-        style=Markup((own / "report.css").read_text("utf-8")),
+        style=Markup("".join((own / name).read_text("utf-8") for name in ("colours.css", "report.css"))),
         scripts=[Markup(script) for script in scripts],
-        script_hashes=[_policy_hash(script) for script in scripts],
+        script_hashes=[policy_hash(script) for script in scripts],
     )
 
 
@@ -144,7 +156,8 @@ def _glossary() -> dict[str, list[Entry]]:
     return {name: entries(columns) for name, columns in TABLES.items() if name.endswith(".csv")}
 
 
-def _policy_hash(script: str) -> str:
+def policy_hash(script: str) -> str:
+    """Return a script's hash as the page's policy names it."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
@@ -252,6 +265,20 @@ def _judges(run: RunFolder) -> ShownTable | None:
     )
     filled = tables.fill(labelled(run.judges), tables.JUDGE_FIELDS, untrained(run.summary))
     return ShownTable("judges", "Styles recognised, by judge", caption, *filled)
+
+
+def _people(run: RunFolder) -> ShownTable | None:
+    """Return people beside classifiers, or None where nobody was asked."""
+    people = run.people
+    if people is None or people.empty:
+        return None
+    caption = (
+        "Intervals of people resample people and photos, those of classifiers photos (Wilson). Kappa is the error "
+        "consistency of a classifier with people (Geirhos et al., NeurIPS 2020): 1 where both err on the same "
+        "pictures, 0 as by chance."
+    )
+    filled = tables.fill(labelled(people), tables.PEOPLE_FIELDS, untrained(run.summary))
+    return ShownTable("people-table", "People beside classifiers", caption, *filled)
 
 
 def _checks(run: RunFolder) -> ShownTable | None:

@@ -9,8 +9,10 @@ import pandas as pd
 
 from artattack.errors import unknown
 from artattack.report.tables import (
+    PEOPLE_FIELDS,
     SUMMARY_FIELDS,
     Field,
+    Filled,
     Row,
     TableCell,
     clean_error,
@@ -28,15 +30,21 @@ from artattack.results.tables import to_csv
 
 def summary_table(run: RunFolder) -> pd.DataFrame:
     """Return the summary as text, with the columns of the report's first table."""
-    filled = fill(labelled(most_accurate_first(run.summary, run.summary)), SUMMARY_FIELDS, untrained(run.summary))
+    ordered = labelled(most_accurate_first(run.summary, run.summary))
+    return _as_text(fill(ordered, SUMMARY_FIELDS, untrained(run.summary)))
+
+
+def _as_text(filled: Filled) -> pd.DataFrame:
     texts = [[cell.whole for cell in row] for row in filled.rows]
     return pd.DataFrame(texts, columns=[field.name for field in filled.columns])
 
 
 def markdown(run: RunFolder) -> str:
-    """Return the summary as a Markdown table, with escaped names."""
-    table = summary_table(run).map(in_markdown)
-    return f"{table.to_markdown(index=False, disable_numparse=True)}\n"
+    """Return the summary as a Markdown table, and after a survey that of people, with escaped names."""
+    people = run.people
+    filled = [] if people is None else [fill(labelled(people), PEOPLE_FIELDS, untrained(run.summary))]
+    tables = [summary_table(run), *(_as_text(one) for one in filled if one.rows)]
+    return "\n".join(f"{table.map(in_markdown).to_markdown(index=False, disable_numparse=True)}\n" for table in tables)
 
 
 def in_markdown(text: str) -> str:

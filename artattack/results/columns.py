@@ -911,6 +911,100 @@ AREAS: tuple[Column, ...] = (
     ),
 )
 
+ANSWERS: tuple[Column, ...] = (
+    Column("participant", "string", "", "code of the person", needed=True),
+    Column("trial", "Int64", "place", "place of the picture among those that the person saw, from 1", needed=True),
+    Column(
+        "role",
+        "string",
+        "",
+        "`trial`, `practice`, or `attention` (an easy untouched photo); only `trial` counts in rates",
+        needed=True,
+    ),
+    Column("picture", "string", "", "id of the picture in the survey", needed=True),
+    *(
+        Column(name, _record_column(name).dtype, _record_column(name).unit, "as in the records")
+        for name in (
+            "image",
+            "kind",
+            "attack",
+            "style",
+            "source",
+            "matched_to",
+            "budget_distance",
+            "budget",
+            "true_class",
+            "true_name",
+        )
+    ),
+    Column("classes", "string", "", "classes asked for: `run` (the run's) or `entry` (the 16 of Geirhos et al.)"),
+    Column("answer_class", "Int64", "class", "class answered; missing for *cannot tell* and for `entry`"),
+    Column("answer", "string", "", "name of the class answered, or `cannot tell`"),
+    Column("right", "boolean", "", "whether the answer is the true class; *cannot tell* is wrong"),
+    Column("style_said", "string", "", "style answered, `none` or `cannot tell`; missing if not asked"),
+    Column("style_named", "boolean", "", "whether that is the picture's style; missing without a style or question"),
+    Column("altered_said", "string", "", "whether the picture was altered: `yes`, `no`, `cannot tell`"),
+    Column("seconds", "float64", "s", "time from the grid of classes to the answer"),
+    Column("shown_seconds", "float64", "s", "time the picture was shown, as the browser measured it"),
+    Column("showings", "Int64", "times", "times the picture was shown: 2 and more if the page was closed meanwhile"),
+    Column("survey", "string", "", "id of the survey page"),
+    Column("file", "string", "", "file of the answers"),
+)
+
+_OVER_BOTH = "its 95 % interval, which resamples people and photos; of a classifier, photos (Wilson)"
+
+PEOPLE: tuple[Column, ...] = (
+    *(
+        Column(name, _record_column(name).dtype, _record_column(name).unit, "as in the records")
+        for name in ("kind", "attack", "style", "source", "matched_to", "budget_distance", "budget")
+    ),
+    Column("who", "string", "", "`people`, or a classifier on the photos that people were asked about", needed=True),
+    Column("relation", "string", "", "of the classifier to the attack, as `classifier_relation` in the records"),
+    Column("people", "Int64", "people", "who answered"),
+    Column("photos", "Int64", "photos", "that were asked about"),
+    Column("n", "Int64", "answers", "of people; of a classifier, photos whose class it knows"),
+    Column("right", "Int64", "answers", "of `n`, those that are the true class"),
+    Column("right_rate", "float64", "[0, 1]", "`right` / `n`"),
+    *_interval("right_rate", "[0, 1]", _OVER_BOTH),
+    Column("n_before", "Int64", "answers", "to the same photos, untouched"),
+    Column("right_before", "Int64", "answers", "of `n_before`, those that are the true class"),
+    Column("right_before_rate", "float64", "[0, 1]", "`right_before` / `n_before`"),
+    *_interval("right_before_rate", "[0, 1]", _OVER_BOTH),
+    Column("n_flips", "Int64", "answers", "to photos whose untouched version someone (else) was asked about"),
+    Column(
+        "flips",
+        "Int64",
+        "answers",
+        "of a classifier, as `flip` in the records; of people, answers other than the most frequent one that (other) "
+        "people give to the untouched photo, so that the row of untouched photos shows how far people disagree anyway",
+    ),
+    Column("flip_rate", "float64", "[0, 1]", "`flips` / `n_flips`"),
+    *_interval("flip_rate", "[0, 1]", _OVER_BOTH),
+    Column("cannot_tell", "Int64", "answers", "of `n`, those that are *cannot tell*"),
+    Column("cannot_tell_rate", "float64", "[0, 1]", "`cannot_tell` / `n`"),
+    *_interval("cannot_tell_rate", "[0, 1]", _OVER_BOTH),
+    Column("styles_asked", "Int64", "answers", "to the question for the style, of pictures that have one"),
+    Column("styles_named", "Int64", "answers", "of these, those that name it"),
+    Column("style_rate", "float64", "[0, 1]", "`styles_named` / `styles_asked`"),
+    *_interval("style_rate", "[0, 1]", _OVER_BOTH),
+    Column("altered_asked", "Int64", "answers", "to the question whether the picture was altered"),
+    Column("altered", "Int64", "answers", "of these, those that say yes"),
+    Column("altered_rate", "float64", "[0, 1]", "`altered` / `altered_asked`"),
+    *_interval("altered_rate", "[0, 1]", _OVER_BOTH),
+    Column(
+        "kappa",
+        "float64",
+        "at most 1",
+        "error consistency of the classifier with people: Cohen's kappa of right and wrong, over answers (Geirhos et "
+        "al., NeurIPS 2020); missing if both are always right, or always wrong",
+    ),
+    *_interval("kappa", "at most 1", "its 95 % interval, which resamples people and photos"),
+    Column("fooled", "Int64", "photos", "that the classifier names right before and wrong after"),
+    Column("not_shared", "Int64", "photos", "of `fooled`, those that more than half of the people asked name right"),
+    Column("not_shared_rate", "float64", "[0, 1]", "`not_shared` / `fooled`"),
+    *_interval("not_shared_rate", "[0, 1]", "its 95 % interval, which resamples people and photos"),
+)
+
 CHECKS: tuple[Column, ...] = (
     Column("check", "string", "", "name of the check", needed=True),
     Column("classifier", "string", "", "checked model"),
@@ -1062,6 +1156,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "judges.csv": JUDGES,
     "areas.csv": AREAS,
     "checks.csv": CHECKS,
+    "answers.csv": ANSWERS,
+    "people.csv": PEOPLE,
     "artattack compare": SIDES,
     "artattack models --measure": EFFICIENCY,
     "artattack export --format textattack": TEXTATTACK,

@@ -8,6 +8,8 @@ pooled.csv      each attack pooled over its styles and classifiers
 pairs.csv       pairwise comparisons of attacks
 defences.csv    paired comparisons of defended classifiers with undefended ones
 judges.csv      recognition rates of the style judges
+answers.csv     people's answers to a survey, from `artattack survey --answers`
+people.csv      people beside classifiers, from these answers
 areas.csv       areas under the curves over budgets
 study.*         the result of a study
 images/         ATTACK-LABEL/IMAGE.png
@@ -38,7 +40,7 @@ from artattack.files import absolute, remove_leftovers, sha256_file, shown, to_p
 from artattack.models.kinds import kind_packages
 from artattack.remote import is_of_server, without_secret
 from artattack.results.against_controls import judge_against_controls
-from artattack.results.columns import CHECKS, RECORD_COLUMNS
+from artattack.results.columns import ANSWERS, CHECKS, PEOPLE, RECORD_COLUMNS
 from artattack.results.curves import sum_up_curves
 from artattack.results.defended import compare_defences
 from artattack.results.doubts import doubts_of
@@ -103,9 +105,9 @@ class RunFolder:
     """A run on disk. Open one with `load_run`.
 
     Users read `.info` and the frames `.records`, `.summary`, `.curves`, `.controls`, `.pooled`, `.pairs`, `.defences`,
-    `.judges`, `.areas` and `.checks`. All but the last raise ArtattackError if the run is not finished, if records are
-    missing, or if the table's file has changed since the run wrote it, for example was truncated by an interrupted
-    copy.
+    `.judges`, `.areas`, `.checks`, `.answers` and `.people`. All but the last three raise ArtattackError if the run is
+    not finished, if records are missing, or if the table's file has changed since the run wrote it, for example was
+    truncated by an interrupted copy.
 
     Args:
         path: the folder; a relative path is resolved immediately.
@@ -255,6 +257,18 @@ class RunFolder:
         """The sanity checks of the run, from `artattack check`, or None."""
         path = self.path / "checks.csv"
         return read_table(path, CHECKS) if path.exists() else None
+
+    @property
+    def answers(self) -> pd.DataFrame | None:
+        """The answers of people, from `artattack survey --answers`, or None."""
+        path = self.path / "answers.csv"
+        return read_table(path, ANSWERS) if path.exists() else None
+
+    @property
+    def people(self) -> pd.DataFrame | None:
+        """People beside classifiers, the result of `sum_up_people`, or None without answers."""
+        path = self.path / "people.csv"
+        return read_table(path, PEOPLE) if path.exists() else None
 
     @property
     def study(self) -> StudyResult | None:

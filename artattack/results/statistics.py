@@ -357,6 +357,7 @@ def cohens_kappa(
     a: npt.ArrayLike,
     b: npt.ArrayLike,
     clusters: npt.ArrayLike,
+    crossed: npt.ArrayLike | None = None,
     *,
     seed: int = 0,
     confidence: float = 0.95,
@@ -366,11 +367,13 @@ def cohens_kappa(
 
     Kappa is (o - e) / (1 - e), with o the observed share of equal words and e the share expected by chance, from
     independent draws of each judge's words at their frequencies. The interval resamples photos with all their rows and
-    lies between percentiles as in `cluster_bootstrap`.
+    lies between percentiles as in `cluster_bootstrap`. With `crossed`, such as the person who answers, it also
+    resamples these.
 
     Args:
         a, b: (N,) words of the two judges for the same items.
         clusters: (N,) cluster of each item, such as the photo.
+        crossed: (N,) a second cluster of each item, as in `cluster_bootstrap`.
         seed: seed of the resampling; equal rows in any order with an equal seed give equal intervals.
         confidence: as in `wilson`.
         resamples: number of resamples.
@@ -381,30 +384,45 @@ def cohens_kappa(
     Raises:
         ValueError: the arguments differ in length.
     """
-    sides = [np.asarray(side, object).astype(str) for side in (a, b, clusters)]
+    given = (a, b, clusters, *([] if crossed is None else [crossed]))
+    sides = [np.asarray(side, object).astype(str) for side in given]
     if len({len(side) for side in sides}) > 1:
         raise ValueError(f"words and clusters must be of the same length, got {[len(side) for side in sides]}")
     n, words = len(sides[0]), np.unique(np.concatenate(sides[:2]))
     if not n:
         return Kappa(math.nan, math.nan, math.nan, 0, 0, 0)
-    photos, photo = np.unique(sides[2], return_inverse=True)
+    ways = [np.unique(side, return_inverse=True) for side in sides[2:]]
+    photos = len(ways[0][0])
     size = len(words)
     cells = np.searchsorted(words, sides[0]) * size + np.searchsorted(words, sides[1])
-    each = np.bincount(photo * size**2 + cells, minlength=len(photos) * size**2).reshape(len(photos), size**2)
-    found = float(_kappa(each.sum(0)[None], size)[0])
+    found = float(_kappa(np.bincount(cells, minlength=size**2)[None], size)[0])
     low = high = math.nan
-    if len(photos) > 1 and found == found:
+    fewest = min(len(names) for names, _ in ways)
+    if fewest > 1 and found == found:
         rng = np.random.default_rng(seed)
-        draws = rng.multinomial(len(photos), np.full(len(photos), 1 / len(photos)), resamples)
-        drawn = _kappa(draws @ each, size)
+        draws = rng.multinomial(photos, np.full(photos, 1 / photos), resamples)
+        photo = ways[0][1]
+        if crossed is None:
+            each = np.bincount(photo * size**2 + cells, minlength=photos * size**2).reshape(photos, size**2)
+            counts = draws @ each
+        else:
+            others, other = len(ways[1][0]), ways[1][1]
+            second = rng.multinomial(others, np.full(others, 1 / others), resamples).astype(np.float64)
+            counts = np.empty((resamples, size**2))
+            for cell in range(size**2):
+                own = cells == cell
+                table = np.bincount(photo[own] * others + other[own], minlength=photos * others)
+                counts[:, cell] = ((draws @ table.reshape(photos, others).astype(np.float64)) * second).sum(1)
+            counts = counts[counts.sum(1) > 0]
+        drawn = _kappa(counts, size)
         known = drawn[~np.isnan(drawn)]
         if len(known):
-            ends = _percentiles(known, len(photos), confidence)
+            ends = _percentiles(known, fewest, confidence)
             low, high = min(float(ends[0]), found), max(float(ends[1]), found)
-    return Kappa(found, low, high, n, int((sides[0] == sides[1]).sum()), len(photos))
+    return Kappa(found, low, high, n, int((sides[0] == sides[1]).sum()), photos)
 
 
-def _kappa(counts: npt.NDArray[np.integer[Any]], words: int) -> Floats:
+def _kappa(counts: npt.NDArray[Any], words: int) -> Floats:
     """Return kappa of contingency tables (T, words * words); NaN where chance agreement is 1."""
     shares = counts.reshape(-1, words, words) / counts.sum(1)[:, None, None]
     same = np.trace(shares, axis1=1, axis2=2)
