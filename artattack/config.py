@@ -118,7 +118,7 @@ class ModelSpec(Section):
 
     @property
     def gives(self) -> Gives:
-        """What can be had of the model, whether or not it exists."""
+        """The outputs of the model, from its specification alone, whether or not it exists."""
         return gives(self.model, defended=bool(self.defences))
 
 

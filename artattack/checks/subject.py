@@ -58,7 +58,7 @@ class Subject:
 
     @cached_property
     def undefended(self) -> Subject | None:
-        """The same classifier without its defences, at the same radius; None if it has none."""
+        """The same classifier without its defences, at the same radius; None for an undefended classifier."""
         if not isinstance(self.model, DefendedNetwork):
             return None
         network: Any = self.model.undefended
@@ -199,4 +199,4 @@ def network_of(model: Model | DefendedNetwork) -> Model:
     found = model.undefended if isinstance(model, DefendedNetwork) else model
     if isinstance(found, Model):
         return found
-    raise ArtattackError(f"model '{model.name}' has no layers that can be read: checks need a Keras network")
+    raise ArtattackError(f"model '{model.name}' has no readable layers: checks need a Keras network")

@@ -252,7 +252,7 @@ def to_estimator(
         probabilities: whether predictions are probabilities instead of logits; see `ArtEstimator`.
 
     Returns:
-        An `ArtEstimator`, or for a model of which there are no gradients a `QueryEstimator`. All that it gives of a
+        An `ArtEstimator`, or a `QueryEstimator` for a model without gradients. All that it gives of a
         defended model goes through the defences.
 
     Raises:

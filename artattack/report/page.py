@@ -268,7 +268,7 @@ def _judges(run: RunFolder) -> ShownTable | None:
 
 
 def _people(run: RunFolder) -> ShownTable | None:
-    """Return people beside classifiers, or None where nobody was asked."""
+    """Return the comparison of people and classifiers, or None without answers of people."""
     people = run.people
     if people is None or people.empty:
         return None

@@ -65,7 +65,7 @@ class _Person(BaseModel):
 
 
 class Read(NamedTuple):
-    """What was read of a folder of answers.
+    """The contents of a folder of answers.
 
     Attributes:
         table: with the columns `artattack.results.columns.ANSWERS`.
@@ -80,7 +80,7 @@ class Read(NamedTuple):
 
 @dataclass(frozen=True)
 class _Key:
-    """What answers are compared with: the run's hashes, pictures by id, classes and styles."""
+    """The facts that answers are compared with: the run's hashes, pictures by id, classes and styles."""
 
     hashes: frozenset[str]
     pictures: Mapping[str, Mapping[Any, Any]]
@@ -242,7 +242,7 @@ def _content(person: _Person) -> list[tuple[Any, ...]]:
 
 
 def _name_of(answer: str, classes: str, key: _Key) -> str | None:
-    """Return the name of an answered class; None of one that is none."""
+    """Return the name of an answered class; None for an answer that is no class."""
     if answer == NOTHING:
         return CANNOT_TELL
     if classes == "entry":

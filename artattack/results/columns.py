@@ -135,9 +135,9 @@ RECORDS: tuple[Column, ...] = (
         "source_gradient",
         "string",
         "",
-        "how the gradients that the attack read came through the defences of a model: `own` (of the defences), "
-        "`straight-through` (one of them has none, and passes it unchanged: BPDA), `averaged` over draws (EOT) if a "
-        "defence is random; missing for attacks that read no gradient of a defended model",
+        "path of the attack's gradients through the defences of a model: `own` (the defences' gradients), "
+        "`straight-through` (unchanged through a defence without a gradient: BPDA), `averaged` over draws (EOT) for a "
+        "random defence; missing for attacks that read no gradient of a defended model",
     ),
     Column(
         "matched_to",
@@ -843,7 +843,7 @@ DEFENCES: tuple[Column, ...] = (
         "",
         "`clean_accuracy` (of the originals), `flip_rate`, or `robust_accuracy` (accuracy under the attack)",
     ),
-    Column("n", "Int64", "images", "images of which both are known"),
+    Column("n", "Int64", "images", "images with both outcomes known"),
     Column("rate_undefended", "float64", "[0, 1]", "rate of the undefended classifier over `n`"),
     Column("rate_defended", "float64", "[0, 1]", "rate of the defended one"),
     Column(

@@ -193,7 +193,7 @@ def test_smoothing_votes_and_abstains():
 
 
 def test_other_draws_change_answers_that_lie_near_a_boundary():
-    """What attacks read is drawn apart from what scores, so that nobody knows the next draw."""
+    """Attacks and scores have separate draws, so that an attack does not know the next draw."""
     model = guarded({"RandomizedSmoothing": {"scale": 0.5, "sample_size": 40}})
     assert model.draws == 40
     assert abs(model.predict(X) - model.as_read().predict(X)).max() > 1e-2
