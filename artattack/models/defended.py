@@ -40,7 +40,7 @@ class Defended(Classifier):
     """A classifier behind defences that gives answers only.
 
     Draws follow from `seed` and the image, so that an answer depends on neither the other images nor their order.
-    Attacks read other draws (`as_read`) than those that score: the next draw of a random defence is unknown to an attack.
+    Attacks and scores have separate draws (`as_read`), so that an attack does not know the next draw.
 
     Attributes, besides those of every classifier:
         undefended: the classifier behind the defences.
