@@ -90,7 +90,8 @@ def make_survey(
     """Write a page that asks people what they see in the pictures of a run.
 
     Each person sees each photo in one version: untouched, attacked or under a control. A Latin square over photos and
-    persons' codes balances the versions. Seed and code decide the order. The page keeps answers in the browser and
+    persons balances the versions; its row is the number at the end of a person's code or, without one, a hash of the
+    code. Seed and code decide the order. The page keeps answers in the browser and
     gives them out as a file; `add_answers` reads the files.
 
     Args:
@@ -118,7 +119,7 @@ def make_survey(
     Raises:
         ArtattackError: an option is out of range, a file cannot be read, or the run has too few photos.
     """
-    _check(seconds, choices, practice, attention, per_person, quality)
+    _check(seconds, mask, choices, practice, attention, per_person, quality)
     opened = load_run(run)
     texts, code = _texts(language)
     own_consent = texts.pop("consent")
@@ -153,7 +154,7 @@ def make_survey(
         "consent": _paragraphs(own_consent if consent is None else _text_of(consent)),
         "seed": seed,
         "seconds": seconds,
-        "mask": mask and seconds is not None,
+        "mask": mask,
         "ask_classes": classes,
         "asks": ["style"] * ask_style + ["altered"] * ask_altered,
         "per_person": per_person or len(asked.trials),
@@ -189,8 +190,16 @@ def make_survey(
 
 
 def _check(
-    seconds: float | None, choices: int, practice: int, attention: int, per_person: int | None, quality: int
+    seconds: float | None,
+    mask: bool,
+    choices: int,
+    practice: int,
+    attention: int,
+    per_person: int | None,
+    quality: int,
 ) -> None:
+    if mask and seconds is None:
+        raise ArtattackError("mask: noise follows a picture that goes; set seconds, too")
     if seconds is not None and not LEAST_SECONDS <= seconds <= 3600:
         raise ArtattackError(
             f"seconds: {seconds:g} is not between {LEAST_SECONDS:g} and 3600; leave it out for no limit"

@@ -136,6 +136,7 @@ def test_languages_have_the_same_texts_with_the_same_places() -> None:
     ("options", "message"),
     [
         ({"seconds": 0.1}, r"seconds: 0\.1 is not between 0\.2 and 3600"),
+        ({"mask": True}, "mask: noise follows a picture that goes; set seconds, too"),
         ({"choices": 1}, "choices: 1 is not between 2 and 34"),
         ({"practice": 13}, "16 photos with pictures, of which 13 are for practice and 3 for attention checks: nothing"),
         ({"attention": -1}, "practice and attention are 0 or more"),

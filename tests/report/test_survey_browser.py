@@ -128,7 +128,7 @@ def test_the_order_follows_from_the_code_and_versions_are_balanced(desk: Any, pa
     pictures = pictures_of(run.records, 3).set_index("picture")
     versions: Counter[tuple[str, str]] = Counter()
     for n in range(400):
-        own = desk.execute_script(trials, f"P{n}")
+        own = desk.execute_script(trials, f"{n}P")
         names = [name for role, name in own if role == "trial"]
         images = pictures.loc[[name for _, name in own], "image"]
         assert not images.duplicated().any()
@@ -137,6 +137,16 @@ def test_the_order_follows_from_the_code_and_versions_are_balanced(desk: Any, pa
     assert len(versions) == (12 - PRACTICE - ATTENTION) * 4
     mean = 400 * TRIALS / len(versions)
     assert all(abs(count - mean) < 5 * mean**0.5 for count in versions.values())
+
+
+def test_people_with_numbered_codes_see_each_photo_once_in_each_version(
+    desk: Any, run: RunFolder, tmp_path: Path
+) -> None:
+    desk.get(make_survey(run, tmp_path / "s.html", practice=0, attention=0).path.as_uri())
+    seen: Counter[str] = Counter()
+    for code in ("P08", "P09", "P10", "P11"):
+        seen.update(desk.execute_script("return artattackSurvey.trialsOf(arguments[0]).map(t => t.picture)", code))
+    assert seen == Counter(pictures_of(run.records, 3)["picture"])
 
 
 def test_a_page_reloaded_in_the_middle_goes_on_where_it_was(desk: Any, page: Path) -> None:

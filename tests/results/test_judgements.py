@@ -109,6 +109,23 @@ def test_kappa_by_hand() -> None:
     assert (found.low, found.high) == pytest.approx((other.kappa_low, other.kappa_upp), abs=0.03)
 
 
+def test_kappa_of_people_who_differ_has_a_wide_interval_where_people_are_resampled() -> None:
+    # Three people always say the same as the classifier, three never do: kappa is 0 whichever photos are drawn.
+    a = [photo % 2 for photo in range(40) for _ in range(6)]
+    b = [photo % 2 if person < 3 else 1 - photo % 2 for photo in range(40) for person in range(6)]
+    photos = [photo for photo in range(40) for _ in range(6)]
+    people = [*range(6)] * 40
+    of_photos = cohens_kappa(a, b, photos)
+    assert (of_photos.kappa, of_photos.low, of_photos.high) == pytest.approx((0, 0, 0), abs=1e-12)
+    of_both = cohens_kappa(a, b, photos, people)
+    assert of_both.kappa == pytest.approx(0, abs=1e-12)
+    assert of_both.low < -0.6
+    assert of_both.high > 0.6
+    order = np.random.default_rng(0).permutation(len(a))
+    again = cohens_kappa(*(np.asarray(side)[order] for side in (a, b, photos, people)))
+    assert again == of_both
+
+
 def test_kappas_interval_counts_photos() -> None:
     a, b = list("yynnyynn") * 5, list("ynnyyynn") * 5
     once = cohens_kappa(a, b, range(40))

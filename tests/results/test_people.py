@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from artattack.cli import app
 from artattack.errors import ArtattackError
 from artattack.report import write_report, write_tables
+from artattack.results import power
 from artattack.results.answers import add_answers, read_answers
 from artattack.results.columns import ANSWERS
 from artattack.results.people import in_sentences, pictures_of, style_id, sum_up_people
@@ -365,6 +367,16 @@ def test_power_without_random_effects_is_that_of_independent_answers(people: int
     expected = norm.sf(quantile - 0.1 / error) + norm.cdf(-quantile - 0.1 / error)
     assert found["answers"].tolist() == [people * photos]
     assert found["power"].iloc[0] == pytest.approx(expected, abs=0.06)
+
+
+def test_the_command_prints_the_plan_and_what_it_assumes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(power, "plan_survey", partial(power.plan_survey, [5], [10, 80], simulations=20))
+    result = CliRunner().invoke(app, ["survey", "--plan"])
+    assert result.exit_code == 0, result.output
+    table = power.plan_survey()
+    shown = re.sub(r"\s+", " ", result.output)
+    assert " people 10 photos 80 photos 5 {:.0%} {:.0%} ".format(*table["power"]) in shown
+    assert "standard deviation 0.5 logits between people and 1 between photos" in shown
 
 
 def test_equal_rates_are_told_apart_by_chance_alone() -> None:
