@@ -282,6 +282,25 @@ def test_rates_flips_kappa_and_verdicts_are_those_counted_by_hand() -> None:
     ]
 
 
+def test_people_asked_for_entry_classes_stand_beside_the_entry_classes_of_classifiers(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    content = person(run, "P1", [("cat0", STYLE, "cat"), ("cat1", STYLE, "dog"), ("cat2", "clean", "cat")])
+    save(tmp_path / "answers", "a.json", content | {"classes": "entry"})
+    table = read_answers(run, tmp_path / "answers").table
+    assert table["answer"].tolist() == ["cat", "dog", "cat"]
+    assert table["answer_class"].isna().all()
+    assert table["right"].tolist() == [True, False, True]
+    seen = run.records.assign(entry_class_before="cat", entry_class_after="cat")  # a tiger cat is a cat
+    seen.loc[(seen["image"] == "cat1") & (seen["kind"] == "style"), "entry_class_after"] = "dog"
+    people = sum_up_people(table, seen)
+    net = people[(people["who"] == "lite0") & (people["kind"] == "style")].iloc[0]
+    assert (net["n"], net["right"], net["fooled"], net["not_shared"]) == (2, 1, 1, 0)
+    assert net["kappa"] == 1.0  # both are right on cat0 and wrong on cat1
+    unknown = sum_up_people(table, run.records)  # a classifier that lacks some of the 16
+    assert unknown.loc[unknown["who"] == "lite0", "n"].tolist() == [0, 0]
+
+
 def simulate(
     rng: np.random.Generator, people: int, photos: int, rates: tuple[float, float], spread: float = 0.0
 ) -> pd.DataFrame:
