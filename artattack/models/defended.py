@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -349,6 +350,7 @@ def _made_by_art(defence: Defence) -> Any:
     given = dict(defence.parameters)
     match defence.name:
         case "GaussianAugmentation":
+            logging.getLogger(preprocessor.gaussian_augmentation.__name__).disabled = True  # its messages lack a value
             given |= {"augmentation": False, "apply_fit": False, "apply_predict": True, "clip_values": (0.0, 1.0)}
         case "JpegCompression" | "FeatureSqueezing" | "TotalVarMin":
             given |= {"clip_values": (0.0, 1.0)}
