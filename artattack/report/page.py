@@ -28,6 +28,7 @@ from artattack.results.run_folder import RunFolder
 if TYPE_CHECKING:
     from jinja2 import Template
 
+_OF_SURVEYS = ("answers.csv", "people.csv")
 _HASHES = 1000  # maximum number of image hashes on the page
 
 
@@ -134,7 +135,7 @@ def render(run: RunFolder) -> str:
         skipped=findings.skipped(run),
         failures=failures,
         failed=failed,
-        glossary=_glossary(),
+        glossary=_glossary(asked=run.people is not None),
         untrained=[name for name, model in config.get("models", {}).items() if model.get("weights") == "random"],
         doubts=[*run.doubts_after, *run.doubts_before],
         config=json.dumps(config.get("benchmark", {}), indent=2, ensure_ascii=False),
@@ -151,9 +152,10 @@ def _study_figure(run: RunFolder) -> str:
     return "data:image/png;base64," + base64.b64encode(run.study.figure.read_bytes()).decode()
 
 
-def _glossary() -> dict[str, list[Entry]]:
+def _glossary(*, asked: bool) -> dict[str, list[Entry]]:
     """Return the meanings of the columns in a run's files, by file."""
-    return {name: entries(columns) for name, columns in TABLES.items() if name.endswith(".csv")}
+    files = [name for name in TABLES if name.endswith(".csv") and (asked or name not in _OF_SURVEYS)]
+    return {name: entries(columns) for name, columns in TABLES.items() if name in files}
 
 
 def policy_hash(script: str) -> str:

@@ -358,7 +358,9 @@ def test_practice_and_attention_do_not_count() -> None:
 
 
 def test_the_report_speaks_of_people_only_with_answers(run: RunFolder, tmp_path: Path) -> None:
-    assert "people-table" not in write_report(run).read_text("utf-8")
+    before = write_report(run).read_text("utf-8")
+    assert "people-table" not in before
+    assert "answers.csv" not in before
     assert "right untouched" not in write_tables(run, "markdown")
     for code in ("P1", "P2", "P3"):
         save(tmp_path / "answers", f"{code}.json", person(run, code, [(f"cat{i}", STYLE, TABBY) for i in range(8)]))
@@ -370,6 +372,7 @@ def test_the_report_speaks_of_people_only_with_answers(run: RunFolder, tmp_path:
     )
     assert verdict in page
     assert 'id="people-table"' in page
+    assert "answers.csv" in page
     assert verdict in re.sub(r"\s+", " ", result.output)
     assert "right untouched" in write_tables(run, "markdown")
     people = RunFolder.open(run.path).people
