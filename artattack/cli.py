@@ -30,6 +30,7 @@ _PANELS: Mapping[str, Mapping[str, Callable[..., None]]] = {
         "models fetch": models.fetch,
         "train": training.train,
         "distil": training.distil,
+        "train-painter": training.train_painter,
         "export-model": models.export_model,
         "agree": models.agree,
         "atlas": models.atlas,

@@ -16,11 +16,19 @@ from artattack.attacks.entries import Entry
 from artattack.attacks.imported import find_attack, installed_attacks, is_importable
 from artattack.attacks.imported_entry import ImportedEntry
 from artattack.attacks.momentum_entry import MomentumEntry
+from artattack.attacks.painter_entry import PainterEntry
 from artattack.attacks.random_backbone import RandomBackboneEntry
 from artattack.attacks.style_entry import StyleEntry
 from artattack.errors import nearest
 
-ENTRIES: tuple[type[Entry], ...] = (StyleEntry, MomentumEntry, ControlEntry, RandomBackboneEntry, BaselineEntry)
+ENTRIES: tuple[type[Entry], ...] = (
+    StyleEntry,
+    PainterEntry,
+    MomentumEntry,
+    ControlEntry,
+    RandomBackboneEntry,
+    BaselineEntry,
+)
 
 
 def own_attacks() -> dict[str, type[Entry]]:

@@ -165,8 +165,8 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         """
         self._check_params()  # attributes may have changed
         options = self.options
-        low, high = _clip_values(self.estimator)
-        images = _unit_images(x, low, high)
+        low, high = clip_values(self.estimator)
+        images = unit_images(x, low, high)
         if len(images) == 0:
             return images
         size = (images.shape[1], images.shape[2])
@@ -211,7 +211,7 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
             ArtattackError: as in `generate`.
         """
         self._check_params()
-        options, images = self.options, _unit_images(x, np.float32(0), np.float32(1))
+        options, images = self.options, unit_images(x, np.float32(0), np.float32(1))
         if not (options.style_weight and len(images)):
             return np.full(len(images), np.nan, np.float32)
         size = (images.shape[1], images.shape[2])
@@ -305,7 +305,7 @@ def _within(values: np.ndarray, low: float, high: float) -> bool:
     return bool(((values >= low - slack) & (values <= high + slack)).all())
 
 
-def _unit_images(x: np.ndarray, low: np.float32, high: np.float32) -> np.ndarray:
+def unit_images(x: np.ndarray, low: np.float32, high: np.float32) -> np.ndarray:
     """Return images (N, H, W, 3) within clip values as float32 in [0, 1]."""
     x = np.asarray(x)
     if x.ndim != 4 or x.shape[-1] != 3:
@@ -352,7 +352,8 @@ def _mask(path: Path | str | None, size: tuple[int, int]) -> tf.Tensor | None:
     return tf.constant(mask)
 
 
-def _clip_values(estimator: Any) -> tuple[np.float32, np.float32]:
+def clip_values(estimator: Any) -> tuple[np.float32, np.float32]:
+    """Return the least and the greatest value of an estimator's images; by default 0 and 1."""
     values = (0.0, 1.0) if estimator.clip_values is None else estimator.clip_values
     return np.float32(values[0]), np.float32(values[1])
 
@@ -375,7 +376,7 @@ def _model_of(estimator: Any) -> Model:
         )
     if estimator.preprocessing_defences:
         raise ArtattackError("StyleTransferAttack does not see through preprocessing defences; leave them out")
-    low, high = _clip_values(estimator)
+    low, high = clip_values(estimator)
     mean, std = (estimator.preprocessing.mean, estimator.preprocessing.std) if estimator.preprocessing else (0.0, 1.0)
     # The network sees (low + (high - low) x - mean) / std of our x in [0, 1].
     span = 255.0 / (high - low)

@@ -1,9 +1,9 @@
-"""The commands `train` and `distil`; the settings classes describe their options."""
+"""The commands `train`, `distil` and `train-painter`; the settings classes describe their options."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,16 +15,19 @@ from artattack.commands.options import examples
 from artattack.commands.printing import complain, say, show_progress
 from artattack.errors import ArtattackError
 from artattack.training.distil import DistilSettings
+from artattack.training.painter import PainterSettings
 from artattack.training.train import TrainSettings
 from artattack.validation import explain
 
 if TYPE_CHECKING:
+    from artattack.attacks.painter_card import PainterCard
     from artattack.models.card import Card
     from artattack.models.classifier import Classifier
 
-_TRAIN, _DISTIL = TrainSettings.model_fields, DistilSettings.model_fields
+_TRAIN, _DISTIL, _PAINTER = TrainSettings.model_fields, DistilSettings.model_fields, PainterSettings.model_fields
 _SHOWN = (
     "accuracy",
+    "style_distance",
     "agrees_with_teacher",
     "teachers_class_among_five",
     "parameters",
@@ -162,6 +165,58 @@ def distil(
     _carry_out(work, out, same)
 
 
+@examples(
+    "artattack train-painter --images photos/ --minutes 60 -o painter",
+    "artattack train-painter --images photos/ --style mine.png --style waves --dry-run -o mine",
+    "artattack train-painter --images photos/ --start painter/painter.keras --add-style --style mine.png -o more",
+    "artattack attack photo.jpg --style waves --painter painter/painter.keras -o painted.png",
+)
+def train_painter(
+    images: Annotated[str, _of(_PAINTER, "images")],
+    out: Out = Path("painter"),
+    style: Annotated[list[str], _of(_PAINTER, "style")] = list(_PAINTER["style"].default),  # noqa: B006
+    backbone: Annotated[str, _of(_PAINTER, "backbone")] = _PAINTER["backbone"].default,
+    guide: Annotated[list[str], _of(_PAINTER, "guide")] = [],  # noqa: B006
+    budget: Annotated[str, _of(_PAINTER, "budget")] = str(_PAINTER["budget"].default),
+    start: Annotated[str | None, _of(_PAINTER, "start")] = None,
+    add_style: Annotated[bool, _of(_PAINTER, "add_style")] = False,
+    size: Annotated[int, _of(_PAINTER, "size")] = _PAINTER["size"].default,
+    steps: Annotated[int, _of(_PAINTER, "steps")] = _PAINTER["steps"].default,
+    minutes: Annotated[float | None, _of(_PAINTER, "minutes")] = None,
+    batch: Annotated[int, _of(_PAINTER, "batch")] = _PAINTER["batch"].default,
+    learning_rate: Annotated[float, _of(_PAINTER, "learning_rate")] = _PAINTER["learning_rate"].default,
+    style_weight: Annotated[float, _of(_PAINTER, "style_weight")] = _PAINTER["style_weight"].default,
+    tv_weight: Annotated[float, _of(_PAINTER, "tv_weight")] = _PAINTER["tv_weight"].default,
+    guide_weight: Annotated[float, _of(_PAINTER, "guide_weight")] = _PAINTER["guide_weight"].default,
+    jitter: Annotated[int, _of(_PAINTER, "jitter")] = _PAINTER["jitter"].default,
+    decay: Annotated[float, _of(_PAINTER, "decay")] = _PAINTER["decay"].default,
+    held_out: Annotated[float, _of(_PAINTER, "held_out")] = _PAINTER["held_out"].default,
+    seed: Annotated[int, _of(_PAINTER, "seed")] = _PAINTER["seed"].default,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Train a painter: a small network that paints any image in one pass, in any of the styles it has learnt.
+
+    What is written, painter.keras and its card, is the painter of the attack `painter` and of `artattack attack`.
+    """
+    given = {name: value for name, value in locals().items() if name in _PAINTER}
+    settings = _checked(PainterSettings, given)
+    same = ["artattack", "train-painter", *_options(settings, set())]
+
+    def work(on_progress: Any) -> list[PainterCard]:
+        from artattack.training import painter
+
+        return [painter.train_painter(settings, out, resume=resume, on_progress=on_progress)]
+
+    if dry_run:
+        from artattack.training.painter import plan_painter
+
+        _load_tensorflow()
+        _print_plan(plan_painter(settings))
+        return
+    _carry_out(work, out, same)
+
+
 def _checked(section: Any, given: dict[str, Any]) -> Any:
     try:
         return section.model_validate(given)
@@ -199,7 +254,7 @@ def _load_tensorflow() -> None:
     load_tensorflow()
 
 
-def _carry_out(work: Callable[[Any], list[Card]], out: Path, same: list[str]) -> None:
+def _carry_out(work: Callable[[Any], Sequence[Card | PainterCard]], out: Path, same: list[str]) -> None:
     """Train, then print the results."""
     try:
         with show_progress() as on_progress:

@@ -261,6 +261,11 @@ def where_labels_come_from(samples: Sequence[Sample]) -> str:
     return "Labels are the names of class folders, or a column class_index, wnid or name of a manifest."
 
 
+def hashes_of(name: str) -> frozenset[str]:
+    """Return the SHA-256 hashes of the files of an image set known by name, which need not be on this machine."""
+    return frozenset(sample.sha256 for sample in _manifest(data_dir() / f"{name}.csv", _home(name)) if sample.sha256)
+
+
 def _from_table(path: Path, name: str, classes: tuple[str, ...]) -> ImageSet:
     table = read_ground_truth(path) if is_ground_truth(path) else read_table(path, path.parent)
     samples, counted = _labelled(path, table, classes)

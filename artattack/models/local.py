@@ -60,7 +60,7 @@ def load(path: Path, options: LoadOptions) -> Model:
     if preprocessing is None:
         raise without_preprocessing(str(path))
     expected = parse_preprocessing(preprocessing)
-    network = _functional(path, _read(path), options.output)
+    network = _functional(path, read_network(path), options.output)
     size = options.size or network.input_shape[1:3]
     if None in size:
         raise ArtattackError(f"model '{path}': the file fixes no input size; give input_size")
@@ -99,8 +99,12 @@ def load(path: Path, options: LoadOptions) -> Model:
     )
 
 
-def _read(path: Path) -> Any:
-    """Load a network of Keras 2 or Keras 3 from a file, after checking that the file cannot run code."""
+def read_network(path: Path) -> Any:
+    """Load a network of Keras 2 or Keras 3 from a file, after checking that the file cannot run code.
+
+    Raises:
+        ArtattackError: not a file of Keras, or one that could run code.
+    """
     try:
         if path.is_dir():
             return _read_saved_model(path)

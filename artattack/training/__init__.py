@@ -1,5 +1,5 @@
-"""Training binarized networks: from labelled images, beside a float twin, or from another classifier's answers.
+"""Training networks: binarized ones from labelled images or another classifier's answers, and painters of styles.
 
-Each trained network is a Keras file with a card beside it (`artattack.models.card`). Its path works in place of a model
-name.
+Each trained network is a Keras file with a card beside it (`artattack.models.card`, `artattack.attacks.painter_card`).
+The path of a binarized network works in place of a model name, that of a painter as `painter` of the attack.
 """

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from artattack.attacks.painter_card import PainterCard
 from artattack.files import write_file
 from artattack.models.card import Card, card_path
 from artattack.results.statistics import pooled_rate
@@ -60,10 +62,26 @@ def write_card(card: Card, model: Path) -> None:
         **({"distilled from": card.distilled_from} if card.distilled_from else {}),
         **{key.replace("_", " "): in_words(value) for key, value in card.facts.items()},
     }
+    use = f"a backbone, a source and a classifier by its path; `{card_path(model).name}` beside it tells artattack how"
+    _write_readable(model, card.title, f"`{model.name}`, {use} to open it.", rows)
+
+
+def write_painter_card(card: PainterCard, painter: Path) -> None:
+    """Write a painter's card beside its file: NAME.json, which the attack `painter` reads, and NAME.md."""
+    write_file(card_path(painter), (card.model_dump_json(indent=2) + "\n").encode())
+    rows = {
+        "styles": ", ".join(card.names),
+        "backbone": card.backbone,
+        **({"guides": ", ".join(card.guides)} if card.guides else {}),
+        "ball": str(card.budget),
+        "spectrum": f"1 / max(f, {card.lowest:g})^{card.decay:g}, f in cycles per pixel",
+        **{key.replace("_", " "): in_words(value) for key, value in card.facts.items()},
+    }
+    use = f"painter of the attack `painter` by its path; `{card_path(painter).name}` beside it names its styles."
+    _write_readable(painter, card.title, f"`{painter.name}`, a {use}", rows)
+
+
+def _write_readable(file: Path, title: str, use: str, rows: Mapping[str, str]) -> None:
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
-    text = (
-        f"# {card.title}\n\n"
-        f"`{model.name}`, a backbone, a source and a classifier by its path; `{card_path(model).name}` beside it "
-        f"tells artattack how to open it.\n\n| fact | value |\n| --- | --- |\n{table}\n"
-    )
-    write_file(model.with_suffix(".md"), text.encode())
+    text = f"# {title}\n\n{use}\n\n| fact | value |\n| --- | --- |\n{table}\n"
+    write_file(file.with_suffix(".md"), text.encode())

@@ -150,7 +150,9 @@ def readable(files: Sequence[Path], on_progress: Progress) -> list[Path]:
     return good
 
 
-def fresh_batches(files: Sequence[Path], drawing: Drawing, course: Course, start: int = 0) -> tf.data.Dataset:
+def fresh_batches(
+    files: Sequence[Path], drawing: Drawing, course: Course, start: int = 0, most: int | None = None
+) -> tf.data.Dataset:
     """Return batches of crops of all epochs from `start` on; each epoch draws new crops in a new order.
 
     The seed and the epoch's number alone determine the crops, so resumed training sees the crops that uninterrupted
@@ -161,6 +163,7 @@ def fresh_batches(files: Sequence[Path], drawing: Drawing, course: Course, start
         drawing: settings for drawing crops.
         course: length of training.
         start: first epoch.
+        most: largest number of images in one epoch, chosen at random in each; by default all.
 
     Returns:
         Batches of one tensor, float32 (B, S, S, 3) in [-1, 1].
@@ -169,12 +172,13 @@ def fresh_batches(files: Sequence[Path], drawing: Drawing, course: Course, start
 
     from artattack.training.fitting import steps_of
 
-    n = len(files) * drawing.crops
+    images = min(len(files), most or len(files))
+    n = images * drawing.crops
     batch = min(course.batch, n)
 
     def draw() -> Iterator[tuple[Array]]:
         for epoch in range(start, course.epochs):
-            crops = _shuffled(_epoch(files, drawing, epoch), np.random.default_rng((drawing.seed, 1, epoch)))
+            crops = _shuffled(_epoch(files, drawing, epoch, images), np.random.default_rng((drawing.seed, 1, epoch)))
             for _ in range(steps_of(n, course.batch)):
                 yield (np.stack([next(crops) for _ in range(batch)]),)
 
@@ -183,9 +187,9 @@ def fresh_batches(files: Sequence[Path], drawing: Drawing, course: Course, start
     return shown.map(lambda x: (tf.cast(x, tf.float32) / 127.5 - 1,)).prefetch(2)
 
 
-def _epoch(files: Sequence[Path], drawing: Drawing, epoch: int) -> Iterator[Array]:
+def _epoch(files: Sequence[Path], drawing: Drawing, epoch: int, images: int) -> Iterator[Array]:
     """Yield the crops of an epoch, image by image."""
-    for number in np.random.default_rng((drawing.seed, 0, epoch)).permutation(len(files)):
+    for number in np.random.default_rng((drawing.seed, 0, epoch)).permutation(len(files))[:images]:
         image = read_image(files[number])
         for crop in _crops_of(image, drawing, (drawing.seed, int(number), epoch)):
             yield shrunk(crop, drawing.side)

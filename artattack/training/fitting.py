@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -111,6 +111,7 @@ def fit(
     work: Path,
     what: str,
     on_progress: Progress,
+    callbacks: Sequence[Any] = (),
 ) -> pd.DataFrame:
     """Train a compiled model, or resume its training, and load the weights of its best epoch.
 
@@ -123,6 +124,7 @@ def fit(
         work: folder for checkpoints and history; may hold those of interrupted training.
         what: label of the training in progress messages.
         on_progress: called with the number of steps done.
+        callbacks: further Keras callbacks.
 
     Returns:
         A row for each epoch: `epoch`, `seconds` (its duration), `loss`, `val_loss` and other metrics.
@@ -152,6 +154,7 @@ def fit(
                 _Patience(course.patience, best, waited),
                 tf_keras.callbacks.BackupAndRestore(str(work / "backup"), delete_checkpoint=False),
                 _Progress(what, start, steps, course.epochs, on_progress),
+                *callbacks,
             ],
         )
     if not (work / "best.index").is_file():

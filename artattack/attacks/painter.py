@@ -1,0 +1,145 @@
+"""Painting in one pass as an evasion attack in ART's sense."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow as tf
+from art.attacks import EvasionAttack
+from art.estimators import BaseEstimator
+
+from artattack.attacks.objective import Objective
+from artattack.attacks.options import StyleOptions
+from artattack.attacks.painter_card import BUNDLED, PainterFile
+from artattack.attacks.painter_network import Painter
+from artattack.attacks.projection import check_budget
+from artattack.attacks.style import clip_values, unit_images
+from artattack.bound import Bound
+from artattack.errors import ArtattackError
+from artattack.inputs.styles import load_styles
+from artattack.tracing import forgetting_gradients
+
+
+class PainterAttack(EvasionAttack):  # type: ignore[misc]
+    """Paints images by a network that was trained to lower the style attack's loss (Johnson et al., ECCV 2016).
+
+    Each image takes one forward pass of a small network. The change is scaled into the ball.
+
+    Args:
+        estimator: an ART estimator, whose clip values the images have. If it is one of artattack's own around the
+            painter's backbone (`artattack.models.estimator.to_estimator`), `style_distance` measures in its features.
+        painter: the painter's file, with its card beside it, or `bundled`.
+        style: a style that the painter has learnt, by name or image file, or a blend `a+b` of such styles.
+        budget: ball of the paintings, `linf`, `l2` or `psnr`; None for that of the painter's training.
+        batch_size: images painted at once; by default as many as have the pixels of 8 images of 224 px.
+
+    Raises:
+        ArtattackError: the painter cannot be read, has not learnt the style, or an option is invalid.
+    """
+
+    attack_params: ClassVar[list[str]] = [*EvasionAttack.attack_params, "painter", "style", "budget", "batch_size"]
+    _estimator_requirements = (BaseEstimator,)
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        painter: str | Path = BUNDLED,
+        style: str = "stained-glass",
+        budget: Bound | tuple[str, float] | str | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        super().__init__(estimator=estimator)
+        self.painter = painter
+        self.style = style
+        self.budget = budget
+        self.batch_size = batch_size
+        self._loaded: tuple[str, PainterFile, Painter] | None = None
+        self._objective: Objective | None = None
+        self._targets: dict[tuple[str, tuple[int, int]], list[tf.Tensor]] = {}
+        self._check_params()
+
+    def set_params(self, **kwargs: Any) -> None:
+        """Change all given parameters or, if one is invalid, none.
+
+        Raises:
+            ArtattackError: a parameter does not exist or is invalid.
+        """
+        for name in kwargs:
+            if name not in self.attack_params:
+                raise ArtattackError(f"{name}: not a parameter of a painter ({', '.join(self.attack_params)})")
+        before = self.__dict__.copy()
+        try:
+            super().set_params(**kwargs)
+        except Exception:
+            self.__dict__.update(before)
+            raise
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        if self.batch_size is not None and not (isinstance(self.batch_size, int | np.integer) and self.batch_size > 0):
+            raise ArtattackError(f"batch_size: a whole number above 0, not {self.batch_size!r}")
+        if self._loaded is None or self._loaded[0] != str(self.painter):
+            file = PainterFile(self.painter)
+            self._loaded = str(self.painter), file, Painter(file)
+        self._file.mix(self.style)
+        check_budget(self._ball)
+
+    @property
+    def _file(self) -> PainterFile:
+        assert self._loaded is not None
+        return self._loaded[1]
+
+    @property
+    def _ball(self) -> Bound | None:
+        if self.budget is None:
+            return None
+        return Bound.parse(self.budget) if isinstance(self.budget, str) else Bound(*self.budget)
+
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
+        """Return painted versions of images.
+
+        Args:
+            x: images (N, H, W, 3) within the estimator's clip values, of any size.
+            y: labels, part of ART's contract; ignored, because painting reads no label.
+            kwargs: part of ART's contract; ignored.
+
+        Returns:
+            (N, H, W, 3) float32 within the clip values.
+
+        Raises:
+            ArtattackError: the images have another shape, or values outside the clip values, or a parameter that was
+                set as an attribute is invalid.
+        """
+        self._check_params()  # attributes may have changed
+        assert self._loaded is not None
+        low, high = clip_values(self.estimator)
+        images = unit_images(x, low, high)
+        painted = self._loaded[2].paint(images, self._file.mix(self.style), self._ball, self.batch_size)
+        return painted * (high - low) + low
+
+    def style_distance(self, x: np.ndarray) -> np.ndarray:
+        """Return the style distance of images to the style in the estimator's features, as the style attack does.
+
+        Args:
+            x: images (N, H, W, 3) in [0, 1].
+
+        Returns:
+            (N,) float32; NaN if the estimator is not one of artattack's own with readable features.
+
+        Raises:
+            ArtattackError: the style's image cannot be read.
+        """
+        model = getattr(self.estimator, "artattack_model", None)
+        if model is None or model.gives != "features" or not len(x):
+            return np.full(len(x), np.nan, np.float32)
+        size = (x.shape[1], x.shape[2])
+        with forgetting_gradients():
+            if self._objective is None:
+                self._objective = Objective(model, StyleOptions())
+            key = self.style, size
+            if key not in self._targets:
+                self._targets = {key: self._objective.style_targets(tf.constant(load_styles(self.style, size)))}
+        return self._objective.style_distance(np.asarray(x, np.float32), self._targets[key])

@@ -1,0 +1,133 @@
+"""Painter files and their cards: the styles, ball and models of a painter, read without TensorFlow."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from artattack.errors import ArtattackError, nearest
+from artattack.files import sha256_file
+from artattack.inputs.styles import style_files
+from artattack.models.bundled import FOLDER
+from artattack.models.card import card_path
+from artattack.validation import Distance, Section, explain
+
+BUNDLED = "bundled"  # the word for the painter that comes with the package
+_BUNDLED_FILE = FOLDER / "painter.keras"
+
+
+class PainterStyle(Section):
+    """A style that a painter has learnt."""
+
+    name: str = Field(description="name of the style; of an image file its name without suffix")
+    sha256: tuple[str, ...] = Field((), description="hash of each image of the style; several are a blend")
+
+
+class PainterCard(Section):
+    """The card `NAME.json` of the painter in `NAME.keras`."""
+
+    title: str = Field(description="short description of the painter")
+    styles: tuple[PainterStyle, ...] = Field(min_length=1, description="styles, in the order of the network's input")
+    backbone: str = Field(description="model whose features measured style in training")
+    backbone_sha256: str = Field("", description="hash of the backbone's weights")
+    guides: tuple[str, ...] = Field((), description="classifiers that training fooled")
+    budget: Distance = Field(description="ball of training: linf, l2 or psnr, and its radius")
+    decay: float = Field(ge=0, description="power of the spectrum that smooths the change")
+    lowest: float = Field(gt=0, description="frequency below which the spectrum is flat, in cycles per pixel")
+    facts: dict[str, Any] = Field({}, description="facts for readers: data, settings, time, measured distances")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the styles."""
+        return tuple(style.name for style in self.styles)
+
+
+class PainterFile:
+    """A painter's file and its card.
+
+    Args:
+        painter: path of a `.keras` file with its card beside it, or `bundled`.
+
+    Raises:
+        ArtattackError: the file or its card is missing, or the card cannot be read.
+    """
+
+    def __init__(self, painter: str | Path) -> None:
+        self.path = _found(painter)
+        self.card = read_painter_card(self.path)
+
+    @property
+    def backbone(self) -> str:
+        """The backbone: a registry name, or a path; a relative path that exists beside the painter becomes whole."""
+        beside = self.path.parent / self.card.backbone
+        return str(beside) if Path(self.card.backbone).suffix and beside.is_file() else self.card.backbone
+
+    @cached_property
+    def _by_hash(self) -> dict[tuple[str, ...], int]:
+        return {style.sha256: number for number, style in enumerate(self.card.styles) if style.sha256}
+
+    def mix(self, style: str) -> np.ndarray:
+        """Return the weights (S,) float32 of the painter's styles, which sum to 1, for a style or a blend `a+b`.
+
+        Images identify styles: an image file or the name of a bundled style stands for the style learnt from an image
+        of the same content. A name that stands for no image stands for the painter's style of that name.
+
+        Raises:
+            ArtattackError: the painter has not learnt the style; one line lists those it has.
+        """
+        found = self._place(style)
+        places = [found] if found is not None else [self._place(part.strip()) for part in style.split("+")]
+        weights = np.zeros(len(self.card.styles), np.float32)
+        for place in places:
+            if place is None:
+                raise ArtattackError(
+                    f"painter '{self.path}' has not learnt the style '{style}'{nearest(style, self.card.names)} "
+                    f"(it has: {', '.join(self.card.names)}; `artattack train-painter --add-style` teaches it more)"
+                )
+            weights[place] += 1.0 / len(places)
+        return weights
+
+    def _place(self, style: str) -> int | None:
+        try:
+            files = style_files(style)
+        except ArtattackError:
+            files = []
+        if files and all(file.is_file() for file in files):
+            return self._by_hash.get(tuple(sha256_file(file) for file in files))
+        return self.card.names.index(style) if style in self.card.names else None
+
+
+def read_painter_card(painter: Path) -> PainterCard:
+    """Return the card beside a painter's file.
+
+    Raises:
+        ArtattackError: the card is missing, cannot be read or belongs to another kind of network.
+    """
+    path = card_path(painter)
+    try:
+        return PainterCard.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ArtattackError(f"painter '{painter}': its card {path} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        wrong = explain(error, lambda place: (".".join(map(str, place)) or "card", PainterCard))
+        raise ArtattackError(
+            f"{path}: not a painter's card, which `artattack train-painter` writes: {wrong}"
+        ) from error
+
+
+def _found(painter: str | Path) -> Path:
+    if str(painter) != BUNDLED:
+        path = Path(painter).expanduser()
+        if not path.is_file():
+            raise ArtattackError(f"painter '{painter}': no such file; `artattack train-painter` writes one")
+        return path
+    if not _BUNDLED_FILE.is_file():
+        raise ArtattackError(
+            "painter: no painter comes with this version of artattack; give a file, which `artattack train-painter` "
+            "writes"
+        )
+    return _BUNDLED_FILE

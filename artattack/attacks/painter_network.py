@@ -1,0 +1,200 @@
+"""The painter's network, and painting with it: one forward pass from images to paintings inside a ball.
+
+An image transformation network (Johnson, Alahi & Fei-Fei, ECCV 2016) with conditional instance normalization, so that
+one network holds several styles (Dumoulin, Shlens & Kudlur, ICLR 2017), reflection padding and nearest upsampling. It
+returns a change at half the image's resolution. `Smoothing` spreads the change by the attack's spectrum, because a
+plain generator paints the stride grid of the backbone; `project` scales it into the ball.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from artattack.attacks.painter_card import PainterCard, PainterFile
+from artattack.attacks.parametrization import Smoothing
+from artattack.attacks.projection import project
+from artattack.bound import Bound
+from artattack.errors import ArtattackError
+from artattack.models.local import read_network
+
+FILTERS = (16, 48)  # channels at a half and at a quarter of the resolution
+BLOCKS = 4  # residual blocks
+STRIDE = 4  # the network takes sides that are multiples of it
+_LEAST = 16  # px; smaller images are padded to it, because a reflection needs a larger map than its width
+_EPSILON = 1e-5  # of normalization
+_FIRST_CHANGE = 0.001  # standard deviation of the last kernel's initial values
+_PIXELS = 8 * 224 * 224  # pixels painted at once
+_SIZES_KEPT = 8  # image sizes whose smoothing is kept
+
+
+def build_network(styles: int, *, filters: Sequence[int] = FILTERS, blocks: int = BLOCKS) -> Any:
+    """Build a painter's network; standard layers and TensorFlow functions only, so that any Keras 2 reads its file.
+
+    Args:
+        styles: number of styles.
+        filters: channels at a half and at a quarter of the resolution.
+        blocks: residual blocks.
+
+    Returns:
+        A network from images (N, H, W, 3) in [0, 1], H and W multiples of 4, and weights of styles (N, S) to a change
+        (N, H, W, 3) in decorrelated colours, before smoothing.
+    """
+    layers = tf_keras.layers
+    image, mix = layers.Input((None, None, 3), name="image"), layers.Input((styles,), name="mix")
+    fine, coarse = filters
+
+    def convolved(x: Any, channels: int, name: str, kernel: int = 3, stride: int = 1) -> Any:
+        border = kernel // 2
+        x = tf.pad(x, [[0, 0], [border, border], [border, border], [0, 0]], "REFLECT")
+        return layers.Conv2D(channels, kernel, stride, use_bias=False, name=name)(x)
+
+    def normalized(x: Any, name: str, active: bool = True) -> Any:
+        x = conditional_normalization(x, mix, name)
+        return layers.ReLU(name=f"{name}_relu")(x) if active else x
+
+    x = normalized(convolved(2.0 * image - 1.0, fine, "down1", 5, 2), "down1_norm")
+    x = normalized(convolved(x, coarse, "down2", 3, 2), "down2_norm")
+    for number in range(blocks):
+        name = f"block{number}"
+        inner = normalized(convolved(x, coarse, f"{name}a"), f"{name}a_norm")
+        inner = normalized(convolved(inner, coarse, f"{name}b"), f"{name}b_norm", active=False)
+        x = layers.Add(name=f"{name}_sum")([x, inner])
+    x = layers.UpSampling2D(2, name="up")(x)
+    x = normalized(convolved(x, fine, "up_conv"), "up_norm")
+    x = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT")
+    first = tf_keras.initializers.RandomNormal(stddev=_FIRST_CHANGE)
+    x = layers.Conv2D(3, 3, use_bias=False, kernel_initializer=first, name="change")(x)
+    return tf_keras.Model([image, mix], layers.UpSampling2D(2, name="change_up")(x), name="painter")
+
+
+def conditional_normalization(x: Any, mix: Any, name: str) -> Any:
+    """Return conditional instance normalization of (N, H, W, C): scale and offset by style (Dumoulin et al., eq. 5).
+
+    z = gamma (x - mean) / sqrt(variance + 1e-5) + beta, with the mean and variance of each image's channel over its
+    positions. The weights (N, S) of styles mix the rows of gamma and beta (S, C), which start at 1 and 0.
+    """
+    layers, channels = tf_keras.layers, x.shape[-1]
+
+    def of_style(part: str, initial: str) -> Any:
+        rows = layers.Dense(channels, use_bias=False, kernel_initializer=initial, name=f"{name}_{part}")(mix)
+        return layers.Reshape((1, 1, channels), name=f"{name}_{part}_map")(rows)
+
+    mean = tf.math.reduce_mean(x, (1, 2), keepdims=True)
+    variance = tf.math.reduce_mean(tf.math.squared_difference(x, mean), (1, 2), keepdims=True)
+    slope = of_style("scale", "ones") * tf.math.rsqrt(variance + _EPSILON)
+    return x * slope + (of_style("offset", "zeros") - mean * slope)
+
+
+def style_layers(network: Any) -> list[Any]:
+    """Return the layers of a painter's network that hold the parameters of styles, one row a style."""
+    return [layer for layer in network.layers if layer.name.endswith(("_norm_scale", "_norm_offset"))]
+
+
+def with_styles(network: Any, mixes: np.ndarray) -> Any:
+    """Return a painter's network for other styles: each a mix of the styles of the original.
+
+    Args:
+        network: the original, of S styles.
+        mixes: (T, S) float32; an identity matrix with further rows adds styles.
+    """
+    filters = (network.get_layer("down1").filters, network.get_layer("down2").filters)
+    blocks = sum(layer.name.endswith("_sum") for layer in network.layers)
+    changed = build_network(len(mixes), filters=filters, blocks=blocks)
+    own = {layer.name for layer in style_layers(network)}
+    for layer in network.layers:
+        if layer.get_weights():
+            values = layer.get_weights()
+            changed.get_layer(layer.name).set_weights([mixes @ v for v in values] if layer.name in own else values)
+    return changed
+
+
+def check_network(network: Any, path: Path, styles: int) -> None:
+    """Raise ArtattackError unless a network is a painter's, for that number of styles."""
+    shapes = [tuple(part.shape) for part in (*getattr(network, "inputs", ()), *getattr(network, "outputs", ()))]
+    if shapes != [(None, None, None, 3), (None, styles), (None, None, None, 3)]:
+        raise ArtattackError(
+            f"painter '{path}': not a painter's network for the {styles} styles of its card; `artattack train-painter` "
+            "writes both"
+        )
+
+
+def painted(x: tf.Tensor, change: tf.Tensor, smoothing: Smoothing, budget: Bound | None) -> tf.Tensor:
+    """Return paintings (N, H, W, 3) in [0, 1] inside the ball: the image plus the smoothed change; differentiable.
+
+    Args:
+        x: images (N, H, W, 3) in [0, 1].
+        change: the network's output for them.
+        smoothing: the smoothing at that size.
+        budget: ball, see `artattack.attacks.projection.project`.
+    """
+    return project(x + smoothing(change), x, budget)
+
+
+class Painter:
+    """A trained painter.
+
+    Args:
+        file: the painter's file and card.
+
+    Raises:
+        ArtattackError: the file cannot be read, or holds no painter.
+    """
+
+    def __init__(self, file: PainterFile) -> None:
+        network = read_network(file.path)
+        check_network(network, file.path, len(file.card.styles))
+        self._set(network, file.card)
+
+    @classmethod
+    def of(cls, network: Any, card: PainterCard) -> Painter:
+        """Return a painter with a network in memory."""
+        painter = cls.__new__(cls)
+        painter._set(network, card)
+        return painter
+
+    def _set(self, network: Any, card: PainterCard) -> None:
+        self.network = network
+        self.card = card
+        shapes = [tf.TensorSpec((None, None, None, 3)), tf.TensorSpec((None, len(card.styles)))]
+        self._change = tf.function(lambda x, mix: network([x, mix], training=False), input_signature=shapes)
+        self._smoothing = lru_cache(_SIZES_KEPT)(lambda h, w: Smoothing(h, w, card.decay, card.lowest))
+
+    def paint(
+        self, x: np.ndarray, mix: np.ndarray, budget: Bound | None = None, batch_size: int | None = None
+    ) -> np.ndarray:
+        """Paint images of any size with one forward pass.
+
+        Args:
+            x: images (N, H, W, 3) float32 in [0, 1].
+            mix: weights of the styles, (S,) or (N, S).
+            budget: ball of the paintings; by default that of training.
+            batch_size: images at once; by default as many as have the pixels of 8 images of 224 px, at least 1.
+
+        Returns:
+            (N, H, W, 3) float32 in [0, 1].
+        """
+        if not len(x):
+            return np.asarray(x, np.float32)
+        height, width = x.shape[1:3]
+        at_once = batch_size or max(1, _PIXELS // (height * width))
+        mixes = np.broadcast_to(np.asarray(mix, np.float32), (len(x), len(self.card.styles)))
+        ball, smoothing = budget or self.card.budget, self._smoothing(height, width)
+        parts = []
+        for start in range(0, len(x), at_once):
+            few = np.asarray(x[start : start + at_once], np.float32)
+            change = self._change(tf.constant(_padded(few)), tf.constant(mixes[start : start + at_once]))
+            parts.append(painted(tf.constant(few), change[:, :height, :width], smoothing, ball).numpy())
+        return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+
+def _padded(x: np.ndarray) -> np.ndarray:
+    """Reflect images (N, H, W, 3) to the right and below, to sides that the network takes."""
+    more = [max(_LEAST, -(-side // STRIDE) * STRIDE) - side for side in x.shape[1:3]]
+    return np.pad(x, [(0, 0), (0, more[0]), (0, more[1]), (0, 0)], "reflect") if any(more) else x

@@ -1,0 +1,413 @@
+"""Train a painter: a network that paints in one pass what the style attack paints by descent."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from artattack.attacks.options import StyleOptions
+from artattack.attacks.painter_card import PainterCard, PainterFile, PainterStyle
+from artattack.bound import Bound
+from artattack.errors import ArtattackError
+from artattack.files import sha256_file, write_file
+from artattack.inputs.image_sets import hashes_of
+from artattack.inputs.styles import load_styles, style_files, style_names
+from artattack.progress import Progress
+from artattack.training.crops import Drawing, cut, find_images, fresh_batches, readable
+from artattack.training.data import Array
+from artattack.training.train import Share, begin, in_time
+from artattack.validation import DistanceOrNone, Names, Section, as_list
+
+if TYPE_CHECKING:
+    from artattack.training.painter_fitting import PainterTraining
+
+_STYLE = StyleOptions()  # the loss is the style attack's own
+_STYLE_SIZE = 224  # px, at which style statistics are measured, whatever the crops' size
+_LOWEST = 1 / 64  # cycles per pixel
+_CROPS_PER_EPOCH = 1000  # about as many: a checkpoint every minute or so
+_MOST_HELD_OUT = 24  # images for the validation loss
+_SHOWN = 2  # held-out crops in the sample pictures
+_STEPS = 5000
+
+
+class PainterSettings(Section):
+    """Settings for training a painter: styles, images, loss and training."""
+
+    style: Names = Field(style_names(), description="styles to learn: names or image files; a+b is a blend")
+    images: str = Field(description="a folder of images, subfolders included, or an image set; labels are ignored")
+    backbone: str = Field("quicknet_distilled", description="model whose features measure style")
+    guide: Annotated[tuple[str, ...], BeforeValidator(as_list)] = Field(
+        (), description="classifiers to fool together with painting"
+    )
+    budget: DistanceOrNone = Field(
+        Bound("psnr", 20.0), description="ball of the paintings: linf=8/255, l2=5 (at the crops' size) or psnr=20 (dB)"
+    )
+    start: str | None = Field(None, description="a painter's file with initial weights, of the same styles")
+    add_style: bool = Field(
+        False, description="add the styles to those of --start, and train their normalization parameters alone"
+    )
+    size: int = Field(128, ge=32, le=512, multiple_of=4, description="side of the crops in pixels, a multiple of 4")
+    steps: PositiveInt = Field(_STEPS, description="number of steps, rounded to whole epochs of some 1000 crops")
+    minutes: PositiveFloat | None = Field(
+        None, description="time for training: a few timed steps choose the number of steps instead of --steps"
+    )
+    batch: PositiveInt = Field(8, description="crops per step")
+    learning_rate: PositiveFloat = Field(
+        0.002, description="initial learning rate of Adam; it falls to 0 along a cosine"
+    )
+    style_weight: PositiveFloat = Field(_STYLE.style_weight, description="weight of the style loss")
+    tv_weight: NonNegativeFloat = Field(_STYLE.tv_weight, description="weight of the anisotropic total variation")
+    guide_weight: NonNegativeFloat = Field(_STYLE.guide_weight, description="weight of the loss that fools guides")
+    jitter: int = Field(
+        _STYLE.jitter, ge=0, le=64, description="maximum random shift of the backbone's input at each step, in pixels"
+    )
+    decay: NonNegativeFloat = Field(_STYLE.decay, description="power of the spectrum that smooths the change")
+    held_out: Share = Field(0.05, description="share of the images held out for the validation loss, at most 24 images")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of every random choice")
+
+
+@dataclass(frozen=True)
+class _Material:
+    """The images of a training: files to draw crops from, held-out crops, and unreadable files.
+
+    Attributes:
+        trained: readable training images.
+        held: uint8 (M, S, S, 3), a crop of each held-out image.
+        unreadable: number of unreadable images.
+    """
+
+    trained: list[Path]
+    held: Array
+    unreadable: int
+
+
+def plan_painter(settings: PainterSettings) -> list[str]:
+    """Return the plan of a training with time estimates, a line for each fact; times a few steps.
+
+    Raises:
+        ArtattackError: as for `train_painter`.
+    """
+    files = find_images(settings.images)
+    check_images(files)
+    card, begun = _begun(settings)
+    training = _compiled(settings, card, begun, 1)
+    step = _seconds_of_a_step(settings, training)
+    crops, per_epoch = _epoch(settings, len(files))
+    epochs = _epochs(settings, per_epoch, step)
+    return [
+        f"styles     {', '.join(card.names)}" + f"; trained: {', '.join(_learnt(settings, card))}" * settings.add_style,
+        f"images     {len(files)}, {crops} crops of {settings.size} px each in an epoch, none of `samples`",
+        f"painter    {training.network.count_params():,} parameters, {_trained(training):,} of them trained",
+        f"loss       {settings.style_weight:g} style through {card.backbone}"
+        + (f", {settings.guide_weight:g} fooling {', '.join(card.guides)}" if card.guides else "")
+        + f", inside {card.budget}",
+        f"training   {epochs} epochs of {per_epoch} steps of {settings.batch} crops, {step:.2f} s each: "
+        f"{in_time(step * per_epoch * epochs)}",
+    ]
+
+
+def train_painter(
+    settings: PainterSettings, out: Path, *, resume: bool = False, on_progress: Progress = lambda *_: None
+) -> PainterCard:
+    """Train a painter, and write painter.keras, its card painter.json and painter.md, its history and pictures.
+
+    The loss of each crop is that of the style attack: style through the backbone, geometric mean over its style layers,
+    under random shifts, total variation and, with guides, the loss that fools them. Steps take the styles in turn, one
+    for each crop. `samples/` shows held-out crops in each style while the painter trains. A killed training resumes
+    from its last complete epoch, with the results of an uninterrupted one.
+
+    Args:
+        settings: settings.
+        out: output folder.
+        resume: resume the training in the folder, if it holds one.
+        on_progress: called with the current step and progress.
+
+    Returns:
+        The painter's card.
+
+    Raises:
+        ArtattackError: a style, model or image does not exist, images are among the bundled samples, the folder holds
+            another training, or no epoch has a finite loss.
+    """
+    files = find_images(settings.images)
+    check_images(files)
+    card, begun = _begun(settings)
+    begin(out, settings, resume)
+    path = out / "painter.keras"
+    if path.is_file():
+        done = PainterFile(path).card
+        if done.facts:
+            return done
+    from artattack.training import fitting
+    from artattack.training.painter_fitting import Pictures
+
+    material = _read(settings, files, on_progress)
+    crops, per_epoch = _epoch(settings, len(material.trained))
+    work = out / ".painter"
+    epochs = _chosen_epochs(settings, card, begun, per_epoch, work, on_progress)
+    training = _compiled(settings, card, begun, epochs * per_epoch)
+    course = fitting.Course(epochs, settings.batch, epochs, settings.seed)
+    drawing = Drawing((settings.size, settings.size), settings.size, crops, 0.0, settings.seed)
+    turns = np.arange(len(material.held)) % len(training.learnt)
+    history = fitting.fit(
+        training,
+        lambda start: fresh_batches(material.trained, drawing, course, start, _CROPS_PER_EPOCH),
+        per_epoch,
+        fitting.whole((material.held, np.asarray(training.learnt, np.int32)[turns]), settings.batch),
+        course,
+        work,
+        "painting",
+        _with_time_left(on_progress),
+        [Pictures(training, material.held[:_SHOWN], card.names, out / "samples")],
+    )
+    return _written(settings, training, history, material, path, work)
+
+
+def check_images(files: Sequence[Path]) -> None:
+    """Raise ArtattackError if training images are among the bundled samples, which measure painters.
+
+    Files are compared by their hash, whatever their names.
+    """
+    samples = hashes_of("samples")
+    for file in files:
+        try:
+            known = sha256_file(file) in samples
+        except OSError:  # reading it later says what is wrong with it
+            continue
+        if known:
+            raise ArtattackError(
+                f"{file} is one of the bundled samples, on which painters are measured: take it out of the images"
+            )
+
+
+def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
+    """Return the card of the painter to train, without facts, and the painter it starts from."""
+    begun = PainterFile(settings.start) if settings.start else None
+    if settings.add_style and begun is None:
+        raise ArtattackError("--add-style: give the painter to add styles to, with --start")
+    if settings.budget is None:
+        raise ArtattackError("--budget: a painter paints inside a ball; give one, such as psnr=20")
+    learnt = tuple(_style(word) for word in settings.style)
+    styles = (*begun.card.styles, *learnt) if begun and settings.add_style else learnt
+    names = [style.name for style in styles]
+    for name in names:
+        if names.count(name) > 1:
+            raise ArtattackError(f"--style: '{name}' would be there twice; rename one of the files")
+    if begun and not settings.add_style and [s.sha256 for s in begun.card.styles] != [s.sha256 for s in styles]:
+        raise ArtattackError(
+            f"--start: '{settings.start}' has the styles {', '.join(begun.card.names)}; give the same, or --add-style"
+        )
+    if begun and begun.card.decay != settings.decay:
+        raise ArtattackError(f"--start: '{settings.start}' has decay {begun.card.decay:g}; give the same")
+    title = f"Painter of {len(styles)} styles through {Path(settings.backbone).name}, inside {settings.budget}"
+    card = PainterCard(
+        title=title,
+        styles=styles,
+        backbone=settings.backbone,
+        guides=tuple(dict.fromkeys((*(begun.card.guides if begun else ()), *settings.guide))),
+        budget=settings.budget,
+        decay=settings.decay,
+        lowest=begun.card.lowest if begun else _LOWEST,
+    )
+    return card, begun
+
+
+def _style(word: str) -> PainterStyle:
+    files = style_files(word)
+    load_styles(word, (8, 8))  # says what is wrong with an image
+    name = word if word in style_names() else "+".join(file.stem for file in files)
+    return PainterStyle(name=name, sha256=tuple(sha256_file(file) for file in files))
+
+
+def _learnt(settings: PainterSettings, card: PainterCard) -> tuple[str, ...]:
+    """Return the names of the styles that a training learns."""
+    return card.names[-len(settings.style) :]
+
+
+def _compiled(settings: PainterSettings, card: PainterCard, begun: PainterFile | None, steps: int) -> PainterTraining:
+    """Build and compile a painter with its loss; the seed determines its initial weights."""
+    import tensorflow as tf
+    import tf_keras
+
+    from artattack.attacks.guidance import Guidance
+    from artattack.attacks.objective import Objective
+    from artattack.attacks.painter_network import Painter, build_network, style_layers, with_styles
+    from artattack.models import load_model
+    from artattack.training.painter_fitting import PainterTraining
+    from artattack.training.train import make_optimizer
+
+    backbone: Any = load_model(settings.backbone)
+    if backbone.gives != "features":
+        raise ArtattackError(f"backbone '{settings.backbone}' has no readable layers")
+    tf_keras.utils.set_random_seed(settings.seed)
+    count = len(card.styles)
+    learnt = range(count - len(settings.style), count)
+    if begun is None:
+        network = build_network(count)
+    else:
+        old = Painter(begun).network
+        mixes = np.eye(count, len(begun.card.styles), dtype=np.float32)
+        mixes[len(begun.card.styles) :] = 1.0 / len(begun.card.styles)  # new styles start at the mean of the others
+        network = with_styles(old, mixes)
+        if settings.add_style:
+            for layer in network.layers:
+                layer.trainable = layer in style_layers(network)
+    options = _STYLE.model_copy(
+        update={name: getattr(settings, name) for name in ("style_weight", "tv_weight", "guide_weight", "jitter")}
+    )
+    objective = Objective(backbone, options)
+    each = [objective.style_targets(tf.constant(load_styles(word, _STYLE_SIZE))) for word in settings.style]
+    guides: list[Any] = [load_model(name) for name in settings.guide]
+    training = PainterTraining(
+        network,
+        card.model_copy(update={"backbone_sha256": backbone.weights_sha256}),
+        learnt=tuple(learnt),
+        objective=objective,
+        targets=[tf.concat(layer, 0) for layer in zip(*each, strict=True)],
+        guides=guides,
+        guidance=Guidance(guides, options) if guides else None,
+        options=options,
+        size=settings.size,
+        seed=settings.seed,
+    )
+    training.compile(optimizer=make_optimizer(settings.learning_rate, steps))
+    return training
+
+
+def _trained(training: PainterTraining) -> int:
+    return sum(math.prod(variable.shape) for variable in training.network.trainable_variables)
+
+
+def _epoch(settings: PainterSettings, images: int) -> tuple[int, int]:
+    """Return the crops of each image in an epoch, and the steps of an epoch."""
+    from artattack.training.fitting import steps_of
+
+    shown = min(images, _CROPS_PER_EPOCH)
+    crops = max(1, round(_CROPS_PER_EPOCH / shown))
+    crops = max(1, min(crops, settings.steps * settings.batch // shown))  # a short training has one short epoch
+    return crops, steps_of(shown * crops, settings.batch)
+
+
+def _epochs(settings: PainterSettings, per_epoch: int, seconds: float) -> int:
+    steps = settings.steps if settings.minutes is None else 60 * settings.minutes / seconds
+    return max(1, round(steps / per_epoch))
+
+
+def _chosen_epochs(
+    settings: PainterSettings,
+    card: PainterCard,
+    begun: PainterFile | None,
+    per_epoch: int,
+    work: Path,
+    on_progress: Progress,
+) -> int:
+    """Return the number of epochs; with `minutes`, steps are timed once, and a resumed training keeps the number."""
+    if settings.minutes is None:
+        return _epochs(settings, per_epoch, 0.0)
+    kept = work / "epochs.json"
+    if not kept.is_file():
+        on_progress("timing a few steps", 0, 1)
+        seconds = _seconds_of_a_step(settings, _compiled(settings, card, begun, 1))
+        write_file(kept, json.dumps(_epochs(settings, per_epoch, seconds)).encode())
+    return int(json.loads(kept.read_bytes()))
+
+
+def _seconds_of_a_step(settings: PainterSettings, training: PainterTraining) -> float:
+    import tensorflow as tf
+
+    from artattack.training.fitting import seconds_of_a_step
+
+    x = np.random.default_rng(0).uniform(-1, 1, (settings.batch, settings.size, settings.size, 3)).astype(np.float32)
+    return seconds_of_a_step(training, tf.data.Dataset.from_tensors((x,)).repeat())
+
+
+def _read(settings: PainterSettings, files: list[Path], on_progress: Progress) -> _Material:
+    """Split images into training and held-out ones, and cut the held-out crops."""
+    from artattack.inputs.images import read_image
+
+    good = readable(files, on_progress)
+    if len(good) < 2:
+        raise ArtattackError(f"{settings.images}: fewer than two images can be read")
+    count = min(max(1, round(settings.held_out * len(good))), _MOST_HELD_OUT, len(good) - 1)
+    held = set(np.random.default_rng(settings.seed).permutation(len(good))[:count].tolist())
+    side = (settings.size, settings.size)
+    crops = [
+        cut(read_image(path), side, np.random.default_rng((settings.seed, 2, number)))
+        for number, path in enumerate(good)
+        if number in held
+    ]
+    trained = [path for number, path in enumerate(good) if number not in held]
+    return _Material(trained, np.stack(crops), len(files) - len(good))
+
+
+def _with_time_left(on_progress: Progress) -> Progress:
+    """Return a callback that adds the time left, from the pace since the first call."""
+    first: list[tuple[float, int]] = []
+
+    def told(what: str, done: int, total: int) -> None:
+        first.extend([(perf_counter(), done)] * (not first))
+        begun, before = first[0]
+        left = (perf_counter() - begun) / (done - before) * (total - done) if done > before else math.nan
+        on_progress(f"{what}, {in_time(left)} left" if left == left else what, done, total)
+
+    return told
+
+
+def _written(
+    settings: PainterSettings, training: PainterTraining, history: Any, material: _Material, path: Path, work: Path
+) -> PainterCard:
+    """Write the painter, its card and its history, and measure the written file on the held-out crops."""
+    from artattack.attacks.painter_network import Painter
+    from artattack.training import fitting
+    from artattack.training.card_writing import write_painter_card
+    from artattack.training.networks import save_network
+
+    save_network(training.network, path)
+    card = training.card
+    write_painter_card(card, path)  # needed to open the file for measuring
+    painter = Painter(PainterFile(path))
+    best = history.to_dict("records")[int(history["val_loss"].to_numpy().argmin())]
+    steps = len(history) * _epoch(settings, len(material.trained))[1]
+    facts: dict[str, Any] = {
+        "style_distance": _measured(painter, training, material.held),
+        "measured_on": "held-out crops of the validation loss",
+        "trained_styles": list(_learnt(settings, card)),
+        "parameters": int(training.network.count_params()),
+        "bytes_of_file": path.stat().st_size,
+        "data": Path(settings.images).name,
+        "images_trained_on": len(material.trained),
+        "images_measured_on": len(material.held),
+        "unreadable": material.unreadable,
+        "crops": steps * settings.batch,
+        "epochs": len(history),
+        "best_epoch": int(best["epoch"]) + 1,
+        "minutes": round(float(history["seconds"].sum()) / 60, 2),
+        "settings": settings.model_dump(mode="json", exclude={"images", "start", "style"})
+        | {"start": Path(settings.start).name if settings.start else None},
+    }
+    history.to_csv(path.with_suffix(".csv"), index=False)
+    card = card.model_copy(update={"facts": facts})
+    write_painter_card(card, path)
+    fitting.clear(work)
+    return card
+
+
+def _measured(painter: Any, training: PainterTraining, held: Array) -> dict[str, dict[str, float]]:
+    """Return the mean style distance of held-out crops to each trained style, before and after painting."""
+    x = held.astype(np.float32) / 255
+    found = {}
+    for number, place in enumerate(training.learnt):
+        targets = [layer[number : number + 1] for layer in training.targets]
+        mix = np.eye(len(painter.card.styles), dtype=np.float32)[place]
+        pair = (training.objective.style_distance(images, targets).mean() for images in (x, painter.paint(x, mix)))
+        before, after = (round(float(value), 3) for value in pair)
+        found[painter.card.names[place]] = {"before": before, "after": after}
+    return found

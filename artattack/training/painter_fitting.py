@@ -1,0 +1,139 @@
+"""A painter with its loss, as a model that Keras fits, and pictures of its progress."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from artattack.attacks.guidance import Guidance
+from artattack.attacks.objective import Objective, Targets, total_variation
+from artattack.attacks.options import StyleOptions
+from artattack.attacks.painter_card import PainterCard
+from artattack.attacks.painter_network import Painter, painted
+from artattack.attacks.parametrization import Smoothing
+from artattack.inputs.images import save_png, to_uint8
+from artattack.training.data import Array
+
+
+class PainterTraining(tf_keras.Model):  # type: ignore[misc]
+    """A painter's network with the style attack's loss on its paintings.
+
+    Args:
+        network: the painter's network.
+        card: its card, without facts.
+        learnt: places of the styles to learn, among the network's.
+        objective: style in the backbone's features.
+        targets: style statistics of each layer, one row for each of `learnt`.
+        guides: classifiers to fool.
+        guidance: their loss, or None.
+        options: weights of the terms, and jitter.
+        size: side of the crops in pixels.
+        seed: seed of shifts and of views of guides.
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        card: PainterCard,
+        *,
+        learnt: tuple[int, ...],
+        objective: Objective,
+        targets: list[tf.Tensor],
+        guides: Sequence[Any],
+        guidance: Guidance | None,
+        options: StyleOptions,
+        size: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.card = card
+        self.learnt = learnt
+        self.objective = objective
+        self.targets = targets
+        self._fooled = (guides, guidance)  # a tuple, so that Keras does not save the guides' weights
+        self._options = options
+        self._smoothing = Smoothing(size, size, card.decay, card.lowest)
+        self._seed = seed % 2**31
+        self._means = {name: tf_keras.metrics.Mean(name=name) for name in ("loss", "style")}
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The mean loss and style loss of an epoch, which Keras resets."""
+        return list(self._means.values())
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Take one step; crop i of step t is painted in style (t B + i) mod S."""
+        (x,) = data
+        step = tf.cast(self.optimizer.iterations, tf.int32)
+        count = tf.shape(x)[0]
+        turns = (step * count + tf.range(count)) % len(self.learnt)
+        with tf.GradientTape() as tape:
+            loss, style = self._losses(x, turns, tf.stack([self._seed, step]))
+            mean = tf.reduce_mean(loss)
+        variables = self.network.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(mean, variables), variables, strict=True))
+        return self._told(loss, style)
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Return the mean losses of crops in the styles at given places of the network, unshifted."""
+        x, places = data
+        turns = tf.argmax(tf.equal(places[:, None], tf.constant(list(self.learnt), places.dtype)), 1, tf.int32)
+        return self._told(*self._losses(x, turns, None))
+
+    def _told(self, loss: tf.Tensor, style: tf.Tensor) -> dict[str, tf.Tensor]:
+        for name, values in (("loss", loss), ("style", style)):
+            self._means[name].update_state(values)
+        return {name: mean.result() for name, mean in self._means.items()}
+
+    def _losses(self, x: tf.Tensor, turns: tf.Tensor, seed: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the loss (B,) and the style loss (B,) of crops (B, S, S, 3) in [-1, 1] painted in styles `turns`."""
+        x = (x + 1.0) / 2.0
+        options = self._options
+        mix = tf.one_hot(tf.gather(tf.constant(list(self.learnt)), turns), len(self.card.styles))
+        seen = made = painted(x, self.network([x, mix], training=True), self._smoothing, self.card.budget)
+        if seed is not None and options.jitter:
+            shift = tf.random.stateless_uniform((2,), seed, -options.jitter, options.jitter + 1, tf.int32)
+            seen = tf.roll(made, shift, (1, 2))
+        targets = Targets([tf.gather(layer, turns) for layer in self.targets], [])
+        style = self.objective(seen, targets).style
+        loss = options.style_weight * style
+        if options.tv_weight:
+            loss += options.tv_weight * total_variation(made)
+        guides, guidance = self._fooled
+        if guidance is not None:
+            own = [tf.stop_gradient(tf.argmax(guide.logits(x), 1, tf.int32)) for guide in guides]
+            views = tf.bitwise.invert(tf.zeros((2,), tf.int32) if seed is None else seed)
+            loss += options.guide_weight * guidance.loss(made, own, views)[0]
+        return loss, style
+
+
+class Pictures(tf_keras.callbacks.Callback):  # type: ignore[misc]
+    """Writes a picture of held-out crops after each epoch: columns of originals, then of each style; NNNN.png.
+
+    Args:
+        training: the painter in training.
+        crops: uint8 (M, S, S, 3).
+        names: names of the styles, one column each.
+        folder: folder to write to.
+    """
+
+    def __init__(self, training: PainterTraining, crops: Array, names: Sequence[str], folder: Path) -> None:
+        super().__init__()
+        self._training = training
+        self._x = crops.astype(np.float32) / 255
+        self._names = names
+        self._folder = folder
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Write the picture of an epoch."""
+        painter = Painter.of(self._training.network, self._training.card)
+        mixes = np.eye(len(self._names), dtype=np.float32)
+        columns = [self._x, *(painter.paint(self._x, mix) for mix in mixes)]
+        grid = np.concatenate([np.concatenate(list(column), 0) for column in columns], 1)
+        save_png(self._folder / f"{epoch + 1:04}.png", to_uint8(grid))
