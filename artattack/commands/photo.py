@@ -22,14 +22,23 @@ console = Console()
 @examples(
     "artattack attack turtle.jpg --style waves -o turtle-waves.png",
     "artattack attack turtle.jpg -s marble --guide efficientnet_lite0 -o fooled.png",
+    "artattack attack turtle.jpg -s waves --painter painter/painter.keras -o fast.png",
     "artattack attack poster.jpg -s woodcut --size original --tile 512 -o large.png",
 )
 @with_style_options
 def attack(
+    context: typer.Context,
     photo: Annotated[Path, typer.Argument(help="The image to paint.")],
     style: Annotated[str, typer.Option("--style", "-s", help="A style's name or an image file; a+b blends two.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="PNG to write.")],
     backbone: Annotated[str, typer.Option(help="Model whose features define style.")] = DEFAULT_BACKBONE,
+    painter: Annotated[
+        str | None,
+        typer.Option(
+            help="Paint in one pass by a trained painter: its file (artattack train-painter), or `bundled`. It needs "
+            "no --backbone and takes no options of style but --budget."
+        ),
+    ] = None,
     classifier: Annotated[
         list[str] | None,
         typer.Option("-c", "--classifier", help="Classifier to evaluate; repeatable. Default: both built-in ones."),
@@ -39,7 +48,7 @@ def attack(
         str | None,
         typer.Option(
             help="Size of the crop in pixels, such as 224, or 48x144 (height x width); or `original` for the whole "
-            "photo. Default: the size that all classifiers share, or 224 if they differ."
+            "photo. Default: the size that all classifiers share, or 224 if they differ; with --painter the whole photo."
         ),
     ] = None,
     tile: Annotated[
@@ -54,6 +63,10 @@ def attack(
     """
     from artattack.photo.attack import CLASSIFIERS, attack_photo
 
+    if painter is not None:
+        options = {name: value for name, value in options.items() if _is_given(context, name)}
+        if _is_given(context, "backbone"):
+            raise ArtattackError("--backbone: not with a painter, which was trained through a backbone")
     chosen = parse_options({key: value for key, value in options.items() if value not in (None, [])})
     if doubt := chosen.doubt():
         warn(doubt)
@@ -62,6 +75,7 @@ def attack(
         out,
         style=style,
         backbone=backbone,
+        painter=painter,
         guides=guide or (),
         classifiers=classifier or CLASSIFIERS,
         size=_read_size(size),
@@ -72,6 +86,12 @@ def attack(
     for view in painted.views:
         print_view(view, console)
     say(console, f"Written: {out} and {painted.side_by_side}")
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    """Return whether an option stands on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
 
 
 def _read_size(text: str | None) -> int | tuple[int, int] | Literal["original"] | None:

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from artattack.attacks.options import StyleOptions
+from artattack.attacks.painter_card import PainterFile
+from artattack.attacks.rounding import round_within
 from artattack.attacks.style_entry import StyleEntry
+from artattack.bound import Bound
 from artattack.config import Benchmark, ImageSettings
 from artattack.errors import ArtattackError
 from artattack.evaluation.plan import sized
@@ -56,6 +59,7 @@ def attack_photo(
     *,
     style: str,
     backbone: str = _BACKBONE,
+    painter: str | Path | None = None,
     guides: Sequence[str] = (),
     classifiers: Sequence[str] = CLASSIFIERS,
     size: int | tuple[int, int] | Literal["original"] | None = None,
@@ -73,39 +77,96 @@ def attack_photo(
         out: PNG to write.
         style: a style's name or an image file; `a+b` blends two.
         backbone: model whose features measure style.
+        painter: a trained painter's file, or `bundled`, which paints in one pass instead; of the options it takes
+            `budget` alone, if that was given, and neither backbone, guides nor tiles.
         guides: classifiers that the painting should fool as well.
         classifiers: models whose predictions are shown.
         size: size in pixels of the part cut from the photo: a side, or (height, width); `original` keeps the photo's
-            shape and resolution. By default the input size that all classifiers share, or 224 if they differ.
+            shape and resolution. By default the input size that all classifiers share, or 224 if they differ; with a
+            painter `original`.
         tile: side of the tiles in pixels, or None to paint the photo as a whole.
         images: crop and size of the classifiers' input for a photo at its own resolution, as in a benchmark.
         seed: seed of every random choice.
         options: options of the style attack.
 
     Raises:
-        ArtattackError: the photo, the style or a model is unusable.
+        ArtattackError: the photo, the style, the painter or a model is unusable.
     """
     before = read_image(photo)
+    if painter is not None:
+        mix = _learnt(painter, style, guides, tile, options)
+        size = "original" if size is None else size
     if size is None:
         size = sized(_DEFAULT.model_copy(update={"classifiers": tuple(classifiers)})).images.shape
     if size != "original":
         before = fit(before, size, images.crop)
-    names = tuple(dict.fromkeys((backbone, *guides, *classifiers)))
+    read = (backbone,) if painter is None else ()
+    names = tuple(dict.fromkeys((*read, *guides, *classifiers)))
     for name in names:
         check_model(name)
-        check_fit(name, gives(name), "features" if name == backbone else "gradients" if name in guides else "logits")
-    load_styles(style, (8, 8))
+        check_fit(name, gives(name), "features" if name in read else "gradients" if name in guides else "logits")
+    if painter is None:
+        load_styles(style, (8, 8))
     beside = out.with_name(f"{out.stem}-before-after.png")
     for file in (out, beside):
         _check_out(file, photo)
 
     load_tensorflow()  # takes seconds, so only after all names are checked
-    from artattack.attacks.style import StyleTransferAttack
     from artattack.models import load_model
-    from artattack.models.estimator import to_estimator
 
     models: dict[str, Any] = {name: load_model(name, seed=seed) for name in names}
-    shape: Any = (tile, tile, 3) if tile else before.shape
+    x = to_float(before)
+    if painter is None:
+        after = to_uint8(_descended(x, models, backbone, style, guides, tile, seed, options))
+    else:
+        after = _painted(x, painter, mix, options.budget if "budget" in options.model_fields_set else None)
+    save_png(out, after)
+    shown = [fit(image, images.shape, images.crop) if size == "original" else image for image in (before, after)]
+    views = [_view(name, models[name], to_float(np.stack(shown))) for name in classifiers]
+    named = "+".join(Path(part).name for part in style.split("+"))
+    save_png(beside, draw_side_by_side(before, after, views, f"painted: {named}"))
+    return Painted(views, beside)
+
+
+def _learnt(
+    painter: str | Path, style: str, guides: Sequence[str], tile: int | None, options: StyleOptions
+) -> np.ndarray:
+    """Return the weights of a painter's styles for a style; raise ArtattackError for options it does not take."""
+    further = sorted(options.model_fields_set - {"budget"})
+    if guides or tile or further:
+        words = ["guide"] * bool(guides) + ["tile"] * bool(tile) + further
+        raise ArtattackError(
+            f"--{words[0].replace('_', '-')}: not with a painter, which was trained before; of the options of style it "
+            "takes --budget"
+        )
+    return PainterFile(painter).mix(style)
+
+
+def _painted(x: np.ndarray, painter: str | Path, mix: np.ndarray, budget: Bound | None) -> np.ndarray:
+    """Return a painter's painting uint8 (H, W, 3) of a photo (H, W, 3) in [0, 1], on the 8-bit grid in its ball."""
+    from artattack.attacks.painter_network import Painter
+
+    file = PainterFile(painter)
+    ball = budget or file.card.budget
+    made = Painter(file).paint(x[np.newaxis], mix, ball)
+    return to_uint8(round_within(x[np.newaxis], made, ball)[0])
+
+
+def _descended(
+    x: np.ndarray,
+    models: dict[str, Any],
+    backbone: str,
+    style: str,
+    guides: Sequence[str],
+    tile: int | None,
+    seed: int,
+    options: StyleOptions,
+) -> np.ndarray:
+    """Return the style attack's painting (H, W, 3) of a photo (H, W, 3) in [0, 1], in tiles if asked for."""
+    from artattack.attacks.style import StyleTransferAttack
+    from artattack.models.estimator import to_estimator
+
+    shape: Any = (tile, tile, 3) if tile else x.shape
     attack = StyleTransferAttack(
         to_estimator(models[backbone], input_shape=shape),
         styles=style,
@@ -114,14 +175,7 @@ def attack_photo(
         verbose=sys.stderr.isatty() or in_notebook(),
         **options.model_dump(),
     )
-    x = to_float(before)
-    after = to_uint8(paint_tiles(x, tile, attack.generate) if tile else attack.generate(x[np.newaxis])[0])
-    save_png(out, after)
-    shown = [fit(image, images.shape, images.crop) if size == "original" else image for image in (before, after)]
-    views = [_view(name, models[name], to_float(np.stack(shown))) for name in classifiers]
-    named = "+".join(Path(part).name for part in style.split("+"))
-    save_png(beside, draw_side_by_side(before, after, views, f"painted: {named}"))
-    return Painted(views, beside)
+    return np.asarray(paint_tiles(x, tile, attack.generate) if tile else attack.generate(x[np.newaxis])[0])
 
 
 def _check_out(out: Path, photo: Path) -> None:

@@ -1,0 +1,176 @@
+"""Training painters: what is learnt, resuming, added styles, and what is refused."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from artattack import cli
+from artattack.attacks.painter_card import PainterFile
+from artattack.attacks.painter_network import Painter
+from artattack.errors import ArtattackError
+from artattack.inputs.image_sets import open_image_set
+from artattack.inputs.images import read_image, save_png
+from artattack.training import painter as painters
+from artattack.training.painter import PainterSettings, plan_painter, train_painter
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    for number in range(6):
+        coarse = rng.integers(0, 256, (5, 6, 3), np.uint8)
+        save_png(folder / f"{number}.png", np.kron(coarse, np.ones((8, 8, 1), np.uint8)))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def short_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(painters, "_CROPS_PER_EPOCH", 5)
+
+
+def settings(photos: Path, **options: Any) -> PainterSettings:
+    given = {"style": ("marble", "waves"), "backbone": "quicknet_tiny", "size": 32, "batch": 5, "steps": 3}
+    return PainterSettings(images=str(photos), **{**given, **options})
+
+
+@pytest.fixture(scope="module")
+def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training of three epochs of one step."""
+    out = tmp_path_factory.mktemp("trained") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(painters, "_CROPS_PER_EPOCH", 5)
+        train_painter(settings(photos), out)
+    return out
+
+
+def test_a_training_writes_a_painter_its_card_and_pictures(trained: Path) -> None:
+    file = PainterFile(trained / "painter.keras")
+    card = file.card
+    assert card.names == ("marble", "waves")
+    assert (card.backbone, card.guides, str(card.budget)) == ("quicknet_tiny", (), "psnr=20")
+    assert len(card.backbone_sha256) == 64
+    assert (card.facts["images_trained_on"], card.facts["images_measured_on"]) == (5, 1)
+    assert (card.facts["epochs"], card.facts["crops"]) == (3, 15)
+    assert set(card.facts["style_distance"]) == {"marble", "waves"}
+    assert "| styles | marble, waves |" in (trained / "painter.md").read_text()
+    assert read_image(trained / "samples" / "0003.png").shape == (32, 3 * 32, 3)  # one crop: itself, and two styles
+    assert sorted(path.name for path in trained.iterdir()) == [
+        "painter.csv", "painter.json", "painter.keras", "painter.md", "samples", "settings.json"
+    ]  # fmt: skip
+
+
+def test_a_training_that_was_stopped_ends_with_identical_weights(photos: Path, trained: Path, tmp_path: Path) -> None:
+    def stop(what: str, done: int, total: int) -> None:
+        if what.startswith("painting") and done == 2:  # in the second epoch, before its checkpoint
+            raise KeyboardInterrupt
+
+    out = tmp_path / "stopped"
+    with pytest.raises(KeyboardInterrupt):
+        train_painter(settings(photos), out, on_progress=stop)
+    assert not (out / "painter.keras").exists()
+    with pytest.raises(ArtattackError, match="add --resume"):
+        train_painter(settings(photos), out)
+    card = train_painter(settings(photos), out, resume=True)
+    assert card.facts["epochs"] == 3
+    whole, resumed = (Painter(PainterFile(f / "painter.keras")).network.get_weights() for f in (trained, out))
+    for one, other in zip(whole, resumed, strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_the_loss_falls(photos: Path, tmp_path: Path) -> None:
+    card = train_painter(settings(photos, style=("waves",), steps=25, learning_rate=0.01), tmp_path / "out")
+    found = card.facts["style_distance"]["waves"]
+    assert found["after"] < 0.9 * found["before"]
+
+
+def test_an_added_style_leaves_the_others_bit_for_bit(photos: Path, trained: Path, tmp_path: Path) -> None:
+    start = str(trained / "painter.keras")
+    more = settings(photos, start=start, add_style=True, style=("woodcut",))
+    card = train_painter(more, tmp_path / "more")
+    assert card.names == ("marble", "waves", "woodcut")
+    assert card.facts["trained_styles"] == ["woodcut"]
+    before, after = PainterFile(start), PainterFile(tmp_path / "more" / "painter.keras")
+    old, new = Painter(before), Painter(after)
+    x = np.random.default_rng(3).uniform(0, 1, (2, 32, 36, 3)).astype(np.float32)
+    for name in before.card.names:
+        assert np.array_equal(old.paint(x, before.mix(name)), new.paint(x, after.mix(name)))
+    mean = old.paint(x, np.array([0.5, 0.5]))  # at which the new style began
+    assert not np.allclose(new.paint(x, after.mix("woodcut")), mean, atol=1e-4)
+
+
+def test_a_painter_goes_on_from_another_at_a_larger_size(photos: Path, trained: Path, tmp_path: Path) -> None:
+    start = str(trained / "painter.keras")
+    card = train_painter(settings(photos, start=start, size=40, steps=1), tmp_path / "on")
+    assert card.names == ("marble", "waves")
+    with pytest.raises(ArtattackError, match=r"has the styles marble, waves; give the same, or --add-style"):
+        train_painter(settings(photos, start=start, style=("waves",)), tmp_path / "other")
+
+
+def test_guides_are_fooled_along_with_painting(photos: Path, tmp_path: Path) -> None:
+    card = train_painter(settings(photos, guide=("quicknet_tiny",), steps=1), tmp_path / "out")
+    assert card.guides == ("quicknet_tiny",)
+
+
+def test_bundled_samples_are_refused_under_any_name(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    shutil.copytree(photos, folder)
+    shutil.copyfile(open_image_set("samples").samples[0].path, folder / "mine.jpg")
+    with pytest.raises(ArtattackError, match=r"mine\.jpg is one of the bundled samples"):
+        train_painter(settings(folder), tmp_path / "out")
+    with pytest.raises(ArtattackError, match="is one of the bundled samples"):
+        plan_painter(settings(folder).model_copy(update={"images": "samples"}))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_plan_says_what_is_trained_and_how_long(photos: Path) -> None:
+    plan = "\n".join(plan_painter(settings(photos)))
+    assert "styles     marble, waves" in plan
+    assert "3 epochs of 1 steps of 5 crops" in plan
+    assert "inside psnr=20" in plan
+
+
+def test_the_time_is_measured_once(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def timed(*_: Any) -> float:
+        asked.append(1)
+        return 30.0
+
+    monkeypatch.setattr(painters, "_seconds_of_a_step", timed)
+    given = settings(photos, minutes=1.0)
+
+    def stop(what: str, done: int, total: int) -> None:
+        if what.startswith("painting") and done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_painter(given, tmp_path / "out", on_progress=stop)
+    card = train_painter(given, tmp_path / "out", resume=True)
+    assert card.facts["epochs"] == 2  # two steps of 30 s
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--style", "wavs"], "unknown style 'wavs'; did you mean 'waves'"),
+        (["--style", "waves", "--add-style"], "--add-style: give the painter to add styles to, with --start"),
+        (["--budget", "none"], "--budget: a painter paints inside a ball"),
+        (["--budget", "psnr"], "--budget: 'psnr' is no distance"),
+        (["--size", "33"], "--size"),
+        (["--start", "nowhere.keras"], "painter 'nowhere.keras': no such file"),
+    ],
+)
+def test_mistakes_are_one_line(arguments: list[str], message: str, photos: Path, tmp_path: Path) -> None:
+    words = ["train-painter", "--images", str(photos), "--out", str(tmp_path / "out"), *arguments]
+    done = CliRunner().invoke(cli.app, words)
+    assert done.exit_code == 2, done.output
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
