@@ -102,7 +102,7 @@ RECIPES: dict[str, Recipe] = {
         {
             "artattack/attacks/registry.py": [
                 before("from artattack.attacks.momentum_entry", "from artattack.attacks.invert import InvertEntry\n"),
-                ("= (StyleEntry, ", "= (StyleEntry, InvertEntry, "),
+                before("    MomentumEntry,\n", "    InvertEntry,\n"),
             ]
         },
     ),

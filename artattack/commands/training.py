@@ -11,6 +11,7 @@ import typer
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
 
+from artattack.bound import Bound
 from artattack.commands.options import examples
 from artattack.commands.printing import complain, say, show_progress
 from artattack.errors import ArtattackError
@@ -239,7 +240,8 @@ def _options(settings: BaseModel, arguments: set[str]) -> list[str]:
         if isinstance(value, bool):
             words.append(flag if value else flag.replace("--", "--no-", 1))
         else:
-            words += [f"{flag}={item}" for item in (value if isinstance(value, tuple) else (value,))]
+            several = isinstance(value, tuple) and not isinstance(value, Bound)
+            words += [f"{flag}={item}" for item in (value if several else (value,))]
     return words
 
 

@@ -125,15 +125,14 @@ class Pictures(tf_keras.callbacks.Callback):  # type: ignore[misc]
 
     def __init__(self, training: PainterTraining, crops: Array, names: Sequence[str], folder: Path) -> None:
         super().__init__()
-        self._training = training
+        self._painter = Painter.of(training.network, training.card)
         self._x = crops.astype(np.float32) / 255
         self._names = names
         self._folder = folder
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Write the picture of an epoch."""
-        painter = Painter.of(self._training.network, self._training.card)
         mixes = np.eye(len(self._names), dtype=np.float32)
-        columns = [self._x, *(painter.paint(self._x, mix) for mix in mixes)]
+        columns = [self._x, *(self._painter.paint(self._x, mix) for mix in mixes)]
         grid = np.concatenate([np.concatenate(list(column), 0) for column in columns], 1)
         save_png(self._folder / f"{epoch + 1:04}.png", to_uint8(grid))
