@@ -11,7 +11,7 @@ from pydantic import Field
 
 from artattack.attacks.entries import Batch, Entry, Models, Perturbed, Reading, Variant
 from artattack.attacks.painter_card import BUNDLED, PainterFile
-from artattack.attacks.rounding import round_within
+from artattack.attacks.rounding import round_within, with_room
 from artattack.bound import Bound
 from artattack.distances import BALLS
 from artattack.errors import ArtattackError
@@ -131,7 +131,8 @@ class PainterEntry(Entry):
         return distance in BALLS
 
     def _paint(self, attack: Any, batch: Batch, ball: Bound | None) -> Perturbed:
-        attack.set_params(style=batch.variant.style, budget=ball)
+        inner = ball and with_room(ball, batch.x[0].size)
+        attack.set_params(style=batch.variant.style, budget=inner)
         made = attack.generate(batch.x)
         return Perturbed(made, round_within(batch.x, made, ball), ball)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from artattack.attacks.options import StyleOptions
 from artattack.attacks.painter_card import PainterFile
-from artattack.attacks.rounding import round_within
+from artattack.attacks.rounding import round_within, with_room
 from artattack.attacks.style_entry import StyleEntry
 from artattack.bound import Bound
 from artattack.config import Benchmark, ImageSettings
@@ -148,7 +148,7 @@ def _painted(x: np.ndarray, painter: str | Path, mix: np.ndarray, budget: Bound 
 
     file = PainterFile(painter)
     ball = budget or file.card.budget
-    made = Painter(file).paint(x[np.newaxis], mix, ball)
+    made = Painter(file).paint(x[np.newaxis], mix, with_room(ball, x.size))
     return to_uint8(round_within(x[np.newaxis], made, ball)[0])
 
 

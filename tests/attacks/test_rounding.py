@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from artattack.attacks.rounding import round_within, walk_to_flip
+from artattack.attacks.rounding import round_within, walk_to_flip, with_room
 from artattack.bound import Bound
 from artattack.distances import DISTANCES
 from artattack.inputs.images import as_measured, quantize
@@ -107,3 +107,24 @@ def test_tiny_perturbations_are_found_at_once() -> None:
 
     walked = walk_to_flip(x, made, flips)
     assert np.abs(levels(walked) - 50).sum() == 1
+
+
+def test_room_for_rounding_is_four_standard_deviations_of_its_error() -> None:
+    """By hand, for an image of 224 px: 100 - 0.1929 - 0.0906 and 1505.28 - 0.1929 - 0.3514, squared."""
+    values = 3 * 224 * 224
+    assert with_room(Bound("l2", 10.0), values).value == pytest.approx(99.7165**0.5, abs=1e-5)
+    assert with_room(Bound("psnr", 20.0), values).value == pytest.approx(20.00157, abs=1e-5)
+    for ball in (Bound("linf", 8 / 255), Bound("l2", 0.01), Bound("ssim", 0.9)):
+        assert with_room(ball, values) == ball
+
+
+@pytest.mark.parametrize("ball", [Bound("l2", 4.0), Bound("psnr", 25.0)])
+def test_images_at_the_edge_of_the_smaller_ball_are_only_rounded(ball: Bound) -> None:
+    rng = np.random.default_rng(0)
+    x = quantize(rng.uniform(0.3, 0.7, (8, 40, 40, 3)).astype(np.float32))
+    change = rng.normal(size=x.shape)
+    inner = with_room(ball, x[0].size)
+    radius = inner.value if ball.distance == "l2" else np.sqrt(x[0].size * 10 ** (-inner.value / 10))
+    made = (x + change * radius / np.sqrt((change**2).sum((1, 2, 3), keepdims=True))).astype(np.float32)
+    np.testing.assert_array_equal(round_within(x, made, ball), quantize(made))
+    assert ball.contains(x, quantize(made)).all()
