@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _STYLE = StyleOptions()  # the loss is the style attack's own
 _STYLE_SIZE = 224  # px, at which style statistics are measured, whatever the crops' size
-_LOWEST = 1 / 64  # cycles per pixel
+_LOWEST = 1 / 32  # cycles per pixel: coarser changes gain no more, so that they leave the ball to strokes
 _CROPS_PER_EPOCH = 1000  # about as many: a checkpoint every minute or so
 _MOST_HELD_OUT = 24  # images for the validation loss
 _SHOWN = 2  # held-out crops in the sample pictures
