@@ -74,7 +74,7 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         count = tf.shape(x)[0]
         turns = (step * count + tf.range(count)) % len(self.learnt)
         with tf.GradientTape() as tape:
-            loss, style = self._losses(x, turns, tf.stack([self._seed, step]))
+            loss, style = self._losses_of(x, turns, tf.stack([self._seed, step]))
             mean = tf.reduce_mean(loss)
         variables = self.network.trainable_variables
         self.optimizer.apply_gradients(zip(tape.gradient(mean, variables), variables, strict=True))
@@ -84,14 +84,14 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         """Return the mean losses of crops in the styles at given places of the network, unshifted."""
         x, places = data
         turns = tf.argmax(tf.equal(places[:, None], tf.constant(list(self.learnt), places.dtype)), 1, tf.int32)
-        return self._told(*self._losses(x, turns, None))
+        return self._told(*self._losses_of(x, turns, None))
 
     def _told(self, loss: tf.Tensor, style: tf.Tensor) -> dict[str, tf.Tensor]:
         for name, values in (("loss", loss), ("style", style)):
             self._means[name].update_state(values)
         return {name: mean.result() for name, mean in self._means.items()}
 
-    def _losses(self, x: tf.Tensor, turns: tf.Tensor, seed: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+    def _losses_of(self, x: tf.Tensor, turns: tf.Tensor, seed: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the loss (B,) and the style loss (B,) of crops (B, S, S, 3) in [-1, 1] painted in styles `turns`."""
         x = (x + 1.0) / 2.0
         options = self._options
