@@ -48,7 +48,7 @@ def attack(
         str | None,
         typer.Option(
             help="Size of the crop in pixels, such as 224, or 48x144 (height x width); or `original` for the whole "
-            "photo. Default: the size that all classifiers share, or 224 if they differ; with --painter the whole photo."
+            "photo. Default: the size that all classifiers share, or 224 if they differ; the whole photo for --painter."
         ),
     ] = None,
     tile: Annotated[
