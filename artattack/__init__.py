@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from artattack.results.power import plan_survey as plan_survey
     from artattack.results.run_folder import load_run as load_run
     from artattack.studies import run_study as run_study
+    from artattack.training.harden import harden as harden
     from artattack.training.painter import train_painter as train_painter
 
 _named, __dir__, __all__ = lazy_loader.attach(
@@ -52,6 +53,7 @@ _named, __dir__, __all__ = lazy_loader.attach(
         "results.power": ["plan_survey"],
         "results.run_folder": ["load_run"],
         "studies": ["run_study"],
+        "training.harden": ["harden"],
         "training.painter": ["train_painter"],
     },
 )

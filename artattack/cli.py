@@ -31,6 +31,7 @@ _PANELS: Mapping[str, Mapping[str, Callable[..., None]]] = {
         "train": training.train,
         "distil": training.distil,
         "train-painter": training.train_painter,
+        "harden": training.harden,
         "export-model": models.export_model,
         "agree": models.agree,
         "atlas": models.atlas,

@@ -1,4 +1,4 @@
-"""The commands `train`, `distil` and `train-painter`; the settings classes describe their options."""
+"""The commands `train`, `distil`, `harden` and `train-painter`; the settings classes describe their options."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from artattack.commands.options import examples
 from artattack.commands.printing import complain, say, show_progress
 from artattack.errors import ArtattackError
 from artattack.training.distil import DistilSettings
+from artattack.training.harden import HardenSettings, painter_of, plan_hardening
 from artattack.training.painter import PainterSettings
 from artattack.training.train import TrainSettings
 from artattack.validation import explain
@@ -24,11 +25,16 @@ if TYPE_CHECKING:
     from artattack.attacks.painter_card import PainterCard
     from artattack.models.card import Card
     from artattack.models.classifier import Classifier
+    from artattack.training.harden import Paint
 
 _TRAIN, _DISTIL, _PAINTER = TrainSettings.model_fields, DistilSettings.model_fields, PainterSettings.model_fields
+_HARDEN = HardenSettings.model_fields
 _SHOWN = (
     "accuracy",
     "style_distance",
+    "flips_before",
+    "flips_after",
+    "answers_changed_without_paint",
     "agrees_with_teacher",
     "teachers_class_among_five",
     "parameters",
@@ -214,6 +220,62 @@ def train_painter(
 
         _load_tensorflow()
         _print_plan(plan_painter(settings))
+        return
+    _carry_out(work, out, same)
+
+
+@examples(
+    "artattack harden efficientnet_lite0 --images photos/ -o hardened",
+    "artattack harden mine.h5 --preprocessing imagenet --images photos/ --painter painter/painter.keras -o hardened",
+    "artattack harden efficientnet_lite0 --images photos/ --dry-run -o hardened",
+)
+def harden(
+    model: Annotated[str, typer.Argument(help="The classifier to harden: a name of `artattack models` or a file.")],
+    images: Annotated[str, _of(_HARDEN, "images")],
+    out: Out = Path("hardened"),
+    painter: Annotated[str | None, _of(_HARDEN, "painter")] = None,
+    styles: Annotated[list[str], _of(_HARDEN, "styles")] = [],  # noqa: B006
+    held_out_styles: Annotated[list[str], _of(_HARDEN, "held_out_styles")] = [],  # noqa: B006
+    distances: Annotated[tuple[float, float], _of(_HARDEN, "distances")] = _HARDEN["distances"].default,
+    painted_weight: Annotated[float, _of(_HARDEN, "painted_weight")] = _HARDEN["painted_weight"].default,
+    crops: Annotated[int, _of(_HARDEN, "crops")] = _HARDEN["crops"].default,
+    epochs: Annotated[int, _of(_HARDEN, "epochs")] = _HARDEN["epochs"].default,
+    patience: Annotated[int, _of(_HARDEN, "patience")] = _HARDEN["patience"].default,
+    batch: Annotated[int, _of(_HARDEN, "batch")] = _HARDEN["batch"].default,
+    learning_rate: Annotated[float, _of(_HARDEN, "learning_rate")] = _HARDEN["learning_rate"].default,
+    temperature: Annotated[float, _of(_HARDEN, "temperature")] = _HARDEN["temperature"].default,
+    held_out: Annotated[float, _of(_HARDEN, "held_out")] = _HARDEN["held_out"].default,
+    seed: Annotated[int, _of(_HARDEN, "seed")] = _HARDEN["seed"].default,
+    preprocessing: Annotated[str | None, typer.Option(help="Preprocessing of a model from a file.")] = None,
+    label_space: Annotated[str | None, typer.Option(help="Label space of a model from a file, in order.")] = None,
+    input_size: Annotated[int | None, typer.Option(help="Side of the model's input images, in pixels.")] = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Harden a classifier against paint: fine-tune it on painted copies of images, without labels.
+
+    What is written, hardened.keras or hardened.pt with its card, is a classifier and a source by its path.
+    """
+    given = {name: value for name, value in locals().items() if name in _HARDEN}
+    settings = _checked(HardenSettings, given)
+    opened = {"preprocessing": preprocessing, "label_space": label_space, "input_size": input_size}
+    same = ["artattack", "harden", model, *_options(settings, {"model"})]
+    same += [f"--{name.replace('_', '-')}={value}" for name, value in opened.items() if value is not None]
+
+    def load() -> tuple[Classifier, Paint]:
+        _load_tensorflow()
+        from artattack.models import load_model
+
+        return load_model(model, **opened), painter_of(settings)  # type: ignore[arg-type]
+
+    def work(on_progress: Any) -> list[Card]:
+        from artattack.training import harden as hardening
+
+        on_progress(f"loading {model}", 0, 1)
+        return [hardening.harden(settings, *load(), out, resume=resume, on_progress=on_progress)]
+
+    if dry_run:
+        _print_plan(plan_hardening(settings, *load()))
         return
     _carry_out(work, out, same)
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from artattack.attacks.painter_card import PainterCard
 from artattack.files import write_file
+from artattack.inputs.labels import names_of
 from artattack.models.card import Card, card_path
 from artattack.results.statistics import pooled_rate
+
+if TYPE_CHECKING:
+    from artattack.models.classifier import Classifier
 
 
 def rate(outcomes: npt.ArrayLike, photos: npt.ArrayLike | None = None) -> dict[str, float]:
@@ -36,6 +40,15 @@ def rate(outcomes: npt.ArrayLike, photos: npt.ArrayLike | None = None) -> dict[s
         "n": found.n,
         **repeats,
     }
+
+
+def classes_of(teacher: Classifier) -> dict[str, Any]:
+    """Return the fields of a card that hold a student's classes, which are its teacher's."""
+    space = teacher.label_space
+    names = names_of(space)
+    if space is not None and not names:
+        return {"label_space": space}
+    return {"classes": tuple(names[k] for k in space) if space else tuple(map(str, range(teacher.classes)))}
 
 
 def in_words(value: Any) -> str:

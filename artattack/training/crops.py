@@ -52,14 +52,14 @@ class Drawing(NamedTuple):
 
     Attributes:
         size: (H, W) of each crop as cut, in pixels.
-        side: side of the crops that the student sees, in pixels.
+        side: side of the crops that the student sees, in pixels; None keeps them as cut.
         crops: crops per image.
         colour: largest relative change of brightness, contrast and saturation.
         seed: seed; it determines every random choice, together with the image's index and the epoch.
     """
 
     size: tuple[int, int]
-    side: int
+    side: int | None
     crops: int
     colour: float
     seed: int
@@ -178,13 +178,28 @@ def fresh_batches(
 
     def draw() -> Iterator[tuple[Array]]:
         for epoch in range(start, course.epochs):
-            crops = _shuffled(_epoch(files, drawing, epoch, images), np.random.default_rng((drawing.seed, 1, epoch)))
+            crops = crops_of_epoch(files, drawing, epoch, images)
             for _ in range(steps_of(n, course.batch)):
                 yield (np.stack([next(crops) for _ in range(batch)]),)
 
     side = drawing.side
     shown = tf.data.Dataset.from_generator(draw, output_signature=(tf.TensorSpec((batch, side, side, 3), tf.uint8),))
     return shown.map(lambda x: (tf.cast(x, tf.float32) / 127.5 - 1,)).prefetch(2)
+
+
+def crops_of_epoch(
+    files: Sequence[Path], drawing: Drawing, epoch: int, images: int | None = None
+) -> Iterator[Array]:
+    """Yield the crops of an epoch, uint8 (H, W, 3), in random order; seed and epoch alone determine them.
+
+    Args:
+        files: readable image files.
+        drawing: settings for drawing crops.
+        epoch: number of the epoch.
+        images: number of images of the epoch; by default all.
+    """
+    rng = np.random.default_rng((drawing.seed, 1, epoch))
+    yield from _shuffled(_epoch(files, drawing, epoch, len(files) if images is None else images), rng)
 
 
 def _epoch(files: Sequence[Path], drawing: Drawing, epoch: int, images: int) -> Iterator[Array]:
@@ -244,10 +259,10 @@ def recoloured(crop: Array, share: float, rng: np.random.Generator) -> Array:
     return np.asarray(picture)
 
 
-def shrunk(crop: Array, side: int) -> Array:
-    """Resize a crop to a square."""
+def shrunk(crop: Array, side: int | None) -> Array:
+    """Resize a crop to a square, or keep it for the side None."""
     from PIL import Image
 
-    if crop.shape[:2] == (side, side):
+    if side is None or crop.shape[:2] == (side, side):
         return crop
     return np.asarray(Image.fromarray(np.ascontiguousarray(crop)).resize((side, side), Image.Resampling.LANCZOS))

@@ -12,7 +12,6 @@ from pydantic import Field, PositiveInt
 
 from artattack.errors import ArtattackError
 from artattack.files import write_file
-from artattack.inputs.labels import names_of
 from artattack.models.ancestry import family_of
 from artattack.models.card import Card, card_path, read_card
 from artattack.progress import Progress
@@ -153,7 +152,7 @@ def distil(
             holds another training, or no epoch has a finite loss.
     """
     from artattack.training import fitting
-    from artattack.training.card_writing import rate, write_card
+    from artattack.training.card_writing import classes_of, rate, write_card
     from artattack.training.networks import save_network, sizes
 
     files = find_images(settings.images)
@@ -186,7 +185,7 @@ def distil(
     card = Card(
         title=f"{info.name} distilled from {teacher.name}" + ", from its logits alone" * settings.logits_only,
         preprocessing=info.preprocessing,
-        **_classes(teacher),
+        **classes_of(teacher),
         style_layers=("activation:0", "sum:3", "sum:7", "sum:11")
         if info.source == "sota.QuickNet"
         else info.style_layers,
@@ -305,15 +304,6 @@ def _held_out(settings: DistilSettings, numbers: Array) -> Array:
     """Return the images held out for early stopping and measuring."""
     count = max(1, round(settings.held_out * len(numbers)))
     return np.random.default_rng(settings.seed).permutation(numbers)[:count]
-
-
-def _classes(teacher: Classifier) -> dict[str, Any]:
-    """Return the fields of a student's card for its classes, which are its teacher's."""
-    space = teacher.label_space
-    names = names_of(space)
-    if space is not None and not names:
-        return {"label_space": space}
-    return {"classes": tuple(names[k] for k in space) if space else tuple(map(str, range(teacher.classes)))}
 
 
 def _course(settings: DistilSettings) -> Course:

@@ -12,8 +12,6 @@ from artattack.models.registry import model_infos
 from artattack.training.data import Array
 from artattack.training.train import make_optimizer
 
-_LATENT = 0.25  # initial magnitude of kernels given as +1 and -1: small enough to change sign in a few hundred steps
-
 
 @dataclass(frozen=True)
 class Joint:
@@ -232,7 +230,7 @@ def build_student(name: str, start: str | None, size: int, classes: int) -> Any:
         ArtattackError: the architecture does not exist, or the start has another architecture.
     """
     from artattack.models import larq_zoo, load_model
-    from artattack.training.networks import binary_kernels
+    from artattack.training.networks import with_latent_weights
 
     info = architecture(name)
     student = larq_zoo.build(replace(info, input_size=(size, size)), "random", classes)
@@ -249,8 +247,5 @@ def build_student(name: str, start: str | None, size: int, classes: int) -> Any:
     for layer, other in zip(own, layers, strict=True):
         if [w.shape for w in layer.weights] == [w.shape for w in other.weights]:
             layer.set_weights(other.get_weights())
-    for variable, _ in binary_kernels(student):
-        values = variable.numpy()
-        if (np.abs(values) == 1).all():
-            variable.assign(_LATENT * values)
+    with_latent_weights(student)
     return student

@@ -19,6 +19,7 @@ FLOAT = 32  # bits
 _MOMENTUM = 0.9  # of batch normalization: short training has few steps to average over
 _FILTERS = (128, 128, 256, 256, 512, 512)
 _UNITS = (1024, 1024)
+_LATENT = 0.25  # initial magnitude of kernels given as +1 and -1: small enough to change sign in a few hundred steps
 _STRIDE = 8  # total stride of three poolings
 
 
@@ -143,6 +144,16 @@ def take_signs(network: Network) -> None:
 
     for variable, _ in binary_kernels(network):
         variable.assign(np.where(variable.numpy() < 0, -1.0, 1.0))
+
+
+def with_latent_weights(network: Network) -> None:
+    """Scale one-bit kernels whose weights are all +1 or -1, so that training can change their signs."""
+    import numpy as np
+
+    for variable, _ in binary_kernels(network):
+        values = variable.numpy()
+        if (np.abs(values) == 1).all():
+            variable.assign(_LATENT * values)
 
 
 def sizes(network: Network) -> dict[str, int]:

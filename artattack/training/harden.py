@@ -1,0 +1,421 @@
+"""Harden a classifier against paint: fine-tune it on painted copies, towards its own answers on untouched images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self
+
+import numpy as np
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
+
+from artattack.errors import ArtattackError, unknown
+from artattack.files import write_file
+from artattack.models.card import Card, card_path, read_card
+from artattack.progress import Progress
+from artattack.training.crops import Drawing, crops_of_epoch, cut, find_images, readable
+from artattack.training.data import Array
+from artattack.training.train import Share, begin, in_time
+from artattack.validation import Section
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from artattack.models.model import Model
+    from artattack.training.fitting import Course
+
+_MEASURED = 256  # maximum number of held-out crops for early stopping and measuring
+
+
+class Paint(Protocol):
+    """A painter of several styles.
+
+    Attributes:
+        styles: names of its styles.
+    """
+
+    styles: tuple[str, ...]
+
+    def __call__(self, x: Array, styles: Sequence[str]) -> Array:
+        """Paint images (N, H, W, 3) float32 in [0, 1], each in the style of its name; same shape and range."""
+
+
+def _in_order(distances: tuple[float, float]) -> tuple[float, float]:
+    if not 0 < distances[0] <= distances[1] < np.inf:
+        raise ValueError("two distances above 0, the smaller first")
+    return distances
+
+
+class HardenSettings(Section):
+    """Settings for hardening: model, images, painter and training."""
+
+    model: str = Field(description="the classifier to harden: a registry name or a Keras file")
+    images: str = Field(description="a folder of images, subfolders included, or an image set; labels are ignored")
+    painter: str | None = Field(None, description="file of a painter; default: the bundled one")
+    styles: tuple[str, ...] = Field((), description="styles to train on; default: all others of the painter")
+    held_out_styles: tuple[str, ...] = Field(
+        (), description="styles for early stopping and measuring alone; default: the painter's last style"
+    )
+    distances: Annotated[tuple[float, float], AfterValidator(_in_order)] = Field(
+        (10.0, 40.0), description="smallest and largest L2 of a painted copy; each copy draws its own in between"
+    )
+    painted_weight: float = Field(1.0, gt=0, le=100, description="weight of painted copies against untouched images")
+    crops: PositiveInt = Field(2, description="random crops per image and epoch")
+    epochs: PositiveInt = Field(10, description="maximum number of passes over all images")
+    patience: PositiveInt = Field(3, description="epochs without a better validation loss before training stops")
+    batch: PositiveInt = Field(16, description="crops per step")
+    learning_rate: float = Field(
+        0.0001, gt=0, description="initial learning rate of Adam; it falls to 0 along a cosine"
+    )
+    temperature: float = Field(1.0, gt=0, description="divisor of the logits in the loss")
+    held_out: Share = Field(0.1, description="share of the images held out for early stopping and for measuring")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of every random choice")
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if both := sorted(set(self.styles) & set(self.held_out_styles)):
+            raise ValueError(f"style '{both[0]}' is to train on and held out; name it once")
+        return self
+
+
+@dataclass(frozen=True)
+class _Styles:
+    """Names of the styles to train on, and of those held out."""
+
+    trained: tuple[str, ...]
+    held_out: tuple[str, ...]
+
+
+def plan_hardening(settings: HardenSettings, model: Model, paint: Paint) -> list[str]:
+    """Return the plan of a hardening with time estimates, a line for each fact; times a few steps.
+
+    Raises:
+        ArtattackError: as for `harden`.
+    """
+    import tensorflow as tf
+
+    from artattack.training.fitting import seconds_of_a_step, steps_of
+
+    files = find_images(settings.images)
+    styles = _styles(settings, paint)
+    held, trained = _split(settings, len(files))
+    steps = steps_of(len(trained) * settings.crops, settings.batch)
+    joint = _joint(settings, model, settings.epochs * steps)
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (settings.batch, *model.input_size, 3), np.uint8)
+
+    def draw() -> Iterator[Any]:
+        while True:
+            yield _example(settings, model, paint, styles.trained, x, rng)
+
+    shown = tf.data.Dataset.from_generator(draw, output_signature=_signature(model, settings.batch))
+    step = seconds_of_a_step(joint.model, shown)
+    return [
+        f"model      {model.name}, {model.classes} classes, {joint.student.count_params():,} parameters",
+        f"images     {len(files)}, {len(held)} of them held out for measuring",
+        f"styles     {', '.join(styles.trained)}; held out: {', '.join(styles.held_out)}",
+        f"training   up to {settings.epochs} epochs of {steps} steps of {settings.batch} crops and their painted "
+        f"copies: up to {in_time(step * steps * settings.epochs)}",
+    ]
+
+
+def harden(
+    settings: HardenSettings,
+    model: Model,
+    paint: Paint,
+    out: Path,
+    *,
+    resume: bool = False,
+    on_progress: Progress = lambda *_: None,
+) -> Card:
+    """Fine-tune a classifier on painted copies of images, and write hardened.keras, its card and its history.
+
+    The loss of a crop x with a painted copy p is KL(f(x) || g(x)) + w KL(f(x) || g(p)), with the untouched network f,
+    the hardened one g and `painted_weight` w; both terms divided by 1 + w. It needs no labels. Consistency of answers
+    under changes follows AugMix (Hendrycks et al., ICLR 2020), training on painted images Stylized-ImageNet (Geirhos
+    et al., ICLR 2019). Batch normalization keeps its statistics, so that untouched and painted images share them.
+
+    Args:
+        settings: settings.
+        model: the classifier that `settings.model` names.
+        paint: the painter that `settings.painter` names.
+        out: output folder.
+        resume: resume the training in the folder from its last complete epoch.
+        on_progress: called with the current step and progress.
+
+    Returns:
+        The hardened network's card, with its flips before and after on held-out images in held-out styles.
+
+    Raises:
+        ArtattackError: the images or a style do not exist, the model is no Keras 2 network, the folder holds another
+            training, or no epoch has a finite loss.
+    """
+    import tensorflow as tf
+
+    from artattack.training import fitting
+    from artattack.training.card_writing import classes_of, write_card
+    from artattack.training.networks import save_network
+
+    files = find_images(settings.images)
+    styles = _styles(settings, paint)
+    held, trained = _split(settings, len(files))
+    _check(model)
+    begin(out, settings, resume)
+    path = out / "hardened.keras"
+    done = read_card(path) if path.is_file() else None
+    if done is not None and done.facts:
+        return done
+    to_train_on = readable([files[n] for n in trained], on_progress)
+    to_measure = readable([files[n] for n in held], on_progress)
+    measured = _held_out(settings, model, paint, styles.held_out, to_measure)
+    course = _course(settings)
+    steps = fitting.steps_of(len(to_train_on) * settings.crops, settings.batch)
+    joint = _joint(settings, model, settings.epochs * steps)
+
+    def shown(start: int) -> tf.data.Dataset:
+        return tf.data.Dataset.from_generator(
+            lambda: _examples(settings, model, paint, styles.trained, to_train_on, start),
+            output_signature=_signature(model, min(settings.batch, len(to_train_on) * settings.crops)),
+        ).prefetch(2)
+
+    validation = tf.data.Dataset.from_tensor_slices(measured.arrays).batch(settings.batch)
+    history = fitting.fit(
+        joint.model, shown, steps, validation.map(_in_range), course, out / ".hardening", "hardening", on_progress
+    )
+    save_network(joint.student, path)
+    card = Card(
+        title=f"{model.name} hardened on painted images",
+        preprocessing=_in_card(model),
+        **classes_of(model),
+        style_layers=model.style_layers,
+        content_layers=model.content_layers,
+        distilled_from=settings.model,
+    )
+    write_file(card_path(path), card.model_dump_json().encode())  # needed to open the file for measuring
+    best = history.to_dict("records")[int(history["val_loss"].to_numpy().argmin())]
+    facts: dict[str, Any] = {
+        **_before_and_after(path, measured),
+        "styles_trained_on": list(styles.trained),
+        "styles_measured_on": list(styles.held_out),
+        "l2_of_painted_copies": list(settings.distances),
+        "model_sha256": model.weights_sha256,
+        "painter": Path(settings.painter).name if settings.painter else "bundled",
+        "bytes_of_file": path.stat().st_size,
+        "data": Path(settings.images).name,
+        "images_trained_on": len(to_train_on),
+        "images_measured_on": len(to_measure),
+        "unreadable": len(files) - len(to_train_on) - len(to_measure),
+        "epochs": len(history),
+        "best_epoch": int(best["epoch"]) + 1,
+        "minutes": round(float(history["seconds"].sum()) / 60, 2),
+        "settings": settings.model_dump(mode="json", exclude={"model", "images", "painter"}),
+    }
+    history.to_csv(path.with_suffix(".csv"), index=False)
+    card = card.model_copy(update={"facts": facts})
+    write_card(card, path)
+    fitting.clear(out / ".hardening")
+    return card
+
+
+class _Joint:
+    """A network to harden, and the compiled network that trains it.
+
+    Attributes:
+        student: network from preprocessed images to logits.
+        model: network from crops and painted copies in [0, 1], each (N, H, W, 3), to logits of both, (N, 2, K).
+    """
+
+    def __init__(self, settings: HardenSettings, network: Model, steps: int) -> None:
+        import tensorflow as tf
+        import tf_keras
+
+        from artattack.models.network import rebuild
+        from artattack.training.imitation import imitation
+        from artattack.training.networks import with_latent_weights
+        from artattack.training.train import make_optimizer
+
+        tf_keras.utils.set_random_seed(settings.seed)
+        self.student = rebuild(network.network, input_shape=(*network.input_size, 3))
+        self.student.trainable = True
+        for layer in self.student.submodules:
+            if isinstance(layer, tf_keras.layers.BatchNormalization):
+                layer.trainable = False
+        with_latent_weights(self.student)
+        images = [tf_keras.Input((*network.input_size, 3), name=name) for name in ("untouched", "painted")]
+        logits = [self.student(network.preprocessing(image)) for image in images]
+        self.model = tf_keras.Model(images, tf.stack(logits, axis=1), name="hardening")
+        weights = np.array([1.0, settings.painted_weight], np.float32) / (1 + settings.painted_weight)
+
+        def loss(taught: Any, learnt: Any) -> Any:
+            return tf.reduce_sum(weights * imitation(taught[:, None], learnt, settings.temperature), axis=1)
+
+        self.model.compile(optimizer=make_optimizer(settings.learning_rate, steps), loss=loss)
+
+
+def _joint(settings: HardenSettings, model: Model, steps: int) -> _Joint:
+    _check(model)
+    return _Joint(settings, model, steps)
+
+
+def _check(model: Model) -> None:
+    import tf_keras
+
+    if not isinstance(getattr(model, "network", None), tf_keras.Model):
+        raise ArtattackError(
+            f"model '{model.name}' cannot be trained here: hardening takes networks of Keras 2 (tf_keras), by a "
+            "registry name, or from a .keras or .h5 file"
+        )
+
+
+def _styles(settings: HardenSettings, paint: Paint) -> _Styles:
+    """Return the styles to train on and those held out; they share no style.
+
+    Raises:
+        ArtattackError: the painter does not have a style, or has too few.
+    """
+    for name in (*settings.styles, *settings.held_out_styles):
+        if name not in paint.styles:
+            raise unknown("style of the painter", name, paint.styles)
+    left = tuple(name for name in paint.styles if name not in settings.styles)
+    held_out = settings.held_out_styles or left[-1:]
+    trained = settings.styles or tuple(name for name in paint.styles if name not in held_out)
+    if not trained or not held_out:
+        raise ArtattackError(
+            f"the painter has the styles {', '.join(paint.styles)}: at least one is needed to train on, and another "
+            "to measure with"
+        )
+    return _Styles(trained, held_out)
+
+
+def _split(settings: HardenSettings, count: int) -> tuple[list[int], list[int]]:
+    """Return the indices of images held out, and of those to train on."""
+    order = np.random.default_rng(settings.seed).permutation(count).tolist()
+    held = max(1, round(settings.held_out * count))
+    return sorted(order[:held]), sorted(order[held:])
+
+
+def _example(
+    settings: HardenSettings, model: Model, paint: Paint, styles: Sequence[str], x: Array, rng: np.random.Generator
+) -> Any:
+    """Return ((crops, painted copies), logits) of uint8 crops (N, H, W, 3); images are float32 in [0, 1]."""
+    untouched = x.astype(np.float32) / 255
+    drawn = [str(name) for name in rng.choice(styles, len(x))]
+    low, high = np.log(settings.distances)
+    painted = _at(untouched, paint(untouched, drawn), np.exp(rng.uniform(low, high, len(x))))
+    return (untouched, painted), model.predict_finite(untouched, batch_size=len(x))
+
+
+def _at(x: Array, painted: Array, distances: Array) -> Array:
+    """Scale the changes of painted images to L2 distances (N,); values are clipped to [0, 1] afterwards."""
+    change = painted - x
+    lengths = np.sqrt(np.square(change).sum((1, 2, 3), dtype=np.float64))
+    factors = distances / np.maximum(lengths, 1e-6)
+    return np.clip(x + factors[:, None, None, None].astype(np.float32) * change, 0, 1)
+
+
+def _examples(
+    settings: HardenSettings, model: Model, paint: Paint, styles: Sequence[str], files: Sequence[Path], start: int
+) -> Iterator[Any]:
+    """Yield the batches of all epochs from `start` on; seed and epoch alone determine them."""
+    from artattack.training.fitting import steps_of
+
+    count = len(files) * settings.crops
+    batch = min(settings.batch, count)
+    drawing = _drawing(settings, model)
+    for epoch in range(start, settings.epochs):
+        rng = np.random.default_rng((settings.seed, 2, epoch))
+        crops = crops_of_epoch(files, drawing, epoch)
+        for _ in range(steps_of(count, settings.batch)):
+            yield _example(settings, model, paint, styles, np.stack([next(crops) for _ in range(batch)]), rng)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Held-out crops.
+
+    Attributes:
+        arrays: ((crops uint8, painted copies uint8), logits of the untouched network for the crops).
+        before: logits of the untouched network for the painted copies.
+        photos: (N,), of which image each crop is.
+    """
+
+    arrays: Any
+    before: Array
+    photos: Array
+
+
+def _held_out(
+    settings: HardenSettings, model: Model, paint: Paint, styles: Sequence[str], files: Sequence[Path]
+) -> _Measured:
+    """Return held-out crops, painted in held-out styles; the same in every epoch."""
+    from artattack.inputs.images import read_image, to_uint8
+
+    each = max(1, min(settings.crops, _MEASURED // len(files)))
+    crops, photos = [], []
+    for number, path in enumerate(files[:_MEASURED]):
+        image, drawn = read_image(path), np.random.default_rng((settings.seed, 3, number))
+        crops += [cut(image, model.input_size, drawn) for _ in range(each)]
+        photos += [number] * each
+    rng = np.random.default_rng((settings.seed, 4))
+    painted, logits, before = [], [], []
+    for start in range(0, len(crops), settings.batch):
+        x = np.stack(crops[start : start + settings.batch])
+        (_, copies), answers = _example(settings, model, paint, styles, x, rng)
+        painted.append(to_uint8(copies))
+        logits.append(answers)
+        before.append(model.predict_finite(copies, batch_size=len(x)))
+    return _Measured(
+        ((np.stack(crops), np.concatenate(painted)), np.concatenate(logits)), np.concatenate(before), np.array(photos)
+    )
+
+
+def _in_range(images: Any, logits: Any) -> Any:
+    import tensorflow as tf
+
+    return tuple(tf.cast(image, tf.float32) / 255 for image in images), logits
+
+
+def _before_and_after(path: Path, measured: _Measured) -> dict[str, Any]:
+    """Return how often held-out painted crops flip the network before and after, and its changed answers without paint.
+
+    A flip is an answer that differs from the untouched network's on the untouched crop.
+    """
+    from artattack.models import load_model
+    from artattack.training.card_writing import rate
+
+    (crops, painted), logits = measured.arrays
+    hardened = load_model(path)
+    own = logits.argmax(axis=1)
+
+    def changed(answers: Array) -> dict[str, float]:
+        return rate(answers.argmax(axis=1) != own, measured.photos)
+
+    return {
+        "flips_before": changed(measured.before),
+        "flips_after": changed(hardened.predict(painted.astype(np.float32) / 255)),
+        "answers_changed_without_paint": changed(hardened.predict(crops.astype(np.float32) / 255)),
+        "measured_on": "crops of held-out images in held-out styles, also used for early stopping",
+    }
+
+
+def _signature(model: Model, batch: int) -> Any:
+    import tensorflow as tf
+
+    image = tf.TensorSpec((batch, *model.input_size, 3), tf.float32)
+    return (image, image), tf.TensorSpec((batch, model.classes), tf.float32)
+
+
+def _drawing(settings: HardenSettings, model: Model) -> Drawing:
+    return Drawing(model.input_size, None, settings.crops, 0.0, settings.seed)
+
+
+def _course(settings: HardenSettings) -> Course:
+    from artattack.training.fitting import Course
+
+    return Course(settings.epochs, settings.batch, settings.patience, settings.seed)
+
+
+def _in_card(model: Model) -> dict[str, Any]:
+    given = model.preprocessing
+    return {"mean": list(given.mean), "std": list(given.std), "bgr": given.bgr}
