@@ -13,7 +13,7 @@ from artattack.validation import Section, explain
 
 
 class Card(Section):
-    """The card `NAME.json` of the network in `NAME.keras`.
+    """The card `NAME.json` of the network in `NAME.keras` or `NAME.pt`.
 
     `load_model` takes its default settings from the card; the facts are for readers.
     """
@@ -26,6 +26,7 @@ class Card(Section):
     classes: tuple[str, ...] = Field((), description="name of each output, for other classes than ImageNet's")
     style_layers: tuple[str, ...] = Field((), description="style layers; if empty, spread over the depth")
     content_layers: tuple[str, ...] = Field((), description="content layers")
+    input_size: tuple[int, int] | None = Field(None, description="(H, W) in pixels, for a file that fixes none")
     distilled_from: str = Field("", description="the teacher, if the network was distilled")
     family: str = Field("", description="family of the architecture; models of one family are kin")
     facts: dict[str, Any] = Field({}, description="facts for readers: data, recipe, time, accuracy")
@@ -50,7 +51,7 @@ def read_card(model: str | Path) -> Card | None:
         ArtattackError: the card cannot be read or has another format.
     """
     path = card_path(model)
-    if Path(model).suffix not in (".keras", ".h5") or not path.is_file():
+    if Path(model).suffix not in (".keras", ".h5", ".pt") or not path.is_file():
         return None
     try:
         return Card.model_validate_json(path.read_bytes())

@@ -21,7 +21,9 @@ from typing import Any
 import torch
 
 from artattack.errors import ArtattackError
+from artattack.models.card import read_card
 from artattack.models.load_options import LoadOptions
+from artattack.models.model import parse_preprocessing
 from artattack.models.network import reason
 from artattack.models.notes import preprocessing_in, read_preprocessing
 from artattack.models.torch_model import TorchModel, load_module
@@ -56,6 +58,11 @@ def load(path: str, options: LoadOptions) -> TorchModel:
         pixels = f"{own_size[0]} x {own_size[1]} pixels"
         raise ArtattackError(f"model '{path}' takes images of {pixels}; leave out input_size, or give that")
     options = replace(options, size=own_size or options.size)
+    card = read_card(file) if options.preprocessing is None else None
+    if card is not None:
+        options = replace(options, size=options.size or card.input_size)
+        space = card.space if options.space is None else options.space
+        options = replace(options, preprocessing=parse_preprocessing(card.preprocessing), space=space)
     if options.preprocessing is None and (said := preprocessing_in(file)):
         options = replace(options, preprocessing=read_preprocessing(file, said))
     return load_module(file.stem, module, options, weights="file", batch=batch)

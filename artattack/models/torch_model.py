@@ -60,13 +60,14 @@ class TorchNetwork:
         name: name of the model, for messages.
 
     Attributes:
+        module: the module.
         classes: K, set after the first call.
     """
 
     def __init__(
         self, module: torch.nn.Module, batch: int | None = None, output: int | str | None = None, name: str = ""
     ) -> None:
-        self._module = module
+        self.module = module
         self._output = output
         self._name = name
         self._batch = batch
@@ -76,7 +77,7 @@ class TorchNetwork:
     def values(self, x: Array) -> Array:
         """Return values (N, K) float32 of preprocessed images (N, h, w, 3) float32."""
         with torch.no_grad():
-            parts = [self._called(given)[: len(part)] for part, given in self._batches(x)]
+            parts = [self.called(given)[: len(part)] for part, given in self._batches(x)]
         return np.concatenate([part.float().cpu().numpy() for part in parts])
 
     def gradient(self, x: Array, upstream: Array) -> Array:
@@ -84,7 +85,7 @@ class TorchNetwork:
         parts, start = [], 0
         for part, given in self._batches(x):
             given.requires_grad_(True)
-            values = self._called(given)[: len(part)]
+            values = self.called(given)[: len(part)]
             weights = torch.from_numpy(upstream[start : start + len(part)]).to(values)
             (found,) = torch.autograd.grad(values, given, weights)
             parts.append(found[: len(part)].permute(0, 2, 3, 1).float().cpu().numpy())
@@ -112,9 +113,9 @@ class TorchNetwork:
         input in training. None for TorchScript, which cannot be observed, and for a network without batch
         normalization, or with an untrained one.
         """
-        norms = (part for part in self._module.modules() if isinstance(part, torch.nn.BatchNorm2d))
+        norms = (part for part in self.module.modules() if isinstance(part, torch.nn.BatchNorm2d))
         norm = next(norms, None)
-        if isinstance(self._module, torch.jit.ScriptModule) or norm is None:
+        if isinstance(self.module, torch.jit.ScriptModule) or norm is None:
             return None
         mean, variance = norm.running_mean, norm.running_var
         if mean is None or variance is None or (not mean.any() and bool((variance == 1).all())):
@@ -140,8 +141,9 @@ class TorchNetwork:
             for part, given in zip(parts, filled, strict=True)
         ]
 
-    def _called(self, x: torch.Tensor) -> torch.Tensor:
-        values = self._chosen(self._module(x))
+    def called(self, x: torch.Tensor) -> torch.Tensor:
+        """Return values (N, K) of a tensor of preprocessed images (N, 3, h, w)."""
+        values = self._chosen(self.module(x))
         return values[:, :, 0, 0] if values.ndim == 4 and values.shape[2:] == (1, 1) else values
 
     def _chosen(self, returned: Any) -> torch.Tensor:

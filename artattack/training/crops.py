@@ -64,6 +64,11 @@ class Drawing(NamedTuple):
     colour: float
     seed: int
 
+    @property
+    def seen(self) -> tuple[int, int]:
+        """(H, W) of the crops that the student sees."""
+        return self.size if self.side is None else (self.side, self.side)
+
 
 def find_images(name: str) -> list[Path]:
     """Return the images in a folder and its subfolders, or in an image set given by name or manifest.
@@ -102,7 +107,7 @@ def ask(
     if kept.is_file():
         with np.load(kept) as file:
             return Crops(file["x"], file["logits"], file["image"]), int(file["unreadable"])
-    x = np.empty((len(files) * drawing.crops, drawing.side, drawing.side, 3), np.uint8)
+    x = np.empty((len(files) * drawing.crops, *drawing.seen, 3), np.uint8)
     numbers = np.empty(len(x), np.int64)
     answers: list[Array] = []
     pending: list[Array] = []
@@ -182,8 +187,7 @@ def fresh_batches(
             for _ in range(steps_of(n, course.batch)):
                 yield (np.stack([next(crops) for _ in range(batch)]),)
 
-    side = drawing.side
-    shown = tf.data.Dataset.from_generator(draw, output_signature=(tf.TensorSpec((batch, side, side, 3), tf.uint8),))
+    shown = tf.data.Dataset.from_generator(draw, output_signature=(tf.TensorSpec((batch, *drawing.seen, 3), tf.uint8),))
     return shown.map(lambda x: (tf.cast(x, tf.float32) / 127.5 - 1,)).prefetch(2)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self
 
 import numpy as np
@@ -12,6 +14,7 @@ from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from artattack.errors import ArtattackError, unknown
 from artattack.files import write_file
+from artattack.inputs.images import read_image, to_float, to_uint8
 from artattack.models.card import Card, card_path, read_card
 from artattack.progress import Progress
 from artattack.training.crops import Drawing, crops_of_epoch, cut, find_images, readable
@@ -20,12 +23,17 @@ from artattack.training.train import Share, begin, in_time
 from artattack.validation import Section
 
 if TYPE_CHECKING:
-    import tensorflow as tf
+    import pandas as pd
 
-    from artattack.models.model import Model
+    from artattack.models.classifier import Classifier
     from artattack.training.fitting import Course
 
+SUFFIXES = {"keras_hardening": ".keras", "torch_hardening": ".pt"}
 _MEASURED = 256  # maximum number of held-out crops for early stopping and measuring
+_WARM_UP, _TIMED = 2, 4  # steps per time estimate
+
+# ((crops, painted copies), logits of the untouched network): float32 (N, H, W, 3) in [0, 1], twice, and (N, K)
+Example = tuple[tuple[Array, Array], Array]
 
 
 class Paint(Protocol):
@@ -41,6 +49,33 @@ class Paint(Protocol):
         """Paint images (N, H, W, 3) float32 in [0, 1], each in the style of its name; same shape and range."""
 
 
+class Trainer(Protocol):
+    """A network in training.
+
+    Attributes:
+        parameters: their number.
+    """
+
+    parameters: int
+
+    def step(self, example: Example) -> float:
+        """Train on a batch, and return its loss."""
+
+    def fit(
+        self,
+        examples: Callable[[int], Iterator[Example]],
+        steps: int,
+        validation: Sequence[Example],
+        course: Course,
+        work: Path,
+        on_progress: Progress,
+    ) -> pd.DataFrame:
+        """Train, or resume training; see `artattack.training.fitting.fit`."""
+
+    def save(self, path: Path) -> None:
+        """Write the network, from preprocessed images to logits."""
+
+
 def _in_order(distances: tuple[float, float]) -> tuple[float, float]:
     if not 0 < distances[0] <= distances[1] < np.inf:
         raise ValueError("two distances above 0, the smaller first")
@@ -50,7 +85,7 @@ def _in_order(distances: tuple[float, float]) -> tuple[float, float]:
 class HardenSettings(Section):
     """Settings for hardening: model, images, painter and training."""
 
-    model: str = Field(description="the classifier to harden: a registry name or a Keras file")
+    model: str = Field(description="the classifier to harden: a registry name, or a file of Keras or PyTorch")
     images: str = Field(description="a folder of images, subfolders included, or an image set; labels are ignored")
     painter: str | None = Field(None, description="file of a painter; default: the bundled one")
     styles: tuple[str, ...] = Field((), description="styles to train on; default: all others of the painter")
@@ -87,32 +122,29 @@ class _Styles:
     held_out: tuple[str, ...]
 
 
-def plan_hardening(settings: HardenSettings, model: Model, paint: Paint) -> list[str]:
+def plan_hardening(settings: HardenSettings, model: Classifier, paint: Paint) -> list[str]:
     """Return the plan of a hardening with time estimates, a line for each fact; times a few steps.
 
     Raises:
         ArtattackError: as for `harden`.
     """
-    import tensorflow as tf
-
-    from artattack.training.fitting import seconds_of_a_step, steps_of
+    from artattack.training.fitting import steps_of
 
     files = find_images(settings.images)
     styles = _styles(settings, paint)
     held, trained = _split(settings, len(files))
     steps = steps_of(len(trained) * settings.crops, settings.batch)
-    joint = _joint(settings, model, settings.epochs * steps)
+    trainer = _trainer(settings, model, settings.epochs * steps)
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (settings.batch, *model.input_size, 3), np.uint8)
-
-    def draw() -> Iterator[Any]:
-        while True:
-            yield _example(settings, model, paint, styles.trained, x, rng)
-
-    shown = tf.data.Dataset.from_generator(draw, output_signature=_signature(model, settings.batch))
-    step = seconds_of_a_step(joint.model, shown)
+    taken = []
+    for _ in range(_WARM_UP + _TIMED):
+        begun = perf_counter()
+        trainer.step(_example(settings, model, paint, styles.trained, x, rng))
+        taken.append(perf_counter() - begun)
+    step = float(np.mean(taken[_WARM_UP:]))
     return [
-        f"model      {model.name}, {model.classes} classes, {joint.student.count_params():,} parameters",
+        f"model      {model.name}, {model.classes} classes, {trainer.parameters:,} parameters",
         f"images     {len(files)}, {len(held)} of them held out for measuring",
         f"styles     {', '.join(styles.trained)}; held out: {', '.join(styles.held_out)}",
         f"training   up to {settings.epochs} epochs of {steps} steps of {settings.batch} crops and their painted "
@@ -122,19 +154,20 @@ def plan_hardening(settings: HardenSettings, model: Model, paint: Paint) -> list
 
 def harden(
     settings: HardenSettings,
-    model: Model,
+    model: Classifier,
     paint: Paint,
     out: Path,
     *,
     resume: bool = False,
     on_progress: Progress = lambda *_: None,
 ) -> Card:
-    """Fine-tune a classifier on painted copies of images, and write hardened.keras, its card and its history.
+    """Fine-tune a classifier on painted copies of images, and write hardened.keras or .pt, its card and its history.
 
     The loss of a crop x with a painted copy p is KL(f(x) || g(x)) + w KL(f(x) || g(p)), with the untouched network f,
     the hardened one g and `painted_weight` w; both terms divided by 1 + w. It needs no labels. Consistency of answers
     under changes follows AugMix (Hendrycks et al., ICLR 2020), training on painted images Stylized-ImageNet (Geirhos
-    et al., ICLR 2019). Batch normalization keeps its statistics, so that untouched and painted images share them.
+    et al., ICLR 2019). The network trains as it predicts: batch normalization keeps its statistics, so that untouched
+    and painted images share them, and nothing is dropped out.
 
     Args:
         settings: settings.
@@ -148,48 +181,41 @@ def harden(
         The hardened network's card, with its flips before and after on held-out images in held-out styles.
 
     Raises:
-        ArtattackError: the images or a style do not exist, the model is no Keras 2 network, the folder holds another
-            training, or no epoch has a finite loss.
+        ArtattackError: the images or a style do not exist, the model is no network of Keras 2 or PyTorch, the folder
+            holds another training, or no epoch has a finite loss.
     """
-    import tensorflow as tf
-
     from artattack.training import fitting
     from artattack.training.card_writing import classes_of, write_card
-    from artattack.training.networks import save_network
 
     files = find_images(settings.images)
     styles = _styles(settings, paint)
     held, trained = _split(settings, len(files))
-    _check(model)
+    path = out / f"hardened{SUFFIXES[_library(model)]}"
     begin(out, settings, resume)
-    path = out / "hardened.keras"
     done = read_card(path) if path.is_file() else None
     if done is not None and done.facts:
         return done
     to_train_on = readable([files[n] for n in trained], on_progress)
     to_measure = readable([files[n] for n in held], on_progress)
     measured = _held_out(settings, model, paint, styles.held_out, to_measure)
-    course = _course(settings)
     steps = fitting.steps_of(len(to_train_on) * settings.crops, settings.batch)
-    joint = _joint(settings, model, settings.epochs * steps)
-
-    def shown(start: int) -> tf.data.Dataset:
-        return tf.data.Dataset.from_generator(
-            lambda: _examples(settings, model, paint, styles.trained, to_train_on, start),
-            output_signature=_signature(model, min(settings.batch, len(to_train_on) * settings.crops)),
-        ).prefetch(2)
-
-    validation = tf.data.Dataset.from_tensor_slices(measured.arrays).batch(settings.batch)
-    history = fitting.fit(
-        joint.model, shown, steps, validation.map(_in_range), course, out / ".hardening", "hardening", on_progress
+    trainer = _trainer(settings, model, settings.epochs * steps)
+    history = trainer.fit(
+        lambda start: _examples(settings, model, paint, styles.trained, to_train_on, start),
+        steps,
+        [measured.example(start, settings.batch) for start in range(0, len(measured.crops), settings.batch)],
+        _course(settings),
+        out / ".hardening",
+        on_progress,
     )
-    save_network(joint.student, path)
+    trainer.save(path)
     card = Card(
         title=f"{model.name} hardened on painted images",
         preprocessing=_in_card(model),
+        input_size=model.input_size,
         **classes_of(model),
-        style_layers=model.style_layers,
-        content_layers=model.content_layers,
+        style_layers=getattr(model, "style_layers", ()),
+        content_layers=getattr(model, "content_layers", ()),
         distilled_from=settings.model,
     )
     write_file(card_path(path), card.model_dump_json().encode())  # needed to open the file for measuring
@@ -218,54 +244,26 @@ def harden(
     return card
 
 
-class _Joint:
-    """A network to harden, and the compiled network that trains it.
-
-    Attributes:
-        student: network from preprocessed images to logits.
-        model: network from crops and painted copies in [0, 1], each (N, H, W, 3), to logits of both, (N, 2, K).
-    """
-
-    def __init__(self, settings: HardenSettings, network: Model, steps: int) -> None:
-        import tensorflow as tf
-        import tf_keras
-
-        from artattack.models.network import rebuild
-        from artattack.training.imitation import imitation
-        from artattack.training.networks import with_latent_weights
-        from artattack.training.train import make_optimizer
-
-        tf_keras.utils.set_random_seed(settings.seed)
-        self.student = rebuild(network.network, input_shape=(*network.input_size, 3))
-        self.student.trainable = True
-        for layer in self.student.submodules:
-            if isinstance(layer, tf_keras.layers.BatchNormalization):
-                layer.trainable = False
-        with_latent_weights(self.student)
-        images = [tf_keras.Input((*network.input_size, 3), name=name) for name in ("untouched", "painted")]
-        logits = [self.student(network.preprocessing(image)) for image in images]
-        self.model = tf_keras.Model(images, tf.stack(logits, axis=1), name="hardening")
-        weights = np.array([1.0, settings.painted_weight], np.float32) / (1 + settings.painted_weight)
-
-        def loss(taught: Any, learnt: Any) -> Any:
-            return tf.reduce_sum(weights * imitation(taught[:, None], learnt, settings.temperature), axis=1)
-
-        self.model.compile(optimizer=make_optimizer(settings.learning_rate, steps), loss=loss)
+def _trainer(settings: HardenSettings, model: Classifier, steps: int) -> Trainer:
+    """Return what trains a model: `keras_hardening` or `torch_hardening`."""
+    module = _library(model)
+    trainer: Trainer = import_module(f"{__package__}.{module}").Hardening(
+        model, settings.painted_weight, settings.temperature, settings.learning_rate, steps, settings.seed
+    )
+    return trainer
 
 
-def _joint(settings: HardenSettings, model: Model, steps: int) -> _Joint:
-    _check(model)
-    return _Joint(settings, model, steps)
-
-
-def _check(model: Model) -> None:
-    import tf_keras
-
-    if not isinstance(getattr(model, "network", None), tf_keras.Model):
-        raise ArtattackError(
-            f"model '{model.name}' cannot be trained here: hardening takes networks of Keras 2 (tf_keras), by a "
-            "registry name, or from a .keras or .h5 file"
-        )
+def _library(model: Classifier) -> str:
+    network = getattr(model, "network", None)
+    kinds = {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(network).__mro__}
+    if "tf_keras.Model" in kinds:
+        return "keras_hardening"
+    if "artattack.TorchNetwork" in kinds:
+        return "torch_hardening"
+    raise ArtattackError(
+        f"model '{model.name}' cannot be trained here: hardening takes networks of Keras 2 (registry names, .keras and "
+        ".h5 files) and of PyTorch (torch: and timm:)"
+    )
 
 
 def _styles(settings: HardenSettings, paint: Paint) -> _Styles:
@@ -296,10 +294,10 @@ def _split(settings: HardenSettings, count: int) -> tuple[list[int], list[int]]:
 
 
 def _example(
-    settings: HardenSettings, model: Model, paint: Paint, styles: Sequence[str], x: Array, rng: np.random.Generator
-) -> Any:
-    """Return ((crops, painted copies), logits) of uint8 crops (N, H, W, 3); images are float32 in [0, 1]."""
-    untouched = x.astype(np.float32) / 255
+    settings: HardenSettings, model: Classifier, paint: Paint, styles: Sequence[str], x: Array, rng: np.random.Generator
+) -> Example:
+    """Return the example of uint8 crops (N, H, W, 3), each painted in a style and to a distance of its own."""
+    untouched = to_float(x)
     drawn = [str(name) for name in rng.choice(styles, len(x))]
     low, high = np.log(settings.distances)
     painted = _at(untouched, paint(untouched, drawn), np.exp(rng.uniform(low, high, len(x))))
@@ -311,12 +309,13 @@ def _at(x: Array, painted: Array, distances: Array) -> Array:
     change = painted - x
     lengths = np.sqrt(np.square(change).sum((1, 2, 3), dtype=np.float64))
     factors = distances / np.maximum(lengths, 1e-6)
-    return np.clip(x + factors[:, None, None, None].astype(np.float32) * change, 0, 1)
+    scaled: Array = np.clip(x + factors[:, None, None, None].astype(np.float32) * change, 0, 1)
+    return scaled
 
 
 def _examples(
-    settings: HardenSettings, model: Model, paint: Paint, styles: Sequence[str], files: Sequence[Path], start: int
-) -> Iterator[Any]:
+    settings: HardenSettings, model: Classifier, paint: Paint, styles: Sequence[str], files: Sequence[Path], start: int
+) -> Iterator[Example]:
     """Yield the batches of all epochs from `start` on; seed and epoch alone determine them."""
     from artattack.training.fitting import steps_of
 
@@ -335,22 +334,27 @@ class _Measured:
     """Held-out crops.
 
     Attributes:
-        arrays: ((crops uint8, painted copies uint8), logits of the untouched network for the crops).
-        before: logits of the untouched network for the painted copies.
+        crops, painted: uint8 (N, H, W, 3), crops and their painted copies.
+        logits, before: (N, K), the untouched network's logits for both.
         photos: (N,), of which image each crop is.
     """
 
-    arrays: Any
+    crops: Array
+    painted: Array
+    logits: Array
     before: Array
     photos: Array
 
+    def example(self, start: int, batch: int) -> Example:
+        """Return a batch from a crop on."""
+        rows = slice(start, start + batch)
+        return (to_float(self.crops[rows]), to_float(self.painted[rows])), self.logits[rows]
+
 
 def _held_out(
-    settings: HardenSettings, model: Model, paint: Paint, styles: Sequence[str], files: Sequence[Path]
+    settings: HardenSettings, model: Classifier, paint: Paint, styles: Sequence[str], files: Sequence[Path]
 ) -> _Measured:
     """Return held-out crops, painted in held-out styles; the same in every epoch."""
-    from artattack.inputs.images import read_image, to_uint8
-
     each = max(1, min(settings.crops, _MEASURED // len(files)))
     crops, photos = [], []
     for number, path in enumerate(files[:_MEASURED]):
@@ -365,15 +369,8 @@ def _held_out(
         painted.append(to_uint8(copies))
         logits.append(answers)
         before.append(model.predict_finite(copies, batch_size=len(x)))
-    return _Measured(
-        ((np.stack(crops), np.concatenate(painted)), np.concatenate(logits)), np.concatenate(before), np.array(photos)
-    )
-
-
-def _in_range(images: Any, logits: Any) -> Any:
-    import tensorflow as tf
-
-    return tuple(tf.cast(image, tf.float32) / 255 for image in images), logits
+    of_all = [np.concatenate(parts) for parts in (painted, logits, before)]
+    return _Measured(np.stack(crops), of_all[0], of_all[1], of_all[2], np.array(photos))
 
 
 def _before_and_after(path: Path, measured: _Measured) -> dict[str, Any]:
@@ -384,29 +381,21 @@ def _before_and_after(path: Path, measured: _Measured) -> dict[str, Any]:
     from artattack.models import load_model
     from artattack.training.card_writing import rate
 
-    (crops, painted), logits = measured.arrays
     hardened = load_model(path)
-    own = logits.argmax(axis=1)
+    own = measured.logits.argmax(axis=1)
 
     def changed(answers: Array) -> dict[str, float]:
         return rate(answers.argmax(axis=1) != own, measured.photos)
 
     return {
         "flips_before": changed(measured.before),
-        "flips_after": changed(hardened.predict(painted.astype(np.float32) / 255)),
-        "answers_changed_without_paint": changed(hardened.predict(crops.astype(np.float32) / 255)),
+        "flips_after": changed(hardened.predict(to_float(measured.painted))),
+        "answers_changed_without_paint": changed(hardened.predict(to_float(measured.crops))),
         "measured_on": "crops of held-out images in held-out styles, also used for early stopping",
     }
 
 
-def _signature(model: Model, batch: int) -> Any:
-    import tensorflow as tf
-
-    image = tf.TensorSpec((batch, *model.input_size, 3), tf.float32)
-    return (image, image), tf.TensorSpec((batch, model.classes), tf.float32)
-
-
-def _drawing(settings: HardenSettings, model: Model) -> Drawing:
+def _drawing(settings: HardenSettings, model: Classifier) -> Drawing:
     return Drawing(model.input_size, None, settings.crops, 0.0, settings.seed)
 
 
@@ -416,6 +405,6 @@ def _course(settings: HardenSettings) -> Course:
     return Course(settings.epochs, settings.batch, settings.patience, settings.seed)
 
 
-def _in_card(model: Model) -> dict[str, Any]:
+def _in_card(model: Any) -> dict[str, Any]:
     given = model.preprocessing
     return {"mean": list(given.mean), "std": list(given.std), "bgr": given.bgr}
