@@ -85,7 +85,7 @@ class Hardening:
         loss.backward()
         self._optimizer.step()
         self._schedule.step()
-        return float(loss)
+        return loss.item()
 
     def fit(
         self,
@@ -107,7 +107,7 @@ class Hardening:
                 losses.append(self.step(next(batches)))
                 on_progress("hardening", epoch * steps + number + 1, course.epochs * steps)
             with torch.no_grad():
-                sums = [float(self._loss(example)) * len(example[1]) for example in validation]
+                sums = [self._loss(example).item() * len(example[1]) for example in validation]
             loss = sum(sums) / sum(len(example[1]) for example in validation)
             if not rows or not loss >= min(row["val_loss"] for row in rows):
                 best = copy.deepcopy(self._student.state_dict())
