@@ -25,6 +25,7 @@ from artattack.validation import Section
 if TYPE_CHECKING:
     import pandas as pd
 
+    from artattack.attacks.painter_card import PainterFile
     from artattack.models.classifier import Classifier
     from artattack.training.fitting import Course
 
@@ -120,6 +121,32 @@ class _Styles:
 
     trained: tuple[str, ...]
     held_out: tuple[str, ...]
+
+
+class _ByPainter:
+    """A painter's file as `Paint`."""
+
+    def __init__(self, file: PainterFile) -> None:
+        from artattack.attacks.painter_network import Painter
+
+        self.styles = file.card.names
+        self._painter = Painter(file)
+
+    def __call__(self, x: Array, styles: Sequence[str]) -> Array:
+        """Paint images (N, H, W, 3) float32 in [0, 1], each in the style of its name; same shape and range."""
+        places = [self.styles.index(name) for name in styles]
+        return self._painter.paint(x, np.eye(len(self.styles), dtype=np.float32)[places])
+
+
+def painter_of(settings: HardenSettings) -> Paint:
+    """Return the painter that settings name, or the bundled one.
+
+    Raises:
+        ArtattackError: there is no such painter, or its file or card cannot be read.
+    """
+    from artattack.attacks.painter_card import BUNDLED, PainterFile
+
+    return _ByPainter(PainterFile(settings.painter or BUNDLED))
 
 
 def plan_hardening(settings: HardenSettings, model: Classifier, paint: Paint) -> list[str]:
