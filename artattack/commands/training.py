@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _TRAIN, _DISTIL, _PAINTER = TrainSettings.model_fields, DistilSettings.model_fields, PainterSettings.model_fields
 _HARDEN = HardenSettings.model_fields
+_SINGULAR = {"precisions": "precision", "styles": "style", "held_out_styles": "held_out_style"}
 _SHOWN = (
     "accuracy",
     "style_distance",
@@ -309,7 +310,7 @@ def _options(settings: BaseModel, arguments: set[str]) -> list[str]:
 
 def _flag(name: str) -> str:
     """Return the option of a setting; a repeatable option has a singular name."""
-    return "--precision" if name == "precisions" else f"--{name.replace('_', '-')}"
+    return f"--{_SINGULAR.get(name, name).replace('_', '-')}"
 
 
 def _load_tensorflow() -> None:

@@ -191,9 +191,7 @@ def fresh_batches(
     return shown.map(lambda x: (tf.cast(x, tf.float32) / 127.5 - 1,)).prefetch(2)
 
 
-def crops_of_epoch(
-    files: Sequence[Path], drawing: Drawing, epoch: int, images: int | None = None
-) -> Iterator[Array]:
+def crops_of_epoch(files: Sequence[Path], drawing: Drawing, epoch: int, images: int | None = None) -> Iterator[Array]:
     """Yield the crops of an epoch, uint8 (H, W, 3), in random order; seed and epoch alone determine them.
 
     Args:

@@ -85,7 +85,7 @@ class Hardening:
         loss.backward()
         self._optimizer.step()
         self._schedule.step()
-        return loss.item()
+        return float(loss.item())
 
     def fit(
         self,

@@ -9,11 +9,18 @@ import pandas as pd
 import pytest
 import tf_keras
 from scipy.special import log_softmax
+from typer.testing import CliRunner
 
+from artattack import cli
+from artattack.attacks.painter_card import PainterCard, PainterStyle
+from artattack.attacks.painter_network import build_network
+from artattack.bound import Bound
 from artattack.errors import ArtattackError
 from artattack.models import load_model
 from artattack.models.card import read_card
+from artattack.training.card_writing import write_painter_card
 from artattack.training.harden import HardenSettings, harden, plan_hardening
+from artattack.training.networks import save_network
 
 
 def kl(taught: np.ndarray, learnt: np.ndarray) -> float:
@@ -131,3 +138,35 @@ def test_a_function_cannot_be_hardened(case: Any, tmp_path: Path) -> None:
 def test_settings_that_contradict_one_another(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"two distances above 0|both|and held out"):
         HardenSettings(model="a", images="b", **wrong)
+
+
+def test_the_command_hardens_with_a_painters_file(case: Any, tmp_path: Path) -> None:
+    painter = tmp_path / "painter.keras"
+    save_network(build_network(2, filters=(4, 8), blocks=1), painter)
+    card = PainterCard(
+        title="two styles",
+        styles=(PainterStyle(name="more"), PainterStyle(name="less")),
+        backbone="quicknet_tiny",
+        budget=Bound("psnr", 20.0),
+        decay=1.0,
+        lowest=1 / 32,
+    )
+    write_painter_card(card, painter)
+    case.network()
+    case.settings()
+    arguments = [tmp_path / "colours.keras", "--preprocessing", "unit", "--images", tmp_path / "photos", "-o"]
+    arguments += [tmp_path / "out", "--painter", painter, "--style", "less", "--epochs", "1"]
+    planned = CliRunner().invoke(cli.app, ["harden", *map(str, arguments), "--dry-run"])
+    assert planned.exit_code == 0, planned.output
+    assert "styles     less; held out: more" in planned.stdout
+    assert not (tmp_path / "out").exists()
+    done = CliRunner().invoke(cli.app, ["harden", *map(str, arguments)])
+    assert done.exit_code == 0, done.output
+    assert "flips before" in done.stdout
+    written = read_card(tmp_path / "out" / "hardened.keras")
+    assert written is not None
+    assert (written.facts["styles_trained_on"], written.facts["painter"]) == (["less"], "painter.keras")
+    wrong = CliRunner().invoke(cli.app, ["harden", *map(str, arguments), "--style", "waves", "--distances", "5", "1"])
+    assert wrong.exit_code == 2
+    assert "--distances: two distances above 0, the smaller first" in wrong.stderr
+    assert len(wrong.stderr.splitlines()) == 1
