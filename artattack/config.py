@@ -24,10 +24,10 @@ from pydantic import (
     field_validator,
 )
 
+from artattack.attacks.all_entries import entry_of, is_known
 from artattack.attacks.baseline_entry import BaselineEntry
 from artattack.attacks.controls import ControlEntry
 from artattack.attacks.entries import Entry, needed_models
-from artattack.attacks.registry import entry_of, is_known
 from artattack.attacks.style_entry import StyleEntry
 from artattack.bound import Bound
 from artattack.distances import default_budgets

@@ -52,7 +52,7 @@ from artattack.inputs.styles import load_styles
 from artattack.models import load_model
 from artattack.models.card import read_card
 from artattack.report import save_figures
-from artattack.report.tables import clean_error
+from artattack.report.page_tables import clean_error
 from artattack.results.columns import EFFICIENCY
 from artattack.results.paired import pooled_difference
 from artattack.results.power import ASSUMPTIONS, plan_survey

@@ -100,7 +100,7 @@ RECIPES: dict[str, Recipe] = {
     "native attack": (
         {"artattack/attacks/invert.py": ATTACK},
         {
-            "artattack/attacks/registry.py": [
+            "artattack/attacks/all_entries.py": [
                 before("from artattack.attacks.momentum_entry", "from artattack.attacks.invert import InvertEntry\n"),
                 before("    MomentumEntry,\n", "    InvertEntry,\n"),
             ]

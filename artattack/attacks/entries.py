@@ -1,7 +1,7 @@
 """Entries: one attack or control of a benchmark file, and its interface to a run.
 
 An entry defines its kind, its variants, the images that these start from, and how it makes and applies its attack. A
-new attack is a module with its own entry and a line in `artattack.attacks.registry`. Reading entries does not load
+new attack is a module with its own entry and a line in `artattack.attacks.all_entries`. Reading entries does not load
 TensorFlow; making an attack does.
 """
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from artattack.attacks.registry import own_attacks
+from artattack.attacks.all_entries import own_attacks
 from artattack.commands.options import examples
 from artattack.commands.printing import in_bytes, lay_out, print_cache, say
 

@@ -232,7 +232,7 @@ def print_people(people: pd.DataFrame, console: Console) -> None:
         people: as `sum_up_people` returns it.
         console: where to.
     """
-    from artattack.report.tables import PEOPLE_FIELDS, fill
+    from artattack.report.page_tables import PEOPLE_FIELDS, fill
     from artattack.results.people import in_sentences
     from artattack.results.records import labelled
 

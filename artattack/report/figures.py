@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from artattack.distances import DISTANCES
-from artattack.report.tables import RELATED, attacks_then_controls
+from artattack.report.page_tables import RELATED, attacks_then_controls
 from artattack.results.order import classifiers_by_accuracy, most_accurate_first
 from artattack.results.records import (
     CONTROL,

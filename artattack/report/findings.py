@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from artattack.report.tables import Row, TableCell, clean_error, rate
+from artattack.report.page_tables import Row, TableCell, clean_error, rate
 from artattack.results.order import most_accurate_first
 from artattack.results.records import (
     RELATIONS,
@@ -117,7 +117,7 @@ def count_verdicts(controls: pd.DataFrame) -> list[str]:
 
     Args:
         controls: rows of `judge_against_controls` with the column `relation`, as
-            `artattack.report.tables.with_relations` gives it.
+            `artattack.report.page_tables.with_relations` gives it.
     """
     said = []
     for relation in RELATIONS:

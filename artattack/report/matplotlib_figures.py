@@ -13,7 +13,7 @@ from typing import Any
 from artattack.errors import ArtattackError
 from artattack.files import writing
 from artattack.report.figures import COLOURS, GREY, Curves, Dots, Panel, curves, flip_rates, marked
-from artattack.report.tables import RELATED
+from artattack.report.page_tables import RELATED
 from artattack.report.transfer import OWN, Matrix, matrices
 from artattack.results.records import untrained
 from artattack.results.run_folder import RunFolder

@@ -13,7 +13,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from artattack.files import write_file
-from artattack.report import findings, plotly_figures, styles, tables, transfer
+from artattack.report import findings, page_tables, plotly_figures, styles, transfer
 from artattack.report.figures import Curves, Dots, curves, flip_rates, numbers
 from artattack.report.gallery import gallery
 from artattack.report.striking import striking_flips
@@ -48,8 +48,8 @@ class ShownTable(NamedTuple):
     id: str
     title: str
     caption: str
-    columns: list[tables.Field]
-    rows: list[list[tables.TableCell]]
+    columns: list[page_tables.Field]
+    rows: list[list[page_tables.TableCell]]
     open: bool = True
 
 
@@ -96,7 +96,7 @@ def render(run: RunFolder) -> str:
     config = info["config"]
     keys = findings.key_figures(run)
     flips, rule = striking_flips(run)
-    verdicts = tables.with_relations(most_accurate_first(run.controls, run.summary), run.summary)
+    verdicts = page_tables.with_relations(most_accurate_first(run.controls, run.summary), run.summary)
     failures, failed = findings.failures(run)
     hashes = config.get("images", {})
     return template("report.html").render(
@@ -118,7 +118,7 @@ def render(run: RunFolder) -> str:
         counts=findings.count_verdicts(verdicts[verdicts["budget"].isna()]),
         budget_counts=findings.count_verdicts(verdicts[verdicts["budget"].notna()]),
         verdicts=_verdicts(run, verdicts),
-        related=tables.RELATED,
+        related=page_tables.RELATED,
         defences=_defences(run),
         defended=list(defences_in_words(run.defences)),
         judges=_judges(run),
@@ -187,11 +187,11 @@ def _tables(run: RunFolder) -> list[ShownTable]:
         title: str,
         caption: str,
         rows: pd.DataFrame,
-        fields: tuple[tables.Field, ...],
+        fields: tuple[page_tables.Field, ...],
         *,
         is_open: bool = True,
     ) -> ShownTable:
-        return ShownTable(id, title, caption, *tables.fill(rows, fields, marked), is_open)
+        return ShownTable(id, title, caption, *page_tables.fill(rows, fields, marked), is_open)
 
     made = [
         table(
@@ -199,7 +199,7 @@ def _tables(run: RunFolder) -> list[ShownTable]:
             "All attacks and controls",
             "Rates in percent with 95 % Wilson intervals and counts; summary.csv has more columns.",
             labelled(most_accurate_first(run.summary, run.summary)),
-            tables.SUMMARY_FIELDS,
+            page_tables.SUMMARY_FIELDS,
         ),
         table(
             "pooled",
@@ -207,8 +207,8 @@ def _tables(run: RunFolder) -> list[ShownTable]:
             "Each attack, pooled over all its styles and all classifiers of one relation to it. Photos are the "
             "independent units: intervals resample photos with all their rows, and tests flip the sign of all rows "
             "of a photo together.",
-            tables.with_place(run.pooled),
-            tables.POOLED_FIELDS,
+            page_tables.with_place(run.pooled),
+            page_tables.POOLED_FIELDS,
         ),
         table(
             "areas",
@@ -216,7 +216,7 @@ def _tables(run: RunFolder) -> list[ShownTable]:
             "Area under each curve, divided by its width: the mean over distances from 0 to the largest budget that "
             "the attack reaches, with 95 % bootstrap intervals. Areas up to different budgets are not comparable.",
             labelled(most_accurate_first(run.areas, run.summary)),
-            tables.AREA_FIELDS,
+            page_tables.AREA_FIELDS,
         ),
         table(
             "pairs",
@@ -224,7 +224,7 @@ def _tables(run: RunFolder) -> list[ShownTable]:
             "Two attacks on the same images, at their own distances, which differ (see the first table), and at each "
             "budget that both reach.",
             most_accurate_first(run.pairs, run.summary),
-            tables.PAIR_FIELDS,
+            page_tables.PAIR_FIELDS,
             is_open=False,
         ),
     ]
@@ -240,7 +240,7 @@ def _verdicts(run: RunFolder, verdicts: pd.DataFrame) -> ShownTable | None:
         "the difference, exact McNemar tests, Holm's correction for the number of rows. An image counts if attack and "
         "control have the same distance, within 5 %."
     )
-    filled = tables.fill(verdicts, tables.CONTROL_FIELDS, untrained(run.summary))
+    filled = page_tables.fill(verdicts, page_tables.CONTROL_FIELDS, untrained(run.summary))
     return ShownTable("controls", "Attacks against the controls at the same distance", caption, *filled)
 
 
@@ -253,7 +253,7 @@ def _defences(run: RunFolder) -> ShownTable | None:
         "saw the images of the attack that read itself. Newcombe's interval of the paired difference, exact McNemar "
         "tests, Holm's correction for the number of rows."
     )
-    filled = tables.fill(run.defences, tables.DEFENCE_FIELDS, untrained(run.summary))
+    filled = page_tables.fill(run.defences, page_tables.DEFENCE_FIELDS, untrained(run.summary))
     return ShownTable("defended", "Defended classifiers beside their undefended selves", caption, *filled)
 
 
@@ -265,7 +265,7 @@ def _judges(run: RunFolder) -> ShownTable | None:
         "For each attack and control, the share of images that a judge recognises as their style, and the gain over "
         "the untouched photos. Rates with 95 % Wilson intervals; gains with Newcombe's intervals for paired rates."
     )
-    filled = tables.fill(labelled(run.judges), tables.JUDGE_FIELDS, untrained(run.summary))
+    filled = page_tables.fill(labelled(run.judges), page_tables.JUDGE_FIELDS, untrained(run.summary))
     return ShownTable("judges", "Styles recognised, by judge", caption, *filled)
 
 
@@ -279,12 +279,12 @@ def _people(run: RunFolder) -> ShownTable | None:
         "consistency of a classifier with people (Geirhos et al., NeurIPS 2020): 1 where both err on the same "
         "pictures, 0 as by chance."
     )
-    filled = tables.fill(labelled(people), tables.PEOPLE_FIELDS, untrained(run.summary))
+    filled = page_tables.fill(labelled(people), page_tables.PEOPLE_FIELDS, untrained(run.summary))
     return ShownTable("people-table", "People beside classifiers", caption, *filled)
 
 
 def _checks(run: RunFolder) -> ShownTable | None:
     if run.checks is None:
         return None
-    filled = tables.fill(run.checks, tables.CHECK_FIELDS, untrained(run.summary))
+    filled = page_tables.fill(run.checks, page_tables.CHECK_FIELDS, untrained(run.summary))
     return ShownTable("check-results", "Sanity checks", "docs/checks.md explains each check.", *filled)

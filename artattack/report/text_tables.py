@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from artattack.errors import unknown
-from artattack.report.tables import (
+from artattack.report.page_tables import (
     PEOPLE_FIELDS,
     SUMMARY_FIELDS,
     Field,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from artattack.report.tables import EMPTY, TableCell, rate
+from artattack.report.page_tables import EMPTY, TableCell, rate
 from artattack.results.order import classifiers_by_accuracy
 from artattack.results.records import RELATIONS, attacks_of, labelled
 from artattack.results.run_folder import RunFolder

@@ -10,7 +10,7 @@ import pandas as pd
 from artattack.config import parse_benchmark
 from artattack.models.registry import model_infos
 from artattack.networks.memory import attack_memory
-from artattack.report.tables import number, words
+from artattack.report.page_tables import number, words
 from artattack.results.run_folder import RunFolder
 from artattack.studies.drawing import draw_dots
 from artattack.studies.measures import (

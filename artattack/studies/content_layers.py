@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from artattack.report.tables import number
+from artattack.report.page_tables import number
 from artattack.results.records import at_own_distance, perturbed_of
 from artattack.results.run_folder import RunFolder
 from artattack.studies.drawing import draw_dots

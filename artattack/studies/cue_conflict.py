@@ -9,7 +9,7 @@ import pandas as pd
 from artattack.inputs.image_sets import Sample, open_image_set, spread
 from artattack.inputs.images import read_image
 from artattack.inputs.labels import class_name
-from artattack.report.tables import number, rates
+from artattack.report.page_tables import number, rates
 from artattack.results.records import at_own_distance, perturbed_of
 from artattack.results.run_folder import RunFolder
 from artattack.studies.cues import CLASSIFIER, FIELDS, tally

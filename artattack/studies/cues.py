@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from artattack.report.tables import Field, number, rates, words
+from artattack.report.page_tables import Field, number, rates, words
 from artattack.studies.measures import interval_over_photos
 
 CLASSIFIER = words("classifier", "who is asked", "classifier", named=True)

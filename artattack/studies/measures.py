@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from artattack.report.tables import Field, number, rates, words
+from artattack.report.page_tables import Field, number, rates, words
 from artattack.results.records import at_own_distance, perturbed_of, read_by_attack
 from artattack.results.statistics import pooled_rate
 from artattack.results.summary import summarise

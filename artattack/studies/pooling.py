@@ -11,7 +11,7 @@ import pandas as pd
 from artattack.distances import checkerboard
 from artattack.errors import ArtattackError
 from artattack.inputs.images import read_image, to_float
-from artattack.report.tables import number
+from artattack.report.page_tables import number
 from artattack.results.run_folder import RunFolder
 from artattack.studies.drawing import draw_dots, use_log_axis
 from artattack.studies.layers import pools_by_maximum, steps_in_its_stem, sums_or_convolutions

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from artattack.report.tables import rates
+from artattack.report.page_tables import rates
 from artattack.results.records import at_own_distance, perturbed_of, untouched_of
 from artattack.results.run_folder import RunFolder
 from artattack.studies.drawing import draw_dots

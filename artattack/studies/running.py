@@ -11,8 +11,8 @@ from artattack.evaluation.plan import Plan, make_plan
 from artattack.evaluation.run import Engine, announced, run_path, run_plan, warn_of_results
 from artattack.progress import Progress
 from artattack.results.run_folder import RunFolder, load_run
+from artattack.studies.all_studies import find_study
 from artattack.studies.halving import first_plan, going_on
-from artattack.studies.registry import find_study
 from artattack.studies.study import Settings, Study, study_benchmark
 from artattack.studies.writing import check_packages, write_study
 

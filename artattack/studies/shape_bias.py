@@ -8,7 +8,7 @@ import pandas as pd
 
 from artattack.inputs.entry_classes import cues_of
 from artattack.models.registry import model_infos
-from artattack.report.tables import design_effect
+from artattack.report.page_tables import design_effect
 from artattack.results.run_folder import RunFolder
 from artattack.results.statistics import wilson
 from artattack.studies.cues import CLASSIFIER, FIELDS, tally

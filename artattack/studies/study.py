@@ -15,7 +15,7 @@ from artattack.validation import Section
 if TYPE_CHECKING:
     import pandas as pd
 
-    from artattack.report.tables import Field as ShownField
+    from artattack.report.page_tables import Field as ShownField
     from artattack.results.run_folder import RunFolder
 
 CLASSIFIERS = ("efficientnet_lite2", "efficientnet_lite0")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from artattack.inputs.images import read_image
-from artattack.report.tables import number
+from artattack.report.page_tables import number
 from artattack.results.run_folder import RunFolder
 from artattack.studies.drawing import draw_lines, fill_row, use_log_axis
 from artattack.studies.measures import (

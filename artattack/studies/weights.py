@@ -18,7 +18,7 @@ import pandas as pd
 import yaml
 
 from artattack.files import write_file
-from artattack.report.tables import EMPTY, Field, Row, TableCell, number, words
+from artattack.report.page_tables import EMPTY, Field, Row, TableCell, number, words
 from artattack.results.run_folder import RunFolder
 from artattack.studies.drawing import COLOURS, GREY, as_percent
 from artattack.studies.halving import front, ranks

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from artattack.errors import ArtattackError
 from artattack.files import write_file
 from artattack.report.matplotlib_figures import check_matplotlib, save_drawing
-from artattack.report.tables import fill
+from artattack.report.page_tables import fill
 from artattack.report.text_tables import in_markdown
 from artattack.results.plain_data import to_json
 from artattack.results.records import untrained

@@ -23,8 +23,8 @@ from artattack.report.figures import COLOURS, GREY, Point, curves, flip_rates, n
 from artattack.report.findings import count_verdicts, failures, key_figures, skipped
 from artattack.report.gallery import amplified, gallery
 from artattack.report.page import render
+from artattack.report.page_tables import TableCell, rate, with_relations
 from artattack.report.plotly_figures import dots, panel
-from artattack.report.tables import TableCell, rate, with_relations
 from artattack.report.transfer import OWN, matrices
 from artattack.results.columns import TABLES
 from artattack.results.run_folder import RunFolder
