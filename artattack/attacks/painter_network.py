@@ -34,13 +34,13 @@ _PIXELS = 8 * 224 * 224  # pixels painted at once
 _SIZES_KEPT = 8  # image sizes whose smoothing is kept
 
 
-def build_network(styles: int, *, filters: Sequence[int] = FILTERS, blocks: int = BLOCKS) -> Any:
+def build_network(styles: int, *, filters: Sequence[int] | None = None, blocks: int | None = None) -> Any:
     """Build a painter's network; standard layers and TensorFlow functions only, so that any Keras 2 reads its file.
 
     Args:
         styles: number of styles.
-        filters: channels at a half and at a quarter of the resolution.
-        blocks: residual blocks.
+        filters: channels at a half and at a quarter of the resolution; by default `FILTERS`.
+        blocks: residual blocks; by default `BLOCKS`.
 
     Returns:
         A network from images (N, H, W, 3) in [0, 1], H and W multiples of 4, and weights of styles (N, S) to a change
@@ -48,7 +48,7 @@ def build_network(styles: int, *, filters: Sequence[int] = FILTERS, blocks: int 
     """
     layers = tf_keras.layers
     image, mix = layers.Input((None, None, 3), name="image"), layers.Input((styles,), name="mix")
-    fine, coarse = filters
+    fine, coarse = FILTERS if filters is None else filters
 
     def convolved(x: Any, channels: int, name: str, kernel: int = 3, stride: int = 1) -> Any:
         border = kernel // 2
@@ -61,7 +61,7 @@ def build_network(styles: int, *, filters: Sequence[int] = FILTERS, blocks: int 
 
     x = normalized(convolved(2.0 * image - 1.0, fine, "down1", 5, 2), "down1_norm")
     x = normalized(convolved(x, coarse, "down2", 3, 2), "down2_norm")
-    for number in range(blocks):
+    for number in range(BLOCKS if blocks is None else blocks):
         name = f"block{number}"
         inner = normalized(convolved(x, coarse, f"{name}a"), f"{name}a_norm")
         inner = normalized(convolved(inner, coarse, f"{name}b"), f"{name}b_norm", active=False)
