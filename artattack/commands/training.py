@@ -16,7 +16,8 @@ from artattack.commands.options import examples
 from artattack.commands.printing import complain, say, show_progress
 from artattack.errors import ArtattackError
 from artattack.training.distil import DistilSettings
-from artattack.training.harden import HardenSettings, painter_of, plan_hardening
+from artattack.training.harden import HardenSettings, plan_hardening
+from artattack.training.painted_copies import painter_of
 from artattack.training.painter import PainterSettings
 from artattack.training.train import TrainSettings
 from artattack.validation import explain
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
     from artattack.attacks.painter_card import PainterCard
     from artattack.models.card import Card
     from artattack.models.classifier import Classifier
-    from artattack.training.harden import Paint
+    from artattack.training.painted_copies import Paint
 
 _TRAIN, _DISTIL, _PAINTER = TrainSettings.model_fields, DistilSettings.model_fields, PainterSettings.model_fields
 _HARDEN = HardenSettings.model_fields
 _SINGULAR = {"precisions": "precision", "styles": "style", "held_out_styles": "held_out_style"}
 _SHOWN = (
     "accuracy",
+    "accuracy_painted",
     "style_distance",
     "flips_before",
     "flips_after",
@@ -75,6 +77,7 @@ def train(
     epochs: Annotated[int, _of(_TRAIN, "epochs")] = _TRAIN["epochs"].default,
     patience: Annotated[int, _of(_TRAIN, "patience")] = _TRAIN["patience"].default,
     batch: Annotated[int, _of(_TRAIN, "batch")] = _TRAIN["batch"].default,
+    with_art: Annotated[str | None, _of(_TRAIN, "with_art")] = None,
     augment: Annotated[bool, typer.Option(help=_in_help(_TRAIN, "augment"))] = _TRAIN["augment"].default,
     held_out: Annotated[float, _of(_TRAIN, "held_out")] = _TRAIN["held_out"].default,
     validation: Annotated[float, _of(_TRAIN, "validation")] = _TRAIN["validation"].default,
@@ -267,7 +270,7 @@ def harden(
         _load_tensorflow()
         from artattack.models import load_model
 
-        return load_model(model, **opened), painter_of(settings)  # type: ignore[arg-type]
+        return load_model(model, **opened), painter_of(settings.painter)  # type: ignore[arg-type]
 
     def work(on_progress: Any) -> list[Card]:
         from artattack.training import harden as hardening

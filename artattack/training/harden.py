@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self
 import numpy as np
 from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
-from artattack.errors import ArtattackError, unknown
+from artattack.errors import ArtattackError
 from artattack.files import write_file
 from artattack.inputs.images import read_image, to_float, to_uint8
 from artattack.models.card import Card, card_path, read_card
 from artattack.progress import Progress
 from artattack.training.crops import Drawing, crops_of_epoch, cut, find_images, readable
 from artattack.training.data import Array
+from artattack.training.painted_copies import Copies, Paint
+from artattack.training.painter import check_images
 from artattack.training.train import Share, begin, in_time
 from artattack.validation import Section
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from artattack.attacks.painter_card import PainterFile
     from artattack.models.classifier import Classifier
     from artattack.training.fitting import Course
 
@@ -35,19 +36,6 @@ _WARM_UP, _TIMED = 2, 4  # steps per time estimate
 
 # ((crops, painted copies), logits of the untouched network): float32 (N, H, W, 3) in [0, 1], twice, and (N, K)
 Example = tuple[tuple[Array, Array], Array]
-
-
-class Paint(Protocol):
-    """A painter of several styles.
-
-    Attributes:
-        styles: names of its styles.
-    """
-
-    styles: tuple[str, ...]
-
-    def __call__(self, x: Array, styles: Sequence[str]) -> Array:
-        """Paint images (N, H, W, 3) float32 in [0, 1], each in the style of its name; same shape and range."""
 
 
 class Trainer(Protocol):
@@ -115,40 +103,6 @@ class HardenSettings(Section):
         return self
 
 
-@dataclass(frozen=True)
-class _Styles:
-    """Names of the styles to train on, and of those held out."""
-
-    trained: tuple[str, ...]
-    held_out: tuple[str, ...]
-
-
-class _ByPainter:
-    """A painter's file as `Paint`."""
-
-    def __init__(self, file: PainterFile) -> None:
-        from artattack.attacks.painter_network import Painter
-
-        self.styles = file.card.names
-        self._painter = Painter(file)
-
-    def __call__(self, x: Array, styles: Sequence[str]) -> Array:
-        """Paint images (N, H, W, 3) float32 in [0, 1], each in the style of its name; same shape and range."""
-        places = [self.styles.index(name) for name in styles]
-        return self._painter.paint(x, np.eye(len(self.styles), dtype=np.float32)[places])
-
-
-def painter_of(settings: HardenSettings) -> Paint:
-    """Return the painter that settings name, or the bundled one.
-
-    Raises:
-        ArtattackError: there is no such painter, or its file or card cannot be read.
-    """
-    from artattack.attacks.painter_card import BUNDLED, PainterFile
-
-    return _ByPainter(PainterFile(settings.painter or BUNDLED))
-
-
 def plan_hardening(settings: HardenSettings, model: Classifier, paint: Paint) -> list[str]:
     """Return the plan of a hardening with time estimates, a line for each fact; times a few steps.
 
@@ -158,7 +112,8 @@ def plan_hardening(settings: HardenSettings, model: Classifier, paint: Paint) ->
     from artattack.training.fitting import steps_of
 
     files = find_images(settings.images)
-    styles = _styles(settings, paint)
+    check_images(files)
+    copies = _copies(settings, paint)
     held, trained = _split(settings, len(files))
     steps = steps_of(len(trained) * settings.crops, settings.batch)
     trainer = _trainer(settings, model, settings.epochs * steps)
@@ -167,13 +122,13 @@ def plan_hardening(settings: HardenSettings, model: Classifier, paint: Paint) ->
     taken = []
     for _ in range(_WARM_UP + _TIMED):
         begun = perf_counter()
-        trainer.step(_example(settings, model, paint, styles.trained, x, rng))
+        trainer.step(_example(model, copies, x, rng))
         taken.append(perf_counter() - begun)
     step = float(np.mean(taken[_WARM_UP:]))
     return [
         f"model      {model.name}, {model.classes} classes, {trainer.parameters:,} parameters",
         f"images     {len(files)}, {len(held)} of them held out for measuring",
-        f"styles     {', '.join(styles.trained)}; held out: {', '.join(styles.held_out)}",
+        f"styles     {', '.join(copies.trained)}; held out: {', '.join(copies.held_out)}",
         f"training   up to {settings.epochs} epochs of {steps} steps of {settings.batch} crops and their painted "
         f"copies: up to {in_time(step * steps * settings.epochs)}",
     ]
@@ -215,7 +170,8 @@ def harden(
     from artattack.training.card_writing import classes_of, write_card
 
     files = find_images(settings.images)
-    styles = _styles(settings, paint)
+    check_images(files)
+    copies = _copies(settings, paint)
     held, trained = _split(settings, len(files))
     path = out / f"hardened{SUFFIXES[_library(model)]}"
     begin(out, settings, resume)
@@ -224,11 +180,11 @@ def harden(
         return done
     to_train_on = readable([files[n] for n in trained], on_progress)
     to_measure = readable([files[n] for n in held], on_progress)
-    measured = _held_out(settings, model, paint, styles.held_out, to_measure)
+    measured = _held_out(settings, model, copies, to_measure)
     steps = fitting.steps_of(len(to_train_on) * settings.crops, settings.batch)
     trainer = _trainer(settings, model, settings.epochs * steps)
     history = trainer.fit(
-        lambda start: _examples(settings, model, paint, styles.trained, to_train_on, start),
+        lambda start: _examples(settings, model, copies, to_train_on, start),
         steps,
         [measured.example(start, settings.batch) for start in range(0, len(measured.crops), settings.batch)],
         _course(settings),
@@ -249,8 +205,8 @@ def harden(
     best = history.to_dict("records")[int(history["val_loss"].to_numpy().argmin())]
     facts: dict[str, Any] = {
         **_before_and_after(path, measured),
-        "styles_trained_on": list(styles.trained),
-        "styles_measured_on": list(styles.held_out),
+        "styles_trained_on": list(copies.trained),
+        "styles_measured_on": list(copies.held_out),
         "l2_of_painted_copies": list(settings.distances),
         "model_sha256": model.weights_sha256,
         "painter": Path(settings.painter).name if settings.painter else "bundled",
@@ -293,24 +249,8 @@ def _library(model: Classifier) -> str:
     )
 
 
-def _styles(settings: HardenSettings, paint: Paint) -> _Styles:
-    """Return the styles to train on and those held out; they share no style.
-
-    Raises:
-        ArtattackError: the painter does not have a style, or has too few.
-    """
-    for name in (*settings.styles, *settings.held_out_styles):
-        if name not in paint.styles:
-            raise unknown("style of the painter", name, paint.styles)
-    left = tuple(name for name in paint.styles if name not in settings.styles)
-    held_out = settings.held_out_styles or left[-1:]
-    trained = settings.styles or tuple(name for name in paint.styles if name not in held_out)
-    if not trained or not held_out:
-        raise ArtattackError(
-            f"the painter has the styles {', '.join(paint.styles)}: at least one is needed to train on, and another "
-            "to measure with"
-        )
-    return _Styles(trained, held_out)
+def _copies(settings: HardenSettings, paint: Paint) -> Copies:
+    return Copies.of(paint, settings.styles, settings.held_out_styles, settings.distances)
 
 
 def _split(settings: HardenSettings, count: int) -> tuple[list[int], list[int]]:
@@ -321,27 +261,16 @@ def _split(settings: HardenSettings, count: int) -> tuple[list[int], list[int]]:
 
 
 def _example(
-    settings: HardenSettings, model: Classifier, paint: Paint, styles: Sequence[str], x: Array, rng: np.random.Generator
+    model: Classifier, copies: Copies, x: Array, rng: np.random.Generator, *, held_out: bool = False
 ) -> Example:
-    """Return the example of uint8 crops (N, H, W, 3), each painted in a style and to a distance of its own."""
+    """Return the example of uint8 crops (N, H, W, 3), each with a painted copy."""
     untouched = to_float(x)
-    drawn = [str(name) for name in rng.choice(styles, len(x))]
-    low, high = np.log(settings.distances)
-    painted = _at(untouched, paint(untouched, drawn), np.exp(rng.uniform(low, high, len(x))))
+    painted = copies.drawn(untouched, rng, held_out=held_out)
     return (untouched, painted), model.predict_finite(untouched, batch_size=len(x))
 
 
-def _at(x: Array, painted: Array, distances: Array) -> Array:
-    """Scale the changes of painted images to L2 distances (N,); values are clipped to [0, 1] afterwards."""
-    change = painted - x
-    lengths = np.sqrt(np.square(change).sum((1, 2, 3), dtype=np.float64))
-    factors = distances / np.maximum(lengths, 1e-6)
-    scaled: Array = np.clip(x + factors[:, None, None, None].astype(np.float32) * change, 0, 1)
-    return scaled
-
-
 def _examples(
-    settings: HardenSettings, model: Classifier, paint: Paint, styles: Sequence[str], files: Sequence[Path], start: int
+    settings: HardenSettings, model: Classifier, copies: Copies, files: Sequence[Path], start: int
 ) -> Iterator[Example]:
     """Yield the batches of all epochs from `start` on; seed and epoch alone determine them."""
     from artattack.training.fitting import steps_of
@@ -353,7 +282,7 @@ def _examples(
         rng = np.random.default_rng((settings.seed, 2, epoch))
         crops = crops_of_epoch(files, drawing, epoch)
         for _ in range(steps_of(count, settings.batch)):
-            yield _example(settings, model, paint, styles, np.stack([next(crops) for _ in range(batch)]), rng)
+            yield _example(model, copies, np.stack([next(crops) for _ in range(batch)]), rng)
 
 
 @dataclass(frozen=True)
@@ -378,24 +307,22 @@ class _Measured:
         return (to_float(self.crops[rows]), to_float(self.painted[rows])), self.logits[rows]
 
 
-def _held_out(
-    settings: HardenSettings, model: Classifier, paint: Paint, styles: Sequence[str], files: Sequence[Path]
-) -> _Measured:
+def _held_out(settings: HardenSettings, model: Classifier, copies: Copies, files: Sequence[Path]) -> _Measured:
     """Return held-out crops, painted in held-out styles; the same in every epoch."""
     each = max(1, min(settings.crops, _MEASURED // len(files)))
     crops, photos = [], []
     for number, path in enumerate(files[:_MEASURED]):
-        image, drawn = read_image(path), np.random.default_rng((settings.seed, 3, number))
-        crops += [cut(image, model.input_size, drawn) for _ in range(each)]
+        image, places = read_image(path), np.random.default_rng((settings.seed, 3, number))
+        crops += [cut(image, model.input_size, places) for _ in range(each)]
         photos += [number] * each
     rng = np.random.default_rng((settings.seed, 4))
     painted, logits, before = [], [], []
     for start in range(0, len(crops), settings.batch):
         x = np.stack(crops[start : start + settings.batch])
-        (_, copies), answers = _example(settings, model, paint, styles, x, rng)
-        painted.append(to_uint8(copies))
+        (_, drawn), answers = _example(model, copies, x, rng, held_out=True)
+        painted.append(to_uint8(drawn))
         logits.append(answers)
-        before.append(model.predict_finite(copies, batch_size=len(x)))
+        before.append(model.predict_finite(drawn, batch_size=len(x)))
     of_all = [np.concatenate(parts) for parts in (painted, logits, before)]
     return _Measured(np.stack(crops), of_all[0], of_all[1], of_all[2], np.array(photos))
 

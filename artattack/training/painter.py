@@ -172,7 +172,8 @@ def train_painter(
 
 
 def check_images(files: Sequence[Path]) -> None:
-    """Raise ArtattackError if training images are among the bundled samples, which measure painters.
+    """Raise ArtattackError if training images are among the bundled samples, which measure painters and
+    hardened networks.
 
     Files are compared by their hash, whatever their names.
     """
@@ -184,7 +185,7 @@ def check_images(files: Sequence[Path]) -> None:
             continue
         if known:
             raise ArtattackError(
-                f"{file} is one of the bundled samples, on which painters are measured: take it out of the images"
+                f"{file} is one of the bundled samples, which measure what is trained: take it out of the images"
             )
 
 

@@ -20,6 +20,7 @@ from artattack.validation import Section, as_list
 
 if TYPE_CHECKING:
     from artattack.training.fitting import Course
+    from artattack.training.painted_copies import Copies
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -47,6 +48,9 @@ class TrainSettings(Section):
     epochs: PositiveInt = Field(60, description="maximum number of epochs")
     patience: PositiveInt = Field(20, description="epochs without a better validation loss before training stops")
     batch: PositiveInt = Field(64, description="images per step")
+    with_art: str | None = Field(
+        None, description="painter's file, or bundled: half of each batch, drawn at random, is painted in its styles"
+    )
     augment: bool = Field(True, description="mirror images and shift them by up to an eighth")
     held_out: Share = Field(0.2, description="share held out for measuring, if the data define no test images")
     validation: Share = Field(0.1, description="share of the rest used for early stopping")
@@ -106,6 +110,7 @@ def train(
     """
     check_size(settings.size)
     count_images(Path(settings.data))
+    _copies(settings)  # rejects a painter that cannot be read before anything is written
     begin(out, settings, resume)
     images = read_labelled(
         Path(settings.data),
@@ -149,6 +154,7 @@ def _train_one(
     from artattack.training import fitting
     from artattack.training.card_writing import rate, write_card
     from artattack.training.networks import save_network, sizes
+    from artattack.training.painted_copies import with_copies
 
     path = out / f"{precision}.keras"
     done = read_card(path) if path.is_file() else None
@@ -157,9 +163,15 @@ def _train_one(
     course, work = _course(settings), out / f".{precision}"
     steps = fitting.steps_of(len(images.train[1]), settings.batch)
     network = _compiled(settings, len(images.classes), precision, steps)
+    copies = _copies(settings)
+
+    def shown(start: int) -> Any:
+        plain = fitting.batches(images.train, course, settings.augment, start)
+        return plain if copies is None else with_copies(plain, copies, settings.seed, start * steps)
+
     history = fitting.fit(
         network,
-        lambda start: fitting.batches(images.train, course, settings.augment, start),
+        shown,
         steps,
         fitting.whole(images.validation, settings.batch),
         course,
@@ -175,12 +187,14 @@ def _train_one(
     card = Card(title=f"BinaryNet, {_in_words(precision)}", family="binarynet", **opened, **layers)
     write_file(card_path(path), card.model_dump_json().encode())  # needed to open the file for measuring
     right = _classes_seen(path, images.test[0]) == images.test[1]
+    painted = {} if copies is None else _on_paint(path, images.test, copies, settings)
     best = history.to_dict("records")[int(history["val_loss"].to_numpy().argmin())]
     facts: dict[str, Any] = {
         "precision": str(precision),
         "weight_bits": precision.weights,
         "activation_bits": precision.activations,
         "accuracy": rate(right),
+        **painted,
         **size,
         "bytes_of_file": path.stat().st_size,
         "data": Path(settings.data).name,
@@ -192,13 +206,43 @@ def _train_one(
         "epochs": len(history),
         "best_epoch": int(best["epoch"]) + 1,
         "minutes": round(float(history["seconds"].sum()) / 60, 2),
-        "settings": settings.model_dump(mode="json", exclude={"data", "precisions"}),
+        "settings": settings.model_dump(mode="json", exclude={"data", "precisions", "with_art"})
+        | {"with_art": settings.with_art and Path(settings.with_art).name},
     }
     history.to_csv(path.with_suffix(".csv"), index=False)
     card = card.model_copy(update={"facts": facts})
     write_card(card, path)
     fitting.clear(work)
     return card
+
+
+def _copies(settings: TrainSettings) -> Copies | None:
+    """Return how copies are painted: all styles but the painter's last, as far from an image as L2 10 to 40 at 224 px.
+
+    Raises:
+        ArtattackError: the painter cannot be read, or has one style.
+    """
+    from artattack.training.painted_copies import Copies, painter_of
+
+    if settings.with_art is None:
+        return None
+    low, high = (distance * settings.size / 224 for distance in (10.0, 40.0))
+    return Copies.of(painter_of(settings.with_art), (), (), (low, high))
+
+
+def _on_paint(path: Path, test: tuple[Any, Any], copies: Copies, settings: TrainSettings) -> dict[str, Any]:
+    """Return a network's accuracy on test images painted in the held-out style."""
+    import numpy as np
+
+    from artattack.inputs.images import to_float, to_uint8
+    from artattack.training.card_writing import rate
+
+    painted = to_uint8(copies.drawn(to_float(test[0]), np.random.default_rng((settings.seed, 6)), held_out=True))
+    return {
+        "accuracy_painted": rate(_classes_seen(path, painted) == test[1]),
+        "styles_trained_on": list(copies.trained),
+        "styles_measured_on": list(copies.held_out),
+    }
 
 
 def _classes_seen(path: Path, x: Any) -> Any:

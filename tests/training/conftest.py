@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from artattack.attacks.painter_card import PainterCard, PainterStyle
+from artattack.bound import Bound
 from artattack.inputs.images import save_png
 from artattack.models import load_model
+from artattack.training.card_writing import write_painter_card
 from artattack.training.harden import HardenSettings
 
 COLOURS = {"blue": (40, 60, 200), "green": (40, 200, 60), "red": (200, 50, 40)}
@@ -52,6 +55,24 @@ class Case:
         made.layers[-1].set_weights([self.weights, np.array([0.0, 0.0, -14.0])])
         made.save(self.folder / "colours.keras")
         return load_model(self.folder / "colours.keras", preprocessing="unit")
+
+    def painter(self) -> Path:
+        """Return the file of an untrained painter of the styles `more` and `less`."""
+        from artattack.attacks.painter_network import build_network
+        from artattack.training.networks import save_network
+
+        path = self.folder / "painter.keras"
+        save_network(build_network(2, filters=(4, 8), blocks=1), path)
+        card = PainterCard(
+            title="two styles",
+            styles=(PainterStyle(name="more"), PainterStyle(name="less")),
+            backbone="quicknet_tiny",
+            budget=Bound("psnr", 20.0),
+            decay=1.0,
+            lowest=1 / 32,
+        )
+        write_painter_card(card, path)
+        return path
 
     def settings(self, count: int = 20, **options: Any) -> HardenSettings:
         """Return settings for so many photos."""

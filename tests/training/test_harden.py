@@ -12,15 +12,10 @@ from scipy.special import log_softmax
 from typer.testing import CliRunner
 
 from artattack import cli
-from artattack.attacks.painter_card import PainterCard, PainterStyle
-from artattack.attacks.painter_network import build_network
-from artattack.bound import Bound
 from artattack.errors import ArtattackError
 from artattack.models import load_model
 from artattack.models.card import read_card
-from artattack.training.card_writing import write_painter_card
 from artattack.training.harden import HardenSettings, harden, plan_hardening
-from artattack.training.networks import save_network
 
 
 def kl(taught: np.ndarray, learnt: np.ndarray) -> float:
@@ -141,17 +136,7 @@ def test_settings_that_contradict_one_another(wrong: dict[str, Any]) -> None:
 
 
 def test_the_command_hardens_with_a_painters_file(case: Any, tmp_path: Path) -> None:
-    painter = tmp_path / "painter.keras"
-    save_network(build_network(2, filters=(4, 8), blocks=1), painter)
-    card = PainterCard(
-        title="two styles",
-        styles=(PainterStyle(name="more"), PainterStyle(name="less")),
-        backbone="quicknet_tiny",
-        budget=Bound("psnr", 20.0),
-        decay=1.0,
-        lowest=1 / 32,
-    )
-    write_painter_card(card, painter)
+    painter = case.painter()
     case.network()
     case.settings()
     arguments = [tmp_path / "colours.keras", "--preprocessing", "unit", "--images", tmp_path / "photos", "-o"]

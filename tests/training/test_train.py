@@ -60,6 +60,17 @@ def test_networks_learn_colours_and_their_cards_count_right(name: str, trained: 
     assert len(pd.read_csv(trained / f"{name}.csv")) == card["facts"]["epochs"] == 6
 
 
+def test_half_of_the_images_can_be_painted(case: Any, coloured: Path, tmp_path: Path) -> None:
+    given = settings(coloured, with_art=str(case.painter()), precisions=("w1a1",), epochs=2)
+    (card,) = train(given, tmp_path / "nets")
+    assert card.facts["accuracy_painted"]["n"] == card.facts["accuracy"]["n"] == 12
+    assert (card.facts["styles_trained_on"], card.facts["styles_measured_on"]) == (["more"], ["less"])
+    assert card.facts["settings"]["with_art"] == "painter.keras"
+    with pytest.raises(ArtattackError, match=r"painter 'nowhere\.keras': no such file"):
+        train(settings(coloured, with_art="nowhere.keras"), tmp_path / "others")
+    assert not (tmp_path / "others").exists()
+
+
 def test_one_bit_files_hold_signs_and_no_checkpoint_is_left(trained: Path) -> None:
     kernel = load_model(trained / "w1a1.keras").network.get_layer("conv1").get_weights()[0]  # type: ignore[attr-defined]
     assert set(np.unique(kernel)) == {-1.0, 1.0}
