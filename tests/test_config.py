@@ -106,6 +106,7 @@ def test_the_models_section() -> None:
         "output": None,
         "random": False,
         "http": None,
+        "defences": None,
     }
     assert benchmark.spec("vgg16").arguments()["spec"] == "vgg16"
 
