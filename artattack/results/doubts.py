@@ -40,8 +40,8 @@ def _doubts(name: str, rows: pd.DataFrame) -> Iterator[str]:
         )
     elif guess := _no_better_than_guessing(name, rows):
         yield guess
-    if (rows["classifier_draws"] > 1).fillna(False).any():
-        flips = int(rows["flip"].sum())
+    flips = int(rows["flip"].sum())
+    if flips and (rows["classifier_draws"] > 1).fillna(False).any():
         yield (
             f"classifier '{name}' answers at random and flips {flips} of {images} untouched images by itself: its "
             "rates under attacks hold about as many flips that no attack made"

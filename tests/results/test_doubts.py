@@ -63,6 +63,7 @@ def test_as_many_hits_as_by_guessing_are_doubted(right: int, of: int, classes: i
 
 def test_flips_of_a_random_classifier_without_an_attack_are_told() -> None:
     random = rows([1, 2, 3], [1, 2, 3], classifier_draws=8)
+    assert doubts(random) == ()
     random[1]["flip"] = True
     (doubt,) = doubts(random)
     assert "answers at random and flips 1 of 3 untouched images by itself" in doubt
