@@ -27,7 +27,7 @@ from artattack.models.local import read_network
 FILTERS = (16, 48)  # channels at a half and at a quarter of the resolution
 BLOCKS = 4  # residual blocks
 STRIDE = 4  # the network takes sides that are multiples of it
-_LEAST = 16  # px; smaller images are padded to it, because a reflection needs a larger map than its width
+LEAST = 16  # px; smaller images are padded to it, because a reflection needs a larger map than its width
 _EPSILON = 1e-5  # of normalization
 _FIRST_CHANGE = 0.001  # standard deviation of the last kernel's initial values
 _PIXELS = 8 * 224 * 224  # pixels painted at once
@@ -164,7 +164,7 @@ class Painter:
         self.card = card
         shapes = [tf.TensorSpec((None, None, None, 3)), tf.TensorSpec((None, len(card.styles)))]
         self._change = tf.function(lambda x, mix: network([x, mix], training=False), input_signature=shapes)
-        self._smoothing = lru_cache(_SIZES_KEPT)(lambda h, w: Smoothing(h, w, card.decay, card.lowest))
+        self.smoothing = lru_cache(_SIZES_KEPT)(lambda h, w: Smoothing(h, w, card.decay, card.lowest))
 
     def paint(
         self, x: np.ndarray, mix: np.ndarray, budget: Bound | None = None, batch_size: int | None = None
@@ -185,7 +185,7 @@ class Painter:
         height, width = x.shape[1:3]
         at_once = batch_size or max(1, _PIXELS // (height * width))
         mixes = np.broadcast_to(np.asarray(mix, np.float32), (len(x), len(self.card.styles)))
-        ball, smoothing = budget or self.card.budget, self._smoothing(height, width)
+        ball, smoothing = budget or self.card.budget, self.smoothing(height, width)
         parts = []
         for start in range(0, len(x), at_once):
             few = np.asarray(x[start : start + at_once], np.float32)
@@ -196,5 +196,5 @@ class Painter:
 
 def _padded(x: np.ndarray) -> np.ndarray:
     """Reflect images (N, H, W, 3) to the right and below, to sides that the network takes."""
-    more = [max(_LEAST, -(-side // STRIDE) * STRIDE) - side for side in x.shape[1:3]]
+    more = [max(LEAST, -(-side // STRIDE) * STRIDE) - side for side in x.shape[1:3]]
     return np.pad(x, [(0, 0), (0, more[0]), (0, more[1]), (0, 0)], "reflect") if any(more) else x

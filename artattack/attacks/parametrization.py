@@ -87,6 +87,9 @@ class Smoothing:
         height, width: size of the images.
         decay: the power.
         lowest: frequency below which the gain is constant, in cycles per pixel.
+
+    Attributes:
+        colour: (3, 3) float32, from decorrelated colours to RGB.
     """
 
     def __init__(self, height: int, width: int, decay: float, lowest: float) -> None:
@@ -95,10 +98,17 @@ class Smoothing:
         frequencies = np.maximum(np.hypot(whole[:, None], whole[None, :]), lowest)
         gain = spectrum_scale(height, width, decay, lowest) / np.sqrt((frequencies ** (-2.0 * decay)).mean())
         self._gain = tf.constant(gain, tf.complex64)
-        self._colour = tf.constant(_colours())
+        self.colour = tf.constant(_colours())
+
+    def whole_gain(self) -> np.ndarray:
+        """Return the gain (H, W) float32 at every frequency, in the order of NumPy's `fft2`."""
+        width = self._size[1]
+        half = tf.math.real(self._gain).numpy()
+        columns = np.minimum(np.arange(width), width - np.arange(width))
+        return np.asarray(half[:, columns], np.float32)
 
     def __call__(self, change: tf.Tensor) -> tf.Tensor:
         """Return the smoothed change in RGB of a change (N, H, W, 3) float32 in decorrelated colours."""
         spectrum = tf.signal.rfft2d(tf.transpose(change, (0, 3, 1, 2))) * self._gain
         channels = tf.signal.irfft2d(spectrum, self._size)
-        return tf.einsum("nchw,cd->nhwd", channels, self._colour)
+        return tf.einsum("nchw,cd->nhwd", channels, self.colour)

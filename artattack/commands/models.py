@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from artattack.checks import defaults as check_defaults
-from artattack.commands.options import DEFAULT, LEAST_SIZE, Seed, examples
+from artattack.commands.options import DEFAULT, LEAST_SIZE, Seed, examples, read_sides
 from artattack.commands.printing import lay_out, print_agreement, print_efficiency, say, show_progress
 from artattack.config import benchmark_names
 from artattack.errors import ArtattackError
@@ -130,20 +130,46 @@ def _next_command(name: str) -> str:
 @examples(
     "artattack export-model efficientnet_lite0 --to tflite lite0.tflite",
     "artattack export-model quicknet_tiny --to lce tiny.tflite",
+    "artattack export-model painter/painter.keras --to tflite --style waves --size 480x640 waves.tflite",
 )
 def export_model(
-    name: Annotated[str, typer.Argument(help="A model of `artattack models`.")],
+    name: Annotated[str, typer.Argument(help="A model of `artattack models`, or with --style a painter's file.")],
     file: Annotated[Path, typer.Argument(help="File to write.")],
     to: Annotated[str, typer.Option("--to", help="tflite, or lce: Larq Compute Engine, binary weights packed.")],
     weights: Annotated[
         str | None, typer.Option(help="imagenet, bundled, random, or a path. Default: the model's own.")
     ] = None,
+    style: Annotated[
+        str | None, typer.Option(help="Style of a painter: the file paints it, from image to image.")
+    ] = None,
+    size: Annotated[
+        str, typer.Option(help="Size of a painter's images: a number of pixels, or height and width as in 480x640.")
+    ] = "224",
 ) -> None:
-    """Write a network to a file for TensorFlow Lite or Larq Compute Engine, and print its size."""
+    """Write a network to a file for TensorFlow Lite or Larq Compute Engine, and print its size.
+
+    A painter's file takes an image (1, H, W, 3) float32 in [0, 1], and returns the painted image.
+    """
+    if style is not None:
+        from artattack.attacks.painter_card import PainterFile
+
+        sides = read_sides(size)
+        if to != "tflite":
+            raise ArtattackError(f"--to {to}: a painter is written for tflite")
+        painter = PainterFile(name)  # before TensorFlow's slow import
+        painter.mix(style)
+        from artattack.runtime import load_tensorflow
+
+        load_tensorflow()
+        from artattack.attacks.painter_export import export_painter
+
+        written = export_painter(painter, style, (sides[0], sides[-1]), file)
+        say(console, f"Written: {file}, {written / 2**20:.2f} MiB ({written} bytes)")
+        return
     from artattack.models.export import export_registered
 
-    size = export_registered(name, to, file, weights)
-    say(console, f"Written: {file}, {size / 2**20:.2f} MiB ({size} bytes)")
+    written = export_registered(name, to, file, weights)
+    say(console, f"Written: {file}, {written / 2**20:.2f} MiB ({written} bytes)")
     say(console, f"In a benchmark file: {{model: '{to}:{file}'}}")
 
 

@@ -11,6 +11,7 @@ import typer
 
 from artattack.attacks.options import StyleOptions
 from artattack.config import Benchmark
+from artattack.errors import ArtattackError
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -95,3 +96,17 @@ def _plain(annotation: Any) -> Any:
         return first if len(kinds) == 1 and type(None) not in get_args(annotation) else first | None
     several = get_origin(first) is tuple and get_args(first)[-1] is Ellipsis
     return list[str] | None if several else str | None
+
+
+def read_sides(text: str, also: str = "") -> tuple[int, ...]:
+    """Parse `224` or `48x144` into one or two numbers of pixels; `also` ends the error's list of valid values.
+
+    Raises:
+        ArtattackError: it is neither.
+    """
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) >= LEAST_SIZE for side in sides):
+        raise ArtattackError(
+            f"--size: a number of pixels from {LEAST_SIZE} on, height and width as in 48x144{also}, not '{text}'"
+        )
+    return tuple(map(int, sides))

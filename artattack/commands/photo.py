@@ -10,7 +10,7 @@ from rich.console import Console
 
 from artattack.attacks.options import parse_options
 from artattack.attacks.style_entry import StyleEntry
-from artattack.commands.options import DEFAULT, LEAST_SIZE, Seed, examples, with_style_options
+from artattack.commands.options import DEFAULT, Seed, examples, read_sides, with_style_options
 from artattack.commands.printing import print_view, say, warn
 from artattack.errors import ArtattackError
 
@@ -98,9 +98,5 @@ def _read_size(text: str | None) -> int | tuple[int, int] | Literal["original"] 
     """Parse `224`, `48x144` or `original`."""
     if text is None or text == "original":
         return text  # type: ignore[return-value]
-    sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() and int(side) >= LEAST_SIZE for side in sides):
-        raise ArtattackError(
-            f"--size: a number of pixels from {LEAST_SIZE} on, height and width as in 48x144, or original, not '{text}'"
-        )
-    return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
+    sides = read_sides(text, also=", or original")
+    return sides[0] if len(sides) == 1 else (sides[0], sides[1])
