@@ -345,7 +345,7 @@ def test_a_run_is_that_of_the_function_behind_the_server(
     )
     here = run_benchmark(BENCHMARK, out=tmp_path / "here", models={"mine": function})
     assert set(there["classifier_weights"]) == {"http", "bundled"}
-    but = ["seconds", "classifier_weights", "source_weights"]
+    but = ["seconds", "classifier_weights", "classifier_network", "source_weights"]
     pd.testing.assert_frame_equal(there.drop(columns=but), here.drop(columns=but), rtol=1e-4)
     assert (there.loc[there["attack"] == "square", "queries"] > 0).all()
 
