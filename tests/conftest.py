@@ -24,7 +24,7 @@ from artattack.runtime import usable_cores, write_art_settings
 
 write_art_settings()  # before several workers import ART at once
 
-_WORKER = 2.5e9  # bytes of memory that a worker may take
+_WORKER = 4.5e9  # bytes of memory that a worker takes by the end of the whole suite
 _ENOUGH = 1.6e9  # bytes of memory above which a worker frees graphs and models between two tests
 _COMPILED = (  # made from a loaded model and options alone, so that one instance serves several runs
     "artattack.models.estimator.to_estimator",
