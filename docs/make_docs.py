@@ -395,6 +395,7 @@ def committed_texts() -> Iterator[tuple[Path, str, str]]:
     yield readme, "findings", readme_findings(recipe, comparison)
     yield page, "table", with_origin(comparison_tables, comparison)
     yield page, "table of the default recipe", with_origin(default_recipe_tables, recipe)
+    yield HERE / "recipe.md", "table of six styles", with_origin(six_styles_tables, load_run(kept / "recipe"))
     yield HERE / "people.md", "plan", power_table()
     yield page, "table at an equal SSIM", with_origin(similar_tables, load_run(kept / "comparison-ssim"))
 
@@ -513,11 +514,15 @@ def kept_at_budgets(curves: pd.DataFrame) -> str:
     return markdown(["attack or control", "L2", "SSIM", "GMSD", "style recognised"], lines)
 
 
+def six_styles_tables(run: RunFolder) -> str:
+    """Return the tables of docs/recipe.md on six styles, inside balls."""
+    inside = run.records[run.records["budget"].notna()]
+    return f"{recipe_table(inside)}\n\n{recipe_differences(run)}"
+
+
 def six_styles_table(run: RunFolder) -> None:
     """Write the tables of docs/recipe.md on six styles, inside balls."""
-    inside = run.records[run.records["budget"].notna()]
-    text = f"{recipe_table(inside)}\n\n{recipe_differences(run)}\n\n{origin(run)}"
-    insert(HERE / "recipe.md", text, "table of six styles")
+    insert(HERE / "recipe.md", with_origin(six_styles_tables, run), "table of six styles")
 
 
 def free_table(run: RunFolder) -> None:
