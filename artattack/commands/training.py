@@ -208,7 +208,7 @@ def train_painter(
 ) -> None:
     """Train a painter: a small network that paints any image in one pass, in any of the styles it has learnt.
 
-    What is written, painter.keras and its card, is the painter of the attack `painter` and of `artattack attack`.
+    The written painter.keras, with its card, is the painter of the attack `painter` and of `artattack attack`.
     """
     given = {name: value for name, value in locals().items() if name in _PAINTER}
     settings = _checked(PainterSettings, given)
@@ -258,7 +258,7 @@ def harden(
 ) -> None:
     """Harden a classifier against paint: fine-tune it on painted copies of images, without labels.
 
-    What is written, hardened.keras or hardened.pt with its card, is a classifier and a source by its path.
+    The path of the written file, hardened.keras or hardened.pt with its card, is a classifier and a source.
     """
     given = {name: value for name, value in locals().items() if name in _HARDEN}
     settings = _checked(HardenSettings, given)
