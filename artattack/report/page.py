@@ -179,29 +179,31 @@ def _shown(figure: Dots | Curves) -> ShownFigure:
     return ShownFigure(figure.id, figure.title, panels, *numbers(figure))
 
 
+def _table(
+    run: RunFolder,
+    id: str,
+    title: str,
+    caption: str,
+    rows: pd.DataFrame,
+    fields: tuple[page_tables.Field, ...],
+    *,
+    is_open: bool = True,
+) -> ShownTable:
+    return ShownTable(id, title, caption, *page_tables.fill(rows, fields, untrained(run.summary)), is_open)
+
+
 def _tables(run: RunFolder) -> list[ShownTable]:
-    marked = untrained(run.summary)
-
-    def table(
-        id: str,
-        title: str,
-        caption: str,
-        rows: pd.DataFrame,
-        fields: tuple[page_tables.Field, ...],
-        *,
-        is_open: bool = True,
-    ) -> ShownTable:
-        return ShownTable(id, title, caption, *page_tables.fill(rows, fields, marked), is_open)
-
     made = [
-        table(
+        _table(
+            run,
             "summary",
             "All attacks and controls",
             "Rates in percent with 95 % Wilson intervals and counts; summary.csv has more columns.",
             labelled(most_accurate_first(run.summary, run.summary)),
             page_tables.SUMMARY_FIELDS,
         ),
-        table(
+        _table(
+            run,
             "pooled",
             "Pooled over styles and classifiers",
             "Each attack, pooled over all its styles and all classifiers of one relation to it. Photos are the "
@@ -210,7 +212,8 @@ def _tables(run: RunFolder) -> list[ShownTable]:
             page_tables.with_place(run.pooled),
             page_tables.POOLED_FIELDS,
         ),
-        table(
+        _table(
+            run,
             "areas",
             "Areas under the curves",
             "Area under each curve, divided by its width: the mean over distances from 0 to the largest budget that "
@@ -218,7 +221,8 @@ def _tables(run: RunFolder) -> list[ShownTable]:
             labelled(most_accurate_first(run.areas, run.summary)),
             page_tables.AREA_FIELDS,
         ),
-        table(
+        _table(
+            run,
             "pairs",
             "Pairs of attacks",
             "Two attacks on the same images, at their own distances, which differ (see the first table), and at each "
@@ -240,8 +244,14 @@ def _verdicts(run: RunFolder, verdicts: pd.DataFrame) -> ShownTable | None:
         "the difference, exact McNemar tests, Holm's correction for the number of rows. An image counts if attack and "
         "control have the same distance, within 5 %."
     )
-    filled = page_tables.fill(verdicts, page_tables.CONTROL_FIELDS, untrained(run.summary))
-    return ShownTable("controls", "Attacks against the controls at the same distance", caption, *filled)
+    return _table(
+        run,
+        "controls",
+        "Attacks against the controls at the same distance",
+        caption,
+        verdicts,
+        page_tables.CONTROL_FIELDS,
+    )
 
 
 def _defences(run: RunFolder) -> ShownTable | None:
@@ -253,8 +263,14 @@ def _defences(run: RunFolder) -> ShownTable | None:
         "saw the images of the attack that read itself. Newcombe's interval of the paired difference, exact McNemar "
         "tests, Holm's correction for the number of rows."
     )
-    filled = page_tables.fill(run.defences, page_tables.DEFENCE_FIELDS, untrained(run.summary))
-    return ShownTable("defended", "Defended classifiers beside their undefended selves", caption, *filled)
+    return _table(
+        run,
+        "defended",
+        "Defended classifiers beside their undefended selves",
+        caption,
+        run.defences,
+        page_tables.DEFENCE_FIELDS,
+    )
 
 
 def _judges(run: RunFolder) -> ShownTable | None:
@@ -265,8 +281,7 @@ def _judges(run: RunFolder) -> ShownTable | None:
         "For each attack and control, the share of images that a judge recognises as their style, and the gain over "
         "the untouched photos. Rates with 95 % Wilson intervals; gains with Newcombe's intervals for paired rates."
     )
-    filled = page_tables.fill(labelled(run.judges), page_tables.JUDGE_FIELDS, untrained(run.summary))
-    return ShownTable("judges", "Styles recognised, by judge", caption, *filled)
+    return _table(run, "judges", "Styles recognised, by judge", caption, labelled(run.judges), page_tables.JUDGE_FIELDS)
 
 
 def _people(run: RunFolder) -> ShownTable | None:
@@ -279,12 +294,19 @@ def _people(run: RunFolder) -> ShownTable | None:
         "consistency of a classifier with people (Geirhos et al., NeurIPS 2020): 1 where both err on the same "
         "pictures, 0 as by chance."
     )
-    filled = page_tables.fill(labelled(people), page_tables.PEOPLE_FIELDS, untrained(run.summary))
-    return ShownTable("people-table", "People beside classifiers", caption, *filled)
+    return _table(
+        run, "people-table", "People beside classifiers", caption, labelled(people), page_tables.PEOPLE_FIELDS
+    )
 
 
 def _checks(run: RunFolder) -> ShownTable | None:
     if run.checks is None:
         return None
-    filled = page_tables.fill(run.checks, page_tables.CHECK_FIELDS, untrained(run.summary))
-    return ShownTable("check-results", "Sanity checks", "docs/checks.md explains each check.", *filled)
+    return _table(
+        run,
+        "check-results",
+        "Sanity checks",
+        "docs/checks.md explains each check.",
+        run.checks,
+        page_tables.CHECK_FIELDS,
+    )

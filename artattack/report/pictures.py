@@ -69,18 +69,19 @@ def read_pair(run: RunFolder, row: Mapping[Any, Any]) -> Pair | None:
     return pair if pair.original.shape == pair.perturbed.shape else None
 
 
-def data_uri(pixels: np.ndarray, side: int, quality: int) -> str:
+def data_uri(pixels: np.ndarray, side: int, quality: int | None) -> str:
     """Return an image as a data URI with a WebP file.
 
     Args:
         pixels: uint8 (H, W, 3).
         side: maximum width and height in pixels; larger images are scaled down.
-        quality: WebP quality, up to 100.
+        quality: WebP quality, up to 100; None stores the pixels without loss.
     """
     image = Image.fromarray(pixels)
     image.thumbnail((side, side))
     file = io.BytesIO()
-    image.save(file, "webp", quality=quality)
+    options: dict[str, Any] = {"lossless": True, "method": 4} if quality is None else {"quality": quality}
+    image.save(file, "webp", **options)
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import random
-from base64 import b64encode
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -17,7 +15,6 @@ import numpy as np
 import pandas as pd
 import yaml
 from markupsafe import Markup
-from PIL import Image
 
 from artattack.errors import ArtattackError, nearest, one_line, unknown
 from artattack.files import to_path, write_file
@@ -286,18 +283,18 @@ def _grids(
                 said.setdefault(f"{when}:{key}", set()).add(int(index))
     imagenet = len(names) == 1000
     order = list(names)
+    places = {index: place for place, index in enumerate(order)}
     drawn: dict[str, tuple[list[int], list[int]]] = {}
     grids = {}
     for row in pictures.to_dict("records"):
         image, true = str(row["image"]), int(row["true_class"])
         if image not in drawn:
             rng = random.Random(f"{seed}:grid:{image}")
-            place = order.index(true)
+            place = places[true]
             near = [order[place + step] for step in (-1, 1, -2, 2, -3, 3) if 0 <= place + step < len(order)]
             near = near[:_NEIGHBOURS] if imagenet else []
-            far = [
-                index for index in order if index != true and not (imagenet and abs(order.index(index) - place) < 25)
-            ]
+            least = _FAR if imagenet else 1
+            far = [index for index in order if abs(places[index] - place) >= least]
             drawn[image] = near, rng.sample(far, len(far))
         near, far = drawn[image]
         wanted = [true]
@@ -319,11 +316,7 @@ def _distinct(wanted: Collection[int], names: Mapping[int, str], choices: int, l
 
 def _embedded(pixels: np.ndarray, quality: int) -> str:
     """Return a picture as a data URI, without loss at quality 100."""
-    if quality < _LOSSLESS:
-        return data_uri(pixels, max(pixels.shape[:2]), quality)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "webp", lossless=True, method=4)
-    return "data:image/webp;base64," + b64encode(file.getvalue()).decode()
+    return data_uri(pixels, max(pixels.shape[:2]), quality if quality < _LOSSLESS else None)
 
 
 def _styles(run: RunFolder, texts: Mapping[str, Any]) -> list[dict[str, str]]:

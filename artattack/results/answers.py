@@ -16,11 +16,10 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from artattack.errors import ArtattackError
 from artattack.files import shown, to_path
 from artattack.inputs.entry_classes import ENTRY_CLASSES
-from artattack.results.columns import ANSWERS
+from artattack.results.columns import ANSWERS, VARIANT
+from artattack.results.judgements import NO_STYLE
 from artattack.results.people import (
     CANNOT_TELL,
-    NO_STYLE,
-    VARIANT,
     class_names_of,
     entry_class,
     pictures_of,

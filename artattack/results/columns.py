@@ -525,6 +525,17 @@ def _median(name: str, meaning: str = "") -> Column:
     return Sum(f"median_{name}", "float64", _record_column(name).unit, says, compute=lambda g: g.median(name))
 
 
+# Columns of the records that identify an attack or control at its place, among those of one image.
+VARIANT = ("kind", "attack", "style", "source", "matched_to", "budget_distance", "budget")
+
+
+def _of_records(*names: str) -> Iterator[Column]:
+    """Yield columns of the records for another table."""
+    for name in names:
+        column = _record_column(name)
+        yield Column(name, column.dtype, column.unit, "as in the records")
+
+
 def _record_column(name: str) -> Column:
     return next(column for column in RECORDS if column.name == name)
 
@@ -758,10 +769,7 @@ CONTROLS: tuple[Column, ...] = (
 )
 
 POOLED: tuple[Column, ...] = (
-    *(
-        Column(name, _record_column(name).dtype, _record_column(name).unit, "as in the records")
-        for name in ("kind", "attack", "source", "budget_distance", "budget")
-    ),
+    *_of_records("kind", "attack", "source", "budget_distance", "budget"),
     Column(
         "relation", "string", "", "relation of the classifiers to the attack (`classifier_relation` in the records)"
     ),
@@ -801,10 +809,7 @@ POOLED: tuple[Column, ...] = (
 )
 
 JUDGES: tuple[Column, ...] = (
-    *(
-        Column(name, _record_column(name).dtype, _record_column(name).unit, "as in the records")
-        for name in ("kind", "attack", "style", "source", "matched_to", "budget_distance", "budget")
-    ),
+    *_of_records(*VARIANT),
     Column("judge", "string", "", "the network that recognises styles"),
     Column("relation", "string", "", "relation of the judge to the attack, as `classifier_relation` in the records"),
     Column("n", "Int64", "images", "number of judged images"),
@@ -922,21 +927,7 @@ ANSWERS: tuple[Column, ...] = (
         needed=True,
     ),
     Column("picture", "string", "", "id of the picture in the survey", needed=True),
-    *(
-        Column(name, _record_column(name).dtype, _record_column(name).unit, "as in the records")
-        for name in (
-            "image",
-            "kind",
-            "attack",
-            "style",
-            "source",
-            "matched_to",
-            "budget_distance",
-            "budget",
-            "true_class",
-            "true_name",
-        )
-    ),
+    *_of_records("image", *VARIANT, "true_class", "true_name"),
     Column("classes", "string", "", "classes asked for: `run` (the run's) or `entry` (the 16 of Geirhos et al.)"),
     Column("answer_class", "Int64", "class", "class answered; missing for *cannot tell* and for `entry`"),
     Column("answer", "string", "", "name of the class answered, or `cannot tell`"),
@@ -954,10 +945,7 @@ ANSWERS: tuple[Column, ...] = (
 _OVER_BOTH = "its 95 % interval, which resamples people and photos; of a classifier, photos (Wilson)"
 
 PEOPLE: tuple[Column, ...] = (
-    *(
-        Column(name, _record_column(name).dtype, _record_column(name).unit, "as in the records")
-        for name in ("kind", "attack", "style", "source", "matched_to", "budget_distance", "budget")
-    ),
+    *_of_records(*VARIANT),
     Column("who", "string", "", "`people`, or a classifier on the photos that people were asked about", needed=True),
     Column("relation", "string", "", "of the classifier to the attack, as `classifier_relation` in the records"),
     Column("people", "Int64", "people", "who answered"),

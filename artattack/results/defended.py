@@ -8,10 +8,12 @@ from typing import Any
 import pandas as pd
 
 from artattack.results.columns import DEFENCES
-from artattack.results.paired import Case, measure_difference, rows_by_case
+from artattack.results.paired import Case, measure_difference, outcomes_by_image, rows_by_case
 from artattack.results.records import CLEAN, relation_to_attack
 from artattack.results.statistics import holm
 from artattack.results.tables import make_table
+
+_COUNTED = {"flip_rate": "flip", "clean_accuracy": "correct_before", "robust_accuracy": "right_after"}
 
 
 def compare_defences(records: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
@@ -124,15 +126,8 @@ def _relation(rows: pd.DataFrame) -> str | None:
 
 def _outcomes(rows: pd.DataFrame, rate: str) -> pd.Series[Any]:
     """Return by image what a rate counts, missing where it is unknown."""
-    scored = rows["error"].isna()
-    if rate == "flip_rate":
-        counted = rows["flip"].where(scored)
-    elif rate == "clean_accuracy":
-        counted = rows["correct_before"].where(scored)
-    else:
-        known = scored & rows["in_label_space"].fillna(False)
-        counted = (rows["top1_class_after"] == rows["true_class"]).where(known)
-    return counted.set_axis(rows["image"])
+    right = (rows["top1_class_after"] == rows["true_class"]).where(rows["in_label_space"].fillna(False))
+    return outcomes_by_image(rows.assign(right_after=right), _COUNTED[rate])
 
 
 def defences_in_words(table: pd.DataFrame) -> Iterator[str]:

@@ -11,14 +11,13 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from artattack.errors import ArtattackError
-from artattack.results.columns import JUDGES
+from artattack.results.columns import JUDGES, VARIANT
 from artattack.results.records import at_own_distance, attacks_of
 from artattack.results.statistics import Kappa, cohens_kappa, newcombe, wilson
 from artattack.results.tables import make_table
 
 NO_STYLE = "none"  # nearest to no style: the image is no nearer to its nearest style than the untouched image
 _DIGITS = 6  # of distances
-_VARIANT = ("kind", "attack", "style", "source", "matched_to", "budget_distance", "budget")
 
 
 class Judgement(NamedTuple):
@@ -86,14 +85,14 @@ def judgements_of(records: pd.DataFrame) -> pd.DataFrame:
     """
     judged = records[records["error"].isna() & records["style_identified"].notna()]
     rows = [
-        {name: row[name] for name in ("image", *_VARIANT)}
+        {name: row[name] for name in ("image", *VARIANT)}
         | {"painted" if name == "style" else name: value for name, value in told._asdict().items()}
         | {"identified": told.identified, "identified_before": told.identified_before}
-        for row in judged.drop_duplicates(["image", *_VARIANT]).to_dict("records")
+        for row in judged.drop_duplicates(["image", *VARIANT]).to_dict("records")
         for told in ([_one(row)] if pd.isna(row["style_judgements"]) else from_json(row["style_judgements"]))
     ]
     fields = [name for name in Judgement._fields if name != "style"]
-    return pd.DataFrame(rows, columns=["image", *_VARIANT, "painted", *fields, "identified", "identified_before"])
+    return pd.DataFrame(rows, columns=["image", *VARIANT, "painted", *fields, "identified", "identified_before"])
 
 
 def _one(row: Mapping[Any, Any]) -> Judgement:
@@ -123,14 +122,14 @@ def sum_up_judgements(records: pd.DataFrame) -> pd.DataFrame:
         `artattack.results.columns.JUDGES`.
     """
     rows: list[dict[str, Any]] = []
-    for key, own in judgements_of(records).groupby([*_VARIANT, "judge"], sort=False, dropna=False):
+    for key, own in judgements_of(records).groupby([*VARIANT, "judge"], sort=False, dropna=False):
         parts: Any = key
         identified, before = own["identified"].astype(bool), own["identified_before"].astype(bool)
         found, n = int(identified.sum()), len(own)
         low, high = wilson(found, n)
         gain_low, gain_high = newcombe(identified, before)
         rows.append(
-            {name: None if pd.isna(part) else part for name, part in zip([*_VARIANT, "judge"], parts, strict=True)}
+            {name: None if pd.isna(part) else part for name, part in zip([*VARIANT, "judge"], parts, strict=True)}
             | {
                 "relation": own["relation"].iloc[0],
                 "n": n,
@@ -165,7 +164,7 @@ class Agreement(NamedTuple):
 
 def agreements(judgements: pd.DataFrame) -> Iterator[Agreement]:
     """Yield the agreement (Cohen's kappa) of each pair of judges on the images that both have judged."""
-    key = ["image", *_VARIANT]
+    key = ["image", *VARIANT]
     said = {judge: rows[[*key, "nearest"]] for judge, rows in judgements.groupby("judge", sort=False)}
     for a, b in combinations(said, 2):
         both = said[a].merge(said[b], on=key, suffixes=("_a", "_b"))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from artattack.results.columns import VARIANT
 from artattack.results.records import untouched_of
 
 # Columns that identify an image, an attack and its distance, in records, summaries and tables made from them.
-_PLACE = ("image", "variant", "kind", "attack", "style", "source", "matched_to", "budget_distance", "budget")
+_PLACE = ("image", "variant", *VARIANT)
 
 
 def classifiers_by_accuracy(summary: pd.DataFrame) -> list[str]:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from artattack.inputs.entry_classes import ENTRY_CLASSES
 from artattack.inputs.labels import imagenet_classes
-from artattack.results.columns import PEOPLE
+from artattack.results.columns import PEOPLE, VARIANT
 from artattack.results.order import classifiers_by_accuracy
 from artattack.results.records import (
     CLEAN,
@@ -26,9 +26,8 @@ from artattack.results.records import (
 from artattack.results.statistics import Pooled, cluster_bootstrap, cohens_kappa, wilson
 from artattack.results.tables import make_table
 
-VARIANT = ("kind", "attack", "style", "source", "matched_to", "budget_distance", "budget")
 WHO = "people"
-CANNOT_TELL, NO_STYLE = "cannot tell", "none"
+CANNOT_TELL = "cannot tell"
 TRIAL = "trial"  # the role of the pictures that count
 RUN_CLASSES, ENTRY = "run", "entry"  # the classes that people are asked for
 _RESAMPLES = 2000
