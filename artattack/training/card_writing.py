@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from artattack.attacks.painter_card import PainterCard
 from artattack.files import write_file
@@ -40,6 +41,13 @@ def rate(outcomes: npt.ArrayLike, photos: npt.ArrayLike | None = None) -> dict[s
         "n": found.n,
         **repeats,
     }
+
+
+def course_facts(history: pd.DataFrame) -> dict[str, float]:
+    """Return the facts of a card about a training's course, from the rows of its epochs (`fitting.fit`)."""
+    best = int(history["epoch"].iloc[int(history["val_loss"].to_numpy().argmin())])
+    minutes = round(float(history["seconds"].sum()) / 60, 2)
+    return {"epochs": len(history), "best_epoch": best + 1, "minutes": minutes}
 
 
 def classes_of(teacher: Classifier) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from artattack.errors import ArtattackError
-from artattack.files import writing
-from artattack.inputs.image_sets import image_set_infos, open_image_set
+from artattack.files import sha256_file, writing
+from artattack.inputs.image_sets import hashes_of, image_set_infos, open_image_set
 from artattack.inputs.images import read_image
 from artattack.progress import Progress
 from artattack.training.data import Array, image_files
@@ -85,6 +85,29 @@ def find_images(name: str) -> list[Path]:
     if len(files) < _FEWEST:
         raise ArtattackError(f"{name}: {len(files)} images; give at least three, preferably hundreds")
     return files
+
+
+def check_images(files: Sequence[Path]) -> None:
+    """Raise ArtattackError if training images are among the bundled samples, which measure what is trained.
+
+    Files are compared by their hash, whatever their names.
+    """
+    samples = hashes_of("samples")
+    for file in files:
+        try:
+            known = sha256_file(file) in samples
+        except OSError:  # reading it later says what is wrong with it
+            continue
+        if known:
+            raise ArtattackError(
+                f"{file} is one of the bundled samples, which measure what is trained: take it out of the images"
+            )
+
+
+def held_out(numbers: Array, share: float, seed: int) -> Array:
+    """Return the numbers of the images held out for early stopping and measuring: a share of them, at least one."""
+    count = max(1, round(share * len(numbers)))
+    return np.random.default_rng(seed).permutation(numbers)[:count]
 
 
 def ask(

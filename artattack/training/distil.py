@@ -15,10 +15,10 @@ from artattack.files import write_file
 from artattack.models.ancestry import family_of
 from artattack.models.card import Card, card_path, read_card
 from artattack.progress import Progress
-from artattack.training.crops import Drawing, ask, find_images, fresh_batches, readable
+from artattack.training.crops import Drawing, ask, find_images, fresh_batches, held_out, readable
 from artattack.training.data import Array
 from artattack.training.imitation import Joint, architecture, build_joint, build_student, unexplained
-from artattack.training.train import Share, begin, in_time
+from artattack.training.train import Share, begin, course_of, in_time
 from artattack.validation import Section
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def plan_distilling(settings: DistilSettings, teacher: Classifier) -> list[str]:
     joint = _joint(settings, teacher, settings.epochs * steps)
     x = rng.uniform(-1, 1, (settings.batch, settings.size, settings.size, 3)).astype(np.float32)
     given = (x, np.repeat(logits[:1], len(x), 0)) if settings.logits_only else (x,)
-    step = seconds_of_a_step(joint.model, tf.data.Dataset.from_tensors(given).repeat())
+    step = seconds_of_a_step(joint.model.train_on_batch, tf.data.Dataset.from_tensors(given).repeat())
     drawn = "" if settings.logits_only else ", new crops in each epoch"
     return [
         f"teacher    {teacher.name}, {teacher.classes} classes, queried for {asked} crops of {len(files)} images"
@@ -152,7 +152,7 @@ def distil(
             holds another training, or no epoch has a finite loss.
     """
     from artattack.training import fitting
-    from artattack.training.card_writing import classes_of, rate, write_card
+    from artattack.training.card_writing import classes_of, course_facts, rate, write_card
     from artattack.training.networks import save_network, sizes
 
     files = find_images(settings.images)
@@ -164,7 +164,7 @@ def distil(
     done = read_card(path) if path.is_file() else None
     if done is not None and done.facts:
         return done
-    course, work = _course(settings), out / ".student"
+    course, work = course_of(settings), out / ".student"
     material = (_kept if settings.logits_only else _fresh)(settings, teacher, files, kept, course, on_progress)
     steps = fitting.steps_of(material.crops, settings.batch)
     joint = _joint(settings, teacher, settings.epochs * steps)
@@ -194,7 +194,6 @@ def distil(
         family=family_of(info.name),
     )
     write_file(card_path(path), card.model_dump_json().encode())  # needed to open the file for measuring
-    best = history.to_dict("records")[int(history["val_loss"].to_numpy().argmin())]
     seen = 0 if settings.logits_only else len(history) * steps * min(settings.batch, material.crops)
     shares = unexplained(joint, material.x, settings.batch) if joint.pairs else {}
     facts: dict[str, Any] = {
@@ -209,9 +208,7 @@ def distil(
         "images_trained_on": material.images[0],
         "images_measured_on": material.images[1],
         "unreadable": material.unreadable,
-        "epochs": len(history),
-        "best_epoch": int(best["epoch"]) + 1,
-        "minutes": round(float(history["seconds"].sum()) / 60, 2),
+        **course_facts(history),
         "settings": settings.model_dump(mode="json", exclude={"teacher", "images", "start"})
         | {"start": Path(settings.start).name if settings.start else None},
     }
@@ -256,7 +253,7 @@ def _kept(
     numbers = np.unique(crops.image)
     if len(numbers) < 2:
         raise ArtattackError(f"{settings.images}: fewer than two images can be read")
-    held = _held_out(settings, numbers)
+    held = held_out(numbers, settings.held_out, settings.seed)
     trained, measured = crops.rows_of(np.setdiff1d(numbers, held)), crops.rows_of(held)
     return _Material(
         lambda start: batches((crops.x, crops.logits), course, augment=False, start=start, rows=trained),
@@ -279,7 +276,7 @@ def _fresh(
     on_progress: Progress,
 ) -> _Material:
     """Query the teacher for the held-out crops; training crops are drawn on demand."""
-    held = set(_held_out(settings, np.arange(len(files))).tolist())
+    held = set(held_out(np.arange(len(files)), settings.held_out, settings.seed).tolist())
     trained = readable([path for n, path in enumerate(files) if n not in held], on_progress)
     to_measure = [path for n, path in enumerate(files) if n in held][:_MEASURED]
     plain = _drawing(settings, _asked_size(settings, teacher))._replace(
@@ -298,18 +295,6 @@ def _fresh(
         (len(trained), measured),
         unreadable + len(files) - len(held) - len(trained),
     )
-
-
-def _held_out(settings: DistilSettings, numbers: Array) -> Array:
-    """Return the images held out for early stopping and measuring."""
-    count = max(1, round(settings.held_out * len(numbers)))
-    return np.random.default_rng(settings.seed).permutation(numbers)[:count]
-
-
-def _course(settings: DistilSettings) -> Course:
-    from artattack.training.fitting import Course
-
-    return Course(settings.epochs, settings.batch, settings.patience, settings.seed)
 
 
 def _joint(settings: DistilSettings, teacher: Classifier, steps: int) -> Joint:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -168,12 +169,17 @@ def clear(work: Path) -> None:
     shutil.rmtree(work, ignore_errors=True)
 
 
-def seconds_of_a_step(model: Any, data: tf.data.Dataset) -> float:
-    """Return the mean seconds per training step, without the first two, which compile."""
+def seconds_of_a_step(step: Callable[..., Any], batches: Iterable[Any]) -> float:
+    """Return the mean seconds per training step, without the first two, which compile.
+
+    Args:
+        step: function that takes a step, such as a compiled model's `train_on_batch`.
+        batches: tuples of its arguments; six are used, or all if there are fewer.
+    """
     taken = []
-    for batch in data.take(_WARM_UP + _TIMED):
+    for batch in islice(batches, _WARM_UP + _TIMED):
         begun = perf_counter()
-        model.train_on_batch(*batch)
+        step(*batch)
         taken.append(perf_counter() - begun)
     return float(np.mean(taken[_WARM_UP:] or taken))
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import import_module
+from itertools import repeat
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self
 
 import numpy as np
@@ -17,11 +17,10 @@ from artattack.files import write_file
 from artattack.inputs.images import read_image, to_float, to_uint8
 from artattack.models.card import Card, card_path, read_card
 from artattack.progress import Progress
-from artattack.training.crops import Drawing, crops_of_epoch, cut, find_images, readable
+from artattack.training.crops import Drawing, check_images, crops_of_epoch, cut, find_images, held_out, readable
 from artattack.training.data import Array
 from artattack.training.painted_copies import Copies, Paint
-from artattack.training.painter import check_images
-from artattack.training.train import Share, begin, in_time
+from artattack.training.train import Share, begin, course_of, in_time
 from artattack.validation import Section
 
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = {"keras_hardening": ".keras", "torch_hardening": ".pt"}
 _MEASURED = 256  # maximum number of held-out crops for early stopping and measuring
-_WARM_UP, _TIMED = 2, 4  # steps per time estimate
 
 # ((crops, painted copies), logits of the untouched network): float32 (N, H, W, 3) in [0, 1], twice, and (N, K)
 Example = tuple[tuple[Array, Array], Array]
@@ -109,7 +107,7 @@ def plan_hardening(settings: HardenSettings, model: Classifier, paint: Paint) ->
     Raises:
         ArtattackError: as for `harden`.
     """
-    from artattack.training.fitting import steps_of
+    from artattack.training.fitting import seconds_of_a_step, steps_of
 
     files = find_images(settings.images)
     check_images(files)
@@ -119,12 +117,7 @@ def plan_hardening(settings: HardenSettings, model: Classifier, paint: Paint) ->
     trainer = _trainer(settings, model, settings.epochs * steps)
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (settings.batch, *model.input_size, 3), np.uint8)
-    taken = []
-    for _ in range(_WARM_UP + _TIMED):
-        begun = perf_counter()
-        trainer.step(_example(model, copies, x, rng))
-        taken.append(perf_counter() - begun)
-    step = float(np.mean(taken[_WARM_UP:]))
+    step = seconds_of_a_step(lambda x: trainer.step(_example(model, copies, x, rng)), repeat((x,)))
     return [
         f"model      {model.name}, {model.classes} classes, {trainer.parameters:,} parameters",
         f"images     {len(files)}, {len(held)} of them held out for measuring",
@@ -167,7 +160,7 @@ def harden(
             holds another training, or no epoch has a finite loss.
     """
     from artattack.training import fitting
-    from artattack.training.card_writing import classes_of, write_card
+    from artattack.training.card_writing import classes_of, course_facts, write_card
 
     files = find_images(settings.images)
     check_images(files)
@@ -187,14 +180,15 @@ def harden(
         lambda start: _examples(settings, model, copies, to_train_on, start),
         steps,
         [measured.example(start, settings.batch) for start in range(0, len(measured.crops), settings.batch)],
-        _course(settings),
+        course_of(settings),
         out / ".hardening",
         on_progress,
     )
     trainer.save(path)
+    trained_model: Any = model  # of Keras or PyTorch, with preprocessing of its own
     card = Card(
         title=f"{model.name} hardened on painted images",
-        preprocessing=_in_card(model),
+        preprocessing=asdict(trained_model.preprocessing),
         input_size=model.input_size,
         **classes_of(model),
         style_layers=getattr(model, "style_layers", ()),
@@ -202,7 +196,6 @@ def harden(
         distilled_from=settings.model,
     )
     write_file(card_path(path), card.model_dump_json().encode())  # needed to open the file for measuring
-    best = history.to_dict("records")[int(history["val_loss"].to_numpy().argmin())]
     facts: dict[str, Any] = {
         **_before_and_after(path, measured),
         "styles_trained_on": list(copies.trained),
@@ -215,9 +208,7 @@ def harden(
         "images_trained_on": len(to_train_on),
         "images_measured_on": len(to_measure),
         "unreadable": len(files) - len(to_train_on) - len(to_measure),
-        "epochs": len(history),
-        "best_epoch": int(best["epoch"]) + 1,
-        "minutes": round(float(history["seconds"].sum()) / 60, 2),
+        **course_facts(history),
         "settings": settings.model_dump(mode="json", exclude={"model", "images", "painter"}),
     }
     history.to_csv(path.with_suffix(".csv"), index=False)
@@ -229,10 +220,7 @@ def harden(
 
 def _trainer(settings: HardenSettings, model: Classifier, steps: int) -> Trainer:
     """Return what trains a model: `keras_hardening` or `torch_hardening`."""
-    module = _library(model)
-    trainer: Trainer = import_module(f"{__package__}.{module}").Hardening(
-        model, settings.painted_weight, settings.temperature, settings.learning_rate, steps, settings.seed
-    )
+    trainer: Trainer = import_module(f"{__package__}.{_library(model)}").Hardening(model, settings, steps)
     return trainer
 
 
@@ -255,9 +243,9 @@ def _copies(settings: HardenSettings, paint: Paint) -> Copies:
 
 def _split(settings: HardenSettings, count: int) -> tuple[list[int], list[int]]:
     """Return the indices of images held out, and of those to train on."""
-    order = np.random.default_rng(settings.seed).permutation(count).tolist()
-    held = max(1, round(settings.held_out * count))
-    return sorted(order[:held]), sorted(order[held:])
+    numbers = np.arange(count)
+    held = held_out(numbers, settings.held_out, settings.seed)
+    return sorted(held.tolist()), np.setdiff1d(numbers, held).tolist()
 
 
 def _example(
@@ -351,14 +339,3 @@ def _before_and_after(path: Path, measured: _Measured) -> dict[str, Any]:
 
 def _drawing(settings: HardenSettings, model: Classifier) -> Drawing:
     return Drawing(model.input_size, None, settings.crops, 0.0, settings.seed)
-
-
-def _course(settings: HardenSettings) -> Course:
-    from artattack.training.fitting import Course
-
-    return Course(settings.epochs, settings.batch, settings.patience, settings.seed)
-
-
-def _in_card(model: Any) -> dict[str, Any]:
-    given = model.preprocessing
-    return {"mean": list(given.mean), "std": list(given.std), "bgr": given.bgr}

@@ -21,7 +21,7 @@ from artattack.training.train import make_optimizer
 if TYPE_CHECKING:
     import pandas as pd
 
-    from artattack.training.harden import Example
+    from artattack.training.harden import Example, HardenSettings
 
 
 class Hardening:
@@ -29,18 +29,13 @@ class Hardening:
 
     Args:
         model: the untouched model; a copy of its network is trained.
-        painted_weight: weight of painted copies against untouched images.
-        temperature: divisor of the logits in the loss.
-        learning_rate: initial learning rate of Adam.
-        steps: steps of the whole training, over which the rate falls to 0.
-        seed: seed of TensorFlow.
+        settings: settings of the training.
+        steps: steps of the whole training, over which the learning rate falls to 0.
     """
 
-    def __init__(
-        self, model: Model, painted_weight: float, temperature: float, learning_rate: float, steps: int, seed: int
-    ) -> None:
-        tf_keras.utils.set_random_seed(seed)
-        size, self._classes = model.input_size, model.classes
+    def __init__(self, model: Model, settings: HardenSettings, steps: int) -> None:
+        tf_keras.utils.set_random_seed(settings.seed)
+        size = model.input_size
         self._student = rebuild(model.network, input_shape=(*size, 3))
         self._student.trainable = True
         with_latent_weights(self._student)
@@ -48,12 +43,12 @@ class Hardening:
         images = [tf_keras.Input((*size, 3), name=name) for name in ("untouched", "painted")]
         logits = [self._student(model.preprocessing(image), training=False) for image in images]
         self._model = tf_keras.Model(images, tf.stack(logits, axis=1), name="hardening")
-        weights = np.array([1.0, painted_weight], np.float32) / (1 + painted_weight)
+        weights = np.array([1.0, settings.painted_weight], np.float32) / (1 + settings.painted_weight)
 
         def loss(taught: Any, learnt: Any) -> Any:
-            return tf.reduce_sum(weights * imitation(taught[:, None], learnt, temperature), axis=1)
+            return tf.reduce_sum(weights * imitation(taught[:, None], learnt, settings.temperature), axis=1)
 
-        self._model.compile(optimizer=make_optimizer(learning_rate, steps), loss=loss)
+        self._model.compile(optimizer=make_optimizer(settings.learning_rate, steps), loss=loss)
         image = tf.TensorSpec((None, *size, 3), tf.float32)
         self._signature = (image, image), tf.TensorSpec((None, model.classes), tf.float32)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -18,10 +17,9 @@ from artattack.attacks.painter_card import PainterCard, PainterFile, PainterStyl
 from artattack.bound import Bound
 from artattack.errors import ArtattackError
 from artattack.files import sha256_file, write_file
-from artattack.inputs.image_sets import hashes_of
 from artattack.inputs.styles import load_styles, style_files, style_names
 from artattack.progress import Progress
-from artattack.training.crops import Drawing, cut, find_images, fresh_batches, readable
+from artattack.training.crops import Drawing, check_images, cut, find_images, fresh_batches, held_out, readable
 from artattack.training.data import Array
 from artattack.training.train import Share, begin, in_time
 from artattack.validation import DistanceOrNone, Names, Section, as_list
@@ -171,24 +169,6 @@ def train_painter(
     return _written(settings, training, history, material, path, work)
 
 
-def check_images(files: Sequence[Path]) -> None:
-    """Raise ArtattackError if training images are among the bundled samples, which measure painters and
-    hardened networks.
-
-    Files are compared by their hash, whatever their names.
-    """
-    samples = hashes_of("samples")
-    for file in files:
-        try:
-            known = sha256_file(file) in samples
-        except OSError:  # reading it later says what is wrong with it
-            continue
-        if known:
-            raise ArtattackError(
-                f"{file} is one of the bundled samples, which measure what is trained: take it out of the images"
-            )
-
-
 def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
     """Return the card of the painter to train, without facts, and the painter it starts from."""
     begun = PainterFile(settings.start) if settings.start else None
@@ -327,7 +307,7 @@ def _seconds_of_a_step(settings: PainterSettings, training: PainterTraining) -> 
     from artattack.training.fitting import seconds_of_a_step
 
     x = np.random.default_rng(0).uniform(-1, 1, (settings.batch, settings.size, settings.size, 3)).astype(np.float32)
-    return seconds_of_a_step(training, tf.data.Dataset.from_tensors((x,)).repeat())
+    return seconds_of_a_step(training.train_on_batch, tf.data.Dataset.from_tensors((x,)).repeat())
 
 
 def _read(settings: PainterSettings, files: list[Path], on_progress: Progress) -> _Material:
@@ -337,8 +317,8 @@ def _read(settings: PainterSettings, files: list[Path], on_progress: Progress) -
     good = readable(files, on_progress)
     if len(good) < 2:
         raise ArtattackError(f"{settings.images}: fewer than two images can be read")
-    count = min(max(1, round(settings.held_out * len(good))), _MOST_HELD_OUT, len(good) - 1)
-    held = set(np.random.default_rng(settings.seed).permutation(len(good))[:count].tolist())
+    most = min(_MOST_HELD_OUT, len(good) - 1)
+    held = set(held_out(np.arange(len(good)), settings.held_out, settings.seed)[:most].tolist())
     side = (settings.size, settings.size)
     crops = [
         cut(read_image(path), side, np.random.default_rng((settings.seed, 2, number)))
@@ -368,14 +348,13 @@ def _written(
     """Write the painter, its card and its history, and measure the written file on the held-out crops."""
     from artattack.attacks.painter_network import Painter
     from artattack.training import fitting
-    from artattack.training.card_writing import write_painter_card
+    from artattack.training.card_writing import course_facts, write_painter_card
     from artattack.training.networks import save_network
 
     save_network(training.network, path)
     card = training.card
     write_painter_card(card, path)  # needed to open the file for measuring
     painter = Painter(PainterFile(path))
-    best = history.to_dict("records")[int(history["val_loss"].to_numpy().argmin())]
     steps = len(history) * _epoch(settings, len(material.trained))[1]
     facts: dict[str, Any] = {
         "style_distance": _measured(painter, training, material.held),
@@ -388,9 +367,7 @@ def _written(
         "images_measured_on": len(material.held),
         "unreadable": material.unreadable,
         "crops": steps * settings.batch,
-        "epochs": len(history),
-        "best_epoch": int(best["epoch"]) + 1,
-        "minutes": round(float(history["seconds"].sum()) / 60, 2),
+        **course_facts(history),
         "settings": settings.model_dump(mode="json", exclude={"images", "start", "style"})
         | {"start": Path(settings.start).name if settings.start else None},
     }

@@ -22,7 +22,7 @@ from artattack.progress import Progress
 
 if TYPE_CHECKING:
     from artattack.training.fitting import Course
-    from artattack.training.harden import Example
+    from artattack.training.harden import Example, HardenSettings
 
 
 class _Logits(torch.nn.Module):  # type: ignore[misc]
@@ -48,20 +48,15 @@ class Hardening:
 
     Args:
         model: the untouched model; a copy of its network is trained.
-        painted_weight: weight of painted copies against untouched images.
-        temperature: divisor of the logits in the loss.
-        learning_rate: initial learning rate of Adam.
-        steps: steps of the whole training, over which the rate falls to 0 along a cosine.
-        seed: seed of PyTorch.
+        settings: settings of the training.
+        steps: steps of the whole training, over which the learning rate falls to 0 along a cosine.
 
     Raises:
         ArtattackError: the network has no parameters that can be trained.
     """
 
-    def __init__(
-        self, model: TorchModel, painted_weight: float, temperature: float, learning_rate: float, steps: int, seed: int
-    ) -> None:
-        torch.manual_seed(seed)
+    def __init__(self, model: TorchModel, settings: HardenSettings, steps: int) -> None:
+        torch.manual_seed(settings.seed)
         self._model = model
         self._student = _Logits(model)  # in evaluation mode, as the model
         trained = [values for values in self._student.parameters() if values.is_floating_point()]
@@ -73,9 +68,9 @@ class Hardening:
         for values in trained:
             values.requires_grad_(True)
         self.parameters = sum(values.numel() for values in trained)
-        self._weights = np.array([1.0, painted_weight]) / (1 + painted_weight)
-        self._temperature = temperature
-        self._optimizer = torch.optim.Adam(trained, learning_rate)
+        self._weights = np.array([1.0, settings.painted_weight]) / (1 + settings.painted_weight)
+        self._temperature = settings.temperature
+        self._optimizer = torch.optim.Adam(trained, settings.learning_rate)
         self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, max(steps, 1))
 
     def step(self, example: Example) -> float:

@@ -81,7 +81,7 @@ def plan_training(settings: TrainSettings) -> list[str]:
     ]
     for text in settings.precisions:
         network = _compiled(settings, len(classes), parse_precision(text), steps)
-        taken = seconds_of_a_step(network, batches((x, y), _course(settings), settings.augment))
+        taken = seconds_of_a_step(network.train_on_batch, batches((x, y), course_of(settings), settings.augment))
         lines.append(
             f"{text:10} {network.count_params():,} parameters, up to {in_time(taken * steps * settings.epochs)}"
         )
@@ -110,7 +110,7 @@ def train(
     """
     check_size(settings.size)
     count_images(Path(settings.data))
-    _copies(settings)  # rejects a painter that cannot be read before anything is written
+    copies = _copies(settings)
     begin(out, settings, resume)
     images = read_labelled(
         Path(settings.data),
@@ -120,7 +120,9 @@ def train(
         seed=settings.seed,
         on_progress=on_progress,
     )
-    return [_train_one(settings, parse_precision(text), images, out, on_progress) for text in settings.precisions]
+    return [
+        _train_one(settings, parse_precision(text), images, copies, out, on_progress) for text in settings.precisions
+    ]
 
 
 def begin(out: Path, settings: Section, resume: bool) -> None:
@@ -149,10 +151,15 @@ def begin(out: Path, settings: Section, resume: bool) -> None:
 
 
 def _train_one(
-    settings: TrainSettings, precision: Precision, images: LabelledImages, out: Path, on_progress: Progress
+    settings: TrainSettings,
+    precision: Precision,
+    images: LabelledImages,
+    copies: Copies | None,
+    out: Path,
+    on_progress: Progress,
 ) -> Card:
     from artattack.training import fitting
-    from artattack.training.card_writing import rate, write_card
+    from artattack.training.card_writing import course_facts, rate, write_card
     from artattack.training.networks import save_network, sizes
     from artattack.training.painted_copies import with_copies
 
@@ -160,10 +167,9 @@ def _train_one(
     done = read_card(path) if path.is_file() else None
     if done is not None:
         return done
-    course, work = _course(settings), out / f".{precision}"
+    course, work = course_of(settings), out / f".{precision}"
     steps = fitting.steps_of(len(images.train[1]), settings.batch)
     network = _compiled(settings, len(images.classes), precision, steps)
-    copies = _copies(settings)
 
     def shown(start: int) -> Any:
         plain = fitting.batches(images.train, course, settings.augment, start)
@@ -188,7 +194,6 @@ def _train_one(
     write_file(card_path(path), card.model_dump_json().encode())  # needed to open the file for measuring
     right = _classes_seen(path, images.test[0]) == images.test[1]
     painted = {} if copies is None else _on_paint(path, images.test, copies, settings)
-    best = history.to_dict("records")[int(history["val_loss"].to_numpy().argmin())]
     facts: dict[str, Any] = {
         "precision": str(precision),
         "weight_bits": precision.weights,
@@ -203,9 +208,7 @@ def _train_one(
         "images_measured_on": len(images.test[1]),
         "measured_on": "the data's own test images" if images.own_test else "held-out images of the data",
         "unreadable": len(images.unreadable),
-        "epochs": len(history),
-        "best_epoch": int(best["epoch"]) + 1,
-        "minutes": round(float(history["seconds"].sum()) / 60, 2),
+        **course_facts(history),
         "settings": settings.model_dump(mode="json", exclude={"data", "precisions", "with_art"})
         | {"with_art": settings.with_art and Path(settings.with_art).name},
     }
@@ -260,7 +263,8 @@ def _label_space(classes: Sequence[str]) -> LabelSpace | None:
     return LabelSpace(found) if len(set(found)) == len(classes) else None
 
 
-def _course(settings: TrainSettings) -> Course:
+def course_of(settings: Any) -> Course:
+    """Return the course of a training whose settings have `epochs`, `batch`, `patience` and `seed`."""
     from artattack.training.fitting import Course
 
     return Course(settings.epochs, settings.batch, settings.patience, settings.seed)
