@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
-from art.attacks import EvasionAttack
 from art.estimators import BaseEstimator
 
 from artattack.attacks.objective import Objective
@@ -15,6 +14,7 @@ from artattack.attacks.options import StyleOptions
 from artattack.attacks.painter_card import BUNDLED, PainterFile
 from artattack.attacks.painter_network import Painter
 from artattack.attacks.projection import check_budget
+from artattack.attacks.settable import SettableAttack
 from artattack.attacks.style import clip_values, unit_images
 from artattack.bound import Bound
 from artattack.errors import ArtattackError
@@ -22,7 +22,7 @@ from artattack.inputs.styles import load_styles
 from artattack.tracing import forgetting_gradients
 
 
-class PainterAttack(EvasionAttack):  # type: ignore[misc]
+class PainterAttack(SettableAttack):
     """Paints images by a network that was trained to lower the style attack's loss (Johnson et al., ECCV 2016).
 
     Each image takes one forward pass of a small network. The change is scaled into the ball.
@@ -39,7 +39,7 @@ class PainterAttack(EvasionAttack):  # type: ignore[misc]
         ArtattackError: the painter cannot be read, has not learnt the style, or an option is invalid.
     """
 
-    attack_params: ClassVar[list[str]] = [*EvasionAttack.attack_params, "painter", "style", "budget", "batch_size"]
+    attack_params: ClassVar[list[str]] = [*SettableAttack.attack_params, "painter", "style", "budget", "batch_size"]
     _estimator_requirements = (BaseEstimator,)
 
     def __init__(
@@ -61,21 +61,8 @@ class PainterAttack(EvasionAttack):  # type: ignore[misc]
         self._targets: dict[tuple[str, tuple[int, int]], list[tf.Tensor]] = {}
         self._check_params()
 
-    def set_params(self, **kwargs: Any) -> None:
-        """Change all given parameters or, if one is invalid, none.
-
-        Raises:
-            ArtattackError: a parameter does not exist or is invalid.
-        """
-        for name in kwargs:
-            if name not in self.attack_params:
-                raise ArtattackError(f"{name}: not a parameter of a painter ({', '.join(self.attack_params)})")
-        before = self.__dict__.copy()
-        try:
-            super().set_params(**kwargs)
-        except Exception:
-            self.__dict__.update(before)
-            raise
+    def _no_parameter(self, name: str) -> ArtattackError:
+        return ArtattackError(f"{name}: not a parameter of a painter ({', '.join(self.attack_params)})")
 
     def _check_params(self) -> None:
         super()._check_params()

@@ -15,7 +15,7 @@ from artattack.attacks.rounding import round_within, with_room
 from artattack.bound import Bound
 from artattack.distances import BALLS
 from artattack.errors import ArtattackError
-from artattack.inputs.styles import load_styles, style_names
+from artattack.inputs.styles import load_styles, near_style, words_of_style
 from artattack.validation import DistanceOrNone, Names
 
 
@@ -64,18 +64,12 @@ class PainterEntry(Entry):
     def paths(self) -> Iterator[str | Path]:
         """Yield styles and the painter's file."""
         for style in self.style:
-            yield from {style, *style.split("+")} - set(style_names())
+            yield from words_of_style(style)
         yield self._file.path
 
     def near(self, resolve: Callable[..., Any]) -> Self:
         """Return the entry with absolute paths; a known name takes precedence over a file of the same name."""
-        known = style_names()
-        styles = tuple(
-            whole
-            if (whole := resolve(style, *known)) != style
-            else "+".join(resolve(part, *known) for part in style.split("+"))
-            for style in self.style
-        )
+        styles = tuple(near_style(style, resolve) for style in self.style)
         painter = str(resolve(self.painter, BUNDLED))
         return self.model_copy(update={"style": styles, "painter": painter})
 

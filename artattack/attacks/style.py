@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import tensorflow as tf
-from art.attacks import EvasionAttack
 from art.estimators import BaseEstimator
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
@@ -20,6 +19,7 @@ from artattack.attacks.guidance import Guidance
 from artattack.attacks.objective import Objective
 from artattack.attacks.options import StyleOptions, parse_options
 from artattack.attacks.projection import check_budget
+from artattack.attacks.settable import SettableAttack
 from artattack.distances import DISTANCES
 from artattack.errors import ArtattackError, nearest, unknown
 from artattack.inputs.images import fit, read_image, to_float
@@ -36,7 +36,7 @@ _ROUNDING = 1e-4  # of the range: tolerance for values outside it
 Style = str | Path | np.ndarray
 
 
-class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
+class StyleTransferAttack(SettableAttack):
     """Paints images in a style by gradient descent on their pixels (Gatys, Ecker & Bethge, CVPR 2016).
 
     The attack minimizes, for each image x independently,
@@ -67,7 +67,7 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
     """
 
     attack_params: ClassVar[list[str]] = [
-        *EvasionAttack.attack_params,
+        *SettableAttack.attack_params,
         "styles",
         "blend",
         "keep",
@@ -113,21 +113,8 @@ class StyleTransferAttack(EvasionAttack):  # type: ignore[misc]
         """The current options, validated."""
         return parse_options({name: getattr(self, name) for name in StyleOptions.model_fields})
 
-    def set_params(self, **kwargs: Any) -> None:
-        """Change all given parameters or, if one is invalid, none.
-
-        Raises:
-            ArtattackError: a parameter does not exist or is invalid.
-        """
-        for name in kwargs:
-            if name not in self.attack_params:
-                raise ArtattackError(f"{name}: cannot be set on a style attack{nearest(name, self.attack_params)}")
-        before = self.__dict__.copy()
-        try:
-            super().set_params(**kwargs)
-        except Exception:
-            self.__dict__.update(before)
-            raise
+    def _no_parameter(self, name: str) -> ArtattackError:
+        return ArtattackError(f"{name}: cannot be set on a style attack{nearest(name, self.attack_params)}")
 
     def _check_params(self) -> None:
         super()._check_params()

@@ -16,7 +16,7 @@ from artattack.attacks.options import StyleOptions
 from artattack.attacks.rounding import round_within
 from artattack.bound import Bound
 from artattack.distances import BALLS
-from artattack.inputs.styles import load_styles, style_names
+from artattack.inputs.styles import load_styles, near_style, words_of_style
 from artattack.validation import Names
 
 
@@ -62,18 +62,12 @@ class StyleEntry(Entry, StyleOptions):
     def paths(self) -> Iterator[str | Path]:
         """Yield styles, masks and the initial image."""
         for style in self.style:
-            yield from {style, *style.split("+")} - set(style_names())
+            yield from words_of_style(style)
         yield from (path for path in (self.init, self.mask, self.style_mask) if isinstance(path, Path))
 
     def near(self, resolve: Callable[..., Any]) -> Self:
         """Return the entry with absolute paths; a known name takes precedence over a file of the same name."""
-        known = style_names()
-        styles = tuple(
-            whole
-            if (whole := resolve(style, *known)) != style
-            else "+".join(resolve(part, *known) for part in style.split("+"))
-            for style in self.style
-        )
+        styles = tuple(near_style(style, resolve) for style in self.style)
         ours = ("style", "content", "noise")
         paths = {name: resolve(getattr(self, name), *ours) for name in ("init", "mask", "style_mask")}
         return self.model_copy(update={"style": styles} | paths)

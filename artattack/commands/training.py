@@ -154,7 +154,7 @@ def distil(
         "output": output,
     }
     same = ["artattack", "distil", teacher, *_options(settings, {"teacher"})]
-    same += [f"--{name.replace('_', '-')}={value}" for name, value in opened.items() if value is not None]
+    same += [f"{_flag(name)}={value}" for name, value in opened.items() if value is not None]
 
     def load() -> Classifier:
         _load_tensorflow()
@@ -264,7 +264,7 @@ def harden(
     settings = _checked(HardenSettings, given)
     opened = {"preprocessing": preprocessing, "label_space": label_space, "input_size": input_size}
     same = ["artattack", "harden", model, *_options(settings, {"model"})]
-    same += [f"--{name.replace('_', '-')}={value}" for name, value in opened.items() if value is not None]
+    same += [f"{_flag(name)}={value}" for name, value in opened.items() if value is not None]
 
     def load() -> tuple[Classifier, Paint]:
         _load_tensorflow()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +45,23 @@ def style_files(name: str | Path) -> list[Path]:
     whole = str(name)
     parts = [whole] if Path(whole).expanduser().is_file() else whole.split("+")
     return [_file(part.strip()) for part in parts]
+
+
+def words_of_style(name: str) -> set[str]:
+    """Return the words of a style name, whole and in parts, that may be paths: all but the package's own styles."""
+    return {name, *name.split("+")} - set(style_names())
+
+
+def near_style(name: str, resolve: Callable[..., Any]) -> str:
+    """Return a style name with absolute paths; a known name takes precedence over a file of the same name.
+
+    Args:
+        name: as in `load_styles`.
+        resolve: function from a path, and names that are not paths, to the absolute path or the same word.
+    """
+    known = style_names()
+    whole: str = resolve(name, *known)
+    return whole if whole != name else "+".join(resolve(part, *known) for part in name.split("+"))
 
 
 def style_class(name: str) -> int | None:
