@@ -396,6 +396,7 @@ def committed_texts() -> Iterator[tuple[Path, str, str]]:
     yield page, "table", with_origin(comparison_tables, comparison)
     yield page, "table of the default recipe", with_origin(default_recipe_tables, recipe)
     yield HERE / "recipe.md", "table of six styles", with_origin(six_styles_tables, load_run(kept / "recipe"))
+    yield HERE / "defences.md", "table of defences", with_origin(defences_table, load_run(kept / "defences"))
     yield HERE / "people.md", "plan", power_table()
     yield page, "table at an equal SSIM", with_origin(similar_tables, load_run(kept / "comparison-ssim"))
 
@@ -550,8 +551,8 @@ def surrogate_table(run: RunFolder) -> None:
     insert(HERE / "training.md", f"{markdown(headings, lines)}\n\n{origin(run)}", "table of the surrogate")
 
 
-def defences_table(run: RunFolder) -> None:
-    """Write the table of docs/defences.md: each defended classifier beside the network without defences."""
+def defences_table(run: RunFolder) -> str:
+    """Return the table of docs/defences.md: each defended classifier beside the network without defences."""
     own = run.summary[run.summary["classifier"] == CLASSIFIER].fillna(dict.fromkeys([*VARIANT, "matched_to"], ""))
     places = ["clean", *dict.fromkeys(named(row) for row in own.loc[own["kind"] == "style", VARIANT].to_numpy())]
     read = f"pgd/{CLASSIFIER}"
@@ -568,7 +569,7 @@ def defences_table(run: RunFolder) -> None:
     headings = ["classifier", "right, untouched", *(f"flips, {place}" for place in (*places[1:], f"{read}, unread"))]
     text = markdown([*headings, "flips, pgd that reads it", "abstains, untouched"], lines)
     note = "In brackets: without the defences, and the difference in points with its 95 % interval, image by image."
-    insert(HERE / "defences.md", f"{text}\n\n{note}\n\n{origin(run)}", "table of defences")
+    return f"{text.rstrip()}\n\n{note}"
 
 
 def beside(row: dict[Any, Any]) -> str:
@@ -634,7 +635,6 @@ PAGES = {  # by the benchmark's name
     "recipe-free": free_table,
     "backbones": backbones_table,
     "surrogate": surrogate_table,
-    "defences": defences_table,
     "options": style_page,
 }
 

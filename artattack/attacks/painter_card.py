@@ -36,6 +36,7 @@ class PainterCard(Section):
     backbone_sha256: str = Field("", description="hash of the backbone's weights")
     guides: tuple[str, ...] = Field((), description="classifiers that training fooled")
     budget: Distance = Field(description="ball of training: linf, l2 or psnr, and its radius")
+    binary: bool = Field(False, description="whether residual blocks have 1-bit weights and activations")
     decay: float = Field(ge=0, description="power of the spectrum that smooths the change")
     lowest: float = Field(gt=0, description="frequency below which the spectrum is flat, in cycles per pixel")
     facts: dict[str, Any] = Field({}, description="facts for readers: data, settings, time, measured distances")

@@ -1,9 +1,10 @@
-"""Export of a painter for one style and one image size to TensorFlow Lite: from an image to its painting."""
+"""Export of a painter for one style and one image size: from an image to its painting, in a file for devices."""
 
 from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,17 +17,24 @@ from artattack.attacks.projection import project
 from artattack.bound import Bound
 from artattack.errors import ArtattackError
 from artattack.files import write_file
+from artattack.models.export import check_format
 from artattack.models.network import reason
 from artattack.runtime import quietly
 
 
 def export_painter(
-    file: PainterFile, style: str, size: tuple[int, int], path: Path, budget: Bound | None = None
+    file: PainterFile,
+    style: str,
+    size: tuple[int, int],
+    path: Path,
+    budget: Bound | None = None,
+    *,
+    to: str = "tflite",
 ) -> int:
-    """Write a painter to a TFLite file: from an image (1, H, W, 3) float32 in [0, 1] to its painting.
+    """Write a painter to a file: from an image (1, H, W, 3) float32 in [0, 1] to its painting.
 
-    The file has standard operators only. It smooths the change, scales it into the ball and clips it, as
-    `Painter.paint` does.
+    The file smooths the change, scales it into the ball and clips it, as `Painter.paint` does. A TFLite file has
+    standard operators only; one for Larq Compute Engine has its operators for binarized blocks besides.
 
     Args:
         file: the painter.
@@ -34,13 +42,16 @@ def export_painter(
         size: (H, W) of the images, multiples of 4 from 16 on.
         path: the file to write.
         budget: ball of the paintings; by default that of training.
+        to: `tflite`, or `lce` (extra `lce`).
 
     Returns:
         The file's size in bytes.
 
     Raises:
-        ArtattackError: the painter has not learnt the style, the size does not fit, or the file cannot be written.
+        ArtattackError: the format is unknown, its converter is not installed, the painter has not learnt the style,
+            the size does not fit, or the file cannot be written.
     """
+    check_format(to)
     if min(size) < LEAST or any(side % STRIDE for side in size):
         raise ArtattackError(f"size {size[0]}x{size[1]}: a painter's file takes sides from {LEAST} on, multiples of 4")
     mix = file.mix(style)
@@ -57,13 +68,25 @@ def export_painter(
         with quietly(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             concrete = tf.function(paint, input_signature=signature).get_concrete_function()
-            converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], painter.network)
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-            content = bytes(converter.convert())
-    except Exception as error:  # the converter may raise anything
-        raise ArtattackError(f"painter '{file.path}' cannot be converted to tflite: {reason(error)}") from error
+            content = _converted(concrete, painter.network, to)
+    except Exception as error:  # the converters may raise anything
+        raise ArtattackError(f"painter '{file.path}' cannot be converted to {to}: {reason(error)}") from error
     write_file(path, content)
     return len(content)
+
+
+def _converted(concrete: Any, network: Any, to: str) -> bytes:
+    if to == "tflite":
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], network)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        return bytes(converter.convert())
+    import larq_compute_engine
+
+    module = tf.Module()
+    module.network = network  # holds the weights that the function reads
+    with TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder, signatures=concrete)
+        return bytes(larq_compute_engine.convert_saved_model(folder))
 
 
 def _by_matrices(size: tuple[int, int], smoothing: Smoothing) -> Any:

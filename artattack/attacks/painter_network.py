@@ -4,6 +4,9 @@ An image transformation network (Johnson, Alahi & Fei-Fei, ECCV 2016) with condi
 one network holds several styles (Dumoulin, Shlens & Kudlur, ICLR 2017), reflection padding and nearest upsampling. It
 returns a change at half the image's resolution. `Smoothing` spreads the change by the attack's spectrum, because a
 plain generator paints the stride grid of the backbone; `project` scales it into the ball.
+
+Residual blocks may be binarized: convolutions of 1-bit weights with 1-bit activations, each with a shortcut of its own
+that keeps real values (Bi-Real Net: Liu et al., ECCV 2018).
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import larq as lq
 import numpy as np
 import tensorflow as tf
 import tf_keras
@@ -23,8 +27,10 @@ from artattack.attacks.projection import project
 from artattack.bound import Bound
 from artattack.errors import ArtattackError
 from artattack.models.local import read_network
+from artattack.models.network import is_binary_convolution
 
 FILTERS = (16, 48)  # channels at a half and at a quarter of the resolution
+BINARY_FILTERS = (16, 64)  # the same with binarized blocks; bits are packed by 32
 BLOCKS = 4  # residual blocks
 STRIDE = 4  # the network takes sides that are multiples of it
 LEAST = 16  # px; smaller images are padded to it, because a reflection needs a larger map than its width
@@ -34,12 +40,15 @@ _PIXELS = 8 * 224 * 224  # pixels painted at once
 _SIZES_KEPT = 8  # image sizes whose smoothing is kept
 
 
-def build_network(styles: int, *, filters: Sequence[int] | None = None, blocks: int | None = None) -> Any:
+def build_network(
+    styles: int, *, binary: bool = False, filters: Sequence[int] | None = None, blocks: int | None = None
+) -> Any:
     """Build a painter's network; standard layers and TensorFlow functions only, so that any Keras 2 reads its file.
 
     Args:
         styles: number of styles.
-        filters: channels at a half and at a quarter of the resolution; by default `FILTERS`.
+        binary: whether residual blocks have 1-bit weights and activations, in layers of larq.
+        filters: channels at a half and at a quarter of the resolution; by default `FILTERS` or `BINARY_FILTERS`.
         blocks: residual blocks; by default `BLOCKS`.
 
     Returns:
@@ -48,7 +57,7 @@ def build_network(styles: int, *, filters: Sequence[int] | None = None, blocks: 
     """
     layers = tf_keras.layers
     image, mix = layers.Input((None, None, 3), name="image"), layers.Input((styles,), name="mix")
-    fine, coarse = FILTERS if filters is None else filters
+    fine, coarse = filters or (BINARY_FILTERS if binary else FILTERS)
 
     def convolved(x: Any, channels: int, name: str, kernel: int = 3, stride: int = 1) -> Any:
         border = kernel // 2
@@ -60,12 +69,32 @@ def build_network(styles: int, *, filters: Sequence[int] | None = None, blocks: 
         return layers.ReLU(name=f"{name}_relu")(x) if active else x
 
     x = normalized(convolved(2.0 * image - 1.0, fine, "down1", 5, 2), "down1_norm")
-    x = normalized(convolved(x, coarse, "down2", 3, 2), "down2_norm")
-    for number in range(BLOCKS if blocks is None else blocks):
-        name = f"block{number}"
+
+    def block(x: Any, name: str) -> Any:
         inner = normalized(convolved(x, coarse, f"{name}a"), f"{name}a_norm")
         inner = normalized(convolved(inner, coarse, f"{name}b"), f"{name}b_norm", active=False)
-        x = layers.Add(name=f"{name}_sum")([x, inner])
+        return layers.Add(name=f"{name}_sum")([x, inner])
+
+    def binary_block(x: Any, name: str) -> Any:
+        for half in "ab":
+            x_padded = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT")
+            inner = lq.layers.QuantConv2D(
+                coarse,
+                3,
+                input_quantizer="ste_sign",
+                kernel_quantizer="ste_sign",
+                kernel_constraint="weight_clip",
+                use_bias=False,
+                name=f"{name}{half}",
+            )(x_padded)
+            inner = normalized(inner, f"{name}{half}_norm", active=False)
+            x = layers.Add(name=f"{name}{half}_sum")([x, inner])
+        return x
+
+    # Without ReLU before binarized blocks: the sign of values that are never negative says nothing.
+    x = normalized(convolved(x, coarse, "down2", 3, 2), "down2_norm", active=not binary)
+    for number in range(BLOCKS if blocks is None else blocks):
+        x = (binary_block if binary else block)(x, f"block{number}")
     x = layers.UpSampling2D(2, name="up")(x)
     x = normalized(convolved(x, fine, "up_conv"), "up_norm")
     x = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT")
@@ -105,14 +134,22 @@ def with_styles(network: Any, mixes: np.ndarray) -> Any:
         mixes: (T, S) float32; an identity matrix with further rows adds styles.
     """
     filters = (network.get_layer("down1").filters, network.get_layer("down2").filters)
-    blocks = sum(layer.name.endswith("_sum") for layer in network.layers)
-    changed = build_network(len(mixes), filters=filters, blocks=blocks)
+    firsts = [layer for layer in network.layers if layer.name.startswith("block") and layer.name.endswith("a")]
+    binary = any(map(is_binary_convolution, firsts))
+    changed = build_network(len(mixes), binary=binary, filters=filters, blocks=len(firsts))
     own = {layer.name for layer in style_layers(network)}
     for layer in network.layers:
         if layer.get_weights():
             values = layer.get_weights()
             changed.get_layer(layer.name).set_weights([mixes @ v for v in values] if layer.name in own else values)
     return changed
+
+
+def of_one_size(network: Any, size: tuple[int, int]) -> Any:
+    """Return a painter's network for images of one size (H, W), whose operations can be counted."""
+    styles = network.inputs[1].shape[-1]
+    inputs = [tf_keras.Input((*size, 3), name="image"), tf_keras.Input((styles,), name="mix")]
+    return tf_keras.models.clone_model(network, inputs)
 
 
 def check_network(network: Any, path: Path, styles: int) -> None:

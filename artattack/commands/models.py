@@ -28,7 +28,7 @@ _WRONG = 3  # maximum number of wrongly classified photos that the command print
 def models(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Models to measure. Default: models with local weights, quicknet and vgg19."),
+        typer.Argument(help="Models or painters' files to measure. Default: local models, quicknet and vgg19."),
     ] = None,
     measure: Annotated[
         bool, typer.Option("--measure", help="Measure size, accuracy, latency and memory; takes minutes per model.")
@@ -154,8 +154,6 @@ def export_model(
         from artattack.attacks.painter_card import PainterFile
 
         sides = read_sides(size)
-        if to != "tflite":
-            raise ArtattackError(f"--to {to}: a painter is written for tflite")
         painter = PainterFile(name)  # before TensorFlow's slow import
         painter.mix(style)
         from artattack.runtime import load_tensorflow
@@ -163,7 +161,7 @@ def export_model(
         load_tensorflow()
         from artattack.attacks.painter_export import export_painter
 
-        written = export_painter(painter, style, (sides[0], sides[-1]), file)
+        written = export_painter(painter, style, (sides[0], sides[-1]), file, to=to)
         say(console, f"Written: {file}, {written / 2**20:.2f} MiB ({written} bytes)")
         return
     from artattack.models.export import export_registered

@@ -169,7 +169,7 @@ def print_efficiency(found: pd.DataFrame, console: Console) -> None:
         found: the result of `measure_models`.
         console: console to print on.
     """
-    from artattack.networks.runtimes import RUNTIMES
+    from artattack.networks.runtimes import PAINTER, RUNTIMES
 
     rows = found.astype(object).where(found.notna(), None).to_dict("records")
     sizes, worth, times = [], [], []
@@ -190,14 +190,6 @@ def print_efficiency(found: pd.DataFrame, console: Console) -> None:
                 _number(row["binary_macs_share"], ".1%"),
             ]
         )
-        worth.append(
-            [
-                row["model"],
-                *(_number(row[f"published_{top}"], ".1%") for top in ("top1", "top5")),
-                f"{_interval(row, 'top1')} of {row['n_labelled']}" if row["top1"] is not None else "",
-                row["published_source"] or "",
-            ]
-        )
         times += [
             [
                 row["model"] + f" {_UNTRAINED}" * (row["weights"] == "random"),
@@ -207,12 +199,23 @@ def print_efficiency(found: pd.DataFrame, console: Console) -> None:
             for runtime, where in RUNTIMES.items()
             if row[f"{runtime}_ms_one"] is not None or row[f"{runtime}_ms_all"] is not None
         ]
+        if row["weights"] == PAINTER:
+            continue  # it classifies nothing
+        worth.append(
+            [
+                row["model"],
+                *(_number(row[f"published_{top}"], ".1%") for top in ("top1", "top5")),
+                f"{_interval(row, 'top1')} of {row['n_labelled']}" if row["top1"] is not None else "",
+                row["published_source"] or "",
+            ]
+        )
     headings = ["model", "parameters", "binary", "float32", "packed", "tflite", "lce", "M MACs", "1-bit"]
     console.print(lay_out(headings, sizes, prose=0))
     say(console, "Sizes in MiB: parameters as float32, with a bit for each binary one, and exported files.")
     say(console, "")
-    console.print(lay_out(["model", "top-1", "top-5", "top-1 here", "published in"], worth))
-    say(console, "")
+    if worth:
+        console.print(lay_out(["model", "top-1", "top-5", "top-1 here", "published in"], worth))
+        say(console, "")
     if times:
         console.print(lay_out(["model", "in", "ms, 1 thread", "of processor", "ms, all", "MiB"], times, prose=0))
         machines = ", ".join(dict.fromkeys(row["machine"] for row in rows if row["machine"]))

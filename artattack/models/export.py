@@ -68,10 +68,7 @@ def export_registered(name: str, to: str, path: Path, weights: str | None = None
 
 def convert(model: Model, to: str) -> bytes:
     """Return a network in an export format, without notes; arguments and errors as in `export_model`."""
-    if to not in get_args(Format):
-        raise unknown("format", to, get_args(Format))
-    if to == "lce" and find_spec("larq_compute_engine") is None:
-        raise ArtattackError("the format lce needs the package larq-compute-engine: pip install 'artattack[lce]'")
+    check_format(to)
     if keras_of(model.network).__name__ != "tf_keras":
         raise ArtattackError(f"model '{model.name}' is a Keras 3 model, which these converters do not support")
     try:
@@ -80,6 +77,14 @@ def convert(model: Model, to: str) -> bytes:
             return _convert(model, to)
     except Exception as error:  # converters may raise anything on unsupported networks
         raise ArtattackError(f"model '{model.name}' cannot be converted to {to}: {reason(error)}") from error
+
+
+def check_format(to: str) -> None:
+    """Raise ArtattackError for a format that is unknown, or whose converter is not installed."""
+    if to not in get_args(Format):
+        raise unknown("format", to, get_args(Format))
+    if to == "lce" and find_spec("larq_compute_engine") is None:
+        raise ArtattackError("the format lce needs the package larq-compute-engine: pip install 'artattack[lce]'")
 
 
 def _convert(model: Model, to: str) -> bytes:

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from artattack.attacks.painter_card import PainterFile
 from artattack.errors import ArtattackError, one_line, unknown
 from artattack.files import write_file
 from artattack.inputs.image_sets import Images, load_images
 from artattack.inputs.labels import names_of
 from artattack.models.registry import load_registered, model_infos
 from artattack.networks.published import PUBLISHED
-from artattack.networks.runtimes import RUNTIMES, Runtime, Task, Timing, time_alone
+from artattack.networks.runtimes import PAINTER, RUNTIMES, SIZE, Runtime, Task, Timing, time_alone
 from artattack.progress import Progress, reporting_to
 from artattack.results.columns import EFFICIENCY
 from artattack.results.run_folder import versions
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from artattack.models.model import Model
 
 REPEATS = 20
-_SIZE = 224  # px, side of images, as in a benchmark
 _THREADS = {"one": 1, "all": None}
 _ALWAYS = ("quicknet (2020)", "quicknet", "vgg19")  # networks that the 2020 study compares
 
@@ -60,8 +60,12 @@ def measure_models(
     accuracy is not measured. Nothing is downloaded. If an export or a runtime fails, its cells stay empty and the
     column `failed` gives the reason.
 
+    A painter's file is measured from image to painting, in its first style and the images' size, as one function of
+    TensorFlow and in its exported files; it has no accuracy.
+
     Args:
-        names: registry names, or names of releases with published figures only; by default `measured_by_default`.
+        names: registry names, painters' files (`.keras`), or names of releases with published figures only; by default
+            `measured_by_default`.
         images: image set for the accuracy.
         limit: maximum number of images.
         repeats: runs of each network in each runtime; the median counts.
@@ -74,17 +78,18 @@ def measure_models(
         A row for each name, columns as `artattack.results.columns.EFFICIENCY`.
 
     Raises:
-        ArtattackError: a network or the image set does not exist.
+        ArtattackError: a network, a painter or the image set does not exist.
     """
     infos = {info.name: info for info in model_infos()}
     names = measured_by_default() if names is None else names
+    painters = {name: PainterFile(name) for name in names if name not in infos and name.endswith(".keras")}
     for name in names:
-        if name not in infos and name not in PUBLISHED:
+        if name not in infos and name not in PUBLISHED and name not in painters:
             raise unknown("model", name, [*infos, *(row for row in PUBLISHED if row not in infos)])
     if resume and out is None:
         raise ArtattackError("resume: give the table to resume as `out`")
     names = tuple(dict.fromkeys(names))
-    loaded = load_images(images, size=_SIZE, limit=limit)
+    loaded = load_images(images, size=SIZE, limit=limit)
     load_tensorflow()
     each = 1 + len(_runtimes()) * len(_THREADS)  # steps per network
     table = read_table(out, EFFICIENCY) if resume and out and out.exists() else make_table([], EFFICIENCY)
@@ -93,8 +98,11 @@ def measure_models(
             if name in set(table["model"]):
                 continue
             row: dict[str, Any] = {"model": name, **_published(name)}
-            if name in infos:
-                weights = infos[name].default_weights if infos[name].available else "random"
+            if name in infos or name in painters:
+                if name in painters:
+                    weights = PAINTER
+                else:
+                    weights = infos[name].default_weights if infos[name].available else "random"
 
                 def step(what: str, done: int, start: int = place * each) -> None:
                     tell(what, start + done, len(names) * each)
@@ -102,12 +110,15 @@ def measure_models(
                 with TemporaryDirectory() as folder:
                     failures: list[str] = []
                     try:
-                        row |= _of_network(name, weights, loaded, Path(folder), step, failures)
+                        if name in painters:
+                            row |= _of_painter(painters[name], Path(folder), step, failures)
+                        else:
+                            row |= _of_network(name, weights, loaded, Path(folder), step, failures)
                         row |= dict(_timings(name, weights, Path(folder), repeats, time_task, step, failures))
                     except Exception as error:  # loading or running may raise anything; the next network may work
                         failures.append(f"loading and accuracy: {one_line(error)}")
                 row |= {
-                    "images": Path(images).name if weights != "random" else None,
+                    "images": None if weights in ("random", PAINTER) else Path(images).name,
                     "machine": machine(),
                     "measured": f"{datetime.now():%Y-%m-%d}",
                     "versions": ", ".join(f"{key} {value}" for key, value in versions().items()),
@@ -137,16 +148,34 @@ def _of_network(
 
     step(f"{name}: size and accuracy", 0)
     model = load_registered(name, weights)
-    row: dict[str, Any] = {"weights": weights, "input_size": model.input_size[0], **network_costs(model)}
+    row: dict[str, Any] = {"weights": weights, "input_size": model.input_size[0], **network_costs(model.network)}
+    row |= dict(_exported(lambda to, path: write_file(path, convert(model, to)), folder, failures))
+    return row | (_accuracy(model, images) if weights != "random" else {})
+
+
+def _of_painter(
+    file: PainterFile, folder: Path, step: Callable[[str, int], None], failures: list[str]
+) -> dict[str, Any]:
+    """Return a painter's size, and write its exported files; append failed exports to `failures`."""
+    from artattack.attacks.painter_export import export_painter
+    from artattack.attacks.painter_network import Painter, of_one_size
+
+    step(f"{file.path.name}: size", 0)
+    size, style = (SIZE, SIZE), file.card.names[0]
+    costs = network_costs(of_one_size(Painter(file).network, size))
+    exported = _exported(lambda to, path: export_painter(file, style, size, path, to=to), folder, failures)
+    return {"weights": PAINTER, "input_size": SIZE, **costs, **dict(exported)}
+
+
+def _exported(export: Callable[[str, Path], Any], folder: Path, failures: list[str]) -> Iterator[tuple[str, float]]:
+    """Write exported files, each named by its format, and yield their sizes."""
     for to in exportable():
         try:
-            content = convert(model, to)
+            export(to, folder / to)
         except Exception as error:  # converters may raise anything; the rest is still useful
             failures.append(f"{to}, export: {one_line(error)}")
             continue
-        (folder / to).write_bytes(content)
-        row[f"{to}_mib"] = len(content) / 2**20
-    return row | (_accuracy(model, images) if weights != "random" else {})
+        yield f"{to}_mib", (folder / to).stat().st_size / 2**20
 
 
 def exportable() -> tuple[str, ...]:
@@ -159,7 +188,7 @@ def _runtimes() -> tuple[Runtime, ...]:
     return tuple(name for name in RUNTIMES if name in ("keras", "compiled", *exportable()))
 
 
-def network_costs(model: Model) -> dict[str, Any]:
+def network_costs(network: Any) -> dict[str, Any]:
     """Return parameters, sizes and multiply-accumulates per image, as larq counts them.
 
     Batch normalization counts two numbers per channel, as when folded; a binary weight packs into one bit. The width of
@@ -167,7 +196,7 @@ def network_costs(model: Model) -> dict[str, Any]:
     """
     from larq.models import ModelProfile
 
-    profile = ModelProfile(model.network)
+    profile = ModelProfile(network)
     parameters, macs = profile.weight_count(), profile.op_count("mac")
     return {
         "parameters": parameters,
@@ -207,6 +236,8 @@ def _timings(
 ) -> Iterator[tuple[str, Any]]:
     """Yield latency and memory in each available runtime; skip failures and append their reasons to `failures`."""
     for done, (runtime, (said, threads)) in enumerate(product(_runtimes(), _THREADS.items()), 1):
+        if weights == PAINTER and runtime == "keras":
+            continue  # a painter always runs compiled
         step(f"{name}: {RUNTIMES[runtime]}, threads: {said}", done)
         file = folder / runtime if runtime in exportable() else None
         if file is not None and not file.is_file():

@@ -21,6 +21,8 @@ RUNTIMES: dict[Runtime, str] = {
     "tflite": "TensorFlow Lite, exported file",
     "lce": "Larq Compute Engine, exported file",
 }
+SIZE = 224  # px, side of images, as in a benchmark
+PAINTER = "painter"  # in place of a kind of weights: the network is a painter's, in a file
 _WARM_UP = 3  # untimed runs
 
 
@@ -29,8 +31,8 @@ class Task:
     """A network to time in a runtime.
 
     Attributes:
-        model: registry name.
-        weights: kind of weights.
+        model: registry name, or a painter's file.
+        weights: kind of weights, or `PAINTER`.
         runtime: runtime.
         threads: threads per image; None for the runtime's default.
         repeats: timed runs; the median counts.
@@ -120,6 +122,13 @@ def _loaded(task: Task) -> tuple[Callable[[Any], Any], tuple[int, ...]]:
 
             opened = open_tflite(task.file, None, threads=threads)
         return opened.run, (1, *(int(side or 1) for side in opened.shape[1:]))
+    if task.weights == PAINTER:
+        from artattack.attacks.painter_card import PainterFile
+        from artattack.attacks.painter_network import Painter
+
+        file = PainterFile(task.model)
+        painter, mix = Painter(file), file.mix(file.card.names[0])
+        return lambda image: painter.paint((image + 1) / 2, mix), (1, SIZE, SIZE, 3)
     import tensorflow as tf
 
     from artattack.models.registry import load_registered

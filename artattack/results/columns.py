@@ -1047,13 +1047,18 @@ SIDES: tuple[Column, ...] = (
 )
 
 EFFICIENCY: tuple[Column, ...] = (
-    Column("model", "string", "", "name of the network in the registry, or of a release with published figures only"),
+    Column(
+        "model",
+        "string",
+        "",
+        "name of the network in the registry, a painter's file, or a release with published figures only",
+    ),
     Column(
         "weights",
         "string",
         "",
         "measured weights, as in `source_weights`; `random` if none are on the machine, which take the same time and "
-        "space; missing if nothing was measured",
+        "space; `painter` for a painter; missing if nothing was measured",
     ),
     Column("input_size", "Int64", "px", "side of the network's input"),
     Column(

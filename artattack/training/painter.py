@@ -48,6 +48,9 @@ class PainterSettings(Section):
     budget: DistanceOrNone = Field(
         Bound("psnr", 20.0), description="ball of the paintings: linf=8/255, l2=5 (at the crops' size) or psnr=20 (dB)"
     )
+    binary: bool = Field(
+        False, description="binarize the residual blocks: 1-bit weights and activations, for Larq Compute Engine"
+    )
     start: str | None = Field(None, description="a painter's file with initial weights, of the same styles")
     add_style: bool = Field(
         False, description="add the styles to those of --start, and train their normalization parameters alone"
@@ -188,13 +191,18 @@ def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
         )
     if begun and begun.card.decay != settings.decay:
         raise ArtattackError(f"--start: '{settings.start}' has decay {begun.card.decay:g}; give the same")
-    title = f"Painter of {len(styles)} styles through {Path(settings.backbone).name}, inside {settings.budget}"
+    if begun and begun.card.binary != settings.binary:
+        kind, say = ("binarized", "give") if begun.card.binary else ("float", "leave out")
+        raise ArtattackError(f"--start: '{settings.start}' has {kind} blocks; {say} --binary")
+    kind = "1-bit painter" if settings.binary else "Painter"
+    title = f"{kind} of {len(styles)} styles through {Path(settings.backbone).name}, inside {settings.budget}"
     card = PainterCard(
         title=title,
         styles=styles,
         backbone=settings.backbone,
         guides=tuple(dict.fromkeys((*(begun.card.guides if begun else ()), *settings.guide))),
         budget=settings.budget,
+        binary=settings.binary,
         decay=settings.decay,
         lowest=begun.card.lowest if begun else _LOWEST,
     )
@@ -232,7 +240,7 @@ def _compiled(settings: PainterSettings, card: PainterCard, begun: PainterFile |
     count = len(card.styles)
     learnt = range(count - len(settings.style), count)
     if begun is None:
-        network = build_network(count)
+        network = build_network(count, binary=settings.binary)
     else:
         old = Painter(begun).network
         mixes = np.eye(count, len(begun.card.styles), dtype=np.float32)

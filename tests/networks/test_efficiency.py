@@ -38,7 +38,7 @@ def test_costs_counted_by_hand() -> None:
         "m", "random", "", True, tf_keras.Model(inputs, outputs), (8, 8), parse_preprocessing("tf"), None, (), ()
     )
     bits, floats = 3 * 3 * 3 * 4, 2 * 4 + 4 * 5 + 5  # normalisation folds to a factor and an offset a channel
-    costs = network_costs(model)
+    costs = network_costs(model.network)
     assert costs["parameters"] == bits + floats
     assert costs["binary_share"] == bits / (bits + floats)
     assert costs["float32_mib"] == 4 * (bits + floats) / 2**20
@@ -48,7 +48,7 @@ def test_costs_counted_by_hand() -> None:
 
 
 def test_our_counts_of_quicknet_equal_the_published_ones() -> None:
-    costs = network_costs(load_registered("quicknet", "random"))
+    costs = network_costs(load_registered("quicknet", "random").network)
     assert costs["parameters"] == PUBLISHED["quicknet"].parameters == 13_234_088
     assert round(costs["packed_mib"], 2) == PUBLISHED["quicknet"].mib == 4.17
 
