@@ -127,8 +127,8 @@ class PainterEntry(Entry):
     def _paint(self, attack: Any, batch: Batch, ball: Bound | None) -> Perturbed:
         inner = ball and with_room(ball, batch.x[0].size)
         attack.set_params(style=batch.variant.style, budget=inner)
-        made = attack.generate(batch.x)
-        return Perturbed(made, round_within(batch.x, made, ball), ball)
+        files = round_within(batch.x, attack.generate(batch.x), ball)
+        return Perturbed(files, files, ball)  # no outcome between painting and rounding, which would be scored besides
 
     def columns(self, attack: Any, batch: Batch, files: np.ndarray) -> Mapping[str, Sequence[Any]]:
         """Return the style distances before and after, in the backbone's features."""

@@ -19,6 +19,8 @@ from artattack.attacks.parametrization import Smoothing
 from artattack.inputs.images import save_png, to_uint8
 from artattack.training.data import Array
 
+_LONGEST = 20.0  # norm of a step's gradient; usual ones are below 10
+
 
 class PainterTraining(tf_keras.Model):  # type: ignore[misc]
     """A painter's network with the style attack's loss on its paintings.
@@ -77,7 +79,8 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
             loss, style = self._losses_of(x, turns, tf.stack([self._seed, step]))
             mean = tf.reduce_mean(loss)
         variables = self.network.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(mean, variables), variables, strict=True))
+        gradients = limited(tape.gradient(mean, variables))
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return self._told(loss, style)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
@@ -111,6 +114,17 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
             views = tf.bitwise.invert(tf.zeros((2,), tf.int32) if seed is None else seed)
             loss += options.guide_weight * guidance.loss(made, own, views)[0]
         return loss, style
+
+
+def limited(gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Return gradients shortened to a norm of at most `_LONGEST` over all of them; zeros if it is not finite.
+
+    A crop of a single colour has no variance to normalize by: each normalization multiplies its gradient by 316, which
+    overflows float32 within a few layers. Its batch teaches nothing.
+    """
+    norm = tf.linalg.global_norm(gradients)
+    finite, factor = tf.math.is_finite(norm), tf.minimum(1.0, _LONGEST / norm)
+    return [tf.where(finite, gradient * factor, tf.zeros_like(gradient)) for gradient in gradients]
 
 
 class Pictures(tf_keras.callbacks.Callback):  # type: ignore[misc]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from typer.testing import CliRunner
 
 from artattack import cli
@@ -18,6 +19,7 @@ from artattack.inputs.image_sets import open_image_set
 from artattack.inputs.images import read_image, save_png
 from artattack.training import painter as painters
 from artattack.training.painter import PainterSettings, plan_painter, train_painter
+from artattack.training.painter_fitting import limited
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
 
@@ -113,6 +115,17 @@ def test_a_painter_goes_on_from_another_at_a_larger_size(photos: Path, trained: 
 def test_guides_are_fooled_along_with_painting(photos: Path, tmp_path: Path) -> None:
     card = train_painter(settings(photos, guide=("quicknet_tiny",), steps=1), tmp_path / "out")
     assert card.guides == ("quicknet_tiny",)
+
+
+def test_gradients_are_shortened_and_infinite_ones_are_dropped() -> None:
+    gradients = [np.array([30.0, 0.0], np.float32), np.array([[40.0]], np.float32)]
+    made = limited([tf.constant(gradient) for gradient in gradients])
+    np.testing.assert_allclose(made[0], [12, 0], rtol=1e-6)  # a norm of 50 becomes 20
+    np.testing.assert_allclose(made[1], [[16]], rtol=1e-6)
+    short = limited([tf.constant([3.0, 4.0])])
+    np.testing.assert_allclose(short[0], [3, 4])
+    for wrong in (np.inf, np.nan):
+        assert [float(part) for part in limited([tf.constant(wrong), tf.constant(1.0)])] == [0, 0]
 
 
 def test_bundled_samples_are_refused_under_any_name(photos: Path, tmp_path: Path) -> None:
