@@ -62,7 +62,7 @@ def test_the_command_writes_it_and_bad_input_is_one_line(file: PainterFile, tmp_
         ({"--style": "waves"}, "has not learnt the style 'waves'"),
         ({"--size": "33x48"}, "multiples of 4"),
         ({"--size": "big"}, "--size: a number of pixels from 32 on"),
-        ({"--to": "lce"}, "a painter is written for tflite"),
+        ({"--to": "onnx"}, "unknown format 'onnx'"),
     ):
         wrong = list(words)
         for option, value in changed.items():

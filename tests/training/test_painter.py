@@ -17,6 +17,7 @@ from artattack.attacks.painter_network import Painter
 from artattack.errors import ArtattackError
 from artattack.inputs.image_sets import open_image_set
 from artattack.inputs.images import read_image, save_png
+from artattack.models.network import is_binary_convolution
 from artattack.training import painter as painters
 from artattack.training.painter import PainterSettings, plan_painter, train_painter
 from artattack.training.painter_fitting import limited
@@ -38,6 +39,7 @@ def small_networks_and_epochs() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(painters, "_CROPS_PER_EPOCH", 5)
         patch.setattr(painter_network, "FILTERS", (4, 8))
+        patch.setattr(painter_network, "BINARY_FILTERS", (4, 32))
         patch.setattr(painter_network, "BLOCKS", 1)
         yield
 
@@ -110,6 +112,18 @@ def test_a_painter_goes_on_from_another_at_a_larger_size(photos: Path, trained: 
     assert card.names == ("marble", "waves")
     with pytest.raises(ArtattackError, match=r"has the styles marble, waves; give the same, or --add-style"):
         train_painter(settings(photos, start=start, style=("waves",)), tmp_path / "other")
+
+
+def test_a_painter_with_binarized_blocks(photos: Path, trained: Path, tmp_path: Path) -> None:
+    card = train_painter(settings(photos, binary=True, steps=1), tmp_path / "bits")
+    assert card.binary
+    assert card.title.startswith("1-bit painter")
+    start = str(tmp_path / "bits" / "painter.keras")
+    assert is_binary_convolution(Painter(PainterFile(start)).network.get_layer("block0b"))
+    with pytest.raises(ArtattackError, match="has binarized blocks; give --binary"):
+        train_painter(settings(photos, start=start), tmp_path / "other")
+    with pytest.raises(ArtattackError, match="has float blocks; leave out --binary"):
+        train_painter(settings(photos, start=str(trained / "painter.keras"), binary=True), tmp_path / "other")
 
 
 def test_guides_are_fooled_along_with_painting(photos: Path, tmp_path: Path) -> None:
