@@ -1,11 +1,17 @@
-"""Compiled functions that TensorFlow can free."""
+"""Compiling TensorFlow functions without rewriting their source, and freeing them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
+import tensorflow as tf
 from tensorflow.python.framework import ops
+
+# Autograph rewrites the source of every function that a trace calls, which takes longer than tracing. So loops over
+# tensors call `tf.while_loop`.
+compiled = partial(tf.function, autograph=False)
 
 
 @contextmanager

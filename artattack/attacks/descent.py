@@ -17,7 +17,7 @@ from artattack.attacks.objective import Aims, Targets, total_variation
 from artattack.attacks.options import StyleOptions
 from artattack.attacks.parametrization import Fourier, Pixel
 from artattack.attacks.projection import project
-from artattack.tracing import forgetting_gradients
+from artattack.tracing import compiled, forgetting_gradients
 
 _STEPS_PER_CALL = 20  # between two returns to Python, which updates the progress bar and handles interrupts
 _LOOK_AT = "look at the network's weights and preprocessing, which may overflow, and at the weights of the losses"
@@ -206,20 +206,23 @@ class Descent:
         if self._compiled is None:
             with forgetting_gradients():
                 specs = tf.nest.map_structure(_of_any_batch, arguments)
-                self._compiled = tf.function(function).get_concrete_function(*specs)
+                self._compiled = compiled(function).get_concrete_function(*specs)
         return self._compiled
 
     def _steps(self, state: State, work: DescentBatch, steps: tf.Tensor) -> State:
-        for _ in tf.range(steps):
-            if tf.reduce_all(state.done):
-                break
+        def goes_on(taken: tf.Tensor, state: State) -> tf.Tensor:
+            return (taken < steps) & ~tf.reduce_all(state.done)
+
+        def step(taken: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
             with tf.GradientTape() as tape:
                 tape.watch(state.parameters)
                 x = self._image(state.parameters, work)
                 loss, fooled = self._loss(x, work, state.step)
             gradient = tape.gradient(loss, state.parameters)
-            state = self._adam(self._judged(state, x, loss, fooled), work, gradient)
-        return state
+            return taken + 1, self._adam(self._judged(state, x, loss, fooled), work, gradient)
+
+        last: State = tf.while_loop(goes_on, step, (tf.constant(0), state))[1]
+        return last
 
     def _image(self, parameters: tf.Tensor, work: DescentBatch) -> tf.Tensor:
         x = self._form.image(parameters, work.first)

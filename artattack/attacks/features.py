@@ -20,6 +20,7 @@ from artattack.attacks.gradients import max_pool_of_pairs, straight_through
 from artattack.attacks.surrogate import surrogate, with_gradient
 from artattack.models.model import Model
 from artattack.models.network import Layer, keras_of, layer_names, rebuild
+from artattack.tracing import compiled
 
 _KERNELS = {
     "kernel_quantizer": "kernel",
@@ -105,7 +106,7 @@ class Features:
 
     def bytes_per_image(self, height: int, width: int) -> int:
         """Return the approximate memory of one image's activations, forward and backward, in bytes."""
-        traced = tf.function(self).get_concrete_function(tf.TensorSpec((1, height, width, 3), tf.float32))
+        traced = compiled(self).get_concrete_function(tf.TensorSpec((1, height, width, 3), tf.float32))
         shapes = [output.shape for op in traced.graph.get_operations() for output in op.outputs]
         values = sum(shape.num_elements() or 0 for shape in shapes if shape.rank == 4 and shape[0] == 1)
         return 4 * 2 * values  # float32; a gradient for each activation

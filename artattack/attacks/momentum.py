@@ -19,6 +19,7 @@ from artattack.attacks.restyled import RestyledNetwork, restyled
 from artattack.attacks.transforms import each_transformed, seed_of_view
 from artattack.errors import ArtattackError
 from artattack.models.estimator import ArtEstimator
+from artattack.tracing import compiled
 
 _OPTIONS = MomentumOptions.model_fields
 
@@ -164,7 +165,7 @@ class Climb:
         images = tf.TensorSpec((None, *estimator.input_shape), tf.float32)
         labels = tf.TensorSpec((None, estimator.nb_classes), tf.float32)
         seeds, size = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.float32)
-        self._compiled = tf.function(self._steps).get_concrete_function(images, labels, seeds, size, size)
+        self._compiled = compiled(self._steps).get_concrete_function(images, labels, seeds, size, size)
 
     def __call__(self, x: np.ndarray, labels: np.ndarray, seeds: np.ndarray, eps: float, step: float) -> np.ndarray:
         """Return the last iterates (N, H, W, 3) float32 of images x in [0, 1], labels (N, K) and seeds (N,) int32."""
@@ -175,15 +176,18 @@ class Climb:
         self, original: tf.Tensor, labels: tf.Tensor, seeds: tf.Tensor, eps: tf.Tensor, length: tf.Tensor
     ) -> tf.Tensor:
         options, sign = self._options, -1.0 if self._options.targeted else 1.0
-        x, momentum = original, tf.zeros_like(original)
-        for step in tf.range(options.max_iter):
+
+        def take(step: tf.Tensor, x: tf.Tensor, momentum: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             gradient = sign * self._gradient(self._ahead(x, momentum, length), labels, seeds, step)
             if self._smooth is not None:
                 gradient = tf.nn.depthwise_conv2d(gradient, self._smooth, (1, 1, 1, 1), "SAME")
             size = tf.reduce_mean(tf.abs(gradient), (1, 2, 3), keepdims=True)
             momentum = options.decay * momentum + tf.math.divide_no_nan(gradient, size)
             x = project(x + length * self._direction(momentum), original, options.ball._replace(value=eps))
-        return x
+            return step + 1, x, momentum
+
+        start = tf.constant(0), original, tf.zeros_like(original)
+        return tf.while_loop(lambda step, *_: step < options.max_iter, take, start)[1]
 
     def _ahead(self, x: tf.Tensor, momentum: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
         """Return the images at which the gradient is taken."""
@@ -198,14 +202,17 @@ class Climb:
         names = self._options.transforms
         if not names:
             return self._estimator.loss_gradient(x, labels)
-        total = tf.zeros_like(x)
-        for view in tf.range(self._options.views):
+
+        def add(view: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             with tf.GradientTape() as tape:
                 tape.watch(x)
                 seen = each_transformed(x, names, seeds, step, view)
                 top = self._restyled_loss(seen, labels, seeds, step, view) if self._restyled else seen
             below = None if self._restyled else self._estimator.loss_gradient(seen, labels)
-            total += tape.gradient(top, x, below)
+            return view + 1, total + tape.gradient(top, x, below)
+
+        start = tf.constant(0), tf.zeros_like(x)
+        total = tf.while_loop(lambda view, _: view < self._options.views, add, start)[1]
         return total / float(self._options.views)
 
     def _restyled_loss(

@@ -20,7 +20,7 @@ from artattack.attacks.options import StyleOptions
 from artattack.errors import ArtattackError
 from artattack.models.model import Model
 from artattack.models.network import layer_names
-from artattack.tracing import forgetting_gradients
+from artattack.tracing import compiled, forgetting_gradients
 
 _MEMORY = 2**31  # bytes that a batch's activations may take
 _LARGEST_BATCH = 32  # beyond, batches are no faster
@@ -121,7 +121,7 @@ class FeatureDistance:
             return tf.reduce_mean([tf.sqrt(relative_distance(moved, own)) for moved, own in pairs])
 
         one = tf.TensorSpec((1, None, None, 3), tf.float32)
-        self._of_one = tf.function(of_one, input_signature=[one, one])
+        self._of_one = compiled(of_one, input_signature=[one, one])
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return the distances (N,) float32 of images x to y, both (N, H, W, 3) in [0, 1]; 0 for identical images."""
@@ -199,7 +199,7 @@ class Objective:
         self._content_features = freeze(content) if content else _no_features
         self._style_count = len(style)
         self._mean = MEANS[options.style_mean]
-        self._style_distance = tf.function(
+        self._style_distance = compiled(
             lambda x, styles, mask: self._style(self._features(x), styles, mask, arithmetic_mean), reduce_retracing=True
         )
         self._statistics = STATISTICS[options.statistics]

@@ -20,6 +20,7 @@ from artattack.files import write_file
 from artattack.models.export import check_format
 from artattack.models.network import reason
 from artattack.runtime import quietly
+from artattack.tracing import compiled
 
 
 def export_painter(
@@ -67,7 +68,7 @@ def export_painter(
     try:
         with quietly(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            concrete = tf.function(paint, input_signature=signature).get_concrete_function()
+            concrete = compiled(paint, input_signature=signature).get_concrete_function()
             content = _converted(concrete, painter.network, to)
     except Exception as error:  # the converters may raise anything
         raise ArtattackError(f"painter '{file.path}' cannot be converted to {to}: {reason(error)}") from error

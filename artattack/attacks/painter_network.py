@@ -28,6 +28,7 @@ from artattack.bound import Bound
 from artattack.errors import ArtattackError
 from artattack.models.local import read_network
 from artattack.models.network import is_binary_convolution
+from artattack.tracing import compiled
 
 FILTERS = (16, 48)  # channels at a half and at a quarter of the resolution
 BINARY_FILTERS = (16, 64)  # the same with binarized blocks; bits are packed by 32
@@ -200,7 +201,7 @@ class Painter:
         self.network = network
         self.card = card
         shapes = [tf.TensorSpec((None, None, None, 3)), tf.TensorSpec((None, len(card.styles)))]
-        self._change = tf.function(lambda x, mix: network([x, mix], training=False), input_signature=shapes)
+        self._change = compiled(lambda x, mix: network([x, mix], training=False), input_signature=shapes)
         self.smoothing = lru_cache(_SIZES_KEPT)(lambda h, w: Smoothing(h, w, card.decay, card.lowest))
 
     def paint(

@@ -25,6 +25,7 @@ from artattack.checks.subject import STRAIGHT_THROUGH, Array, Flips, Subject, ne
 from artattack.distances import l2
 from artattack.models.model import Model, resize
 from artattack.results.statistics import newcombe, wilson
+from artattack.tracing import compiled
 
 ALLOWANCE = 0.05  # share of images that may be odd
 
@@ -367,7 +368,7 @@ _LOSSES: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {"cross-entrop
 def _loss_gradients(subject: Subject, loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> Array:
     """Return the gradients (N, H, W, 3) of a loss at the clean images; zeros if the loss does not depend on them."""
 
-    @tf.function  # type: ignore[untyped-decorator]
+    @compiled  # type: ignore[untyped-decorator]
     def gradient(x: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             tape.watch(x)

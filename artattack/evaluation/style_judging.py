@@ -21,6 +21,7 @@ from artattack.errors import ArtattackError
 from artattack.inputs.styles import load_styles
 from artattack.models.ancestry import Kinship
 from artattack.results.judgements import NO_STYLE, Judgement, to_json
+from artattack.tracing import compiled
 
 if TYPE_CHECKING:
     from artattack.models.model import Model
@@ -51,7 +52,7 @@ class StyleJudge:
         shapes = [output.shape for output in Features(model, model.style_layers)(tf.zeros((1, *size, 3)))]
         fine = [name for name, shape in zip(model.style_layers, shapes, strict=True) if size[0] <= _FINEST * shape[1]]
         features = Features(model, fine or model.style_layers[:1])
-        self._statistics = tf.function(
+        self._statistics = compiled(
             lambda x: [gram(f) for f in features(x)],
             input_signature=[tf.TensorSpec((None, *size, 3), tf.float32)],
         )

@@ -18,6 +18,7 @@ from scipy.special import softmax
 from artattack.errors import ArtattackError
 from artattack.models.classifier import Classifier
 from artattack.models.model import Model
+from artattack.tracing import compiled
 
 Array = NDArray[Any]
 
@@ -60,11 +61,11 @@ class ArtEstimator(TensorFlowV2Classifier):  # type: ignore[misc]
         images = tf.TensorSpec((None, *shape), tf.float32)
         targets = tf.TensorSpec((None, model.classes), tf.float32)
         labels = tf.TensorSpec((None,), tf.int32)
-        self._losses = tf.function(self._trace_losses, input_signature=[images, targets])
-        self._loss_gradients = tf.function(self._trace_loss_gradients, input_signature=[images, targets])
-        self._class_gradients = tf.function(self._trace_class_gradients, input_signature=[images, labels])
+        self._losses = compiled(self._trace_losses, input_signature=[images, targets])
+        self._loss_gradients = compiled(self._trace_loss_gradients, input_signature=[images, targets])
+        self._class_gradients = compiled(self._trace_class_gradients, input_signature=[images, labels])
         super().__init__(
-            model=_Outputs(tf.function(self._trace_outputs, input_signature=[images])),
+            model=_Outputs(compiled(self._trace_outputs, input_signature=[images])),
             nb_classes=model.classes,
             input_shape=shape,
             loss_object=tf.keras.losses.CategoricalCrossentropy(from_logits=not probabilities, reduction="sum"),

@@ -132,12 +132,11 @@ def _loaded(task: Task) -> tuple[Callable[[Any], Any], tuple[int, ...]]:
     import tensorflow as tf
 
     from artattack.models.registry import load_registered
+    from artattack.tracing import compiled
 
     model = load_registered(task.model, task.weights)
     shape = (1, *model.input_size, 3)
     if task.runtime == "compiled":
-        compiled = tf.function(
-            lambda x: model.network(x, training=False), input_signature=[tf.TensorSpec(shape, tf.float32)]
-        )
-        return lambda image: compiled(tf.constant(image)).numpy(), shape
+        run = compiled(lambda x: model.network(x, training=False), input_signature=[tf.TensorSpec(shape, tf.float32)])
+        return lambda image: run(tf.constant(image)).numpy(), shape
     return lambda image: model.network(tf.constant(image), training=False).numpy(), shape
