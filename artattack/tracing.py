@@ -9,9 +9,10 @@ from functools import partial
 import tensorflow as tf
 from tensorflow.python.framework import ops
 
-# Autograph rewrites the source of every function that a trace calls, which takes longer than tracing. So loops over
-# tensors call `tf.while_loop`.
+# Autograph rewrites the source of every function that a trace or a larq layer calls, which takes longer than tracing.
+# So loops over tensors call `tf.while_loop`, functions are `compiled`, and `unconverted` ones build networks.
 compiled = partial(tf.function, autograph=False)
+unconverted = tf.autograph.experimental.do_not_convert
 
 
 @contextmanager

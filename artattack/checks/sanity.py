@@ -368,7 +368,7 @@ _LOSSES: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {"cross-entrop
 def _loss_gradients(subject: Subject, loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> Array:
     """Return the gradients (N, H, W, 3) of a loss at the clean images; zeros if the loss does not depend on them."""
 
-    @compiled  # type: ignore[untyped-decorator]
+    @compiled
     def gradient(x: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             tape.watch(x)

@@ -80,7 +80,9 @@ def build(info: ModelInfo, weights: str | Path, classes: int) -> Any:
     """Build a network for `classes` classes with weights `imagenet`, `random` or from an h5 file."""
     import larq_zoo
 
-    network = attrgetter(info.source)(larq_zoo)(
+    from artattack.tracing import unconverted
+
+    network = unconverted(attrgetter(info.source)(larq_zoo))(
         weights=None if weights == "random" else str(weights),
         input_shape=(*info.input_size, 3),
         num_classes=classes,

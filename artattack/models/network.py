@@ -16,6 +16,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from artattack.errors import ArtattackError, unknown
+from artattack.tracing import unconverted
 
 Network = Any  # a functional Model of tf_keras (Keras 2) or of keras (Keras 3)
 Layer = Any
@@ -33,6 +34,7 @@ def keras_of(network: Network) -> Any:
     return tf_keras if isinstance(network, tf_keras.Model) else sys.modules["keras"]
 
 
+@unconverted  # type: ignore[untyped-decorator]
 def rebuild(
     network: Network,
     outputs: Sequence[str] | None = None,
