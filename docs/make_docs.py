@@ -15,6 +15,8 @@ artattack study tv --steps 40 --out results/study-tv         docs/lessons/tv.md,
 
 artattack run docs/surrogate.yaml --out results/surrogate    docs/training.md
 artattack run docs/defences.yaml --out results/defences      docs/defences.md
+artattack run docs/painter.yaml --out results/painter        docs/painter.md
+artattack run docs/painter-unseen.yaml --out results/painter-unseen  the same
 
 What is no run is named itself, `python docs/make_docs.py results results/efficiency.csv nets results/poster.png`:
 
@@ -33,7 +35,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -223,21 +225,23 @@ def recipe_table(records: pd.DataFrame) -> str:
     return markdown(["", *titles, "SSIM", "GMSD", "grid"], [line for _, line in lines])
 
 
-def recipe_differences(run: RunFolder) -> str:
-    """Return how far the default attack is ahead of each control at each budget, in points, as Markdown.
+def recipe_differences(
+    run: RunFolder, attack: str = "style", classifiers: Sequence[str] = (CLASSIFIER, *UNSEEN)
+) -> str:
+    """Return how far an attack is ahead of each control at each budget, in points, as Markdown.
 
     Intervals resample photos, which come once in each style, and p values are those of the sign-flip test over photos.
     """
     records = run.records[run.records["budget"].notna()]
     judge = next(iter(records["style_judge"].dropna().unique()))
-    what = [("recognised", "style_identified", judge), *((short(name), "flip", name) for name in (CLASSIFIER, *UNSEEN))]
+    what = [("recognised", "style_identified", judge), *((short(name), "flip", name) for name in classifiers)]
     lines = []
     for budget, rows in records.groupby("budget"):
         for control in dict.fromkeys(rows.loc[rows["kind"] == "control", "attack"]):
             cells = []
             for _, column, classifier in what:
                 mine = rows[rows["classifier"] == classifier]
-                ours, other = (mine[mine["attack"] == name] for name in ("style", control))
+                ours, other = (mine[mine["attack"] == name] for name in (attack, control))
                 by = ("image", "style", "classifier") if other["style"].notna().all() else ("image", "classifier")
                 found = pooled_difference(ours, other, what=column, by=by)
                 points = [100 * value for value in (found.difference, found.low, found.high)]
@@ -397,6 +401,10 @@ def committed_texts() -> Iterator[tuple[Path, str, str]]:
     yield page, "table of the default recipe", with_origin(default_recipe_tables, recipe)
     yield HERE / "recipe.md", "table of six styles", with_origin(six_styles_tables, load_run(kept / "recipe"))
     yield HERE / "defences.md", "table of defences", with_origin(defences_table, load_run(kept / "defences"))
+    for name, marks in (("painter", "table"), ("painter-unseen", "table of other photos")):
+        yield HERE / "painter.md", marks, with_origin(painter_tables, load_run(kept / name))
+    costs = read_table(kept / "painter" / "efficiency.csv", EFFICIENCY)
+    yield HERE / "painter.md", "table of bits", efficiency_tables(costs)
     yield HERE / "people.md", "plan", power_table()
     yield page, "table at an equal SSIM", with_origin(similar_tables, load_run(kept / "comparison-ssim"))
 
@@ -524,6 +532,13 @@ def six_styles_tables(run: RunFolder) -> str:
 def six_styles_table(run: RunFolder) -> None:
     """Write the tables of docs/recipe.md on six styles, inside balls."""
     insert(HERE / "recipe.md", with_origin(six_styles_tables, run), "table of six styles")
+
+
+def painter_tables(run: RunFolder) -> str:
+    """Return the tables of docs/painter.md: the painter, what stands beside it, and its lead over the controls."""
+    inside = run.records[run.records["budget"].notna()]
+    names = tuple(dict.fromkeys(run.records["classifier"]))
+    return f"{recipe_table(inside)}\n\n{recipe_differences(run, 'painter', names)}"
 
 
 def free_table(run: RunFolder) -> None:
@@ -670,8 +685,9 @@ def efficiency_tables(found: pd.DataFrame) -> str:
         here = f"{rate(row, 'top1')}, {row['n_correct']} of {row['n_labelled']}" if pd.notna(row["top1"]) else ""
         tops = [shown(row, f"published_{top}", ".1%") for top in ("top1", "top5")]
         source = "" if pd.isna(row["published_source"]) else row["published_source"]
-        worth.append([row["model"], *tops, source, here])
-        if pd.notna(row["keras_ms_one"]):
+        if row["weights"] != "painter":  # which classifies nothing
+            worth.append([row["model"], *tops, source, here])
+        if pd.notna(row["compiled_ms_one"]):
             times.append(
                 [row["model"] + " (random weights)" * (row["weights"] == "random")]
                 + [shown(row, f"{name}_cpu_ms_one", ".1f") for name in runtimes]
