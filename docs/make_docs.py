@@ -15,6 +15,7 @@ artattack study tv --steps 40 --out results/study-tv         docs/lessons/tv.md,
 
 artattack run docs/surrogate.yaml --out results/surrogate    docs/training.md
 artattack run docs/defences.yaml --out results/defences      docs/defences.md
+artattack run docs/hardened.yaml --out results/hardened      docs/hardening.md
 artattack run docs/painter.yaml --out results/painter        docs/painter.md
 artattack run docs/painter-unseen.yaml --out results/painter-unseen  the same
 
@@ -405,6 +406,7 @@ def committed_texts() -> Iterator[tuple[Path, str, str]]:
         yield HERE / "painter.md", marks, with_origin(painter_tables, load_run(kept / name))
     costs = read_table(kept / "painter" / "efficiency.csv", EFFICIENCY)
     yield HERE / "painter.md", "table of bits", efficiency_tables(costs)
+    yield HERE / "hardening.md", "table", with_origin(hardened_tables, load_run(kept / "hardened"))
     yield HERE / "people.md", "plan", power_table()
     yield page, "table at an equal SSIM", with_origin(similar_tables, load_run(kept / "comparison-ssim"))
 
@@ -585,6 +587,31 @@ def defences_table(run: RunFolder) -> str:
     text = markdown([*headings, "flips, pgd that reads it", "abstains, untouched"], lines)
     note = "In brackets: without the defences, and the difference in points with its 95 % interval, image by image."
     return f"{text.rstrip()}\n\n{note}"
+
+
+def hardened_tables(run: RunFolder) -> str:
+    """Return the tables of docs/hardening.md: flips of each classifier, and of the hardened one beside the original."""
+    names = list(dict.fromkeys(run.summary["classifier"]))
+    columns = dict.fromkeys([*VARIANT, "matched_to"], "")
+    lines = []
+    for key, rows in run.summary.fillna(columns).groupby([*VARIANT, "matched_to"], sort=False):
+        by = rows.set_index("classifier").to_dict("index")
+        if by[names[0]]["kind"] == "clean":
+            label = "right, untouched"
+            cells = [counted(by[n], "clean_accuracy", "n_correct", "n_labelled") for n in names]
+        else:
+            label = named(key[:3]) + (f" as {key[3]}" if key[3] else "")
+            cells = [counted(by[n], "flip_rate", "flips", "n") + " seen" * has_read(run, key[:3], n) for n in names]
+        lines.append([label, *cells, f"{by[names[0]]['mean_l2']:.1f}"])
+    first = markdown(["flips under", *names, "L2"], lines)
+    attacked = run.records[run.records["kind"].isin(("style", "control"))]
+    pairs = []
+    for attack, rows in attacked.groupby("attack", sort=False):
+        ours, other = (rows[rows["classifier"] == name] for name in ("hardened", CLASSIFIER))
+        found = pooled_difference(ours, other, what="flip", by=("image", "style", "matched_to"))
+        points = [100 * value for value in (found.difference, found.low, found.high)]
+        pairs.append([attack, f"{points[0]:+.0f} [{points[1]:.0f}, {points[2]:.0f}]", f"{found.p_value:.2g}"])
+    return f"{first}\n\n{markdown(['hardened less undefended, points of flips', 'difference', 'p'], pairs)}"
 
 
 def beside(row: dict[Any, Any]) -> str:
