@@ -543,6 +543,21 @@ def painter_tables(run: RunFolder) -> str:
     return f"{recipe_table(inside)}\n\n{recipe_differences(run, 'painter', names)}"
 
 
+def painter_page(run: RunFolder) -> None:
+    """Draw the picture of docs/painter.md, photos in a row for each and styles in columns, and write its table."""
+    inside = run.records[run.records["attack"] == "painter"]
+    farthest = inside[inside["budget"] == inside["budget"].max()].drop_duplicates("file")
+    rows = []
+    for image, painted in list(farthest.groupby("image", sort=False))[:SHOWN]:
+        original = read_image(run.path / "images" / "original" / f"{image}.png")
+        files = painted.set_index("style")["file"]
+        panels = [caption(fit(original, 200, 1.0), "photo", 20)]
+        panels += [caption(fit(read_image(run.path / file), 200, 1.0), style, 20) for style, file in files.items()]
+        rows.append(np.concatenate(panels, 1))
+    Image.fromarray(np.concatenate(rows, 0)).save(HERE / "images" / "painter.jpg", quality=88)
+    insert(HERE / "painter.md", with_origin(painter_tables, run))
+
+
 def free_table(run: RunFolder) -> None:
     """Write the table of docs/recipe.md on paintings without a budget."""
     insert(HERE / "recipe.md", f"{recipe_table(run.records)}\n\n{origin(run)}", "table without a budget")
@@ -667,7 +682,8 @@ PICTURES: dict[str, Callable[[Path], Any]] = {  # by the file's name
     "atlas": lambda file: keep_picture(file, "atlas"),
 }
 
-PAGES = {  # by the benchmark's name
+PAGES = {
+    "painter": painter_page,  # by the benchmark's name
     "default": readme_page,
     "comparison": comparison_page,
     "comparison-ssim": similar_table,
