@@ -682,8 +682,8 @@ PICTURES: dict[str, Callable[[Path], Any]] = {  # by the file's name
     "atlas": lambda file: keep_picture(file, "atlas"),
 }
 
-PAGES = {
-    "painter": painter_page,  # by the benchmark's name
+PAGES = {  # by the benchmark's name
+    "painter": painter_page,
     "default": readme_page,
     "comparison": comparison_page,
     "comparison-ssim": similar_table,
