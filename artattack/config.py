@@ -28,6 +28,7 @@ from artattack.attacks.all_entries import entry_of, is_known
 from artattack.attacks.baseline_entry import BaselineEntry
 from artattack.attacks.controls import ControlEntry
 from artattack.attacks.entries import Entry, needed_models
+from artattack.attacks.painter_entry import PainterEntry
 from artattack.attacks.style_entry import StyleEntry
 from artattack.bound import Bound
 from artattack.distances import default_budgets
@@ -142,12 +143,12 @@ else:  # the key `attack` decides on the kind, for validation and serialization
     AttackEntry = Annotated[SerializeAsAny[Entry], PlainValidator(_entry)]
 
 _DEFAULT_SOURCES = ("quicknet_tiny", "efficientnet_lite0")
+_DEFAULT_BALL = Bound("l2", 20.0)  # farther out nearly every image flips, and paint cannot be told from controls
 _DEFAULT_ATTACKS: tuple[Entry, ...] = (
-    StyleEntry(attack="style"),
-    BaselineEntry(attack="fgsm", source=_DEFAULT_SOURCES, eps="8/255"),
+    PainterEntry(attack="painter", budget=_DEFAULT_BALL),
+    StyleEntry(attack="style", style=("waves",), budget=_DEFAULT_BALL),
     BaselineEntry(attack="pgd", source=_DEFAULT_SOURCES, eps="8/255", eps_step="2/255", max_iter=10),
-    ControlEntry(attack="noise"),
-    *(ControlEntry(attack=name, like="style") for name in ("blur", "jpeg", "colour", "blend")),
+    *(ControlEntry(attack=name, like=("painter", "style")) for name in ("noise", "blur", "jpeg", "colour", "blend")),
 )
 
 

@@ -106,21 +106,18 @@ def readme_picture(folder: Path, records: pd.DataFrame, image: str, style: str) 
 
 
 def readme_table(summary: pd.DataFrame) -> str:
-    """Return seven rows of the default run, as Markdown: styles, the best control, the blend and two PGD attacks."""
+    """Return seven rows of the default run, as Markdown: paintings, the best control and two PGD attacks."""
     ours = summary[summary["classifier"] == CLASSIFIER].fillna(dict.fromkeys([*VARIANT, "matched_to"], ""))
     error = clean_error(ours[ours["kind"] == "clean"].iloc[0].to_dict())
-    styles = ours[ours["attack"] == "style"]
-    place = named(styles.iloc[-1][VARIANT])
-    controls = ours[ours["matched_to"] == place]
-    rest = controls[controls["attack"] != "blend"]
-    best = rest[rest["flips"] == rest["flips"].max()].iloc[:1]
-    at = f" (control), at the L2 of {styles.iloc[-1]['style']}"
+    paint = ours[ours["attack"].isin(("painter", "style"))]
+    place = paint.iloc[-1]
+    controls = ours[ours["matched_to"] == named(place[VARIANT])]
+    best = controls[controls["flips"] == controls["flips"].max()].iloc[:1]
     rows = [
-        *((f"style, {row['style']}, unseen", row) for row in styles.to_dict("records")),
-        *((f"{row['attack']}{at}", row) for row in best.to_dict("records")),
-        *((f"style image mixed in{at}", row) for row in controls[controls["attack"] == "blend"].to_dict("records")),
+        *((f"{row['attack']}, {row['style']}, {row['classifier_relation']}", row) for row in paint.to_dict("records")),
+        *((f"{row['attack']}, the best control at the L2 of {place['style']}", row) for row in best.to_dict("records")),
         *(
-            (f"PGD on {row['source']}, {'white box' if row['source'] == CLASSIFIER else 'unseen'}", row)
+            (f"PGD on {row['source']}, {'white box' if row['source'] == CLASSIFIER else 'unrelated'}", row)
             for row in ours[ours["attack"] == "pgd"].to_dict("records")
         ),
     ]
@@ -420,9 +417,7 @@ def power_table() -> str:
 
 
 def readme_page(run: RunFolder) -> None:
-    """Draw the README's pictures and write its table."""
-    picture = readme_picture(run.path, run.records, *README_PICTURE)
-    Image.fromarray(picture).save(HERE / "images" / "readme.png", optimize=True)
+    """Draw the figure of the default run and write the README's table."""
     copy_figure(run, "flip-rates", "default")
     insert(HERE.parent / "README.md", readme_table(run.summary))
     kept = HERE.parent / "results"
@@ -544,13 +539,14 @@ def painter_tables(run: RunFolder) -> str:
 
 
 def painter_page(run: RunFolder) -> None:
-    """Draw the picture of docs/painter.md, photos in a row for each and styles in columns, and write its table."""
-    inside = run.records[run.records["attack"] == "painter"]
-    farthest = inside[inside["budget"] == inside["budget"].max()].drop_duplicates("file")
+    """Draw the pictures of docs/painter.md and of the README, and write the table of docs/painter.md."""
+    farthest = run.records[run.records["budget"] == run.records["budget"].max()]
+    picture = readme_picture(run.path, farthest, *README_PICTURE)
+    Image.fromarray(picture).save(HERE / "images" / "readme.png", optimize=True)
     rows = []
-    for image, painted in list(farthest.groupby("image", sort=False))[:SHOWN]:
+    for image, painted in list(farthest[farthest["attack"] == "painter"].groupby("image", sort=False))[:SHOWN]:
         original = read_image(run.path / "images" / "original" / f"{image}.png")
-        files = painted.set_index("style")["file"]
+        files = painted.drop_duplicates("file").set_index("style")["file"]
         panels = [caption(fit(original, 200, 1.0), "photo", 20)]
         panels += [caption(fit(read_image(run.path / file), 200, 1.0), style, 20) for style, file in files.items()]
         rows.append(np.concatenate(panels, 1))

@@ -12,7 +12,9 @@ from PIL import Image
 from artattack.attacks.baseline_entry import BaselineEntry
 from artattack.attacks.controls import ControlEntry
 from artattack.attacks.options import StyleOptions, parse_options
+from artattack.attacks.painter_entry import PainterEntry
 from artattack.attacks.style_entry import StyleEntry
+from artattack.bound import Bound
 from artattack.config import Benchmark, load_benchmark, parse_benchmark
 from artattack.errors import ArtattackError
 
@@ -42,15 +44,15 @@ def test_without_a_file_the_default_benchmark() -> None:
     assert (benchmark.name, benchmark.seed, benchmark.batch_size) == ("default", 0, 10)
     assert (benchmark.images.set, benchmark.images.shape, benchmark.images.limit) == ("samples", (224, 224), None)
     assert benchmark.classifiers == ("quicknet_tiny", "efficientnet_lite0")
-    style, fgsm, pgd, *controls = benchmark.attacks
+    painter, style, pgd, *controls = benchmark.attacks
+    assert isinstance(painter, PainterEntry)
     assert isinstance(style, StyleEntry)
-    assert style.options == StyleOptions()
+    assert painter.budget == style.options.budget == Bound("l2", 20.0)
+    assert style.options == StyleOptions(budget=Bound("l2", 20.0))
     assert all(isinstance(control, ControlEntry) for control in controls)
     assert [control.attack for control in controls] == ["noise", "blur", "jpeg", "colour", "blend"]
     assert benchmark.budgets == {}
-    assert isinstance(fgsm, BaselineEntry)
     assert isinstance(pgd, BaselineEntry)
-    assert fgsm.parameters == {"eps": pytest.approx(0.0313725, abs=1e-6)}
     assert pgd.parameters == {"eps": pytest.approx(8 / 255), "eps_step": pytest.approx(2 / 255), "max_iter": 10}
 
 
