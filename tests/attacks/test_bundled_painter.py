@@ -1,0 +1,39 @@
+"""The bundled painter: its file, its card, and that it paints."""
+
+import numpy as np
+import pytest
+
+from artattack.attacks.painter import PainterAttack
+from artattack.attacks.painter_card import BUNDLED, PainterFile
+from artattack.distances import psnr
+from artattack.files import sha256_file
+from artattack.inputs.image_sets import load_images
+from artattack.inputs.styles import style_files, style_names
+from artattack.models import load_model
+from artattack.models.estimator import to_estimator
+
+SIZE = 128
+
+
+def test_it_is_small_and_has_the_styles_of_the_package() -> None:
+    file = PainterFile(BUNDLED)
+    assert file.path.stat().st_size < 2e6
+    assert file.card.names == style_names()
+    for style in file.card.styles:
+        assert style.sha256 == tuple(map(sha256_file, style_files(style.name)))
+    assert file.card.facts["images_trained_on"] > 200
+    assert "samples" not in file.card.facts["data"]  # the photos that measure it
+
+
+def test_it_paints_in_every_style_on_the_edge_of_its_ball() -> None:
+    backbone, card = load_model("quicknet_distilled"), PainterFile(BUNDLED).card
+    assert card.backbone_sha256 == backbone.weights_sha256
+    attack = PainterAttack(to_estimator(backbone, input_shape=(SIZE, SIZE, 3)))
+    x = load_images("samples", size=SIZE, limit=2).x
+    for style in card.names:
+        attack.set_params(style=style)
+        painted = attack.generate(x)
+        assert psnr(x, painted) == pytest.approx([20, 20], abs=0.01)
+        before, after = attack.style_distance(x), attack.style_distance(painted)
+        assert (after < 0.8 * before).all(), style
+        assert np.array_equal(painted, attack.generate(x))
