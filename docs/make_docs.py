@@ -92,9 +92,7 @@ def seen(row: pd.Series, when: str) -> str:
 
 def readme_picture(folder: Path, records: pd.DataFrame, image: str, style: str) -> np.ndarray:
     """Return content, style, result in a row, with labels before and after."""
-    row = records.query("image == @image and attack == 'style' and style == @style and classifier == @CLASSIFIER").iloc[
-        0
-    ]
+    row = records.query("image == @image and style == @style and classifier == @CLASSIFIER").iloc[0]
     original = read_image(folder / "images" / "original" / f"{image}.png")
     painter = to_uint8(load_styles(style, original.shape[:2])[0])
     panels = [
@@ -399,8 +397,10 @@ def committed_texts() -> Iterator[tuple[Path, str, str]]:
     yield page, "table of the default recipe", with_origin(default_recipe_tables, recipe)
     yield HERE / "recipe.md", "table of six styles", with_origin(six_styles_tables, load_run(kept / "recipe"))
     yield HERE / "defences.md", "table of defences", with_origin(defences_table, load_run(kept / "defences"))
-    for name, marks in (("painter", "table"), ("painter-unseen", "table of other photos")):
-        yield HERE / "painter.md", marks, with_origin(painter_tables, load_run(kept / name))
+    one_pass = painter_tables(painted := load_run(kept / "painter"), six := load_run(kept / "recipe"))
+    yield HERE / "painter.md", "table", f"{one_pass}\n\n{origin(painted)} Style: {origin(six)}"
+    unseen = with_origin(painter_tables, load_run(kept / "painter-unseen"))
+    yield HERE / "painter.md", "table of other photos", unseen
     costs = read_table(kept / "painter" / "efficiency.csv", EFFICIENCY)
     yield HERE / "painter.md", "table of bits", efficiency_tables(costs)
     yield HERE / "hardening.md", "table", with_origin(hardened_tables, load_run(kept / "hardened"))
@@ -531,27 +531,35 @@ def six_styles_table(run: RunFolder) -> None:
     insert(HERE / "recipe.md", with_origin(six_styles_tables, run), "table of six styles")
 
 
-def painter_tables(run: RunFolder) -> str:
-    """Return the tables of docs/painter.md: the painter, what stands beside it, and its lead over the controls."""
+def painter_tables(run: RunFolder, descent: RunFolder | None = None) -> str:
+    """Return the tables of docs/painter.md: the painter, what stands beside it, and its lead over the controls.
+
+    Args:
+        run: the painter's run.
+        descent: a run on the same photos, whose style attack joins the first table.
+    """
     inside = run.records[run.records["budget"].notna()]
     names = tuple(dict.fromkeys(run.records["classifier"]))
+    if descent is not None:
+        others = descent.records[descent.records["budget"].notna() & descent.records["classifier"].isin(names)]
+        inside = pd.concat([inside, others[others["attack"] == "style"]])
     return f"{recipe_table(inside)}\n\n{recipe_differences(run, 'painter', names)}"
 
 
 def painter_page(run: RunFolder) -> None:
-    """Draw the pictures of docs/painter.md and of the README, and write the table of docs/painter.md."""
-    farthest = run.records[run.records["budget"] == run.records["budget"].max()]
+    """Draw the pictures of docs/painter.md and of the README."""
+    painted = run.records[run.records["attack"] == "painter"]
+    farthest = painted[painted["budget"] == painted["budget"].max()]
     picture = readme_picture(run.path, farthest, *README_PICTURE)
     Image.fromarray(picture).save(HERE / "images" / "readme.png", optimize=True)
     rows = []
-    for image, painted in list(farthest[farthest["attack"] == "painter"].groupby("image", sort=False))[:SHOWN]:
+    for image, mine in list(farthest.groupby("image", sort=False))[:SHOWN]:
         original = read_image(run.path / "images" / "original" / f"{image}.png")
-        files = painted.drop_duplicates("file").set_index("style")["file"]
+        files = mine.drop_duplicates("file").set_index("style")["file"]
         panels = [caption(fit(original, 200, 1.0), "photo", 20)]
         panels += [caption(fit(read_image(run.path / file), 200, 1.0), style, 20) for style, file in files.items()]
         rows.append(np.concatenate(panels, 1))
     Image.fromarray(np.concatenate(rows, 0)).save(HERE / "images" / "painter.jpg", quality=88)
-    insert(HERE / "painter.md", with_origin(painter_tables, run))
 
 
 def free_table(run: RunFolder) -> None:
