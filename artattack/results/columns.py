@@ -198,9 +198,9 @@ RECORDS: tuple[Column, ...] = (
         "classifier_relation",
         "string",
         "",
-        "of this classifier to the attack: `seen` (read by it), `kin` (of the family of a model that it read or of "
-        "its teacher, with a teacher in common, or the same network behind other defences or none) or `unrelated`; "
-        "controls have read nothing. Missing for untouched images",
+        "of this classifier to the attack: `seen` (read by it), `kin` (it or its teacher is of the family of a model "
+        "that the attack read or of that model's teacher; they share a teacher; or it is the same network behind other "
+        "defences or none) or `unrelated`; controls have read nothing. Missing for untouched images",
         of="classifier",
     ),
     Outcome(

@@ -1,4 +1,4 @@
-"""Total variation: a small weight removes the grid of pixels, a large one removes the style."""
+"""Total variation: enough weight removes the grid of a descent on pixels, too much removes the style."""
 
 from __future__ import annotations
 
