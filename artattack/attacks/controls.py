@@ -222,4 +222,4 @@ class ControlEntry(CopyEntry):
 
 
 def _styled(entry: Entry) -> bool:
-    return any(variant.style for variant in entry.variants(()))
+    return bool(entry.styles())

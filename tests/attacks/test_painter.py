@@ -21,7 +21,7 @@ from artattack.attacks.parametrization import Smoothing
 from artattack.attacks.rounding import round_within
 from artattack.bound import Bound
 from artattack.cli import app
-from artattack.config import parse_benchmark
+from artattack.config import load_benchmark, parse_benchmark
 from artattack.errors import ArtattackError
 from artattack.evaluation.plan import make_plan
 from artattack.evaluation.run import run_benchmark
@@ -273,6 +273,18 @@ def test_a_style_that_it_has_not_stops_a_plan(file: Path) -> None:
     entry = {"attack": "painter", "painter": str(file), "style": "woodcut"}
     with pytest.raises(ArtattackError, match=r"attacks\.0 \(painter\): .*it has: marble, waves"):
         make_plan(parse_benchmark({"attacks": [entry]}))
+
+
+def test_a_benchmark_file_names_a_painter_beside_it_and_controls_of_its_style(file: Path, tmp_path: Path) -> None:
+    for path in file.parent.glob("small.*"):
+        shutil.copy(path, tmp_path)
+    attacks = "[{attack: painter, painter: small.keras, style: waves}, {attack: blend, like: painter}]"
+    (tmp_path / "mine.yaml").write_text(f"attacks: {attacks}\n")
+    planned = make_plan(load_benchmark(tmp_path / "mine.yaml"))
+    assert [variant.title for variant in planned.variants[1:]] == [
+        "painter/waves/quicknet_tiny",
+        "blend/waves as painter/waves/quicknet_tiny",
+    ]
 
 
 def test_a_run_beside_the_style_attack_from_a_folder(
