@@ -117,7 +117,7 @@ def test_a_dry_run_prints_the_plan_and_its_size(tmp_path: Path) -> None:
     done = artattack_says("run", "--dry-run", "--limit", "7", "--seed", "5", "--out", tmp_path / "out")
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
-    assert lines[:2] == ["clean", "style/stained-glass/quicknet_distilled"]
+    assert lines[:2] == ["clean", "painter/stained-glass/quicknet_distilled"]
     assert lines[20] == "blend/waves as style/waves/quicknet_distilled"
     for part in (
         "seed 5",
@@ -133,7 +133,7 @@ def test_a_dry_run_prints_the_plan_and_its_size(tmp_path: Path) -> None:
 def test_budgets_on_the_command_line_stand_in_the_plan(tmp_path: Path) -> None:
     done = artattack_says("run", "--dry-run", "--budgets", "l2=5,1", "--budgets", "ssim")
     assert done.exit_code == 0
-    at = [line.rpartition(" at ")[2] for line in done.stdout.splitlines() if "fgsm/quicknet_tiny at" in line]
+    at = [line.rpartition(" at ")[2] for line in done.stdout.splitlines() if "pgd/quicknet_tiny at" in line]
     assert at == ["l2=1", "l2=5", *(f"ssim={budget}" for budget in (0.4, 0.6, 0.8, 0.9, 0.95, 0.99))]
     for mistake, message in (("l3=1", "unknown distance 'l3'"), ("l2=1,x", "budgets.l2.1: 'x' is not a number")):
         done = artattack_says("run", "--dry-run", "--budgets", mistake)
