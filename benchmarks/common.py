@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import platform
@@ -10,6 +11,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -81,6 +83,18 @@ def times(cases: Mapping[Key, Callable[[], object]], repeats: int) -> dict[Key, 
 def measure(cases: Mapping[Key, Callable[[], object]], repeats: int) -> dict[Key, float]:
     """Return each case's median seconds, measured as in `times`."""
     return {name: statistics.median(seconds) for name, seconds in times(cases, repeats).items()}
+
+
+def repeated_samples(folder: Path, count: int) -> Path:
+    """Write a manifest of `count` images of `samples`, repeated as needed, into a folder, and return its path."""
+    from artattack.inputs.image_sets import open_image_set
+
+    manifest = folder / "images.csv"
+    with manifest.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["file", "class_index"])
+        rows.writerows((s.path, s.label) for s in islice(cycle(open_image_set("samples").samples), count))
+    return manifest
 
 
 def report(

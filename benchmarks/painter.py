@@ -8,15 +8,13 @@ as `python benchmarks/painter.py`.
 from __future__ import annotations
 
 import cProfile
-import csv
 import pstats
 import tempfile
-from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import Row, measure, parser, report, start
+from common import Row, measure, parser, repeated_samples, report, start
 
 STYLE = "waves"
 PHOTO = (3000, 4000)  # height and width in pixels
@@ -84,26 +82,17 @@ def parts(painter: str, size: int, count: int, classifiers: list[str]) -> list[R
         }
         few = _profiled(benchmark, Path(folder) / "few", 10)
         many = _profiled(benchmark, Path(folder) / "many", count + 10)
-    rows: list[Row] = []
-    for part in PARTS:
-        rows.append({"part": part, "ms/image": 1000 * (many[part] - few[part]) / count})
-    own = next(row["ms/image"] for row in rows if row["part"] == "painting")
-    return [row | {"x painting": row["ms/image"] / own} for row in rows]
+    spent = {part: 1000 * (many[part] - few[part]) / count for part in PARTS}
+    return [{"part": p, "ms/image": ms, "x painting": ms / spent["painting"]} for p, ms in spent.items()]
 
 
 def _profiled(benchmark: dict[str, Any], folder: Path, count: int) -> dict[str, float]:
     """Run a benchmark of `count` images, repeated as needed, and return the seconds of its parts."""
     from artattack import run_benchmark
-    from artattack.inputs.image_sets import open_image_set
 
     folder.mkdir()
-    manifest = folder / "images.csv"
-    with manifest.open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["file", "class_index"])
-        rows.writerows((s.path, s.label) for s in islice(cycle(open_image_set("samples").samples), count))
     profile = cProfile.Profile()
-    whole = benchmark | {"images": benchmark["images"] | {"set": str(manifest)}}
+    whole = benchmark | {"images": benchmark["images"] | {"set": str(repeated_samples(folder, count))}}
     profile.runcall(run_benchmark, whole, out=folder / "run", cache=False)
     stats: Any = pstats.Stats(profile)
     return {

@@ -8,7 +8,6 @@ worker (the difference is the engine's overhead), and Ray with two workers. Each
 
 from __future__ import annotations
 
-import csv
 import os
 import resource
 import statistics
@@ -17,12 +16,11 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from itertools import cycle, islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common import parser, report
+from common import parser, repeated_samples, report
 
 DEFAULT = (20, 200, 2000)
 MODEL = "quicknet_tiny"
@@ -55,16 +53,11 @@ class Cost(NamedTuple):
 def cost(count: int, size: int, attacks: list[dict[str, Any]], engine: dict[str, Any]) -> Cost:
     """Run a benchmark of `count` images in this process; images are repeated as needed."""
     from artattack import run_benchmark
-    from artattack.inputs.image_sets import open_image_set
 
     looks: list[tuple[float, int]] = []  # time, and cells done by then
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        manifest = Path(folder) / "images.csv"
-        with manifest.open("w", newline="") as file:
-            rows = csv.writer(file)
-            rows.writerow(["file", "class_index"])
-            rows.writerows((s.path, s.label) for s in islice(cycle(open_image_set("samples").samples), count))
+        manifest = repeated_samples(Path(folder), count)
         run_benchmark(
             {
                 "images": {"set": str(manifest), "size": size},

@@ -54,6 +54,7 @@ from artattack.inputs.images import fit, read_image, to_float, to_uint8
 from artattack.inputs.styles import load_styles
 from artattack.models import load_model
 from artattack.models.card import read_card
+from artattack.networks.runtimes import PAINTER
 from artattack.report import save_figures
 from artattack.report.page_tables import clean_error
 from artattack.results.columns import EFFICIENCY
@@ -115,7 +116,7 @@ def readme_table(summary: pd.DataFrame) -> str:
         *((f"{row['attack']}, {row['style']}, {row['classifier_relation']}", row) for row in paint.to_dict("records")),
         *((f"{row['attack']}, the best control at the L2 of {place['style']}", row) for row in best.to_dict("records")),
         *(
-            (f"PGD on {row['source']}, {'white box' if row['source'] == CLASSIFIER else 'unrelated'}", row)
+            (f"PGD on {row['source']}, {'white box' if row['classifier_seen'] else row['classifier_relation']}", row)
             for row in ours[ours["attack"] == "pgd"].to_dict("records")
         ),
     ]
@@ -240,9 +241,8 @@ def recipe_differences(
                 ours, other = (mine[mine["attack"] == name] for name in (attack, control))
                 by = ("image", "style", "classifier") if other["style"].notna().all() else ("image", "classifier")
                 found = pooled_difference(ours, other, what=column, by=by)
-                points = [100 * value for value in (found.difference, found.low, found.high)]
                 repeats = f", design effect {found.design_effect:.1f}" if found.n > found.photos else ""
-                told = f"{points[0]:+.0f} [{points[1]:.0f}, {points[2]:.0f}], p {found.p_value:.2g}{repeats}"
+                told = f"{in_points(found.difference, found.low, found.high)}, p {found.p_value:.2g}{repeats}"
                 cells.append(told if found.n else "")
             lines.append([f"L2 {budget:g}, {control}", *cells])
     headings = ["points ahead of", "recognised", *(f"flips, {name}" for name, _, _ in what[1:])]
@@ -267,6 +267,11 @@ def named(key: Any) -> str:
     return "/".join(part for part in map(str, key) if part)
 
 
+def with_copied(key: Any) -> str:
+    """Return the name of a variant, with the attack whose distance it copies, if any: (*VARIANT, matched_to)."""
+    return named(key[:3]) + (f" as {key[3]}" if key[3] else "")
+
+
 def short(name: str) -> str:
     """Return what a table calls a classifier."""
     return name.replace("efficientnet_lite", "Lite")
@@ -287,6 +292,11 @@ def verdict(row: pd.Series) -> str:
         f"{100 * row['difference']:+.0f} points [{100 * row['difference_low']:.0f}, {100 * row['difference_high']:.0f}]"
     )
     return f"{row['verdict']}: {points} to {row['control'].partition(' at ')[0]}, p {row['p_holm']:.2g}"
+
+
+def in_points(difference: float, low: float, high: float) -> str:
+    """Return a difference of rates with its interval, in percentage points."""
+    return f"{100 * difference:+.0f} [{100 * low:.0f}, {100 * high:.0f}]"
 
 
 def markdown(headings: list[str], rows: list[list[str]]) -> str:
@@ -398,7 +408,7 @@ def committed_texts() -> Iterator[tuple[Path, str, str]]:
     yield HERE / "recipe.md", "table of six styles", with_origin(six_styles_tables, load_run(kept / "recipe"))
     yield HERE / "defences.md", "table of defences", with_origin(defences_table, load_run(kept / "defences"))
     one_pass = painter_tables(painted := load_run(kept / "painter"), six := load_run(kept / "recipe"))
-    yield HERE / "painter.md", "table", f"{one_pass}\n\n{origin(painted)} Style: {origin(six)}"
+    yield HERE / "painter.md", "table", f"{one_pass}\n\n{origin(painted)}\n\nThe rows of `style`. {origin(six)}"
     unseen = with_origin(painter_tables, load_run(kept / "painter-unseen"))
     yield HERE / "painter.md", "table of other photos", unseen
     costs = read_table(kept / "painter" / "efficiency.csv", EFFICIENCY)
@@ -579,7 +589,7 @@ def surrogate_table(run: RunFolder) -> None:
     lines = []
     for key, rows in wanted.groupby([*VARIANT, "matched_to"], sort=False):
         by = rows.set_index("classifier").to_dict("index")
-        label = named(key[:3]) + (f" as {key[3]}" if key[3] else "")
+        label = with_copied(key)
         flips = [counted(by[name], "flip_rate", "flips", "n") for name in classifiers]
         one = by[classifiers[0]]
         lines.append([label, *flips, rate(one, "style_identified_rate"), f"{one['mean_l2']:.1f}"])
@@ -619,7 +629,7 @@ def hardened_tables(run: RunFolder) -> str:
             label = "right, untouched"
             cells = [counted(by[n], "clean_accuracy", "n_correct", "n_labelled") for n in names]
         else:
-            label = named(key[:3]) + (f" as {key[3]}" if key[3] else "")
+            label = with_copied(key)
             cells = [counted(by[n], "flip_rate", "flips", "n") + " seen" * has_read(run, key[:3], n) for n in names]
         lines.append([label, *cells, f"{by[names[0]]['mean_l2']:.1f}"])
     first = markdown(["flips under", *names, "L2"], lines)
@@ -628,8 +638,7 @@ def hardened_tables(run: RunFolder) -> str:
     for attack, rows in attacked.groupby("attack", sort=False):
         ours, other = (rows[rows["classifier"] == name] for name in ("hardened", CLASSIFIER))
         found = pooled_difference(ours, other, what="flip", by=("image", "style", "matched_to"))
-        points = [100 * value for value in (found.difference, found.low, found.high)]
-        pairs.append([attack, f"{points[0]:+.0f} [{points[1]:.0f}, {points[2]:.0f}]", f"{found.p_value:.2g}"])
+        pairs.append([attack, in_points(found.difference, found.low, found.high), f"{found.p_value:.2g}"])
     return f"{first}\n\n{markdown(['hardened less undefended, points of flips', 'difference', 'p'], pairs)}"
 
 
@@ -732,7 +741,7 @@ def efficiency_tables(found: pd.DataFrame) -> str:
         here = f"{rate(row, 'top1')}, {row['n_correct']} of {row['n_labelled']}" if pd.notna(row["top1"]) else ""
         tops = [shown(row, f"published_{top}", ".1%") for top in ("top1", "top5")]
         source = "" if pd.isna(row["published_source"]) else row["published_source"]
-        if row["weights"] != "painter":  # which classifies nothing
+        if row["weights"] != PAINTER:  # which classifies nothing
             worth.append([row["model"], *tops, source, here])
         if pd.notna(row["compiled_ms_one"]):
             times.append(

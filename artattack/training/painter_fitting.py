@@ -122,9 +122,8 @@ def limited(gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     A crop of a single colour has no variance to normalize by: each normalization multiplies its gradient by 316, which
     overflows float32 within a few layers. Its batch teaches nothing.
     """
-    norm = tf.linalg.global_norm(gradients)
-    finite, factor = tf.math.is_finite(norm), tf.minimum(1.0, _LONGEST / norm)
-    return [tf.where(finite, gradient * factor, tf.zeros_like(gradient)) for gradient in gradients]
+    shortened, norm = tf.clip_by_global_norm(gradients, _LONGEST)
+    return [tf.where(tf.math.is_finite(norm), gradient, tf.zeros_like(gradient)) for gradient in shortened]
 
 
 class Pictures(tf_keras.callbacks.Callback):  # type: ignore[misc]
