@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from typer.testing import CliRunner
@@ -71,6 +72,15 @@ def test_a_training_writes_a_painter_its_card_and_pictures(trained: Path) -> Non
     assert sorted(path.name for path in trained.iterdir()) == [
         "painter.csv", "painter.json", "painter.keras", "painter.md", "samples", "settings.json"
     ]  # fmt: skip
+
+
+def test_training_lowers_the_style_loss(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(painters, "_CROPS_PER_EPOCH", 60)  # twelve steps
+    train_painter(settings(photos, steps=60, learning_rate=0.01, budget="psnr=10"), tmp_path / "out")
+    history = pd.read_csv(tmp_path / "out" / "painter.csv")
+    assert len(history) == 5
+    assert history["style"].iloc[-1] < 0.95 * history["style"].iloc[0]
+    assert history["val_style"].iloc[-1] < history["val_style"].iloc[0]
 
 
 def test_a_training_that_was_stopped_ends_with_identical_weights(photos: Path, trained: Path, tmp_path: Path) -> None:
