@@ -4,9 +4,8 @@ Each folder named is a run, or holds runs; what a run is called in its benchmark
 
 artattack run --out results/default                          README.md
 artattack run docs/comparison.yaml --out results/compared    docs/comparison.md
-artattack run docs/comparison-ssim.yaml --out results/similar  the same
+artattack run docs/guides.yaml --out results/guides          the same
 artattack run docs/comparison-recipe.yaml --out results/recent  the same
-artattack run docs/comparison-distilled.yaml --out results/painted  the same
 artattack run docs/recipe.yaml --out results/recipe          docs/recipe.md
 artattack run docs/recipe-free.yaml --out results/free       the same
 artattack run docs/backbones.yaml --out results/backbones    the same
@@ -58,19 +57,19 @@ from artattack.networks.runtimes import PAINTER
 from artattack.report import save_figures
 from artattack.report.page_tables import clean_error
 from artattack.results.columns import EFFICIENCY
-from artattack.results.paired import pooled_difference
+from artattack.results.paired import PooledDifference, pooled_difference
 from artattack.results.power import ASSUMPTIONS, plan_survey
 from artattack.results.run_folder import RunFolder, load_run
 from artattack.results.standing import ENOUGH
-from artattack.results.statistics import pooled_rate
+from artattack.results.statistics import holm, pooled_rate
 from artattack.results.tables import read_table
 
 HERE = Path(__file__).parent
 STRIDE = 4  # of QuickNet's stem, in pixels: the grid that its gradients paint
 SHOWN = 4  # images in the gallery
 CLASSIFIER = "efficientnet_lite0"
-UNSEEN = ("efficientnet_lite1", "efficientnet_lite2")  # by any attack of docs/comparison.yaml
-MIDDLE = 10  # of its budgets, L2
+UNSEEN = ("efficientnet_lite1", "efficientnet_lite2")  # by any attack of docs/comparison-recipe.yaml
+NEAR = 10  # L2 of the balls in docs/comparison.yaml
 VARIANT = ["attack", "style", "source"]
 DISTANCES = {"l2": "L2", "delta_e": "ΔE", "ssim": "SSIM"}
 README_PICTURE = ("imagenet_15_99", "stained-glass")  # image and style
@@ -129,30 +128,46 @@ def readme_table(summary: pd.DataFrame) -> str:
 
 
 def readme_findings(recipe: RunFolder, comparison: RunFolder) -> str:
-    """Return three findings, a sentence each, with the figures of two runs on the same photos."""
-    budget = 20
+    """Return three findings, a sentence or two each, with the figures of two runs on 250 photos each."""
+    records = at_places(comparison)
+    records = records[records["place"] == NEAR]
+    unrelated = unrelated_to_all(records)
+    rows = {label: mine[mine["classifier"].isin(unrelated)] for label, mine in by_variant(records)}
+    rates = {label: mine["flip"].mean() for label, mine in rows.items()}
+    guided, plain = "guided-bnn/waves/quicknet_tiny", "style/waves/quicknet_tiny"
+    gradient = max((label for label in rows if "mi-fgsm" in label), key=rates.__getitem__)
+    control = max((label for label, mine in rows.items() if mine["kind"].eq("control").all()), key=rates.__getitem__)
+
+    def told(ours: str, other: str, name: str = "") -> str:
+        found = lead(records, ours, other, unrelated)
+        return standing(found.difference, found.low, found.high, name or other)
+
+    bnn, net = (f"di-mi-fgsm/{name}" for name in ("bmxnet_resnet18_stage1float", "efficientnet_lite0"))
+    photos = f"{records['image'].nunique()} photos and {len(unrelated)} classifiers of unrelated families"
+    farther = 20
     verdicts = recipe.controls.set_index(["variant", "classifier"])
-    paint = verdicts.loc[(f"style/waves/quicknet_tiny at l2={budget}", UNSEEN[1])]
-    points = f"{100 * paint['difference']:+.0f} points [{100 * paint['difference_low']:.0f}, "
-    points += f"{100 * paint['difference_high']:.0f}]"
-    beyond = "beyond chance" if paint["verdict"] == "beats" else "not beyond chance"
-    at_ten = comparison.curves[(comparison.curves["budget_distance"] == "l2") & (comparison.curves["budget"] == MIDDLE)]
-    of = at_ten[at_ten["classifier"] == UNSEEN[1]].fillna(dict.fromkeys(VARIANT, "")).to_dict("records")
-    rates = {
-        named([row[name] for name in VARIANT]): f"{rate(row, 'flip_rate')}, mean L2 {row['mean_l2']:.1f}" for row in of
-    }
-    n = comparison.records["image"].nunique()
+    paint = verdicts.loc[(f"style/waves/quicknet_tiny at l2={farther}", UNSEEN[1])]
+    ahead, closest = paint[["difference", "difference_low", "difference_high"]], paint["control"].partition("/")[0]
+    flips = {label: pooled_share(mine, "flip", effect=False) for label, mine in rows.items()}
     return "\n".join([
-        f"- **Paint made with 1-bit features flips an unseen float classifier.** Within an L2 of {budget}, waves "
-        f"painted through `quicknet_tiny` flip EfficientNet-Lite2 on {paint['flip_rate']:.0%} of {paint['n']} photos; "
-        f"the difference from the closest control, {paint['control'].partition('/')[0]}, is {points}, {beyond} "
-        "([comparison](docs/comparison.md#the-default-recipe-through-the-small-bnn)).",
-        f"- **Gradients of a float network carry over to its siblings.** On {n} photos at L2 {MIDDLE}, DI-MI-FGSM from "
-        f"EfficientNet-Lite0 flips Lite2 on {rates['di-mi-fgsm/efficientnet_lite0']}; paint guided by Lite0 on "
-        f"{rates['guided-float/waves/quicknet_tiny']} ([comparison](docs/comparison.md)).",
-        f"- **Gradients of a small BNN do not.** PGD on `quicknet_tiny` flips Lite2 on {rates['pgd/quicknet_tiny']}; "
-        f"the style image mixed in on {rates['blend/waves']} ([comparison](docs/comparison.md)).",
+        f"- **Paint guided by one-bit networks alone fools classifiers of other families.** On {photos}, L2 {NEAR}, it "
+        f"flips {flips[guided]}: {told(guided, gradient)}, the best gradient attack ({flips[gradient]}), and "
+        f"{told(guided, control)}, the best control ([comparison](docs/comparison.md)).",
+        f"- **Gradients of a real one-bit network carry over.** There, DI-MI-FGSM from a binary ResNet-18 flips "
+        f"{flips[bnn]}: {told(bnn, net, 'the same from EfficientNet-Lite0')}.",
+        f"- **Unguided paint through one-bit features flips more than every control.** There, it flips {flips[plain]}: "
+        f"{told(plain, control)}. At L2 {farther}, it flips EfficientNet-Lite2 on {paint['flip_rate']:.0%} of "
+        f"{paint['n']} photos: {standing(*ahead, closest)} "
+        "([recipe](docs/comparison.md#the-default-recipe-through-the-small-bnn)).",
     ])  # fmt: skip
+
+
+def standing(difference: float, low: float, high: float, other: str) -> str:
+    """Say how far one attack stands ahead of another attack or a control: the difference of their rates."""
+    points = f"{in_points(difference, low, high)} points"
+    if low > 0:
+        return f"{points} ahead of {other}"
+    return f"{points}, so behind {other}" if high < 0 else f"{points}, so not told apart from {other}"
 
 
 def counted(row: dict[Any, Any], name: str, part: str, whole: str) -> str:
@@ -161,28 +176,88 @@ def counted(row: dict[Any, Any], name: str, part: str, whole: str) -> str:
 
 
 def comparison_tables(run: RunFolder) -> str:
-    """Return flips at each budget, and what else there is to say at one of them, as Markdown."""
-    others = [name for name in run.curves["classifier"].unique() if name not in UNSEEN]
-    at_l2 = run.curves["budget_distance"] == "l2"
-    verdicts = run.controls.set_index(["variant", "classifier"])
-    headings = [
-        ["attack or control", *(f"{short(name)}, L2 {MIDDLE}" for name in others), "style recognised", "SSIM", "GMSD"],
-        ["attack", *(f"against controls, {short(name)}" for name in UNSEEN)],
-    ]
-    tables: list[list[list[str]]] = [[], []]
-    for key, rows in run.curves[at_l2].fillna(dict.fromkeys(VARIANT, "")).groupby(VARIANT, sort=False):
-        label = named(key)
-        middle = rows[rows["budget"] == MIDDLE].set_index("classifier").to_dict("index")
-        seen_rates = [
-            at_its_distance(middle[name], "flip_rate") + " seen" * has_read(run, key, name) for name in others
+    """Return flips, looks, and leads of the guided attack and of plain paint at each budget, as Markdown."""
+    records = at_places(run)
+    unrelated = unrelated_to_all(records)
+    others = [name for name in dict.fromkeys(records["classifier"]) if name not in unrelated]
+    judges = list(dict.fromkeys(run.judges["judge"]))
+    flips, looks = [], []
+    for distance, there in records.groupby("place"):
+        for label, rows in by_variant(there):
+            place = f"{label}, L2 {distance:g}"
+            of = {name: rows[rows["classifier"] == name] for name in (*unrelated, *others)}
+            pooled = pooled_share(rows[rows["classifier"].isin(unrelated)], "flip")
+            singles = (pooled_share(of[name], "flip") for name in unrelated)
+            relations = {name: of[name]["classifier_relation"].fillna("").iloc[0] for name in others}
+            marked = (f"{pooled_share(of[name], 'flip')} {relations[name]}".strip() for name in others)
+            flips.append([place, pooled, *singles, *marked])
+            one = of[unrelated[0]]
+            told = run.judges[(run.judges["budget"].fillna(NEAR) == distance) & (variants_of(run.judges) == label)]
+            seen = {row["judge"]: rate(row, "identified_rate") for row in told.to_dict("records")}
+            forms = {"l2": ".1f", "ssim": ".2f", "gmsd": ".2f", "delta_e": ".1f"}
+            looks.append([
+                place,
+                *(seen.get(name, "") for name in judges),
+                *(f"{one[name].mean():{form}}" for name, form in forms.items()),
+            ])  # fmt: skip
+    names = [*map(short, unrelated), *map(short, others)]
+    return "\n\n".join([
+        markdown(["flips under", f"{len(unrelated)} unrelated families", *names], flips),
+        leads(records, "guided-bnn/waves/quicknet_tiny", unrelated),
+        leads(records, "style/waves/quicknet_tiny", unrelated),
+        markdown([
+            "images of", *(f"style recognised by {short(name)}" for name in judges), "L2", "SSIM", "GMSD", "ΔE"
+        ], looks),
+    ])  # fmt: skip
+
+
+def at_places(run: RunFolder) -> pd.DataFrame:
+    """Return the records of docs/comparison.yaml under attacks, with the L2 radius of each as `place`."""
+    attacked = run.records[run.records["kind"] != "clean"]
+    return attacked.assign(place=attacked["budget"].fillna(NEAR))
+
+
+def variants_of(table: pd.DataFrame) -> pd.Series[str]:
+    """Return the name of each row's attack or control, with its style and source."""
+    return table[VARIANT].fillna("").apply(named, axis=1)
+
+
+def by_variant(records: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the name and the rows of each attack and control, in their order."""
+    yield from records.groupby(variants_of(records), sort=False)
+
+
+def unrelated_to_all(records: pd.DataFrame) -> list[str]:
+    """Return the classifiers that are unrelated to every attack."""
+    related = set(records.loc[records["classifier_relation"].isin(("seen", "kin")), "classifier"])
+    return [name for name in dict.fromkeys(records["classifier"]) if name not in related]
+
+
+def lead(records: pd.DataFrame, ours: str, other: str, classifiers: Sequence[str]) -> PooledDifference:
+    """Return the difference of two variants' flips over some classifiers, with an interval over photos."""
+    mine = records[records["classifier"].isin(classifiers)]
+    names = variants_of(mine)
+    return pooled_difference(mine[names == ours], mine[names == other], by=("image", "classifier"))
+
+
+def leads(records: pd.DataFrame, ours: str, classifiers: Sequence[str]) -> str:
+    """Return how far one attack is ahead of every other and of each control, in points, as Markdown.
+
+    p values are adjusted for all comparisons in the table (Holm).
+    """
+    found: list[tuple[str, PooledDifference]] = []
+    for distance, rows in records.groupby("place"):
+        found += [
+            (f"{label}, L2 {distance:g}", lead(rows, ours, label, classifiers))
+            for label, _ in by_variant(rows)
+            if label != ours
         ]
-        one = middle[UNSEEN[0]]
-        style_seen = rate(one, "style_identified_rate")
-        tables[0].append([label, *seen_rates, style_seen, f"{one['mean_ssim']:.2f}", f"{one['mean_gmsd']:.2f}"])
-        if one["kind"] != "control":
-            tables[1].append([label, *(verdict(verdicts.loc[(f"{label} at l2={MIDDLE}", name)]) for name in UNSEEN)])
-    at_budgets = [flips_at_budgets(run.curves[wanted]) for wanted in (at_l2, ~at_l2) if wanted.any()]
-    return "\n\n".join([at_budgets[0], *map(markdown, headings, tables), *at_budgets[1:]])
+    adjusted = holm([difference.p_value for _, difference in found])
+    lines = [
+        [label, in_points(each.difference, each.low, each.high), f"{each.design_effect:.1f}", f"{p:.2g}"]
+        for (label, each), p in zip(found, adjusted, strict=True)
+    ]
+    return markdown([f"{ours.partition('/')[0]} is ahead of", "points", "design effect", "p"], lines)
 
 
 def flips_at_budgets(curves: pd.DataFrame) -> str:
@@ -255,11 +330,17 @@ def at_its_distance(row: dict[Any, Any], name: str) -> str:
     return f"{rate(row, name)} at L2 {row['mean_l2']:.1f}{short_of}"
 
 
-def pooled_share(rows: pd.DataFrame, column: str) -> str:
-    """Return the share of a column of booleans, its interval over photos and, where they repeat, the design effect."""
+def pooled_share(rows: pd.DataFrame, column: str, *, effect: bool = True) -> str:
+    """Return the share of a column of booleans, its interval over photos and, where they repeat, the design effect.
+
+    Args:
+        rows: records, with a row or more for each photo.
+        column: a column of True and False.
+        effect: whether the design effect is told.
+    """
     found = pooled_rate(rows[column], rows["image"])
     shown = rate({"of": found.mean, "of_low": found.low, "of_high": found.high}, "of")
-    return f"{shown}, design effect {found.design_effect:.1f}" if found.n > found.clusters else shown
+    return f"{shown}, design effect {found.design_effect:.1f}" if effect and found.n > found.clusters else shown
 
 
 def named(key: Any) -> str:
@@ -404,6 +485,7 @@ def committed_texts() -> Iterator[tuple[Path, str, str]]:
     yield readme, "table", readme_table(load_run(kept / "reference").summary)
     yield readme, "findings", readme_findings(recipe, comparison)
     yield page, "table", with_origin(comparison_tables, comparison)
+    yield page, "table of guides", with_origin(guides_table, load_run(kept / "guides"))
     yield page, "table of the default recipe", with_origin(default_recipe_tables, recipe)
     yield HERE / "recipe.md", "table of six styles", with_origin(six_styles_tables, load_run(kept / "recipe"))
     yield HERE / "defences.md", "table of defences", with_origin(defences_table, load_run(kept / "defences"))
@@ -415,7 +497,6 @@ def committed_texts() -> Iterator[tuple[Path, str, str]]:
     yield HERE / "painter.md", "table of bits", efficiency_tables(costs)
     yield HERE / "hardening.md", "table", with_origin(hardened_tables, load_run(kept / "hardened"))
     yield HERE / "people.md", "plan", power_table()
-    yield page, "table at an equal SSIM", with_origin(similar_tables, load_run(kept / "comparison-ssim"))
 
 
 def power_table() -> str:
@@ -424,6 +505,24 @@ def power_table() -> str:
     lines = [[f"{people}", *(f"{power:.0%}" for power in line)] for people, line in powers.iterrows()]
     table = markdown(["people", *(f"{photos} photos" for photos in powers.columns)], lines)
     return f"{table.rstrip()}\n\n{ASSUMPTIONS}"
+
+
+def guides_table(run: RunFolder) -> str:
+    """Return what options of a guided attack do to flips of unrelated classifiers, as Markdown, best first."""
+    records = run.records[run.records["kind"] != "clean"]
+    unrelated = unrelated_to_all(records)
+    lines = []
+    for label, rows in by_variant(records):
+        mine = rows[rows["classifier"].isin(unrelated)]
+        images = mine[mine["classifier"] == unrelated[0]]
+        each = mine.groupby("classifier")["flip"].mean()
+        flips = [pooled_share(mine, "flip"), *(f"{each[name]:.0%}" for name in unrelated)]
+        kept = f"{mine['true_confidence_after'].mean():.0%}"
+        lines.append((mine["flip"].mean(), [label, *flips, kept, f"{images['ssim'].mean():.2f}"]))
+    lines.sort(key=lambda line: -line[0])
+    names = [short(name) for name in unrelated]
+    headings = ["", f"flips of {len(unrelated)} unrelated families", *names, "confidence in the true class", "SSIM"]
+    return markdown(headings, [line for _, line in lines])
 
 
 def readme_page(run: RunFolder) -> None:
@@ -437,7 +536,7 @@ def readme_page(run: RunFolder) -> None:
 
 def comparison_page(run: RunFolder) -> None:
     """Draw the picture of docs/comparison.md and write its tables."""
-    copy_figure(run, "flip-rate-l2-efficientnet-lite2", "comparison")
+    copy_figure(run, "flip-rates", "comparison")
     insert(HERE / "comparison.md", with_origin(comparison_tables, run))
 
 
@@ -482,25 +581,6 @@ def keep_picture(file: Path, name: str) -> str:
     else:
         small.quantize(192, dither=Image.Dither.NONE).save(kept, optimize=True)
     return kept.name
-
-
-def distilled_table(run: RunFolder) -> None:
-    """Write the table of docs/comparison.md on the default backbone."""
-    insert(
-        HERE / "comparison.md",
-        f"{flips_at_budgets(run.curves)}\n\n{origin(run)}",
-        "table of the default backbone",
-    )
-
-
-def similar_table(run: RunFolder) -> None:
-    """Write the tables of docs/comparison.md on attacks and controls that leave an image as similar (SSIM)."""
-    insert(HERE / "comparison.md", with_origin(similar_tables, run), "table at an equal SSIM")
-
-
-def similar_tables(run: RunFolder) -> str:
-    """Return flips, style and structure at each budget, as Markdown."""
-    return f"{flips_at_budgets(run.curves)}\n\n{kept_at_budgets(run.curves)}"
 
 
 def default_recipe_table(run: RunFolder) -> None:
@@ -699,9 +779,7 @@ PAGES = {  # by the benchmark's name
     "painter": painter_page,
     "default": readme_page,
     "comparison": comparison_page,
-    "comparison-ssim": similar_table,
     "comparison-recipe": default_recipe_table,
-    "comparison-distilled": distilled_table,
     "recipe": six_styles_table,
     "recipe-free": free_table,
     "backbones": backbones_table,

@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from PIL import Image
@@ -198,6 +199,20 @@ def test_figures_of_committed_runs_are_those_of_their_records(tmp_path: Path) ->
         pages.add(page.name)
     names = ("comparison", "defences", "hardening", "painter", "people", "recipe")
     assert pages == {"README.md", *(f"{name}.md" for name in names)}
+
+
+def test_a_finding_says_on_which_side_an_interval_lies() -> None:
+    told = load("make_docs").standing
+    assert told(0.12, 0.05, 0.19, "blur") == "+12 [5, 19] points ahead of blur"
+    assert told(-0.12, -0.19, -0.05, "blur") == "-12 [-19, -5] points, so behind blur"
+    assert told(0.02, -0.03, 0.07, "blur") == "+2 [-3, 7] points, so not told apart from blur"
+
+
+def test_headline_figures_are_those_of_classifiers_unrelated_to_every_attack() -> None:
+    columns = ["attack", "classifier", "classifier_relation"]
+    rows = [["a", "one", "unrelated"], ["b", "one", "unrelated"], ["a", "two", "unrelated"], ["b", "two", "kin"]]
+    records = pd.DataFrame([*rows, ["a", "three", "seen"], ["noise", "three", None]], columns=columns)
+    assert load("make_docs").unrelated_to_all(records) == ["one"]
 
 
 NO_RESULTS = {"5 %", "17 %", "30 %", "80 %", "95 %"}  # of intervals, tolerances, chance and options

@@ -112,7 +112,7 @@ class StyleOptions(Section):
     )
     mask: Path | None = Field(None, description="image file, white where pixels may change")
     style_mask: Path | None = Field(None, description="image file, white where the style image counts")
-    guide_weight: NonNegativeFloat = Field(1.0, description="weight of the loss that fools guides")
+    guide_weight: NonNegativeFloat = Field(10.0, description="weight of the loss that fools guides")
     guide_loss: Literal["margin", "cross-entropy"] = Field("margin", description="loss that fools guides")
     confidence: NonNegativeFloat | None = Field(
         None, description="logit margin at which the margin loss is 0; default: 30, or 1 with early_stop"

@@ -669,7 +669,7 @@ def test_records_packed_with_xz_open_as_they_were(tmp_path: Path) -> None:
         _ = load_run(run.path).records
 
 
-@pytest.mark.parametrize("name", ["comparison", "comparison-recipe", "comparison-ssim", "reference"])
+@pytest.mark.parametrize("name", ["comparison", "comparison-recipe", "guides", "reference"])
 def test_committed_runs_open_with_all_their_tables(name: str) -> None:
     run = load_run(RESULTS / name)
     assert len(run.records) == run.info["tables"]["records.csv"]["rows"]
