@@ -142,13 +142,12 @@ if TYPE_CHECKING:
 else:  # the key `attack` decides on the kind, for validation and serialization
     AttackEntry = Annotated[SerializeAsAny[Entry], PlainValidator(_entry)]
 
-_DEFAULT_SOURCES = ("quicknet_tiny", "efficientnet_lite0")
-_DEFAULT_BALL = Bound("l2", 20.0)  # farther out nearly every image flips, and paint cannot be told from controls
+_DEFAULT_BALL = Bound("l2", 20.0)  # farther out nearly every image flips; the painter shares the style's controls
 _DEFAULT_ATTACKS: tuple[Entry, ...] = (
-    PainterEntry(attack="painter", budget=_DEFAULT_BALL),
-    StyleEntry(attack="style", style=("waves",), budget=_DEFAULT_BALL),
-    BaselineEntry(attack="pgd", source=_DEFAULT_SOURCES, eps="8/255", eps_step="2/255", max_iter=10),
-    *(ControlEntry(attack=name, like=("painter", "style")) for name in ("noise", "blur", "jpeg", "colour", "blend")),
+    PainterEntry(attack="painter", style=("waves",), budget=_DEFAULT_BALL),
+    StyleEntry(attack="style", style=("waves",), budget=_DEFAULT_BALL, steps=30),
+    BaselineEntry(attack="pgd", source="efficientnet_lite0", eps="8/255", eps_step="2/255", max_iter=10),
+    *(ControlEntry(attack=name, like=("style",)) for name in ("noise", "blur", "jpeg", "colour", "blend")),
 )
 
 
@@ -189,7 +188,7 @@ class Benchmark(Section):
     batch_size: PositiveInt = Field(10, description="number of images attacked at once")
     images: ImageSettings = ImageSettings()
     models: dict[str, ModelSpec] = Field({}, description="your own models, by name")
-    classifiers: Names = Field(_DEFAULT_SOURCES, description="models that are scored")
+    classifiers: Names = Field(("quicknet_tiny", "efficientnet_lite0"), description="models that are scored")
     attacks: tuple[AttackEntry, ...] = Field(
         _DEFAULT_ATTACKS, description="attacks and controls; an empty list scores the untouched images"
     )

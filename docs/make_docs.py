@@ -109,7 +109,7 @@ def readme_table(summary: pd.DataFrame) -> str:
     error = clean_error(ours[ours["kind"] == "clean"].iloc[0].to_dict())
     paint = ours[ours["attack"].isin(("painter", "style"))]
     place = paint.iloc[-1]
-    controls = ours[ours["matched_to"] == named(place[VARIANT])]
+    controls = ours[(ours["kind"] == "control") & ours["style"].isin(("", place["style"]))]
     best = controls[controls["flips"] == controls["flips"].max()].iloc[:1]
     rows = [
         *((f"{row['attack']}, {row['style']}, {row['classifier_relation']}", row) for row in paint.to_dict("records")),

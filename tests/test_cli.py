@@ -117,14 +117,14 @@ def test_a_dry_run_prints_the_plan_and_its_size(tmp_path: Path) -> None:
     done = artattack_says("run", "--dry-run", "--limit", "7", "--seed", "5", "--out", tmp_path / "out")
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
-    assert lines[:2] == ["clean", "painter/stained-glass/quicknet_distilled"]
-    assert lines[20] == "blend/waves as style/waves/quicknet_distilled"
+    assert lines[:2] == ["clean", "painter/waves/quicknet_distilled"]
+    assert lines[8] == "blend/waves as style/waves/quicknet_distilled"
     for part in (
         "seed 5",
         "7 of samples, 224 x 224",
-        "21, of up to 10",
-        "140 images (7 images x 20 attacks and controls)",
-        "294 (2 cl",
+        "9, of up to 10",
+        "56 images (7 images x 8 attacks and controls)",
+        "126 (2 cl",
     ):
         assert part in done.stdout
     assert not (tmp_path / "out").exists()
@@ -133,7 +133,7 @@ def test_a_dry_run_prints_the_plan_and_its_size(tmp_path: Path) -> None:
 def test_budgets_on_the_command_line_stand_in_the_plan(tmp_path: Path) -> None:
     done = artattack_says("run", "--dry-run", "--budgets", "l2=5,1", "--budgets", "ssim")
     assert done.exit_code == 0
-    at = [line.rpartition(" at ")[2] for line in done.stdout.splitlines() if "pgd/quicknet_tiny at" in line]
+    at = [line.rpartition(" at ")[2] for line in done.stdout.splitlines() if "pgd/efficientnet_lite0 at" in line]
     assert at == ["l2=1", "l2=5", *(f"ssim={budget}" for budget in (0.4, 0.6, 0.8, 0.9, 0.95, 0.99))]
     for mistake, message in (("l3=1", "unknown distance 'l3'"), ("l2=1,x", "budgets.l2.1: 'x' is not a number")):
         done = artattack_says("run", "--dry-run", "--budgets", mistake)

@@ -48,7 +48,7 @@ def test_without_a_file_the_default_benchmark() -> None:
     assert isinstance(painter, PainterEntry)
     assert isinstance(style, StyleEntry)
     assert painter.budget == style.options.budget == Bound("l2", 20.0)
-    assert style.options == StyleOptions(budget=Bound("l2", 20.0))
+    assert style.options == StyleOptions(budget=Bound("l2", 20.0), steps=30)
     assert all(isinstance(control, ControlEntry) for control in controls)
     assert [control.attack for control in controls] == ["noise", "blur", "jpeg", "colour", "blend"]
     assert benchmark.budgets == {}

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 Engine = Literal["local", "ray"]
 DoCells = Callable[[Work], None]
 
+_PACKAGE = Path(__file__).resolve().parents[1]
 _ONE_AT_A_TIME = threading.Lock()  # attacks seed the process's generators, and set options of its TensorFlow
 
 
@@ -352,7 +353,7 @@ def _info(plan: Plan, loaded: LoadedModels, hashes: dict[str, str]) -> dict[str,
         "config": {
             "benchmark": plan.benchmark.model_dump(mode="json"),
             "images": hashes,
-            "files": {word: sha256_file(path) for word, path in files.items()},
+            "files": {_anywhere(word): sha256_file(path) for word, path in files.items()},
             "models": models,
             **({"targets": targets} if targets and aims else {}),
             **({"code": code} if code else {}),
@@ -363,6 +364,12 @@ def _info(plan: Plan, loaded: LoadedModels, hashes: dict[str, str]) -> dict[str,
         "versions": versions(),
         "machine": describe_machine(),
     }
+
+
+def _anywhere(word: str) -> str:
+    """Return a file's name in run.json: a file of this package has the same on every machine."""
+    path = Path(word).resolve()
+    return path.relative_to(_PACKAGE.parent).as_posix() if path.is_relative_to(_PACKAGE) else word
 
 
 def _read_anew(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

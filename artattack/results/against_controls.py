@@ -20,8 +20,8 @@ from artattack.results.tables import make_table
 def judge_against_controls(records: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
     """Test for each attack whether it flips more images than every control at the same distance.
 
-    Controls at the same distance copy this attack's distance image by image or, for an attack at a budget, are at the
-    same budget. An image is compared if attack and control stand at that distance, within 5 %. A control that stands
+    Controls at the same distance copy this attack's distance image by image, or that of another attack that fills the
+    same ball (`controls_of_case`); for an attack at a budget, they are at the same budget. An image is compared if attack and control stand at that distance, within 5 %. A control that stands
     there on fewer than 80 % of the attack's scored images does not count, because its distance or its choice of images
     could decide; the column `left_out` has the reason. An attack that stands short of a budget has no control there.
 
@@ -69,12 +69,48 @@ def judge_against_controls(records: pd.DataFrame, confidence: float = 0.95) -> p
 
 
 def controls_of_case(attack: Case, cases: Mapping[Case, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Return the records of the controls for an attack's distance, by label."""
-    return {
-        control.label: rows
-        for control, rows in cases.items()
-        if control.is_control and control.classifier == attack.classifier and control.copies == attack.place
-    }
+    """Return the records of the controls for an attack's distance, by label.
+
+    These are the controls that copy the attack's distance. Another control that copies none of its distances serves it,
+    too, if it stands at the same distance, as within one ball, on 80 % of the images. Only the first control of each
+    sort does so: the same perturbation, of the same style as the attack or without one.
+    """
+    found: dict[str, pd.DataFrame] = {}
+    sorts: set[tuple[str, str, str]] = set()
+    others: list[tuple[Case, pd.DataFrame]] = []
+    for control, rows in cases.items():
+        if not control.is_control or control.classifier != attack.classifier:
+            continue
+        if control.copies == attack.place:
+            found[control.label] = rows
+            sorts.add(_sort(rows))
+        elif control.matched_to and not attack.budget_distance:
+            others.append((control, rows))
+    own = cases[attack]
+    for control, rows in others:
+        sort = _sort(rows)
+        if sort not in sorts and sort[2] in ("", style_of(own)) and _stands_beside(own, rows):
+            found[control.label] = rows
+            sorts.add(sort)
+    return found
+
+
+def _sort(control: pd.DataFrame) -> tuple[str, str, str]:
+    """Return a control's name, the distance that it copies, and its style."""
+    return str(control["attack"].iloc[0]), copied_distance(control["parameters"].iloc[0]), style_of(control)
+
+
+def style_of(rows: pd.DataFrame) -> str:
+    """Return the style of an attack or control; empty without one."""
+    style = rows["style"].iloc[0]
+    return "" if pd.isna(style) else str(style)
+
+
+def _stands_beside(attack: pd.DataFrame, control: pd.DataFrame) -> bool:
+    """Return whether a control of another attack is at the distance of this one, as measured, on enough images."""
+    if attack[copied_distance(control["parameters"].iloc[0])].isna().all():
+        return False
+    return bool(at_one_distance(attack, control).sum() >= ENOUGH * attack["error"].isna().sum())
 
 
 def is_at_a_budget_too(attack: Case, rows: pd.DataFrame, cases: Mapping[Case, pd.DataFrame]) -> bool:
@@ -84,9 +120,11 @@ def is_at_a_budget_too(attack: Case, rows: pd.DataFrame, cases: Mapping[Case, pd
         return False
     norm, eps = ball.iloc[0]
     return any(
-        case.budget_distance == norm and math.isclose(case.budget, eps, rel_tol=1e-9)
+        attack_labels(others.iloc[:1]).iloc[0] == attack.label
         for case, others in cases.items()
-        if case.classifier == attack.classifier and attack_labels(others.iloc[:1]).iloc[0] == attack.label
+        if case.classifier == attack.classifier
+        and case.budget_distance == norm
+        and math.isclose(case.budget, eps, rel_tol=1e-9)
     )
 
 

@@ -18,6 +18,7 @@ from artattack.results.against_controls import (
     claims_from,
     controls_of_case,
     is_at_a_budget_too,
+    style_of,
     with_verdicts,
 )
 from artattack.results.columns import POOLED
@@ -143,9 +144,9 @@ def _pairs(members: Sequence[_Member], cases: Mapping[Case, pd.DataFrame]) -> di
     found: dict[str, list[pd.DataFrame]] = {}
     for case, rows in members:
         own = rows.set_index("image")["flip"].where(rows["error"].isna().to_numpy())
-        style = _style(rows)
+        style = style_of(rows)
         for others in controls_of_case(case, cases).values():
-            mixed_in = _style(others)
+            mixed_in = style_of(others)
             if style and mixed_in and mixed_in != style:
                 continue  # at a budget, a control may belong to another style
             name = str(others["attack"].iloc[0]) + (f"/{mixed_in}" if mixed_in and not style else "")
@@ -154,11 +155,6 @@ def _pairs(members: Sequence[_Member], cases: Mapping[Case, pd.DataFrame]) -> di
             pairs = pd.concat([own.where(there), other], axis=1, join="inner", keys=["a", "b"]).dropna()
             found.setdefault(name, []).append(pairs.astype(bool).astype(float).reset_index(names="image"))
     return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
-
-
-def _style(rows: pd.DataFrame) -> str:
-    style = rows["style"].iloc[0]
-    return "" if pd.isna(style) else str(style)
 
 
 def pooled_in_words(pooled: pd.DataFrame) -> Iterator[str]:

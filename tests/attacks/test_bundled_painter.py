@@ -1,8 +1,11 @@
 """The bundled painter: its file, its card, and that it paints."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from artattack import load_run, run_benchmark
 from artattack.attacks.painter import PainterAttack
 from artattack.attacks.painter_card import BUNDLED, PainterFile
 from artattack.distances import psnr
@@ -23,6 +26,21 @@ def test_it_is_small_and_has_the_styles_of_the_package() -> None:
         assert style.sha256 == tuple(map(sha256_file, style_files(style.name)))
     assert file.card.facts["images_trained_on"] > 200
     assert "samples" not in file.card.facts["data"]  # the photos that measure it
+
+
+def test_a_run_names_its_file_the_same_on_every_machine(tmp_path: Path) -> None:
+    run_benchmark(
+        {
+            "attacks": [{"attack": "painter", "style": "waves"}],
+            "images": {"size": 64, "limit": 1},
+            "classifiers": ["quicknet_tiny"],
+            "style_judges": ["quicknet_tiny"],
+            "feature_model": "quicknet_tiny",
+        },
+        out=tmp_path,
+    )
+    files = load_run(tmp_path).info["config"]["files"]
+    assert files == {"artattack/models/weights/painter.keras": sha256_file(PainterFile(BUNDLED).path)}
 
 
 def test_it_paints_in_every_style_on_the_edge_of_its_ball() -> None:

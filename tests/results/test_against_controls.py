@@ -317,6 +317,25 @@ def test_an_attack_that_stands_short_of_a_budget_has_no_control_there() -> None:
     )
 
 
+def test_controls_of_one_attack_serve_another_in_the_same_ball() -> None:
+    """A second attack at the distance of the first needs no controls of its own, except of another style."""
+    own = at(attack("xxxxxxxxxx", **STYLE), 10)
+    second = at(attack("xxxxxxxxx.", **{**STYLE, "style": "glass"}), 10.2)
+    far = at(attack("xxxxxxxxxx", "pgd", source="lite0"), 4)
+    controls = [
+        *at(attack("x.........", "noise", **COPIED), 10),
+        *at(attack("xxxxxxxxxx", "blur", style="waves", **COPIED), 10),
+    ]
+    table = judge_against_controls(records_frame(own + second + far + controls)).set_index("variant")
+    assert table["controls"].to_dict() == {"style/waves/quicknet": 2, "style/glass/quicknet": 1, "pgd/lite0": 0}
+    glass = table.loc["style/glass/quicknet"]
+    assert (glass["control"], glass["only_variant"], glass["verdict"]) == ("noise as style/waves/quicknet", 8, "beats")
+    assert table["left_out"].isna().all()
+    with_own = [*controls, *at(attack("xxxxx.....", "noise", matched_to="style/glass/quicknet"), 10.2)]
+    (row,) = judge_against_controls(records_frame(own + second + with_own)).to_dict("records")[1:]
+    assert (row["controls"], row["control"]) == (1, "noise as style/glass/quicknet")  # its own, and not both
+
+
 def test_a_control_counts_on_the_images_that_it_moves_as_far() -> None:
     own = at(attack("xxxxxxxxxx", **STYLE), 10)
     near = at(attack("xx........", "noise", **COPIED), 3, 10.4)  # the first image is elsewhere

@@ -67,7 +67,7 @@ def test_two_sentences_name_the_strongest_unseen_attack_and_the_control_that_dec
     )
     assert found.caption == "lite, right on 90% [60, 98] of 10 untouched images; flips with 95 % intervals, most first:"
     assert found.table["attack or control"].tolist() == ["pgd/lite", "style/quick", "noise as style/quick"]
-    assert found.table["verdict"].tolist() == ["no control", "beats", "control"]
+    assert found.table["verdict"].tolist() == ["beats", "beats", "control"]
     assert found.table["relation"].tolist() == ["white box", "", ""]
 
 
