@@ -11,6 +11,7 @@ from functools import cache, lru_cache
 from pkgutil import resolve_name
 from typing import Any
 
+import absl.logging
 import psutil
 import pytest
 
@@ -23,6 +24,7 @@ import artattack.models  # before a test file imports TensorFlow: this chooses K
 from artattack.runtime import usable_cores, write_art_settings
 
 write_art_settings()  # before several workers import ART at once
+absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__  # ART's import closes it, but not pytest's own
 
 _WORKER = 4.5e9  # bytes of memory that a worker takes by the end of the whole suite
 _ENOUGH = 1.6e9  # bytes of memory above which a worker frees graphs and models between two tests

@@ -21,9 +21,10 @@ def judge_against_controls(records: pd.DataFrame, confidence: float = 0.95) -> p
     """Test for each attack whether it flips more images than every control at the same distance.
 
     Controls at the same distance copy this attack's distance image by image, or that of another attack that fills the
-    same ball (`controls_of_case`); for an attack at a budget, they are at the same budget. An image is compared if attack and control stand at that distance, within 5 %. A control that stands
-    there on fewer than 80 % of the attack's scored images does not count, because its distance or its choice of images
-    could decide; the column `left_out` has the reason. An attack that stands short of a budget has no control there.
+    same ball (`controls_of_case`); for an attack at a budget, they are at the same budget. An image is compared if
+    attack and control stand at that distance, within 5 %. A control that stands there on fewer than 80 % of the
+    attack's scored images does not count, because its distance or its choice of images could decide; the column
+    `left_out` has the reason. An attack that stands short of a budget has no control there.
 
     An attack whose own ball is a budget has one row, that of the budget.
 
