@@ -69,7 +69,7 @@ STRIDE = 4  # of QuickNet's stem, in pixels: the grid that its gradients paint
 SHOWN = 4  # images in the gallery
 CLASSIFIER = "efficientnet_lite0"
 UNSEEN = ("efficientnet_lite1", "efficientnet_lite2")  # by any attack of docs/comparison-recipe.yaml
-NEAR = 10  # L2 of the balls in docs/comparison.yaml
+NEAR = "L2 10"  # the balls in docs/comparison.yaml
 VARIANT = ["attack", "style", "source"]
 DISTANCES = {"l2": "L2", "delta_e": "ΔE", "ssim": "SSIM"}
 README_PICTURE = ("imagenet_15_99", "stained-glass")  # image and style
@@ -150,7 +150,7 @@ def readme_findings(recipe: RunFolder, comparison: RunFolder) -> str:
     ahead, closest = paint[["difference", "difference_low", "difference_high"]], paint["control"].partition("/")[0]
     flips = {label: pooled_share(mine, "flip", effect=False) for label, mine in rows.items()}
     return "\n".join([
-        f"- **Paint guided by one-bit networks alone fools classifiers of other families.** On {photos}, L2 {NEAR}, it "
+        f"- **Paint guided by one-bit networks alone fools classifiers of other families.** On {photos}, {NEAR}, it "
         f"flips {flips[guided]}: {told(guided, gradient)}, the best gradient attack ({flips[gradient]}), and "
         f"{told(guided, control)}, the best control ([comparison](docs/comparison.md)).",
         f"- **Gradients of a real one-bit network carry over.** There, DI-MI-FGSM from a binary ResNet-18 flips "
@@ -182,21 +182,21 @@ def comparison_tables(run: RunFolder) -> str:
     others = [name for name in dict.fromkeys(records["classifier"]) if name not in unrelated]
     judges = list(dict.fromkeys(run.judges["judge"]))
     flips, looks = [], []
-    for distance, there in records.groupby("place"):
+    for place, there in records.groupby("place", sort=False):
+        told = run.judges[places_of(run, run.judges) == place]
         for label, rows in by_variant(there):
-            place = f"{label}, L2 {distance:g}"
             of = {name: rows[rows["classifier"] == name] for name in (*unrelated, *others)}
             pooled = pooled_share(rows[rows["classifier"].isin(unrelated)], "flip")
             singles = (pooled_share(of[name], "flip") for name in unrelated)
             relations = {name: of[name]["classifier_relation"].fillna("").iloc[0] for name in others}
             marked = (f"{pooled_share(of[name], 'flip')} {relations[name]}".strip() for name in others)
-            flips.append([place, pooled, *singles, *marked])
+            flips.append([f"{label}, {place}", pooled, *singles, *marked])
             one = of[unrelated[0]]
-            told = run.judges[(run.judges["budget"].fillna(NEAR) == distance) & (variants_of(run.judges) == label)]
-            seen = {row["judge"]: rate(row, "identified_rate") for row in told.to_dict("records")}
+            judged = told[variants_of(told) == label].to_dict("records")
+            seen = {row["judge"]: rate(row, "identified_rate") for row in judged}
             forms = {"l2": ".1f", "ssim": ".2f", "gmsd": ".2f", "delta_e": ".1f"}
             looks.append([
-                place,
+                f"{label}, {place}",
                 *(seen.get(name, "") for name in judges),
                 *(f"{one[name].mean():{form}}" for name, form in forms.items()),
             ])  # fmt: skip
@@ -212,9 +212,52 @@ def comparison_tables(run: RunFolder) -> str:
 
 
 def at_places(run: RunFolder) -> pd.DataFrame:
-    """Return the records of docs/comparison.yaml under attacks, with the L2 radius of each as `place`."""
+    """Return the records under attacks, with the distance of each in words as `place`, such as `L2 10`."""
     attacked = run.records[run.records["kind"] != "clean"]
-    return attacked.assign(place=attacked["budget"].fillna(NEAR))
+    return attacked.assign(place=places_of(run, attacked))
+
+
+def places_of(run: RunFolder, table: pd.DataFrame) -> pd.Series[str]:
+    """Return the distance of each row in words: its budget, or the ball of the run's first attack."""
+    ball = run.info["config"]["benchmark"]["attacks"][0]["budget"]
+    names = table["budget_distance"].fillna(ball[0]).map(DISTANCES.__getitem__).astype(str)
+    return names + " " + table["budget"].fillna(ball[1]).map("{:g}".format)
+
+
+def distances_table(runs: Sequence[RunFolder]) -> str:
+    """Return the flips of unrelated classifiers at the distances of several runs, and two attacks' leads, as Markdown.
+
+    p values are adjusted for all differences of one attack (Holm).
+    """
+    places: dict[str, pd.DataFrame] = {}
+    for run in runs:
+        places |= dict(list(at_places(run).groupby("place", sort=False)))
+    unrelated = {place: unrelated_to_all(records) for place, records in places.items()}
+    shares = {
+        place: {
+            label: pooled_share(rows[rows["classifier"].isin(unrelated[place])], "flip", effect=False)
+            for label, rows in by_variant(records)
+        }
+        for place, records in places.items()
+    }
+    labels = list(dict.fromkeys(label for of in shares.values() for label in of))
+    titles = [f"{place}, {records['image'].nunique()} photos" for place, records in places.items()]
+    parts = [markdown(["flips under", *titles], [[x, *(of.get(x, "") for of in shares.values())] for x in labels])]
+    for ours in ("guided-bnn/waves/quicknet_tiny", "style/waves/quicknet_tiny"):
+        against = [x for x in labels if x != ours]
+        found = {
+            (x, place): lead(records, ours, x, unrelated[place])
+            for x in against
+            for place, records in places.items()
+            if x in shares[place]
+        }
+        p = dict(zip(found, holm([each.p_value for each in found.values()]), strict=True))
+        cells = {
+            key: f"{in_points(each.difference, each.low, each.high)}, p {p[key]:.2g}" for key, each in found.items()
+        }
+        lines = [[x, *(cells.get((x, place), "") for place in places)] for x in against]
+        parts.append(markdown([f"{ours.partition('/')[0]} is ahead of", *titles], lines))
+    return "\n\n".join(parts)
 
 
 def variants_of(table: pd.DataFrame) -> pd.Series[str]:
@@ -246,9 +289,9 @@ def leads(records: pd.DataFrame, ours: str, classifiers: Sequence[str]) -> str:
     p values are adjusted for all comparisons in the table (Holm).
     """
     found: list[tuple[str, PooledDifference]] = []
-    for distance, rows in records.groupby("place"):
+    for place, rows in records.groupby("place", sort=False):
         found += [
-            (f"{label}, L2 {distance:g}", lead(rows, ours, label, classifiers))
+            (f"{label}, {place}", lead(rows, ours, label, classifiers))
             for label, _ in by_variant(rows)
             if label != ours
         ]
