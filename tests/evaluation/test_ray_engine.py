@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,13 +15,13 @@ import pytest
 
 from artattack.evaluation import ray_engine
 from artattack.evaluation.run import run_benchmark
-from artattack.results.run_folder import load_run
+from artattack.results.run_folder import RunFolder, load_run
 from artattack.runtime import THREADS
 
 ray = pytest.importorskip("ray")
 from ray.cluster_utils import Cluster  # noqa: E402
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
 
 BENCHMARK: dict[str, Any] = {
     "seed": 5,
@@ -50,9 +51,17 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+def done_here(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run in this process."""
+    folder = tmp_path_factory.mktemp("run") / "here"
+    run_benchmark(BENCHMARK, out=folder)
+    return load_run(folder)
+
+
+@pytest.fixture(scope="module")
+def here(done_here: RunFolder) -> pd.DataFrame:
     """The records of a run in this process."""
-    return run_benchmark(BENCHMARK, out=tmp_path_factory.mktemp("run") / "here")
+    return done_here.records
 
 
 def test_a_node_that_dies_costs_nothing_and_nothing_is_made_twice(
@@ -77,29 +86,39 @@ def test_a_node_that_dies_costs_nothing_and_nothing_is_made_twice(
         *(f"{key}-{n:04d}" for key in load_run(out).info["cells"]["variants"] for n in range(3)),
     }
 
-    again = run_benchmark(BENCHMARK, out=tmp_path / "again", engine="ray", workers=1)
+    again = run_benchmark(BENCHMARK, out=tmp_path / "again")
     assert again.loc[again["kind"] != "clean", "from_cache"].all()
     pd.testing.assert_frame_equal(again.drop(columns=BUT), here.drop(columns=BUT), check_exact=True)
     one = dict.fromkeys(THREADS, "1")  # as each node has a core
     assert [machine["threads"] | one for machine in load_run(out).info["workers"]] == [one]
 
 
-class Deadly(ray_engine.Worker):
-    """A worker that one cell kills."""
+def deadly_worker(done: Path) -> type:
+    """Return a class of workers that one cell kills; they copy the others from a run, and load no models."""
 
-    def do(self, key: str) -> None:
-        if key == "fgsm--quicknet_tiny-0001":
-            os._exit(1)
-        super().do(key)
+    class Deadly:
+        def __init__(self, plan: Any, folder: Path, *_: Any) -> None:
+            self._folder = folder
+            shutil.copytree(done / "images", folder / "images", dirs_exist_ok=True)
+
+        def describe_machine(self) -> dict[str, Any]:
+            return {}
+
+        def do(self, key: str) -> None:
+            if key == "fgsm--quicknet_tiny-0001":
+                os._exit(1)
+            shutil.copy(done / "cells" / f"{key}.json", self._folder / "cells")
+
+    return Deadly
 
 
 def test_a_cell_that_kills_its_workers_is_recorded_and_done_when_it_no_longer_does(
-    cluster: Cluster, here: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, done_here: RunFolder, here: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "run"
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import this file
     with monkeypatch.context() as patch:
-        patch.setattr(ray_engine, "Worker", Deadly)
+        patch.setattr(ray_engine, "Worker", deadly_worker(done_here.path))
         records = run_benchmark(BENCHMARK, out=out, engine="ray", workers=1, cache=False)
     ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
     failed = records[records["error"].notna()]
@@ -109,7 +128,7 @@ def test_a_cell_that_kills_its_workers_is_recorded_and_done_when_it_no_longer_do
     sound = records[records["image"] != image].reset_index(drop=True)
     wanted = here[here["image"] != image].reset_index(drop=True)
     pd.testing.assert_frame_equal(sound.drop(columns=BUT), wanted.drop(columns=BUT), check_exact=True)
-    again = run_benchmark(BENCHMARK, out=out, engine="ray", workers=1, cache=False, resume=True)
+    again = run_benchmark(BENCHMARK, out=out, cache=False, resume=True)
     pd.testing.assert_frame_equal(again.drop(columns=BUT), here.drop(columns=BUT), check_exact=True)
 
 
