@@ -24,6 +24,7 @@ _WRONG = 3  # maximum number of wrongly classified photos that the command print
     "artattack models | grep binary",
     "artattack models --measure",
     "artattack models quicknet vgg19 --measure --csv efficiency.csv",
+    "artattack models --measure --models mine.yaml",
 )
 def models(
     names: Annotated[
@@ -33,6 +34,9 @@ def models(
     measure: Annotated[
         bool, typer.Option("--measure", help="Measure size, accuracy, latency and memory; takes minutes per model.")
     ] = False,
+    own: Annotated[
+        Path | None, typer.Option("--models", metavar="FILE", help="Benchmark file with your own models to measure.")
+    ] = None,
     table: Annotated[Path | None, typer.Option("--csv", help="CSV file to write, one row per network.")] = None,
     images: Annotated[str, typer.Option(help="Image set for accuracy: a name, a folder or a CSV manifest.")] = (
         DEFAULT.images.set
@@ -55,6 +59,7 @@ def models(
         with show_progress() as on_progress:
             found = measure_models(
                 names or None,
+                models=own,
                 images=images,
                 limit=limit,
                 repeats=repeats,
@@ -66,8 +71,8 @@ def models(
         if table:
             say(console, f"Written: {table}")
         return
-    if names or table or resume:
-        raise ArtattackError("names, --csv and --resume go with --measure")
+    if names or own or table or resume:
+        raise ArtattackError("names, --models, --csv and --resume go with --measure")
     from artattack.models import model_infos
     from artattack.models.kinds import written
 

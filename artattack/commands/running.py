@@ -179,10 +179,15 @@ def extend(
     "artattack study tv --dry-run",
     "artattack study tv --backbone quicknet_tiny --limit 2 -o tv",
     "artattack study tv --backbone quicknet_tiny --limit 2 -o tv --resume",
+    "artattack study shape-bias --models mine.yaml",
     "artattack study weights --trials 32 --objective flips --engine ray --workers 2",
 )
 def study(
     name: Annotated[str | None, typer.Argument(help="Study to run. Without a name, list the studies.")] = None,
+    models: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Benchmark file whose models and classifiers replace the study's."),
+    ] = None,
     backbone: Annotated[list[str] | None, typer.Option(help="Model whose features define style; repeatable.")] = None,
     images: Annotated[
         str, typer.Option(help="Image set: a name, a folder or a CSV manifest. Default: the study's.")
@@ -223,7 +228,8 @@ def study(
     meant = find_study(name).meant
     path = _run_path(f"study-{name}", out, resume)
     given = {"images": images, "limit": limit, "size": size, "steps": steps, "seed": seed, "trials": trials}
-    same = ["artattack", "study", name, *(f"--backbone={word}" for word in backbone or [])]
+    same = ["artattack", "study", name, *([f"--models={models}"] if models else [])]
+    same += [f"--backbone={word}" for word in backbone or []]
     same += [f"--{key}={value}" for key, value in given.items() if value != Settings.model_fields[key].default]
     same += [f"--objective={objective}"] if objective else []
     same += engine_options(engine, workers) + ["--no-cache"] * no_cache
@@ -239,6 +245,7 @@ def study(
     ):
         done = run_study(
             name,
+            models=models,
             backbones=backbone or (),
             images=images,
             limit=limit,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from importlib.util import find_spec
 from itertools import product
@@ -16,13 +17,14 @@ import numpy as np
 import pandas as pd
 
 from artattack.attacks.painter_card import PainterFile
+from artattack.config import load_benchmark
 from artattack.errors import ArtattackError, one_line, unknown
 from artattack.files import write_file
 from artattack.inputs.image_sets import Images, load_images
 from artattack.inputs.labels import names_of
-from artattack.models.registry import load_registered, model_infos
+from artattack.models.registry import model_infos
 from artattack.networks.published import PUBLISHED
-from artattack.networks.runtimes import PAINTER, RUNTIMES, SIZE, Runtime, Task, Timing, time_alone
+from artattack.networks.runtimes import PAINTER, RUNTIMES, SIZE, Runtime, Task, Timing, load_network, time_alone
 from artattack.progress import Progress, reporting_to
 from artattack.results.columns import EFFICIENCY
 from artattack.results.run_folder import versions
@@ -46,6 +48,7 @@ def measured_by_default() -> tuple[str, ...]:
 def measure_models(
     names: Sequence[str] | None = None,
     *,
+    models: str | Path | None = None,
     images: str | Path = "samples",
     limit: int | None = None,
     repeats: int = REPEATS,
@@ -64,8 +67,9 @@ def measure_models(
     TensorFlow and in its exported files; it has no accuracy.
 
     Args:
-        names: registry names, painters' files (`.keras`), or names of releases with published figures only; by default
-            `measured_by_default`.
+        names: registry names, names in `models`, painters' files (`.keras`), or names of releases with published
+            figures only; by default all of `models`, or without that `measured_by_default`.
+        models: benchmark file with models of your own, which are Keras networks.
         images: image set for the accuracy.
         limit: maximum number of images.
         repeats: runs of each network in each runtime; the median counts.
@@ -78,14 +82,16 @@ def measure_models(
         A row for each name, columns as `artattack.results.columns.EFFICIENCY`.
 
     Raises:
-        ArtattackError: a network, a painter or the image set does not exist.
+        ArtattackError: a network, a painter, the benchmark file or the image set does not exist.
     """
     infos = {info.name: info for info in model_infos()}
-    names = measured_by_default() if names is None else names
-    painters = {name: PainterFile(name) for name in names if name not in infos and name.endswith(".keras")}
+    own = load_benchmark(Path(models)).models if models is not None else {}
+    names = names or tuple(own) or measured_by_default()
+    known = {**own, **infos}
+    painters = {name: PainterFile(name) for name in names if name not in known and name.endswith(".keras")}
     for name in names:
-        if name not in infos and name not in PUBLISHED and name not in painters:
-            raise unknown("model", name, [*infos, *(row for row in PUBLISHED if row not in infos)])
+        if name not in known and name not in PUBLISHED and name not in painters:
+            raise unknown("model", name, [*known, *(row for row in PUBLISHED if row not in known)])
     if resume and out is None:
         raise ArtattackError("resume: give the table to resume as `out`")
     names = tuple(dict.fromkeys(names))
@@ -98,9 +104,11 @@ def measure_models(
             if name in set(table["model"]):
                 continue
             row: dict[str, Any] = {"model": name, **_published(name)}
-            if name in infos or name in painters:
+            if name in known or name in painters:
                 if name in painters:
                     weights = PAINTER
+                elif name in own:
+                    weights = "file"
                 else:
                     weights = infos[name].default_weights if infos[name].available else "random"
 
@@ -111,10 +119,14 @@ def measure_models(
                     failures: list[str] = []
                     try:
                         if name in painters:
-                            row |= _of_painter(painters[name], Path(folder), step, failures)
+                            step(f"{painters[name].path.name}: size", 0)
+                            row |= _of_painter(painters[name], Path(folder), failures)
                         else:
-                            row |= _of_network(name, weights, loaded, Path(folder), step, failures)
-                        row |= dict(_timings(name, weights, Path(folder), repeats, time_task, step, failures))
+                            step(f"{name}: size and accuracy", 0)
+                            model = load_network(name, weights, own.get(name))
+                            row |= _of_network(model, weights, loaded, Path(folder), failures)
+                        task = Task(name, weights, "keras", None, repeats, own=own.get(name))
+                        row |= dict(_timings(task, Path(folder), time_task, step, failures))
                     except Exception as error:  # loading or running may raise anything; the next network may work
                         failures.append(f"loading and accuracy: {one_line(error)}")
                 row |= {
@@ -140,27 +152,20 @@ def _published(name: str) -> dict[str, Any]:
     return {} if row is None else {f"published_{key}": value for key, value in row._asdict().items() if key != "name"}
 
 
-def _of_network(
-    name: str, weights: str, images: Images, folder: Path, step: Callable[[str, int], None], failures: list[str]
-) -> dict[str, Any]:
+def _of_network(model: Model, weights: str, images: Images, folder: Path, failures: list[str]) -> dict[str, Any]:
     """Return size and accuracy, and write the exported files; append failed exports to `failures`."""
     from artattack.models.export import convert
 
-    step(f"{name}: size and accuracy", 0)
-    model = load_registered(name, weights)
     row: dict[str, Any] = {"weights": weights, "input_size": model.input_size[0], **network_costs(model.network)}
     row |= dict(_exported(lambda to, path: write_file(path, convert(model, to)), folder, failures))
     return row | (_accuracy(model, images) if weights != "random" else {})
 
 
-def _of_painter(
-    file: PainterFile, folder: Path, step: Callable[[str, int], None], failures: list[str]
-) -> dict[str, Any]:
+def _of_painter(file: PainterFile, folder: Path, failures: list[str]) -> dict[str, Any]:
     """Return a painter's size, and write its exported files; append failed exports to `failures`."""
     from artattack.attacks.painter_export import export_painter
     from artattack.attacks.painter_network import Painter, of_one_size
 
-    step(f"{file.path.name}: size", 0)
     size, style = (SIZE, SIZE), file.card.names[0]
     costs = network_costs(of_one_size(Painter(file).network, size))
     exported = _exported(lambda to, path: export_painter(file, style, size, path, to=to), folder, failures)
@@ -226,24 +231,22 @@ def _accuracy(model: Model, images: Images) -> dict[str, Any]:
 
 
 def _timings(
-    name: str,
-    weights: str,
+    task: Task,
     folder: Path,
-    repeats: int,
     time_task: Callable[[Task], Timing],
     step: Callable[[str, int], None],
     failures: list[str],
 ) -> Iterator[tuple[str, Any]]:
     """Yield latency and memory in each available runtime; skip failures and append their reasons to `failures`."""
     for done, (runtime, (said, threads)) in enumerate(product(_runtimes(), _THREADS.items()), 1):
-        if weights == PAINTER and runtime == "keras":
+        if task.weights == PAINTER and runtime == "keras":
             continue  # a painter always runs compiled
-        step(f"{name}: {RUNTIMES[runtime]}, threads: {said}", done)
+        step(f"{task.model}: {RUNTIMES[runtime]}, threads: {said}", done)
         file = folder / runtime if runtime in exportable() else None
         if file is not None and not file.is_file():
             continue  # the export failed
         try:
-            timing = time_task(Task(name, weights, runtime, threads, repeats, file))
+            timing = time_task(replace(task, runtime=runtime, threads=threads, file=file))
         except Exception as error:  # a runtime may raise anything or die; the others are still useful
             failures.append(f"{runtime}, threads {said}: {one_line(error)}")
             continue

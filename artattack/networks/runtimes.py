@@ -10,9 +10,15 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+
+from artattack.config import ModelSpec
+from artattack.errors import ArtattackError
+
+if TYPE_CHECKING:
+    from artattack.models.model import Model
 
 Runtime = Literal["keras", "compiled", "tflite", "lce"]
 RUNTIMES: dict[Runtime, str] = {
@@ -31,12 +37,13 @@ class Task:
     """A network to time in a runtime.
 
     Attributes:
-        model: registry name, or a painter's file.
+        model: registry name, a painter's file, or the name of a model of one's own.
         weights: kind of weights, or `PAINTER`.
         runtime: runtime.
         threads: threads per image; None for the runtime's default.
         repeats: timed runs; the median counts.
         file: exported file, for `tflite` and `lce`.
+        own: specification of a model of one's own; None for the registry's.
     """
 
     model: str
@@ -45,6 +52,7 @@ class Task:
     threads: int | None
     repeats: int
     file: Path | None = None
+    own: ModelSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,23 @@ def _time(task: Task) -> Timing:
     return Timing(statistics.median(clock), statistics.median(processors), mib)
 
 
+def load_network(name: str, weights: str, own: ModelSpec | None) -> Model:
+    """Load a Keras network: of the registry, or by the specification of a model of one's own.
+
+    Raises:
+        ArtattackError: the model cannot be loaded, or is not a Keras network.
+    """
+    from artattack.models.model import Model
+    from artattack.models.registry import load_model, load_registered
+
+    if own is None:
+        return load_registered(name, weights)
+    model = load_model(**own.arguments())
+    if not isinstance(model, Model):
+        raise ArtattackError(f"model '{name}': sizes and operations are counted in Keras networks only")
+    return model
+
+
 def _loaded(task: Task) -> tuple[Callable[[Any], Any], tuple[int, ...]]:
     """Return the function that runs a preprocessed image, and the image's shape."""
     from artattack.models.opened import Opened
@@ -131,10 +156,9 @@ def _loaded(task: Task) -> tuple[Callable[[Any], Any], tuple[int, ...]]:
         return lambda image: painter.paint((image + 1) / 2, mix), (1, SIZE, SIZE, 3)
     import tensorflow as tf
 
-    from artattack.models.registry import load_registered
     from artattack.tracing import compiled
 
-    model = load_registered(task.model, task.weights)
+    model = load_network(task.model, task.weights, task.own)
     shape = (1, *model.input_size, 3)
     if task.runtime == "compiled":
         run = compiled(lambda x: model.network(x, training=False), input_signature=[tf.TensorSpec(shape, tf.float32)])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from artattack.config import load_benchmark
 from artattack.errors import ArtattackError, unknown
 from artattack.evaluation.plan import Plan, make_plan
 from artattack.evaluation.run import Engine, announced, run_path, run_plan, warn_of_results
@@ -22,6 +23,7 @@ _NONE = Settings()
 def run_study(
     name: str,
     *,
+    models: str | Path | None = None,
     backbones: Sequence[str] = (),
     images: str = "",
     limit: int | None = None,
@@ -43,6 +45,8 @@ def run_study(
 
     Args:
         name: name of the study, from the list of `artattack study`.
+        models: benchmark file whose `classifiers` are scored instead of the study's; they and the backbones may be its
+            `models`.
         backbones: models whose features measure style; by default the study's.
         images: image set: a name, a folder or a CSV manifest; by default the study's.
         limit: maximum number of images; by default the study's.
@@ -58,15 +62,24 @@ def run_study(
         The finished run; its `study` holds question, table and answer.
 
     Raises:
-        ArtattackError: there is no such study, backbone or image set, the study does not have an option, or a required
-            package is not installed.
+        ArtattackError: the file is invalid, there is no such study, backbone or image set, the study does not have an
+            option, or a required package is not installed.
     """
     study = with_objective(find_study(name), objective)
     if trials is not None and not study.trials:
         raise ArtattackError(f"trials: the study {name} is not a search")
     check_packages(study)
+    own = load_benchmark(Path(models)) if models is not None else None
     settings = Settings(
-        backbones=tuple(backbones), images=images, limit=limit, size=size, steps=steps, seed=seed, trials=trials
+        backbones=tuple(backbones),
+        images=images,
+        limit=limit,
+        size=size,
+        steps=steps,
+        seed=seed,
+        trials=trials,
+        models=own.models if own else {},
+        classifiers=own.classifiers if own else (),
     )
     plan = make_plan(study_benchmark(study, settings))
     tell = announced(plan, on_plan, on_doubt, doubted=not study.meant)

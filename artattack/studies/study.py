@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, PositiveInt
 
 from artattack.attacks.options import StyleOptions
-from artattack.config import DEFAULT_SIZE, Benchmark, ImageSettings, parse_benchmark
+from artattack.config import DEFAULT_SIZE, Benchmark, ImageSettings, ModelSpec, parse_benchmark
 from artattack.validation import Section
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ class Settings(Section):
     steps: PositiveInt = Field(StyleOptions().steps, description="optimiser steps of each attack")
     seed: int = Field(Benchmark().seed, ge=0, lt=2**32, description="seed of every random choice")
     trials: PositiveInt | None = Field(None, description="number of settings a search tries; default: the study's")
+    models: dict[str, ModelSpec] = Field({}, description="your own models, by name")
+    classifiers: tuple[str, ...] = Field((), description="models that are scored; default: the study's")
 
 
 @dataclass(frozen=True)
@@ -107,14 +109,15 @@ def study_benchmark(study: Study, settings: Settings) -> Benchmark:
     chosen = {"backbones": backbones, "images": images["set"], "limit": settings.limit or study.limit}
     full = settings.model_copy(update=chosen)
     attacks = study.attacks(full)
+    scored = settings.classifiers or study.classifiers
     return parse_benchmark(
         {
             "name": f"study-{study.name}",
-            "models": study.models(full),
+            "models": {name: spec.model_dump() for name, spec in settings.models.items()} | study.models(full),
             **({"batch_size": study.first} if study.first else {}),
             "seed": settings.seed,
             "images": images | {"size": settings.size, "limit": chosen["limit"]},
-            "classifiers": tuple(dict.fromkeys((*study.classifiers, *(backbones if study.scores_backbones else ())))),
+            "classifiers": tuple(dict.fromkeys((*scored, *(backbones if study.scores_backbones else ())))),
             "attacks": [own | entry if entry["attack"] == "style" else entry for entry in attacks],
         },
         where=f"study {study.name}",

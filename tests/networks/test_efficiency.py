@@ -171,12 +171,43 @@ def test_a_failed_network_gives_a_reason_and_the_other_rows_follow(
     assert out.read_bytes() == written
 
 
+def test_ones_own_networks_are_measured_from_a_benchmark_file(tmp_path: Path) -> None:
+    """A 3x3 convolution of 3 to 4 channels on 32x32, then 5 classes: parameters and multiply-accumulates by hand."""
+    inputs = tf_keras.Input((32, 32, 3))
+    x = tf_keras.layers.Conv2D(4, 3, padding="same", use_bias=False)(inputs)
+    tf_keras.Model(inputs, tf_keras.layers.Dense(5)(tf_keras.layers.GlobalAveragePooling2D()(x))).save(
+        tmp_path / "small.h5"
+    )
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "models:\n"
+        "  small: {model: small.h5, preprocessing: imagenet, classes: [a, b, c, d, e]}\n"
+        "  served: {model: 'module:nowhere', preprocessing: imagenet}\n"
+    )
+    asked: list[Task] = []
+
+    def timed(task: Task) -> Timing:
+        asked.append(task)
+        return Timing(2.0, 1.0, 3.0)
+
+    found = measure_models(models=file, limit=1, time_task=timed).set_index("model")
+    assert list(found.index) == ["small", "served"]
+    small = found.loc["small"]
+    assert (small["parameters"], small["weights"], small["input_size"]) == (3 * 3 * 3 * 4 + 4 * 5 + 5, "file", 32)
+    assert small["macs"] == 32 * 32 * 3 * 3 * 3 * 4 + 4 * 5
+    assert small["compiled_ms_all"] == 2.0
+    assert "nowhere" in found.loc["served", "failed"]
+    assert {task.model for task in asked} == {"small"}
+    run = next(task for task in asked if task.runtime == "compiled" and task.threads == 1)
+    assert time_alone(run).milliseconds > 0  # another process loads it, too
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ("models quicknet_tiny --measure --resume", "--resume needs --csv FILE"),
         ("models quicknet_tinny --measure", "unknown model 'quicknet_tinny'"),
-        ("models quicknet_tiny", "names, --csv and --resume go with --measure"),
+        ("models quicknet_tiny", "names, --models, --csv and --resume go with --measure"),
         ("models quicknet_tiny --measure --images nowhere", "nowhere"),
     ],
 )

@@ -563,6 +563,7 @@ def test_studies_are_listed_with_their_question_and_time(monkeypatch: pytest.Mon
         ("study tv --trials 4", "trials: the study tv is not a search"),
         ("study tv --objective l2", "objective: the study tv has no choice of one"),
         ("study weights --objective l3", "unknown objective 'l3'"),
+        ("study shape-bias --models nowhere.yaml", "nowhere.yaml"),
     ],
 )
 def test_mistakes_are_one_line(arguments: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -572,6 +573,16 @@ def test_mistakes_are_one_line(arguments: str, words: str, tmp_path: Path, monke
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_models_of_a_file_are_scored_instead_of_the_studys(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("models: {mine: {model: quicknet_tiny}}\nclassifiers: [mine, efficientnet_lite1]\nattacks: []\n")
+    done = artattack_says("study", "tv", "--models", file, "--backbone", "mine", "--limit", 3, "--dry-run")
+    assert done.exit_code == 0, done.output
+    text = " ".join(done.stdout.split())
+    assert "classifiers mine, efficientnet_lite1 " in text
+    assert "/stained-glass/mine" in text
 
 
 def test_without_its_packages_a_study_ends_before_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -599,7 +610,9 @@ def test_an_interrupted_study_says_how_to_go_on(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr("artattack.studies.running.run_plan", interrupted)
     out = tmp_path / "out"
-    given = ["study", "tv", "--backbone=quicknet_tiny", "--limit=3", "--steps=7", "--seed=2"]
+    file = tmp_path / "mine.yaml"
+    file.write_text("{}")
+    given = ["study", "tv", f"--models={file}", "--backbone=quicknet_tiny", "--limit=3", "--steps=7", "--seed=2"]
     done = artattack_says(*given, "--out", out)
     assert done.exit_code == 130
     again = done.stderr[done.stderr.index("to go on: ") :].removeprefix("to go on: ").split()
