@@ -2,7 +2,6 @@
 
 import ctypes
 import gc
-import inspect
 import os
 import sys
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from artattack.runtime import usable_cores, write_art_settings
 write_art_settings()  # before several workers import ART at once
 absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__  # ART's import closes it, but not pytest's own
 
+_SKIPPED = "artattack/skipped"  # in pytest's cache
 _WORKER = 4.5e9  # bytes of memory that a worker takes by the end of the whole suite
 _ENOUGH = 1.6e9  # bytes of memory above which a worker frees graphs and models between two tests
 _COMPILED = (  # made from a loaded model and options alone, so that one instance serves several runs
@@ -125,13 +125,36 @@ def _free() -> None:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
-@cache
-def _may_skip(module: Any) -> bool:
-    return "pytest.importorskip(" in inspect.getsource(module)
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--skipped-before",
+        action="store_true",
+        help="run only the tests that the last run skipped, for example because a package was missing",
+    )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of files that look for optional packages; `-m extras` runs them where the packages are there."""
-    for item in items:
-        if _may_skip(item.module):  # type: ignore[attr-defined]
-            item.add_marker(pytest.mark.extras)
+_skipped: set[str] = set()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped:
+        _skipped.add(report.nodeid)
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    if report.skipped:  # a whole file
+        _skipped.add(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput") and session.config.cache:
+        session.config.cache.set(_SKIPPED, sorted(_skipped))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `--skipped-before`, keep only the tests that the last run skipped, alone or with their file."""
+    if config.getoption("--skipped-before") and config.cache:
+        before = set(config.cache.get(_SKIPPED, []))
+        left = [item for item in items if not before & {item.nodeid, item.nodeid.partition("::")[0]}]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
