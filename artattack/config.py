@@ -146,7 +146,9 @@ _DEFAULT_BALL = Bound("l2", 20.0)  # farther out nearly every image flips; the p
 _DEFAULT_ATTACKS: tuple[Entry, ...] = (
     PainterEntry(attack="painter", style=("waves",), budget=_DEFAULT_BALL),
     StyleEntry(attack="style", style=("waves",), budget=_DEFAULT_BALL, steps=30),
-    BaselineEntry(attack="pgd", source="efficientnet_lite0", eps="8/255", eps_step="2/255", max_iter=10),
+    BaselineEntry(
+        attack="pgd", source=("quicknet_tiny", "efficientnet_lite0"), eps="8/255", eps_step="2/255", max_iter=10
+    ),
     *(ControlEntry(attack=name, like=("style",)) for name in ("noise", "blur", "jpeg", "colour", "blend")),
 )
 

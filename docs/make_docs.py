@@ -70,6 +70,7 @@ SHOWN = 4  # images in the gallery
 CLASSIFIER = "efficientnet_lite0"
 UNSEEN = ("efficientnet_lite1", "efficientnet_lite2")  # by any attack of docs/comparison-recipe.yaml
 NEAR = "L2 10"  # the balls in docs/comparison.yaml
+ALIKE = "SSIM 0.8"  # the budget in docs/comparison-far.yaml
 VARIANT = ["attack", "style", "source"]
 DISTANCES = {"l2": "L2", "delta_e": "ΔE", "ssim": "SSIM"}
 README_PICTURE = ("imagenet_15_99", "stained-glass")  # image and style
@@ -127,8 +128,8 @@ def readme_table(summary: pd.DataFrame) -> str:
     return markdown(["attack", "flips of EfficientNet-Lite0", "style recognised", "mean L2"], lines)
 
 
-def readme_findings(recipe: RunFolder, comparison: RunFolder) -> str:
-    """Return three findings, a sentence or two each, with the figures of two runs on 250 photos each."""
+def readme_findings(recipe: RunFolder, comparison: RunFolder, far: RunFolder) -> str:
+    """Return three findings, a sentence or two each, with the figures of three runs."""
     records = at_places(comparison)
     records = records[records["place"] == NEAR]
     unrelated = unrelated_to_all(records)
@@ -149,10 +150,16 @@ def readme_findings(recipe: RunFolder, comparison: RunFolder) -> str:
     paint = verdicts.loc[(f"style/waves/quicknet_tiny at l2={farther}", UNSEEN[1])]
     ahead, closest = paint[["difference", "difference_low", "difference_high"]], paint["control"].partition("/")[0]
     flips = {label: pooled_share(mine, "flip", effect=False) for label, mine in rows.items()}
+    alike = at_places(far)
+    alike = alike[alike["place"] == ALIKE]
+    gradients = [label for label, _ in by_variant(alike) if "mi-fgsm" in label]
+    nearest = min((lead(alike, guided, label, unrelated) for label in gradients), key=lambda found: found.difference)
+    there = standing(nearest.difference, nearest.low, nearest.high, "the best gradient attack")
     return "\n".join([
         f"- **Paint guided by one-bit networks alone fools classifiers of other families.** On {photos}, {NEAR}, it "
         f"flips {flips[guided]}: {told(guided, gradient)}, the best gradient attack ({flips[gradient]}), and "
-        f"{told(guided, control)}, the best control ([comparison](docs/comparison.md)).",
+        f"{told(guided, control)}, the best control. At an {ALIKE.replace(' ', ' of ')}, on {alike['image'].nunique()} photos, it is "
+        f"{there} ([comparison](docs/comparison.md)).",
         f"- **Gradients of a real one-bit network carry over.** There, DI-MI-FGSM from a binary ResNet-18 flips "
         f"{flips[bnn]}: {told(bnn, net, 'the same from EfficientNet-Lite0')}.",
         f"- **Unguided paint through one-bit features flips more than every control.** There, it flips {flips[plain]}: "
@@ -524,10 +531,13 @@ def committed_texts() -> Iterator[tuple[Path, str, str]]:
     """Yield the generated texts whose records are committed: the page, the name of its marks, and the text."""
     kept = HERE.parent / "results"
     recipe, comparison = load_run(kept / "comparison-recipe"), load_run(kept / "comparison")
+    far = load_run(kept / "comparison-far")
     readme, page = HERE.parent / "README.md", HERE / "comparison.md"
     yield readme, "table", readme_table(load_run(kept / "reference").summary)
-    yield readme, "findings", readme_findings(recipe, comparison)
+    yield readme, "findings", readme_findings(recipe, comparison, far)
     yield page, "table", with_origin(comparison_tables, comparison)
+    others = "\n\n".join([distances_table([comparison, far]), origin(far)])
+    yield page, "table of distances", others
     yield page, "table of guides", with_origin(guides_table, load_run(kept / "guides"))
     yield page, "table of the default recipe", with_origin(default_recipe_tables, recipe)
     yield HERE / "recipe.md", "table of six styles", with_origin(six_styles_tables, load_run(kept / "recipe"))
@@ -569,11 +579,10 @@ def guides_table(run: RunFolder) -> str:
 
 
 def readme_page(run: RunFolder) -> None:
-    """Draw the figure of the default run and write the README's table."""
-    copy_figure(run, "flip-rates", "default")
+    """Write the README's table and findings."""
     insert(HERE.parent / "README.md", readme_table(run.summary))
     kept = HERE.parent / "results"
-    findings = readme_findings(load_run(kept / "comparison-recipe"), load_run(kept / "comparison"))
+    findings = readme_findings(*(load_run(kept / f"comparison{name}") for name in ("-recipe", "", "-far")))
     insert(HERE.parent / "README.md", findings, "findings")
 
 

@@ -118,13 +118,13 @@ def test_a_dry_run_prints_the_plan_and_its_size(tmp_path: Path) -> None:
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
     assert lines[:2] == ["clean", "painter/waves/quicknet_distilled"]
-    assert lines[8] == "blend/waves as style/waves/quicknet_distilled"
+    assert lines[9] == "blend/waves as style/waves/quicknet_distilled"
     for part in (
         "seed 5",
         "7 of samples, 224 x 224",
-        "9, of up to 10",
-        "56 images (7 images x 8 attacks and controls)",
-        "126 (2 cl",
+        "10, of up to 10",
+        "63 images (7 images x 9 attacks and controls)",
+        "140 (2 cl",
     ):
         assert part in done.stdout
     assert not (tmp_path / "out").exists()

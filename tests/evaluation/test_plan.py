@@ -64,9 +64,9 @@ def test_every_image_is_once_in_every_variant_in_batches() -> None:
 
 def test_the_default_benchmark_counts() -> None:
     planned = make_plan(parse_benchmark({}))
-    # The untouched; a painting in one pass, one by descent; pgd; 5 controls, which serve both paintings.
-    assert len(planned.variants) == 1 + 2 + 1 + 5
-    assert len(planned.cells) == 2 * 9
+    # The untouched; a painting in one pass, one by descent; pgd of 2 sources; 5 controls, which serve both paintings.
+    assert len(planned.variants) == 1 + 2 + 2 + 5
+    assert len(planned.cells) == 2 * 10
     keys = [cell.key for cell in planned.cells]
     assert keys[0] == "clean-0000"
     assert keys[2] == "painter--waves--quicknet_distilled-0000"
