@@ -158,8 +158,8 @@ def readme_findings(recipe: RunFolder, comparison: RunFolder, far: RunFolder) ->
     return "\n".join([
         f"- **Paint guided by one-bit networks alone fools classifiers of other families.** On {photos}, {NEAR}, it "
         f"flips {flips[guided]}: {told(guided, gradient)}, the best gradient attack ({flips[gradient]}), and "
-        f"{told(guided, control)}, the best control. At an {ALIKE.replace(' ', ' of ')}, on {alike['image'].nunique()} photos, it is "
-        f"{there} ([comparison](docs/comparison.md)).",
+        f"{told(guided, control)}, the best control. At an {ALIKE.replace(' ', ' of ')}, on "
+        f"{alike['image'].nunique()} photos, it is {there} ([comparison](docs/comparison.md)).",
         f"- **Gradients of a real one-bit network carry over.** There, DI-MI-FGSM from a binary ResNet-18 flips "
         f"{flips[bnn]}: {told(bnn, net, 'the same from EfficientNet-Lite0')}.",
         f"- **Unguided paint through one-bit features flips more than every control.** There, it flips {flips[plain]}: "
