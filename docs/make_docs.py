@@ -548,6 +548,9 @@ def committed_texts() -> Iterator[tuple[Path, str, str]]:
     yield HERE / "painter.md", "table of other photos", unseen
     costs = read_table(kept / "painter" / "efficiency.csv", EFFICIENCY)
     yield HERE / "painter.md", "table of bits", efficiency_tables(costs)
+    bias = load_run(kept / "shape-bias").study
+    assert bias is not None
+    yield HERE / "lessons" / "shape-bias.md", "table", markdown(bias.headings, bias.rows)
     yield HERE / "hardening.md", "table", with_origin(hardened_tables, load_run(kept / "hardened"))
     yield HERE / "people.md", "plan", power_table()
 
