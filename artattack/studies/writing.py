@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from artattack.errors import ArtattackError
 from artattack.files import write_file
@@ -12,8 +14,12 @@ from artattack.report.text_tables import in_markdown
 from artattack.results.plain_data import to_json
 from artattack.results.records import untrained
 from artattack.results.run_folder import RunFolder
+from artattack.results.statistics import shown_difference
 from artattack.results.tables import to_csv
 from artattack.studies.study import Study
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _NOTHING = "Nothing was measured: no image has a result (column `error` of records.csv)."
 
@@ -25,8 +31,18 @@ def check_packages(study: Study) -> None:
         raise ArtattackError(f"the study {study.name} needs {study.needs}: pip install 'artattack[search]'")
 
 
+def how_sure(records: pd.DataFrame) -> str:
+    """Say on how many images a study rests, and which differences they show."""
+    n = int(records.loc[records["error"].isna(), "image"].nunique())
+    least = shown_difference(n)
+    rests = f"This rests on {n} image{'s' * (n != 1)}"
+    if math.isinf(least):
+        return f"{rests}: too few to show any difference."
+    return f"{rests}, which show differences of {100 * least:.0f} points or more."
+
+
 def write_study(study: Study, run: RunFolder) -> str:
-    """Write a study's table, figure and sentence into its finished run; return the sentence.
+    """Write a study's table, figure and answer into its finished run; return the answer, which ends with `how_sure`.
 
     The report of the run shows them at its head.
 
@@ -36,7 +52,7 @@ def write_study(study: Study, run: RunFolder) -> str:
     table = study.measure(run.records)
     if study.look and len(table):
         table = study.look(run, table)
-    answer = study.answer(table) if len(table) else _NOTHING
+    answer = f"{study.answer(table)} {how_sure(run.records)}" if len(table) else _NOTHING
     filled = fill(table, study.fields, untrained(run.summary))
     headings = [field.name for field in filled.columns]
     rows = [[cell.whole for cell in row] for row in filled.rows]

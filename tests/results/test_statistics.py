@@ -21,6 +21,7 @@ from artattack.results.statistics import (
     mcnemar_one_sided,
     newcombe,
     pooled_rate,
+    shown_difference,
     sign_flip,
     wilson,
 )
@@ -372,3 +373,14 @@ def test_sign_flip_is_seldom_wrong_where_photos_repeat() -> None:
         naive += mcnemar(a, b).p_value < 0.05
     assert wrong <= 0.06 * 400
     assert naive >= 0.2 * 400
+
+
+def test_the_difference_that_images_show_is_found_with_a_power_of_four_fifths() -> None:
+    from statsmodels.stats.power import NormalIndPower
+
+    for n in (24, 250):
+        least = shown_difference(n)
+        effect = least / math.sqrt(0.25)  # rates near a half have a standard deviation of 0.5
+        assert NormalIndPower().power(effect, n, 0.05) == pytest.approx(0.8, abs=1e-3)
+    assert math.isinf(shown_difference(5))  # 2 / 2**5 is not below 0.05
+    assert shown_difference(6) == pytest.approx(0.809, abs=1e-3)  # 2.80159 * sqrt(1 / 12)

@@ -55,6 +55,7 @@ from artattack.studies.halving import first_plan, front, going_on, ranks
 from artattack.studies.layers import layer_sets, layers_in_turn, sums_or_convolutions
 from artattack.studies.measures import sum_up
 from artattack.studies.study import Study
+from artattack.studies.writing import how_sure
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
 
@@ -671,6 +672,20 @@ def test_a_search_leaves_a_benchmark_and_a_journal_to_go_on_with(run_of: Run) ->
     assert [trial.user_attrs["attack"] for trial in kept.trials] == list(table["attack"])
     kept.sampler = optuna.samplers.TPESampler(seed=0)  # which goes on from what it finds there
     assert kept.ask().suggest_categorical("layers", kept.trials[0].distributions["layers"].choices)
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (1, "This rests on 1 image: too few to show any difference."),
+        (5, "This rests on 5 images: too few to show any difference."),
+        (24, "This rests on 24 images, which show differences of 40 points or more."),
+    ],
+)
+def test_an_answer_says_on_how_many_images_it_rests(images: int, words: str) -> None:
+    records = pd.DataFrame({"image": [f"i{n % images}" for n in range(2 * images)] + ["broken"]})
+    records["error"] = [None] * (2 * images) + ["no image"]
+    assert how_sure(records) == words
 
 
 def test_trials_spread_over_their_ranges() -> None:
