@@ -140,14 +140,14 @@ class StyleOptions(Section):
 
     @property
     def margin(self) -> float:
-        """The logit margin to reach: `confidence`, or 1 for guides to be fooled at once and 30 for others to be."""
+        """The logit margin to reach: `confidence`; by default 30, which transfers, or 1 with `early_stop`."""
         if self.confidence is not None:
             return self.confidence
         return 1.0 if self.early_stop else 30.0
 
     @property
     def copies(self) -> int:
-        """The number of views: `views`, or 1 where the loss may be random and classifiers beside the guides count."""
+        """The number of views: `views`; by default 1, or 0 with `early_stop` and with lbfgs, whose loss may not be random."""
         if self.views is not None:
             return self.views
         return 0 if self.early_stop or self.optimizer == "lbfgs" else 1

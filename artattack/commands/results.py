@@ -110,7 +110,7 @@ def check(
 ) -> None:
     """Check that attacks on classifiers work: gradients, budgets, convergence and more.
 
-    Of a run, the checks go to its folder and into its report.
+    The checks of a run go to its folder and into its report.
 
     Exit codes: 0 all passed or do not apply; 1 some failed or broke down; 2 bad input; 130 interrupted.
     """

@@ -125,7 +125,9 @@ def parse_preprocessing(value: str | Mapping[str, Any] | Preprocessing) -> Prepr
 class Model(Classifier):
     """A TensorFlow network with its preprocessing, input size and label space, usable as backbone or classifier.
 
-    Attributes, besides those of every classifier:
+    It has these attributes, besides those of every classifier.
+
+    Attributes:
         network: functional Keras network from preprocessed images (N, h, w, 3) to logits; `outputs` selects the
             model's logits (N, K) among them.
         preprocessing: preprocessing of images in [0, 1].

@@ -16,7 +16,8 @@ class InputRange(NamedTuple):
     """Range of values that the input of a network can hold.
 
     Attributes:
-        low, high: the least and the greatest value.
+        low: the least value.
+        high: the greatest value.
         step: distance of neighbouring values.
     """
 

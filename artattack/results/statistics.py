@@ -197,7 +197,8 @@ class Pooled(NamedTuple):
 
     Attributes:
         mean: mean of the n rows.
-        low, high: bounds of its interval.
+        low: lower bound of its interval.
+        high: upper bound of its interval.
         n: number of rows.
         clusters: number of photos.
         design_effect: variance of the mean, divided by its variance for n rows of n different photos (L. Kish, Survey
@@ -339,7 +340,8 @@ class Kappa(NamedTuple):
 
     Attributes:
         kappa: agreement beyond chance: 1 for full agreement, 0 for chance; NaN if both judges use a single word.
-        low, high: bounds of its interval.
+        low: lower bound of its interval.
+        high: upper bound of its interval.
         n: number of items.
         agree: number of items with equal words.
         clusters: number of photos.
