@@ -147,7 +147,7 @@ class StyleOptions(Section):
 
     @property
     def copies(self) -> int:
-        """The number of views: `views`; by default 1, or 0 with `early_stop` and with lbfgs, whose loss may not be random."""
+        """The number of views: `views`; by default 1, or 0 with `early_stop` and with lbfgs, whose loss is fixed."""
         if self.views is not None:
             return self.views
         return 0 if self.early_stop or self.optimizer == "lbfgs" else 1
