@@ -16,15 +16,15 @@ TARGET = (
     "it, a targeted attack takes each image's target from the image set or, without one, draws a class other than the "
     "source's prediction"
 )
-Target = int | str  # a class as it is written
+Target = int | str  # a class as the user writes it: ImageNet index, wnid or name
 
 
 class Aims(NamedTuple):
     """Targets of a batch.
 
     Attributes:
-        outputs: (N,) target outputs of the source; arbitrary for an image in `unfit`.
-        classes: the target class of each image, (N,), counted as labels are, or None if unknown.
+        outputs: (N,) int64, target outputs of the source; arbitrary for an image in `unfit`.
+        classes: (N,) target class of each image, with the same indices as labels; None for an unknown one.
         unfit: from the index of an image that cannot be targeted to the reason.
     """
 
@@ -40,7 +40,7 @@ def find_aims(batch: Batch, estimator: Any, target: Target | None, seen: np.ndar
         batch: the images.
         estimator: the source, from `artattack.models.estimator.to_estimator`.
         target: the class for all images, or None.
-        seen: the source's predictions (N,), if they are known already.
+        seen: the source's predictions (N,), as outputs, if they are known already.
 
     Raises:
         ArtattackError: the class for all images is not among the source's.
@@ -88,18 +88,24 @@ def check_class(target: Target | None, names: Sequence[str]) -> None:
 
 
 def target_class(target: Target, models: Sequence[Any], own: tuple[str, ...]) -> int | None:
-    """Return the number of a target class as labels are counted, or None where no model that was read counts so.
+    """Return the index of a target class among the classes of the labels.
 
     Args:
         target: a class of the models.
-        models: the models that were read.
+        models: the models that the attack reads.
         own: the image set's own classes; empty for ImageNet's.
+
+    Returns:
+        The index, or None if no model has the classes of the labels.
+
+    Raises:
+        ArtattackError: a model has the classes of the labels, and the target is none of them.
     """
     return class_index(str(target), own) if any(_counts(model, own) for model in models) else None
 
 
 def output_of(target: Target, model: Any) -> int:
-    """Return the output of a model for a class.
+    """Return the index of a model's output for a class.
 
     Args:
         target: a class of ImageNet or, for a model with classes of its own, one of these.
@@ -117,11 +123,20 @@ def output_of(target: Target, model: Any) -> int:
 
 
 def other_classes(seen: np.ndarray, classes: int, seeds: Sequence[int]) -> np.ndarray:
-    """Draw for each image a class (N,) other than the predicted one, by the image's own seed."""
+    """Draw for each image a class other than the predicted one, with the image's own seed.
+
+    Args:
+        seen: predictions (N,), as outputs.
+        classes: number of outputs.
+        seeds: a seed for each image.
+
+    Returns:
+        (N,) int64, drawn outputs.
+    """
     draws = np.array([np.random.default_rng(seed).integers(1, classes) for seed in seeds])
     return np.asarray((seen + draws) % classes)
 
 
 def _counts(model: Any, own: tuple[str, ...]) -> bool:
-    """Whether a model numbers its classes as labels do."""
+    """Whether a model's classes have the same indices as labels."""
     return model.label_space is not None and names_of(model.label_space) == own

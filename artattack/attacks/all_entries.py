@@ -1,4 +1,4 @@
-"""All kinds of entries that a benchmark file can hold. A new attack adds its module, and a line here.
+"""All kinds of entries that a benchmark file can hold. A new attack adds its class to `ENTRIES`.
 
 Attacks from other packages need no line: `entry_of` finds them by name.
 """

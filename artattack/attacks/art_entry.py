@@ -55,7 +55,7 @@ class ArtEntry(Entry):
         return {key: _number_or_word(key, value) for key, value in (self.__pydantic_extra__ or {}).items()}
 
     def passes(self) -> float:
-        """Return the product of all parameters that count repetitions; a missing one counts as 1."""
+        """Return the product of all given parameters that count repetitions, at most `max_queries`."""
         given = [value for key, value in self.given.items() if key in _REPEATS]
         product = math.prod(min(value, 1e30) for value in given if isinstance(value, int | float) and value > 1)
         return product if self.max_queries is None else min(product, self.max_queries)

@@ -75,7 +75,7 @@ def read_parameters(info: BaselineInfo, given: Mapping[str, Any], *, beside: Ite
         beside: further valid keys, for error messages.
 
     Raises:
-        ArtattackError: a parameter is unknown or has the wrong type, or the attack has no ball in a norm.
+        ArtattackError: a parameter is unknown or has the wrong type, or the attack has no ball in the given norm.
     """
     valid = _valid(info)
     values: dict[str, Any] = {name: False for name in ("verbose", "targeted") if name in valid} | dict(info.fixed)
@@ -129,7 +129,7 @@ def ball(info: BaselineInfo, values: Mapping[str, Any]) -> Bound | None:
 
 
 def distances(info: BaselineInfo, values: Mapping[str, Any]) -> Iterator[tuple[str, Bound]]:
-    """Yield each parameter that is a distance, the name of the distance, and its value.
+    """Yield the name of each parameter that is a distance, and the distance.
 
     Args:
         info: the attack.
@@ -142,7 +142,7 @@ def distances(info: BaselineInfo, values: Mapping[str, Any]) -> Iterator[tuple[s
         value = values.get(parameter, valid.get(parameter) if parameter == "eps" else None)
         distance = norm_word(values.get(said_by, valid[said_by])) if said_by in valid else said_by
         if distance and _is_number(value):
-            yield parameter, Bound(distance, abs(value) if parameter == "theta" else value)  # JSMA's may darken
+            yield parameter, Bound(distance, abs(value) if parameter == "theta" else value)  # JSMA darkens if below 0
     inner = values.get("attacker_params")
     for parameter in ("eps", "eps_step"):  # of a universal perturbation's inner attack
         if isinstance(inner, Mapping) and _is_number(inner.get(parameter)):
@@ -152,7 +152,16 @@ def distances(info: BaselineInfo, values: Mapping[str, Any]) -> Iterator[tuple[s
 
 
 def check_parameters(info: BaselineInfo, given: Mapping[str, Any], size: tuple[int, int] | None) -> dict[str, Any]:
-    """Return the result of `read_parameters`, with all distances validated; `size` is the images' size in pixels."""
+    """Return the result of `read_parameters`, with all distances validated.
+
+    Args:
+        info: the attack.
+        given: the user's parameters, as for `read_parameters`.
+        size: (height, width) of the images in pixels, or None if unknown.
+
+    Raises:
+        ArtattackError: as for `read_parameters`, or a distance is out of range or larger than any image reaches.
+    """
     values = read_parameters(info, given)
     for parameter, distance in distances(info, values):
         try:

@@ -74,17 +74,18 @@ def make_baseline(
 def make_imported(
     attack: type, info: BaselineInfo, estimator: Any, parameters: Mapping[str, Any], max_queries: int | None = None
 ) -> Any:
-    """Return an attack of a class from another package.
+    """Make an attack with ART's contract from a class of another package.
 
     Args:
-        attack: a class that `artattack.attacks.imported.find_attack` returned, no `Entry`.
+        attack: a class that `artattack.attacks.imported.find_attack` returned, other than an `Entry`.
         info: its name, the outputs that it reads and its treatment of a batch.
         estimator: the source, as `artattack.models.estimator.to_estimator` returns it.
         parameters: keyword arguments of the class.
-        max_queries: as of `make_baseline`.
+        max_queries: as in `make_baseline`.
 
     Returns:
-        An object with `estimator`, `targeted` and `generate` as of `make_baseline`. Its images are clipped to [0, 1].
+        An object with `estimator`, `targeted` and `generate` as in `make_baseline`, and the instance as `attack`.
+        Images are clipped to [0, 1]; `generate` raises ArtattackError if the class returns another shape.
 
     Raises:
         ArtattackError: the class does not accept the parameters.
@@ -158,6 +159,7 @@ class _Generate:
     Attributes:
         info: the attack.
         queries: (N,) queries for each image of the last call; None for attacks with gradients.
+        max_queries: maximum number of queries per image, or None.
     """
 
     def __init__(self, info: BaselineInfo, attack: Any, seed: int | None, max_queries: int | None) -> None:
@@ -271,8 +273,8 @@ class _Questions:
         finite: whether to raise ArtattackError for outputs that are not finite, which ART would compare with others.
 
     Attributes:
-        images: number of queries.
-        best: (H, W, 3), the query nearest to success; set with a limit.
+        images: number of queries; each image of a batch is one.
+        best: (H, W, 3) float32, the query nearest to success; exists only with a limit.
     """
 
     def __init__(self, ask: Callable[..., NDArray[Any]], *, finite: bool) -> None:

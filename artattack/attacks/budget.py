@@ -10,8 +10,8 @@ from artattack.errors import unknown
 from artattack.inputs.images import as_measured, to_float, to_uint8
 
 _HALVINGS = 24  # of an interval of factors: finer than the 8-bit grid
-_DOUBLINGS = 16
-_STANDS = 0.99  # of a distance: an image at least this far stands at it
+_DOUBLINGS = 16  # of the factor, beyond the perturbed image
+_STANDS = 0.99  # share of a distance from which on an image stands at it
 
 
 def match(
@@ -29,7 +29,7 @@ def match(
     Args:
         x: originals (N, H, W, 3) float32 in [0, 1], on the 8-bit grid.
         moved: perturbed images of the same shape, any values: x + direction.
-        target: target distance, one number or (N,), in the distance's unit.
+        target: target distance, one number or (N,), in the distance's unit; for a similarity, a lower bound.
         distance: a name in `artattack.distances.DISTANCES`.
         beyond: whether to go past `moved` if it is nearer than the target. Values stop at 0 and 1, so a line may end
             before the target; the result is then the end of the line.
@@ -80,7 +80,7 @@ def bring_to(x: np.ndarray, files: np.ndarray, bound: Bound, *, made: np.ndarray
     Args:
         x: originals (N, H, W, 3) float32 in [0, 1], on the 8-bit grid.
         files: perturbed images on the 8-bit grid, of the same shape.
-        bound: the distance, and how far.
+        bound: the distance and its value, in its unit.
         made: perturbed images before rounding, (N, H, W, 3), which give the lines their direction.
 
     Returns:
@@ -110,9 +110,14 @@ def _stand(x: np.ndarray, files: np.ndarray, bound: Bound) -> np.ndarray:
 
 
 def within(x: np.ndarray, moved: np.ndarray, target: np.ndarray | float, distance: str) -> np.ndarray:
-    """Return whether 8-bit images (N, H, W, 3) are within a distance of their originals, one number or (N,).
+    """Return whether images are within a distance of their originals, measured on both `as_measured`.
 
-    For a similarity, such as `ssim`, the target is a lower bound. Distances are measured on images `as_measured`.
+    Args:
+        x: originals (N, H, W, 3) float32 in [0, 1], on the 8-bit grid.
+        moved: perturbed images on the 8-bit grid, of the same shape.
+        target: target distance, one number or (N,), in the distance's unit; for a similarity, such as `ssim`, a lower
+            bound.
+        distance: a name in `artattack.distances.DISTANCES`.
 
     Returns:
         (N,) bool.

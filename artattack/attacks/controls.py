@@ -1,7 +1,7 @@
 """Controls: perturbations without an adversary, at the distance of an attack, which the attack must beat.
 
 A control moves an image to a given distance, along a path of growing strength or a straight line. A new control is a
-function and a line in `CONTROLS`.
+function and an entry in `CONTROLS`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def noise(x: np.ndarray, rng: np.random.Generator, style: np.ndarray | None = No
 
 
 def colour(x: np.ndarray, rng: np.random.Generator, style: np.ndarray | None = None) -> np.ndarray:
-    """Shift one image's red, green and blue, each by the same random amount everywhere."""
+    """Shift each channel of one image (H, W, 3) by its own random amount, the same at every pixel."""
     return x + rng.standard_normal(3).astype(np.float32)
 
 
@@ -48,7 +48,7 @@ def blend(x: np.ndarray, rng: np.random.Generator, style: np.ndarray | None) -> 
 
 
 def blur(x: np.ndarray, strength: float) -> np.ndarray:
-    """Blur one image (H, W, 3) by a Gaussian; a strength of 1 is a quarter of the longer side."""
+    """Blur one image (H, W, 3) by a Gaussian; at strength 1, its standard deviation is a quarter of the longer side."""
     from scipy.ndimage import gaussian_filter
 
     sigma = strength * _WIDEST * max(x.shape[:2])
@@ -67,8 +67,9 @@ class Control:
     """One control.
 
     Attributes:
-        line: function from an image to a point that gives its straight line; or None.
-        path: function from an image and a strength from 0 to 1 to a point of its path; or None.
+        line: function from an image, a random generator and a style image to another point of the straight line along
+            which the image moves; or None.
+        path: function from an image and a strength from 0 to 1 to a point of the image's path; or None.
         of_style: whether the control needs a style, and so copies style attacks only.
     """
 
@@ -101,10 +102,10 @@ def perturb(
     Args:
         name: a name in `CONTROLS`.
         x: originals (N, H, W, 3) float32 in [0, 1], on the 8-bit grid.
-        target: target distances (N,).
+        target: target distances (N,), in the distance's unit.
         seeds: a seed for each image, so that an image's noise does not depend on its batch.
         distance: a name in `artattack.distances.DISTANCES`.
-        style: style image for `blend`, (H, W, 3).
+        style: style image for `blend`, (H, W, 3) in [0, 1].
 
     Returns:
         (N, H, W, 3) float32 on the 8-bit grid.
@@ -124,7 +125,7 @@ def perturb(
 
 
 def _just_beyond(path: Path, x: np.ndarray, target: float, distance: str) -> np.ndarray:
-    """Return the first image of a path, up to bisection, that reaches the target; without one, the strongest."""
+    """Return the weakest image of a path beyond the target, found by bisection; without one, the strongest."""
     low, high = 0.0, 1.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
@@ -158,7 +159,7 @@ class CopyEntry(Entry):
         return {"distance": self.distance}
 
     def check_beside(self, others: Sequence[Entry]) -> None:
-        """Raise ValueError if the file has no attack whose distance the entry can copy."""
+        """Raise ValueError if the entry can copy the distance of no attack of the file, or not of one in `like`."""
         names = [entry.name for entry in others if not entry.copies_others and (not self.of_style or _styled(entry))]
         for name in self.like or ():
             if name not in names:

@@ -32,7 +32,7 @@ class Numbers(NamedTuple):
     content_weight: tf.Tensor
     tv_weight: tf.Tensor
     guide_weight: tf.Tensor
-    radius: tf.Tensor  # of the budget; without one 1, the largest possible change of a pixel
+    radius: tf.Tensor  # value of the budget, in its unit; without a budget 1, the largest possible change of a pixel
 
     @classmethod
     def of(cls, options: StyleOptions) -> Numbers:
@@ -61,9 +61,10 @@ class DescentBatch(NamedTuple):
     """One batch of a descent.
 
     Attributes:
-        original, first: originals and initial images (N, H, W, 3).
+        original: originals (N, H, W, 3) float32 in [0, 1].
+        first: initial images, of the same shape and range.
         targets: targets of the objective.
-        references: reference outputs of each guide, (N,).
+        references: for each guide, its reference outputs (N,) int32.
         mask: (1, H, W, 1) in [0, 1], where images may change; None for everywhere.
         seed: () int32, seed of all random choices.
         numbers: scalar options.
@@ -82,11 +83,13 @@ class State(NamedTuple):
     """State of a descent.
 
     Attributes:
-        step: () int32.
-        parameters, momentum, variance: parameters with Adam's moments.
+        step: () int32, number of steps taken.
+        parameters: parameters of the images, (N, ...).
+        momentum: Adam's first moment of the gradient, of the same shape.
+        variance: Adam's second moment of the gradient, of the same shape.
         best: (N, H, W, 3), the best iterate of each image.
-        score: (N,), its loss.
-        fooled: (N,) bool, whether it fools every guide.
+        score: (N,), loss of the best iterate.
+        fooled: (N,) bool, whether the best iterate fools every guide.
         done: (N,) bool, whether the image has stopped early, so that its best iterate is final.
         finite: (N,) bool, whether any step led to a finite loss.
     """
@@ -137,7 +140,7 @@ class Descent:
         keep: str = "best",
         on_steps: Callable[[int], None] = lambda steps: None,
     ) -> np.ndarray:
-        """Return the best iterates, (N, H, W, 3) float32: lowest loss, iterates that fool every guide first.
+        """Return each image's best iterate: the lowest loss among iterates that fool every guide or, if none, all.
 
         Args:
             original: images (N, H, W, 3) in [0, 1].
@@ -148,6 +151,9 @@ class Descent:
             seed: seed of jitter and random views.
             keep: `best`, or `last` to return the last iterates instead.
             on_steps: called at intervals with the number of new steps, summed over images.
+
+        Returns:
+            (N, H, W, 3) float32 in [0, 1].
 
         Raises:
             ImagesFailedError: no step on some image led to a finite loss, or its last iterate is not finite. The error
@@ -182,7 +188,7 @@ class Descent:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return images (N, H, W, 3), and whether any step led to a finite loss, (N,) bool.
 
-        Without such a step, an image is unchanged.
+        An image without such a step is the initial image, or with `keep="last"` the last iterate.
         """
         n = len(work.original)
         parameters = self._form.start(work.first)
@@ -255,7 +261,7 @@ class Descent:
         return loss, tf.logical_and(fooled, tf.math.is_finite(loss))
 
     def _judged(self, state: State, x: tf.Tensor, loss: tf.Tensor, fooled: tf.Tensor) -> State:
-        """Keep better iterates: lower loss, iterates that fool every guide first."""
+        """Keep better iterates: an iterate that fools every guide before one that does not, then the lower loss."""
         finite = tf.math.is_finite(loss)
         better = tf.where(tf.equal(fooled, state.fooled), loss < state.score, fooled)
         better = better & finite & ~state.done

@@ -35,7 +35,7 @@ class Reading(NamedTuple):
 
     Attributes:
         model: its name in the benchmark file.
-        what: the most that the attack reads of it.
+        what: the outputs that the attack needs of it; a model with features also has gradients and logits.
         untrained: whether the attack reads the same network with random weights instead.
     """
 
@@ -52,7 +52,7 @@ class Variant:
         entry: the entry of the benchmark file.
         style: the style of a style attack, or of a control that needs one.
         source: the model that the attack reads, if any.
-        matched: the variant whose distance a control copies.
+        matched: the variant whose distance a control copies; None for an attack.
         budget: the distance and radius that images are brought to; None keeps the attack's own distance.
     """
 
@@ -168,10 +168,10 @@ class Batch:
         seeds: (N,) a seed for each image.
         models: the models of the run.
         images_of: function from another variant to its files of the same images, (N, H, W, 3) float32.
-        targets: (N,) the target class of each image in the image set, counted as labels are, or None; () if the image
-            set has no targets.
-        draws: (N,) seeds that are equal at every budget, for choices that must be, too; () for `seeds`.
-        classes: the image set's own classes, which labels count; () for ImageNet's.
+        targets: (N,) target class of each image from the image set, with the same indices as labels, or None; () if
+            the image set has no targets.
+        draws: (N,) seeds of choices that are equal at every budget, such as drawn target classes; () to use `seeds`.
+        classes: the image set's own class names, which labels index; () for ImageNet's.
     """
 
     variant: Variant
@@ -244,11 +244,15 @@ class Entry(Section):
         return ()
 
     def paths(self) -> Iterator[str | Path]:
-        """Yield the names of the files that the entry reads, possibly among other words."""
+        """Yield the names of the files that the entry reads, possibly among other words, such as names of styles."""
         yield from ()
 
     def near(self, resolve: Callable[..., Any]) -> Self:
-        """Return the entry with absolute paths, from `resolve(path, *names that are not paths)`."""
+        """Return the entry with absolute paths.
+
+        Args:
+            resolve: function from a path, and names that are not paths, to the absolute path or the same word.
+        """
         return self
 
     def passes(self) -> float:
@@ -263,7 +267,7 @@ class Entry(Section):
         """Raise ArtattackError for a target that a model does not have; `names` are its classes, () for ImageNet's."""
 
     def check(self) -> None:
-        """Raise ArtattackError for mistyped names, without loading TensorFlow."""
+        """Raise ArtattackError for mistyped names and invalid options, without loading TensorFlow."""
 
     def distances(self) -> Iterator[tuple[str, Bound]]:
         """Yield the name of each option that is a distance, and the distance."""
@@ -335,10 +339,10 @@ class Entry(Section):
         raise NotImplementedError
 
     def perturb_to_budget(self, attack: Any, batch: Batch, budget: Bound) -> Perturbed:
-        """Return images at a budget: the attack's own, or those made within its ball, brought to its edge.
+        """Return images at a budget: the attack's own, or images made within the budget's ball, moved to its edge.
 
-        If the budget is the attack's own ball, images that stand at the edge are its own files, bit for bit; the
-        records of both have this budget as `eps_norm` and `eps`.
+        If the budget is the attack's own ball, images that stand at the edge keep the attack's own files, bit for bit;
+        the records of both have this budget as `eps_norm` and `eps`.
         """
         if self.starts_from(batch.variant):
             files = bring_to(batch.x, batch.images_of(batch.variant.free), budget)
@@ -367,7 +371,7 @@ class CleanEntry(Entry):
 
 
 def free_variants(entries: Iterable[Entry]) -> tuple[Variant, ...]:
-    """Return the variants of entries at no budget: those of attacks, then those that copy them."""
+    """Return the variants of entries without a budget: attacks, then the entries that copy their distances."""
     entries = tuple(entries)
     attacks = [v for entry in entries if not entry.copies_others for v in entry.variants(())]
     copies = [v for entry in entries if entry.copies_others for v in entry.variants(attacks)]

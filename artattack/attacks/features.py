@@ -112,7 +112,7 @@ class Features:
         return 4 * 2 * values  # float32; a gradient for each activation
 
     def __call__(self, x: tf.Tensor) -> list[tf.Tensor]:
-        """Return the layers' outputs, each (N, h, w, C), of images (N, H, W, 3) in [0, 1]."""
+        """Return the layers' outputs, each (N, h, w, C), for images (N, H, W, 3) float32 in [0, 1]."""
         outputs = self.network(self._preprocessing(x), training=False)
         return outputs if isinstance(outputs, list) else [outputs]
 

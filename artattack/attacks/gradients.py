@@ -38,7 +38,7 @@ def _to_larger(upstream: tf.Tensor, first: tf.Tensor, second: tf.Tensor, axis: i
 
 
 def straight_through(clip_value: float) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Return the derivative of the straight-through estimator (Hubara et al. 2016): 1 where |x| <= clip_value, or 0."""
+    """Return the straight-through estimator's derivative (Hubara et al. 2016): 1 where |x| <= clip_value, else 0."""
     return lambda x: tf.cast(tf.abs(x) <= clip_value, x.dtype)
 
 

@@ -1,6 +1,6 @@
 """Adversarial guidance: a loss that fools classifiers during style transfer.
 
-Style and misclassification optimised together, as AdvCam (Duan et al., CVPR 2020) and tAdv (Bhattad et al.,
+The attack optimises style and misclassification together, as AdvCam (Duan et al., CVPR 2020) and tAdv (Bhattad et al.,
 ICLR 2020) do. Guides give logits, never probabilities.
 """
 
@@ -51,11 +51,11 @@ class Guidance:
     def loss(self, x: tf.Tensor, references: list[tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the loss (N,) of images x (N, H, W, 3), and whether every guide is fooled, (N,) bool.
 
-        With views and without `early_stop` guides see the views alone, and no image counts as fooled: the loss over
-        views says what should transfer, and seeing the image itself too would cost another forward pass.
+        With views and without `early_stop`, guides see only the views, and no image counts as fooled: the loss over
+        views predicts transfer, and a look at the image itself would cost another forward pass.
 
         Args:
-            x: the images.
+            x: the images, float32 in [0, 1]; guides see them rounded to 8 bits.
             references: the result of `references`.
             seed: (2,) int32, seed of this step's views.
         """
@@ -106,7 +106,7 @@ def margin(logits: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
 def rounded(x: tf.Tensor) -> tf.Tensor:
     """Return images in [0, 1] on the 8-bit grid, equal to `quantize` to the bit; the gradient passes unchanged.
 
-    Levels come from a table, because TensorFlow replaces a division by 255 by a product that is off by a bit.
+    Levels come from a table, because TensorFlow replaces a division by 255 with a product that differs in the last bit.
     """
     levels = tf.clip_by_value(tf.cast(255.0 * x + 0.5, tf.int32), 0, 255)
 

@@ -69,7 +69,7 @@ class ImportedEntry(ArtEntry):
 
     @property
     def own_ball(self) -> Bound | None:
-        """The ball of radius `eps`, if the benchmark file gives `eps_norm`."""
+        """The ball of radius `eps`, if the benchmark file gives `eps_norm`, or None."""
         eps = self.given.get("eps", parameters_of(self._class)[0].get("eps"))
         if self.eps_norm is None or isinstance(eps, bool) or not isinstance(eps, int | float):
             return None
@@ -82,7 +82,7 @@ class ImportedEntry(ArtEntry):
 
     @property
     def _info(self) -> BaselineInfo:
-        """The attack's row for running it; it needs gradients only if its `_estimator_requirements` say so."""
+        """The attack's description; it needs gradients only if the class's `_estimator_requirements` say so."""
         reads: Literal["gradients", "logits"] = "gradients" if source_gives(self._class) == "gradients" else "logits"
         return BaselineInfo(self.name, self._class.__name__, reads, together="apart" if self.batched else "one by one")
 

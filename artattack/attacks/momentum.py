@@ -32,11 +32,15 @@ class MomentumAttack(EvasionAttack):  # type: ignore[misc]
         g = decay * g + gradient / mean |gradient|
         x = x + eps_step * sign(g), brought back into the ball
 
-    with g / |g| instead of sign(g) in l2. Options add the transfer attacks built on it: `nesterov` takes the gradient
-    at x + eps_step * decay * g (NI-FGSM, Lin et al., ICLR 2020; in l2, which the paper does not cover, divided by the
-    root of the number of values, which makes it as long as a step), `kernel` smooths the gradient with a Gaussian whose
-    standard deviation is a third of its radius (TI-FGSM, Dong et al., CVPR 2019), and `transforms` apply to the
-    source's input, in `views` copies per step.
+    with g / |g| instead of sign(g) in l2. The mean of |gradient| is that of the authors' code; the paper has the sum.
+    Options add the transfer attacks built on it:
+
+    - `nesterov` takes the gradient one momentum step ahead, at x + eps_step * decay * g (NI-FGSM, Lin et al., ICLR
+      2020). In l2, which the paper does not cover, this step is divided by the root of the number of values, which
+      makes it about as long as a step of the attack.
+    - `kernel` smooths the gradient with a Gaussian whose standard deviation is a third of its radius (TI-FGSM, Dong et
+      al., CVPR 2019).
+    - `transforms` transforms the source's input, in `views` copies per step whose gradients are averaged.
 
     Args:
         estimator: the source, from `artattack.models.estimator.to_estimator`.
@@ -147,12 +151,12 @@ class MomentumAttack(EvasionAttack):  # type: ignore[misc]
 
 
 class Climb:
-    """All steps, compiled, for a batch of any size in a ball of any radius.
+    """The compiled steps of the momentum attack, for batches of any size and balls of any radius.
 
     Args:
         estimator: the source.
-        options: of the attack; `eps` and `eps_step` are not read.
-        networks: the source, restyled, if that is among the transforms.
+        options: options of the attack, of which `eps` and `eps_step` are not read.
+        networks: the restyled source if the transforms include `styless`, else ().
     """
 
     def __init__(
@@ -168,7 +172,15 @@ class Climb:
         self._compiled = compiled(self._steps).get_concrete_function(images, labels, seeds, size, size)
 
     def __call__(self, x: np.ndarray, labels: np.ndarray, seeds: np.ndarray, eps: float, step: float) -> np.ndarray:
-        """Return the last iterates (N, H, W, 3) float32 of images x in [0, 1], labels (N, K) and seeds (N,) int32."""
+        """Return the last iterates (N, H, W, 3) float32.
+
+        Args:
+            x: images (N, H, W, 3) float32 in [0, 1].
+            labels: (N, K) float32, one-hot.
+            seeds: (N,) int32, seeds of each image's transforms.
+            eps: radius of the ball, in its norm.
+            step: step size, in that norm.
+        """
         sizes = tf.constant(eps, tf.float32), tf.constant(step, tf.float32)
         return np.asarray(self._compiled(tf.constant(x), tf.constant(labels), tf.constant(seeds), *sizes).numpy())
 

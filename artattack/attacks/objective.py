@@ -52,8 +52,8 @@ def mean_variance(features: tf.Tensor, weights: tf.Tensor | None = None) -> tf.T
 def histogram(features: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
     """Sorted values (N, H W, C) of each channel: its histogram's quantile function.
 
-    The squared distance of two such outputs is the optimal transport cost between the channels' histograms, the
-    histogram loss of Risser, Wilmot & Barnes (2017). Weights are not supported.
+    The squared distance of two such outputs is, up to the factor H W, the optimal transport cost between the channels'
+    histograms, the histogram loss of Risser, Wilmot & Barnes (2017). Weights are ignored.
     """
     return tf.sort(_by_position(tf.cast(features, tf.float32)), 1)
 
@@ -78,7 +78,7 @@ def _positions(features: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
 
 
 def relative_distance(value: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    """Squared distance of (N, ...) to a target (N or 1, ...), over the target's squared norm; shape (N,)."""
+    """Squared distance of (N, ...) to a target (N or 1, ...), divided by the target's squared norm; (N,) float32."""
     axes = list(range(1, len(value.shape)))
     value, target = tf.cast(value, tf.float32), tf.cast(target, tf.float32)
     scale = tf.reduce_sum(tf.square(target), axes) + 1e-12
@@ -131,7 +131,7 @@ class FeatureDistance:
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
 def total_variation(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """Anisotropic total variation of (N, H, W, C): sum of |neighbour differences| over H W C; shape (N,).
+    """Anisotropic total variation (N,) of (N, H, W, C): sum of |neighbour differences|, divided by H W C.
 
     The hand-written gradient equals TensorFlow's, which takes five times as long because of the slices.
     """
@@ -155,7 +155,12 @@ class Losses(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """Targets of an objective, per layer: style statistics (N or 1, ...), content features (N, h, w, C)."""
+    """Targets of an objective.
+
+    Attributes:
+        styles: for each style layer, its statistics (N or 1, ...).
+        contents: for each content layer, its features (N, h, w, C).
+    """
 
     styles: list[tf.Tensor]
     contents: list[tf.Tensor]
@@ -179,7 +184,8 @@ class Objective:
         options: style attack options: layers, their weights, statistics, pooling and surrogate.
 
     Raises:
-        ArtattackError: no such layer or surrogate, or the layer weights are negative or of another number.
+        ArtattackError: no such layer or surrogate, no default style layers, a fixed input size up to the layers, or
+            layer weights that are negative, all 0, or of another number than the style layers.
     """
 
     def __init__(self, model: Model, options: StyleOptions) -> None:
@@ -256,7 +262,8 @@ class Objective:
     def style_distance(self, x: np.ndarray, styles: list[tf.Tensor], mask: tf.Tensor | None = None) -> np.ndarray:
         """Return the style distance (N,) of images (N, H, W, 3) to `style_targets`, one image at a time.
 
-        It is the arithmetic mean over layers, for every loss, so that attacks can be compared.
+        It is the weighted arithmetic mean over layers, whatever `style_mean` the loss has, so that attacks can be
+        compared.
         """
         with forgetting_gradients():
             return np.concatenate([self._style_distance(tf.constant(image[None]), styles, mask) for image in x])

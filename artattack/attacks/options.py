@@ -36,7 +36,14 @@ LARGEST = 10**300  # larger whole numbers do not fit into a float
 
 
 def step_within(radius: float, steps: float) -> float:
-    """Return the default step size: steps reach the edge of the ball although they change direction."""
+    """Return the default step size: 2.5 radius / steps, at most the radius (Madry et al., ICLR 2018).
+
+    Steps of that size reach the edge of the ball although they change direction.
+
+    Args:
+        radius: radius of the ball.
+        steps: number of steps.
+    """
     return min(radius, _REACH * radius / min(steps, LARGEST))
 
 
@@ -178,10 +185,10 @@ class StyleOptions(Section):
 
 
 class MomentumOptions(Section):
-    """Options of the momentum attack; `eps` has no default, the others have the paper's (Dong et al., CVPR 2018).
+    """Options of the momentum attack, with the defaults of the paper (Dong et al., CVPR 2018); `eps` has no default.
 
-    Except `eps_step` in l2: steps along g change direction, unlike steps of sign(g), and the paper's eps / max_iter
-    covers less than half of the radius. Steps of 2.5 eps / max_iter reach the edge.
+    Only the default of `eps_step` in l2 differs. Steps along g change direction, unlike steps of sign(g), and the
+    paper's eps / max_iter covers less than half of the radius. Steps of 2.5 eps / max_iter reach the edge.
     """
 
     eps: Number = Field(gt=0, description="radius of the ball that images stay in, such as 8/255")
@@ -224,7 +231,7 @@ class MomentumOptions(Section):
 
     @property
     def step(self) -> float:
-        """The step size."""
+        """The step size in the ball's norm: `eps_step`, or its default."""
         if self.eps_step is not None:
             return self.eps_step
         return self.eps / min(self.max_iter, LARGEST) if self.norm == "inf" else step_within(self.eps, self.max_iter)

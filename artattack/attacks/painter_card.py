@@ -53,6 +53,10 @@ class PainterFile:
     Args:
         painter: path of a `.keras` file with its card beside it, or `bundled`.
 
+    Attributes:
+        path: path of the `.keras` file.
+        card: the painter's card.
+
     Raises:
         ArtattackError: the file or its card is missing, or the card cannot be read.
     """
@@ -63,7 +67,7 @@ class PainterFile:
 
     @property
     def backbone(self) -> str:
-        """The backbone: a registry name, or a path; a relative path that exists beside the painter becomes whole."""
+        """The backbone: a registry name or a path; a relative path of a file beside the painter gets its folder."""
         beside = self.path.parent / self.card.backbone
         return str(beside) if Path(self.card.backbone).suffix and beside.is_file() else self.card.backbone
 

@@ -20,7 +20,7 @@ from artattack.validation import DistanceOrNone, Names
 
 
 class PainterEntry(Entry):
-    """A trained painter: one variant for each style. What the painter's training read, the attack has read."""
+    """A trained painter: one variant for each style. The attack counts as reading the models that its training read."""
 
     kind: ClassVar[str] = "style"
     reads_in_words: ClassVar[str] = "features, in training"
@@ -53,7 +53,7 @@ class PainterEntry(Entry):
         return PainterFile(self.painter)
 
     def reads(self, variant: Variant) -> tuple[Reading, ...]:
-        """Return what the training read: the backbone, for its features, and the guides, for gradients."""
+        """Return the models that the training read: the backbone, for its features, and the guides, for gradients."""
         guides = self._file.card.guides
         return Reading(variant.source, "features"), *(Reading(name, "gradients") for name in guides)
 
@@ -79,7 +79,7 @@ class PainterEntry(Entry):
             yield "budget", self.budget
 
     def check(self) -> None:
-        """Raise ArtattackError for styles that the painter has not learnt, and balls that it cannot keep."""
+        """Raise ArtattackError for styles that are not learnt or have no image, and balls that cannot be kept."""
         file = self._file
         for style in self.style:
             file.mix(style)
@@ -128,7 +128,7 @@ class PainterEntry(Entry):
         inner = ball and with_room(ball, batch.x[0].size)
         attack.set_params(style=batch.variant.style, budget=inner)
         files = round_within(batch.x, attack.generate(batch.x), ball)
-        return Perturbed(files, files, ball)  # no outcome between painting and rounding, which would be scored besides
+        return Perturbed(files, files, ball)  # unrounded images would be scored separately
 
     def columns(self, attack: Any, batch: Batch, files: np.ndarray) -> Mapping[str, Sequence[Any]]:
         """Return the style distances before and after, in the backbone's features."""

@@ -35,7 +35,7 @@ def export_painter(
     """Write a painter to a file: from an image (1, H, W, 3) float32 in [0, 1] to its painting.
 
     The file smooths the change, scales it into the ball and clips it, as `Painter.paint` does. A TFLite file has
-    standard operators only; one for Larq Compute Engine has its operators for binarized blocks besides.
+    standard operators only; a file for Larq Compute Engine also has that engine's operators, for binarized blocks.
 
     Args:
         file: the painter.
@@ -94,7 +94,7 @@ def _by_matrices(size: tuple[int, int], smoothing: Smoothing) -> Any:
     """Return a smoothing as products with the matrices of the discrete Fourier transform, which TFLite multiplies.
 
     With cosines C and sines S of rows and columns, and the real gain G, a channel X becomes the real part of
-    (C + iS)(G * (C - iS) X (C - iS))(C + iS), over the number of pixels.
+    (C + iS)(G * (C - iS) X (C - iS))(C + iS), divided by the number of pixels.
     """
     (rows_c, rows_s), (columns_c, columns_s) = (_cosines_and_sines(side) for side in size)
     gain = smoothing.whole_gain() / (size[0] * size[1])

@@ -2,8 +2,8 @@
 
 An image transformation network (Johnson, Alahi & Fei-Fei, ECCV 2016) with conditional instance normalization, so that
 one network holds several styles (Dumoulin, Shlens & Kudlur, ICLR 2017), reflection padding and nearest upsampling. It
-returns a change at half the image's resolution. `Smoothing` spreads the change by the attack's spectrum, because a
-plain generator paints the stride grid of the backbone; `project` scales it into the ball.
+computes a change at half the image's resolution, and enlarges it. `Smoothing` spreads the change by the attack's
+spectrum, because a plain generator paints the stride grid of the backbone; `project` scales it into the ball.
 
 Residual blocks may be binarized: convolutions of 1-bit weights with 1-bit activations, each with a shortcut of its own
 that keeps real values (Bi-Real Net: Liu et al., ECCV 2018).
@@ -34,7 +34,7 @@ FILTERS = (16, 48)  # channels at a half and at a quarter of the resolution
 BINARY_FILTERS = (16, 64)  # the same with binarized blocks; bits are packed by 32
 BLOCKS = 4  # residual blocks
 STRIDE = 4  # the network takes sides that are multiples of it
-LEAST = 16  # px; smaller images are padded to it, because a reflection needs a larger map than its width
+LEAST = 16  # px; smaller images are padded to it, because reflection needs a map larger than the padding
 _EPSILON = 1e-5  # of normalization
 _FIRST_CHANGE = 0.001  # standard deviation of the last kernel's initial values
 _PIXELS = 8 * 224 * 224  # pixels painted at once
@@ -170,7 +170,7 @@ def painted(x: tf.Tensor, change: tf.Tensor, smoothing: Smoothing, budget: Bound
         x: images (N, H, W, 3) in [0, 1].
         change: the network's output for them.
         smoothing: the smoothing at that size.
-        budget: ball, see `artattack.attacks.projection.project`.
+        budget: ball, see `artattack.attacks.projection.project`; None for no ball.
     """
     return project(x + smoothing(change), x, budget)
 
@@ -180,6 +180,11 @@ class Painter:
 
     Args:
         file: the painter's file and card.
+
+    Attributes:
+        network: the Keras network, as `build_network` returns it.
+        card: the painter's card.
+        smoothing: function from the height and width of images to their `Smoothing`; the latest ones are kept.
 
     Raises:
         ArtattackError: the file cannot be read, or holds no painter.

@@ -15,7 +15,8 @@ def spectrum_scale(height: int, width: int, decay: float, lowest: float) -> np.n
     """Return 1 / max(frequency, lowest)^decay over the half spectrum, (H, W // 2 + 1) float64.
 
     Args:
-        height, width: size of the images.
+        height: height of the images, in pixels.
+        width: width of the images, in pixels.
         decay: the power.
         lowest: frequency below which the scale is constant, in cycles per pixel.
     """
@@ -48,7 +49,8 @@ class Fourier:
     Schubert 2017). A step of size s in every parameter moves pixels by s, root mean square, as with `Pixel`.
 
     Args:
-        height, width: size of the images.
+        height: height of the images, in pixels.
+        width: width of the images, in pixels.
         decay: the power.
     """
 
@@ -81,10 +83,11 @@ class Smoothing:
     """Smooths a change by the spectrum and the colours of `Fourier`, with one filter for images of every size.
 
     The filter is a fixed convolution kernel, apart from the periodic borders, so that a painter trained on small crops
-    paints large images alike. White noise keeps its root mean square.
+    paints large images alike. White noise keeps its root mean square: exactly at 256 x 256 px, nearly at other sizes.
 
     Args:
-        height, width: size of the images.
+        height: height of the images, in pixels.
+        width: width of the images, in pixels.
         decay: the power.
         lowest: frequency below which the gain is constant, in cycles per pixel.
 
@@ -108,7 +111,7 @@ class Smoothing:
         return np.asarray(half[:, columns], np.float32)
 
     def __call__(self, change: tf.Tensor) -> tf.Tensor:
-        """Return the smoothed change in RGB of a change (N, H, W, 3) float32 in decorrelated colours."""
+        """Smooth a change (N, H, W, 3) float32 in decorrelated colours, and return it in RGB."""
         spectrum = tf.signal.rfft2d(tf.transpose(change, (0, 3, 1, 2))) * self._gain
         channels = tf.signal.irfft2d(spectrum, self._size)
         return tf.einsum("nchw,cd->nhwd", channels, self.colour)

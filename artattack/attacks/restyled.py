@@ -81,13 +81,13 @@ def restyled(models: Sequence[Any], transforms: Sequence[str]) -> tuple[Restyled
     """Return restyled networks if the transforms name `styless`, else an empty tuple.
 
     Raises:
-        ArtattackError: as `RestyledNetwork`.
+        ArtattackError: as for `RestyledNetwork`.
     """
     return tuple(RestyledNetwork(model) for model in models) if "styless" in transforms else ()
 
 
 def _cut(model: Model) -> tuple[Any, Any]:
-    """Return a network in two halves, cut where all connections pass, at the first style layer or before it."""
+    """Cut a network in two at a layer that all connections pass: the first style layer, or the last one before it."""
     network, keras = model.network, keras_of(model.network)
     names = [layer.name for layer in network.layers]
     (last,) = layer_names(network, model.style_layers[:1])

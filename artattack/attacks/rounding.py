@@ -12,7 +12,7 @@ from artattack.inputs.images import quantize, to_float, to_uint8
 
 _STEP = 1.05  # ratio of two consecutive factors
 _TRIES = 100  # number of factors; the last is 125 times the first
-_ROOM = 0.99  # of a squared radius: the least that room for rounding leaves
+_ROOM = 0.99  # minimum share of the squared radius that is left after making room for rounding
 _HALVINGS = 5  # of the last step, in search of the nearest flip
 
 Flips = Callable[[np.ndarray], np.ndarray]
@@ -48,7 +48,7 @@ def round_within(x: np.ndarray, made: np.ndarray, held_to: Bound | None = None) 
 
 
 def with_room(ball: Bound, values: int) -> Bound:
-    """Return a slightly smaller ball, from which rounding to 8 bits hardly ever leaves the ball.
+    """Return a slightly smaller ball, whose images seldom leave the given ball when they are rounded to 8 bits.
 
     Images at its edge need no search along their line in `round_within`. Rounding moves each value by a uniform error
     of up to half a step, of variance v = 1 / (12 * 255^2): the squared distance grows by n v on average, with a

@@ -53,7 +53,7 @@ class StyleTransferAttack(SettableAttack):
         estimator: an estimator from `artattack.models.estimator.to_estimator`, or any ART TensorFlow classifier around
             a functional Keras model.
         styles: one or more styles, each a name, an image file, or an array (H, W, 3) in [0, 1] of the images' size.
-            Several styles are blended, as are those of a name `a+b`.
+            A name `a+b` counts as two styles.
         blend: whether to blend several styles; otherwise images take them in turn, one each.
         keep: `best` to return the best iterate, `last` for the last.
         guides: classifiers to fool, as ART estimators.
@@ -186,7 +186,9 @@ class StyleTransferAttack(SettableAttack):
         return painted
 
     def style_distance(self, x: np.ndarray) -> np.ndarray:
-        """Return the style distance of images to the blended styles, in the backbone's features: the style loss.
+        """Return the style distance of images to the blended styles, in the backbone's features.
+
+        It is the style loss with the arithmetic mean over layers, whatever `style_mean` is.
 
         Args:
             x: images (N, H, W, 3) in [0, 1].
@@ -249,6 +251,10 @@ class Painter:
         objective: function from options to their objective, which it caches.
         options: the result of `compiled_options`.
         guides: estimators of the classifiers to fool.
+
+    Attributes:
+        objective: the objective of the options.
+        descent: function from (H, W) to the descent for images of that size; the latest ones are kept.
     """
 
     def __init__(
@@ -293,7 +299,16 @@ def _within(values: np.ndarray, low: float, high: float) -> bool:
 
 
 def unit_images(x: np.ndarray, low: np.float32, high: np.float32) -> np.ndarray:
-    """Return images (N, H, W, 3) within clip values as float32 in [0, 1]."""
+    """Return images as float32 in [0, 1].
+
+    Args:
+        x: images (N, H, W, 3) within the clip values: floats, or integers if the clip values are 0 and 255.
+        low: the least clip value.
+        high: the greatest clip value.
+
+    Raises:
+        ArtattackError: the images have another shape, another dtype, or values outside the clip values.
+    """
     x = np.asarray(x)
     if x.ndim != 4 or x.shape[-1] != 3:
         raise ArtattackError(f"images have shape (N, H, W, 3), not {x.shape}")
