@@ -77,8 +77,8 @@ def attack_photo(
         out: PNG to write.
         style: a style's name or an image file; `a+b` blends two.
         backbone: model whose features measure style.
-        painter: a trained painter's file, or `bundled`, which paints in one pass instead; of the options it takes
-            `budget` alone, if that was given, and neither backbone, guides nor tiles.
+        painter: a trained painter's file, or `bundled`, to paint in one pass instead of by the style attack. A painter
+            does not read `backbone`, takes no guides and no tiles, and of the options takes `budget` alone.
         guides: classifiers that the painting should fool as well.
         classifiers: models whose predictions are shown.
         size: size in pixels of the part cut from the photo: a side, or (height, width); `original` keeps the photo's
@@ -87,10 +87,12 @@ def attack_photo(
         tile: side of the tiles in pixels, or None to paint the photo as a whole.
         images: crop and size of the classifiers' input for a photo at its own resolution, as in a benchmark.
         seed: seed of every random choice.
-        options: options of the style attack.
+        options: options of the style attack. A painter paints in the ball of its training unless `budget` is set
+            explicitly.
 
     Raises:
-        ArtattackError: the photo, the style, the painter or a model is unusable.
+        ArtattackError: the photo, the style, the painter or a model is unusable, a painter does not take an option, or
+            a file cannot be written.
     """
     before = read_image(photo)
     if painter is not None:
@@ -162,7 +164,7 @@ def _descended(
     seed: int,
     options: StyleOptions,
 ) -> np.ndarray:
-    """Return the style attack's painting (H, W, 3) of a photo (H, W, 3) in [0, 1], in tiles if asked for."""
+    """Return the style attack's painting (H, W, 3) float32 of a photo (H, W, 3) in [0, 1], whole or in tiles."""
     from artattack.attacks.style import StyleTransferAttack
     from artattack.models.estimator import to_estimator
 

@@ -12,7 +12,14 @@ Guess = tuple[int, str, float]  # class, its name, and its confidence
 
 
 class View(NamedTuple):
-    """A classifier's most likely classes with their confidences, before and after."""
+    """A classifier's most likely classes with their confidences, before and after.
+
+    Attributes:
+        classifier: name of the classifier.
+        weights: origin of its weights; `random` for an untrained one.
+        before: classes of the photo, most likely first.
+        after: classes of the painting, most likely first.
+    """
 
     classifier: str
     weights: str
@@ -35,7 +42,8 @@ def draw_side_by_side(before: np.ndarray, after: np.ndarray, views: Sequence[Vie
     The most likely class is blue, or red if it differs from the photo's.
 
     Args:
-        before, after: uint8 (H, W, 3); shown with a longer side of 480 px.
+        before: the photo, uint8 (H, W, 3); shown with a longer side of 480 px.
+        after: the painting, of the same shape.
         views: the classifiers' predictions; one whose weights are "random" is marked RANDOM WEIGHTS.
         title: heading of the painting.
 

@@ -20,8 +20,8 @@ def paint_tiles(image: np.ndarray, tile: int, paint: Callable[[np.ndarray], np.n
         paint: function from tiles (N, tile, tile, C) to painted tiles of the same shape.
 
     Returns:
-        The painted image, (H, W, C) float32. Each pixel is the mean of the tiles that cover it, weighted by
-        its distance from the tile's edge.
+        The painted image, (H, W, C) float32. Each pixel is the mean of the tiles that cover it, weighted by its
+        distance from the tile's edge.
 
     Raises:
         ArtattackError: the image is smaller than a tile.

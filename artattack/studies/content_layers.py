@@ -131,14 +131,16 @@ def choose_by_folds(scores: NDArray[np.float64]) -> tuple[NDArray[np.int64], flo
 def spread_ratio(content: NDArray[np.float64], style: NDArray[np.float64]) -> tuple[float, float, float]:
     """Return the spread over content layers divided by that over style layers, with a 95 % interval.
 
-    The spread is the standard deviation over layers of the mean over images. The interval is a percentile bootstrap
-    over images (Efron & Tibshirani, 1993).
+    The spread is the sample standard deviation over layers of the mean over images. The interval is a percentile
+    bootstrap over images (Efron & Tibshirani, 1993).
 
     Args:
-        content, style: (images, layers) for the same images.
+        content: (images, layers), a measure with each content layer.
+        style: (images, layers), the measure with each style layer, for the same images.
 
     Returns:
-        The ratio and its bounds; NaN if all style layers are equal; bounds of NaN for a single image.
+        The ratio and its bounds; NaN if all style layers are equal, or with fewer than two content or style layers;
+        bounds of NaN for a single image.
     """
     from scipy.stats import bootstrap
 

@@ -24,7 +24,7 @@ _SHOWN = 3  # images on the sheet
 
 
 def _attacks(settings: Settings) -> list[dict[str, Any]]:
-    """Each image in the texture of some of the others, inside the default's ball and without bounds."""
+    """Return attacks that paint each image in the textures of some others, inside the default's ball and without it."""
     samples = spread(open_image_set(settings.images).samples, settings.limit)
     styles = [f"{settings.images}:{sample.id}" for sample in _textures(samples)]
     return [
@@ -35,12 +35,15 @@ def _attacks(settings: Settings) -> list[dict[str, Any]]:
 
 def _textures(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
     """Return images of different classes, evenly spread over the set."""
-    of_classes = {sample.label: sample for sample in samples[::-1] if sample.label is not None}  # of each, the first
+    of_classes = {sample.label: sample for sample in samples[::-1] if sample.label is not None}  # the first of a class
     return spread(tuple(of_classes.values())[::-1], _TEXTURES)
 
 
 def _conflicts(records: pd.DataFrame) -> pd.DataFrame:
-    """Return records of paintings whose photo and whose texture's photo a classifier knows, of different classes."""
+    """Return the records of paintings with conflicting cues.
+
+    Their classifier is right on the untouched photo and on the photo that gives the texture, and the classes differ.
+    """
     clean = records[records["kind"] == "clean"]
     right = set(map(tuple, clean.loc[clean["correct_before"].fillna(False), ["image", "classifier"]].to_numpy()))
     painted = perturbed_of(at_own_distance(records))

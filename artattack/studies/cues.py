@@ -19,16 +19,17 @@ FIELDS: tuple[Field, ...] = (
 
 
 def tally(shape: pd.Series, texture: pd.Series, photos: pd.Series) -> dict[str, Any]:
-    """Count decisions: images of a shape, of a texture, of neither.
+    """Count decisions for the shape, for the texture and for neither.
 
     Args:
-        shape, texture: bool (N,), whether a classifier predicts the class of the shape or the texture.
-        photos: (N,) photo with the shape of each image.
+        shape: (N,) bool, whether a classifier predicts the class of each image's shape.
+        texture: (N,) bool, whether it predicts the class of the texture.
+        photos: (N,) name of the photo that gives each image its shape.
 
     Returns:
-        `n`, `shape`, `texture`, `neither`, `decided` (shape or texture) and `shape_bias`: shape over decided (Geirhos
-        et al., ICLR 2019), with its 95 % interval, which resamples repeated photos, and its design
-        effect; NaN where nothing is decided.
+        `n`, `shape`, `texture`, `neither`, `decided` (shape or texture) and `shape_bias`: `shape` divided by `decided`
+        (Geirhos et al., ICLR 2019), with its 95 % interval, which accounts for repeated photos, and its design effect;
+        NaN where nothing is decided.
     """
     of_shape, of_texture = int(shape.sum()), int(texture.sum())
     decided = of_shape + of_texture

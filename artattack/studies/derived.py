@@ -24,7 +24,7 @@ def derived(backbone: str, name: str, title: str, make: Callable[[Any], Any], di
         distilled_from: the network's teacher; by default the backbone's, if any.
 
     Raises:
-        ArtattackError: no such model, or the disk does not take the file.
+        ArtattackError: there is no such model, or the file cannot be written.
     """
     from artattack.models.ancestry import family_of
     from artattack.models.card import Card, card_path

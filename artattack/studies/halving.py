@@ -1,8 +1,8 @@
 """Successive halving within one run: all attacks on the first images, and the better half on the rest.
 
-K. Jamieson, A. Talwalkar, "Non-stochastic best arm identification and hyperparameter optimization", AISTATS 2016, with
-images as the budget. Both parts are plans of one benchmark, and the first is a part of the second. They share a run
-folder, so that a search resumes like any run, in any engine.
+The method is that of K. Jamieson, A. Talwalkar, "Non-stochastic best arm identification and hyperparameter
+optimization", AISTATS 2016, with images as the budget. Both parts are plans of one benchmark, and the first is a part
+of the second. They share a run folder, so that a search resumes like any run, in any engine.
 """
 
 from __future__ import annotations
@@ -48,7 +48,11 @@ def front(values: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def ranks(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return each point's rank in non-dominated sorting (Goldberg, 1989), (N,); 0 is the Pareto front."""
+    """Return each point's rank in non-dominated sorting (Goldberg, 1989), (N,) int64; 0 is the Pareto front.
+
+    Args:
+        values: (N, K); higher is better.
+    """
     found, left, rank = np.empty(len(values), np.int64), np.arange(len(values)), 0
     while len(left):
         best = front(values[left])

@@ -15,7 +15,11 @@ _CONVOLUTIONS = {
 
 
 def layers_in_turn(backbone: str) -> tuple[str, ...]:
-    """Return layers spread over a backbone's depth; for an unknown backbone, its style and content layers."""
+    """Return layers spread over a backbone's depth.
+
+    For a registry model of another architecture than QuickNet and EfficientNet-Lite, these are its default style and
+    content layers; for other names, ().
+    """
     match _kind(backbone):
         case "sota.QuickNet":
             return _QUICKNET
@@ -26,7 +30,7 @@ def layers_in_turn(backbone: str) -> tuple[str, ...]:
 
 
 def default_layers(backbone: str) -> tuple[str, ...]:
-    """Return a backbone's default style layers."""
+    """Return the default style layers of a registry model; () for other names."""
     return next((info.style_layers for info in model_infos() if info.name == backbone), ())
 
 
@@ -40,7 +44,11 @@ def layer_sets(backbone: str) -> dict[str, tuple[str, ...]]:
 
 
 def sums_or_convolutions(backbone: str) -> dict[str, tuple[str, ...]]:
-    """Return style layers of a backbone by kind: sums of residual branches, convolutions, and both."""
+    """Return style layers by kind: sums of residual branches, convolutions, and both.
+
+    For a backbone of another architecture than QuickNet and EfficientNet-Lite, the only kind is `default`: its default
+    style layers.
+    """
     kind = _kind(backbone)
     if not kind:
         return {"default": default_layers(backbone)}

@@ -26,14 +26,15 @@ from artattack.studies.measures import (
 from artattack.studies.quantized import is_quantized, quantized
 from artattack.studies.study import FLOAT, Settings, Study
 
-_BITS = ("w8a8", "w4a4", "w2a2", "w1a1", "w4a8", "w2a8", "w1a8", "w8a4", "w8a2", "w8a1")  # both, weights, activations
+# Bits of weights (w) and activations (a): few in both, in weights alone, and in activations alone.
+_BITS = ("w8a8", "w4a4", "w2a2", "w1a1", "w4a8", "w2a8", "w1a8", "w8a4", "w8a2", "w8a1")
 _TRAINED = "quicknet_tiny"  # trained at one bit: another architecture than the rounded networks
 _RADIUS = 10  # of the l2 ball of attacks that are meant to carry over
 _SAID = {"style": "style", "mi-fgsm": "momentum attack", "noise": "noise"}
 
 
 def _attacks(settings: Settings) -> list[dict[str, Any]]:
-    """Style with the default recipe; a momentum attack on each network in a small ball, and noise as far away."""
+    """Return, for each network: style by the default recipe, a momentum attack in a small ball, noise as far away."""
     attacks: list[dict[str, Any]] = [{"attack": "style", "backbone": settings.backbones}]
     attacks.append({"attack": "mi-fgsm", "source": settings.backbones, "norm": 2, "eps": _RADIUS})
     attacks.append({"attack": "noise", "like": "mi-fgsm"})
@@ -48,7 +49,7 @@ def _models(settings: Settings) -> dict[str, Any]:
 def _measure(records: pd.DataFrame) -> pd.DataFrame:
     """Add each network's accuracy and the flip rate of attacks on it.
 
-    Noise is on the network whose attack it is as far as.
+    Noise counts for the network whose momentum attack has the same distance.
     """
     copied = records["matched_to"].str.removeprefix("mi-fgsm/")
     records = records.assign(source=records["source"].fillna(copied))
@@ -67,7 +68,7 @@ def _measure(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rates(part: str, whole: str, rate: str, rows: pd.DataFrame, outcome: str, by: list[str]) -> pd.DataFrame:
-    """Return how often an outcome is True in each group of records, and its interval, which counts photos once."""
+    """Return the rate of an outcome in each group of records, with an interval that accounts for repeated photos."""
     found = []
     for key, own in rows[rows[outcome].notna()].groupby(by, sort=False):
         parts: Any = key

@@ -24,10 +24,10 @@ from artattack.training.networks import FLOAT, Precision, parse_precision
 
 Array = NDArray[np.float32]
 
-_RECIPE = 1  # of the rounding: files of another are made anew
-_IMAGES = 8  # of the bundled samples, on which ranges and means are taken
-_SCALES = np.linspace(0.15, 1.0, 35, dtype=np.float32)  # tried, as shares of the largest value
-_MOST = 200_000  # activations that a range is chosen by
+_RECIPE = 1  # version of the rounding: networks of another version are made again
+_IMAGES = 8  # number of bundled samples on which ranges and means are measured
+_SCALES = np.linspace(0.15, 1.0, 35, dtype=np.float32)  # scales to try, as shares of the largest value
+_MOST = 200_000  # approximate maximum number of activations by which a range is chosen
 
 
 def is_quantized(name: str) -> bool:
@@ -50,14 +50,14 @@ def _parts(name: str) -> tuple[str, Precision] | None:
 def quantized(name: str) -> Path:
     """Return the file of a registry model at few bits, creating the file if it is missing.
 
-    The file lies in the user's cache folder, with a card beside it that says how it is opened.
+    The file is in the user's cache folder, with a card beside it that describes its input and layers.
 
     Args:
-        name: the network and its bits, such as `efficientnet_lite0-w4a8`; it is made of convolutions, batch
+        name: the model and its bits, such as `efficientnet_lite0-w4a8`. The model consists of convolutions, batch
             normalizations, ReLUs, sums, poolings and dense layers.
 
     Raises:
-        ArtattackError: no such network, or the disk does not take the file.
+        ArtattackError: the name denotes no such network, or the file cannot be written.
     """
     parts = _parts(name)
     if parts is None:
@@ -83,7 +83,7 @@ def at_precision(network: Any, precision: Precision, images: Any) -> Any:
     Args:
         network: a functional Keras network in which each ReLU follows a batch normalization and feeds one layer.
         precision: bits of weights and activations; `FLOAT` leaves either as it is.
-        images: preprocessed ones (N, H, W, 3) float32, on which ranges and means are taken.
+        images: preprocessed images (N, H, W, 3) float32, on which ranges and means are measured.
     """
     import larq as lq
 
@@ -99,7 +99,7 @@ def at_precision(network: Any, precision: Precision, images: Any) -> Any:
     kernels = [layer.name for layer in network.layers if _has_kernel(layer)]
     open_ends = Counter(parent for names in parents.values() for parent in names)
     float_values, values = ({network.layers[0].name: images} for _ in range(2))
-    ranges: dict[str, float] = {}  # factor that each activation's outputs lack
+    ranges: dict[str, float] = {}  # by activation: the range that its outputs are divided by
     for layer in network.layers[1:]:
         here, before = copy.get_layer(layer.name), parents[layer.name]
         given, float_given = ([kept[name] for name in before] for kept in (values, float_values))
@@ -133,9 +133,9 @@ def round_kernel(kernel: Array, bits: int, axis: int = -1) -> Array:
 
     Args:
         kernel: any shape, float32.
-        bits: 1 for sign times mean size; 2 to 8 for whole multiples of a step, 2^(bits-1) - 1 on either side of zero;
-            `FLOAT` for the kernel itself.
-        axis: of the channels.
+        bits: 1 for sign times mean magnitude; 2 to 8 for whole multiples of a step, 2^(bits-1) - 1 on either side of
+            zero; `FLOAT` for the kernel itself.
+        axis: axis of the channels.
     """
     if bits == FLOAT:
         return kernel
@@ -179,7 +179,7 @@ def _corrected(layer: Any, values: Array, float_values: Array) -> list[Array]:
 
 
 def _parents(layer: Any) -> list[str]:
-    """Return the names of the layers whose outputs a layer takes; of a network in use once."""
+    """Return the names of the layers whose outputs a layer takes, in a network that calls each layer once."""
     inputs = layer.input if isinstance(layer.input, list) else [layer.input]
     return [each._keras_history[0].name for each in inputs]
 

@@ -45,8 +45,8 @@ def run_study(
 
     Args:
         name: name of the study, from the list of `artattack study`.
-        models: benchmark file whose `classifiers` are scored instead of the study's; they and the backbones may be its
-            `models`.
+        models: benchmark file whose `classifiers` are scored instead of the study's. Classifiers and backbones may be
+            any of its `models`.
         backbones: models whose features measure style; by default the study's.
         images: image set: a name, a folder or a CSV manifest; by default the study's.
         limit: maximum number of images; by default the study's.
@@ -56,7 +56,13 @@ def run_study(
         trials: number of trials of a search; by default the study's.
         objective: second objective of a search, beside recognition, if the study has a choice.
         out: the run folder, or its URL; by default `results/study-NAME-DATE-TIME`.
-        resume, engine, workers, cache, on_progress, on_plan, on_doubt: as in `run_benchmark`.
+        resume: whether to resume the run in `out`, instead of starting a new one.
+        engine: as in `run_benchmark`.
+        workers: as in `run_benchmark`.
+        cache: as in `run_benchmark`.
+        on_progress: as in `run_benchmark`.
+        on_plan: as in `run_benchmark`.
+        on_doubt: as in `run_benchmark`.
 
     Returns:
         The finished run; its `study` holds question, table and answer.
@@ -100,7 +106,7 @@ def with_objective(study: Study, objective: str | None) -> Study:
     """Return the variant of a study with an objective, or the study itself for None.
 
     Raises:
-        ArtattackError: the study has no such objective.
+        ArtattackError: the study has no such objective, or no choice of one.
     """
     if objective is None:
         return study

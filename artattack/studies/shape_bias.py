@@ -1,4 +1,4 @@
-"""Shape or texture, on the cue-conflict images of Geirhos et al. (ICLR 2019), which people have classified, too."""
+"""Shape or texture, on the cue-conflict images of Geirhos et al. (ICLR 2019), which people have classified as well."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from artattack.studies.cues import CLASSIFIER, FIELDS, tally
 from artattack.studies.drawing import draw_dots
 from artattack.studies.study import BNN, Settings, Study
 
-# Number of decisions, of decisions for the shape and for the texture, on the 1200 images whose cues disagree, counted
-# in the authors' published answers (rgeirhos/texture-vs-shape, raw-data/style-transfer-512-nomask-experiment and
-# -trained-CNNs). They agree with the paper: 95.9 % for ten people and 22.1 % for ResNet-50 (figure 4, table 2).
+# For each observer: the number of decisions, of those for the shape, and of those for the texture, on the 1200 images
+# whose cues disagree. Counted in the authors' published answers (rgeirhos/texture-vs-shape,
+# raw-data/style-transfer-512-nomask-experiment and -trained-CNNs). The shape biases agree with the paper: 95.9 % for
+# ten people and 22.1 % for ResNet-50 (figure 4, table 2).
 PUBLISHED = {
     "ten people (published)": (12_000, 9236, 398),
     "ResNet-50 (published)": (1200, 162, 572),
@@ -50,7 +51,7 @@ def _measure(records: pd.DataFrame) -> pd.DataFrame:
     for name, (n, shape, texture) in PUBLISHED.items():
         counted = {"n": n, "shape": shape, "texture": texture, "neither": n - shape - texture}
         decided = shape + texture
-        low, high = wilson(shape, decided)  # of their images no more than the counts is published
+        low, high = wilson(shape, decided)  # cannot account for repeated photos: only counts are known here
         bias = {"shape_bias": shape / decided, "shape_bias_low": float(low), "shape_bias_high": float(high)}
         rows.append({"source": "published", "classifier": name, **counted, "decided": decided, **bias})
     return pd.DataFrame(rows)

@@ -56,14 +56,14 @@ class Study:
         draw: function that draws the figure into an empty Matplotlib figure, from the run and the table.
         caption: caption of the figure.
         styles: styles of the paintings.
-        images: the benchmark's image settings, except size and limit; the set is a default.
+        images: the benchmark's image settings, except size and limit; the settings may name another set.
         classifiers: scored classifiers. For each attack, the first one that it has not read counts.
         leave: function that writes further files into the run folder, from the table.
         needs: a package of the extra `search`, if any.
         scores_backbones: whether backbones are also scored as classifiers.
         models: function from settings with backbones to the study's own models, by name, as in a benchmark file.
         look: function that adds table columns computed from the run's pictures or networks.
-        meant: sentence that confirms an unusual plan.
+        meant: sentence that confirms an unusual plan, whose doubts are then not reported.
         trials: number of trials of a search; 0 for other studies.
         objectives: variants of the study by the name of their objective; empty without a choice.
         first: number of images for all attacks before the better half continues; 0 for all images.

@@ -82,7 +82,7 @@ def _spread(counts: list[int]) -> str:
 def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame) -> None:
     """Draw the first image of each case, layer after layer, from noise and then from the image for each backbone."""
     records = run.records[run.records["file"].notna()]
-    files = dict(zip(records["attack"][::-1], records["file"][::-1], strict=True))  # of each, the first
+    files = dict(zip(records["attack"][::-1], records["file"][::-1], strict=True))  # the first file of each attack
     pictures: list[list[Any]] = []
     captions: list[list[str]] = []
     for backbone, rows in by_backbone(table).items():

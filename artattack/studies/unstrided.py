@@ -19,7 +19,7 @@ def unstrided(backbone: str) -> Path:
         backbone: a model of the registry.
 
     Raises:
-        ArtattackError: no such model, or the disk does not take the file.
+        ArtattackError: there is no such model, it cannot be rebuilt that way, or the file cannot be written.
     """
     return derived(
         backbone,

@@ -114,6 +114,10 @@ def better_half(records: pd.DataFrame, goal: str = "l2") -> list[str]:
     """Return the names of the better half of trials, ranked by non-dominated sorting.
 
     Trials without any recognition come last, however small their change. Within a front, recognition decides.
+
+    Args:
+        records: the records of a run.
+        goal: name of the second objective.
     """
     table = _measured(_first(records))
     values = _values(table, _GOALS[goal])
@@ -167,13 +171,17 @@ def _told(table: pd.DataFrame, goal: _Goal, storage: Any = None) -> optuna.Study
 
 
 def importances(table: pd.DataFrame, goal: str = "l2") -> dict[str, dict[str, float]]:
-    """Return the share of each objective's variance that each option explains, in [0, 1]; empty without variance.
+    """Return the share of each objective's variance that each option explains.
 
-    Measured on the first images, with a random forest: F. Hutter, H. Hoos, K. Leyton-Brown, "An efficient approach for
-    assessing hyperparameter importance", ICML 2014.
+    A random forest measures the shares on the first images: F. Hutter, H. Hoos, K. Leyton-Brown, "An efficient approach
+    for assessing hyperparameter importance", ICML 2014.
+
+    Args:
+        table: the result of the study's `measure`.
+        goal: name of the second objective.
 
     Returns:
-        From the name of the objective, and of the option, to the share.
+        Shares in [0, 1] by the name of the objective, then of the option. An objective without variance is missing.
     """
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
