@@ -40,8 +40,11 @@ def run_checks(
     Args:
         subjects: the run folder or its URL, or a list of model names.
         limit: maximum number of images, evenly spread.
-        eps, steps, seed, on_progress: as in `check_models`.
+        eps: as in `check_models`.
+        steps: as in `check_models`.
+        seed: seed of every random choice, including random weights of named models.
         out: CSV to write; the report shows `checks.csv` in the run folder.
+        on_progress: as in `check_models`.
 
     Returns:
         The table that `check_models` returns.

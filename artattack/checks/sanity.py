@@ -7,8 +7,8 @@ ICLR 2018, and Gupta & Ajanthan, Improved Gradient-Based Adversarial Attacks for
 Every check takes a `Subject` and returns an `Outcome`. Attacks are compared at the subject's `radius`. To compare two
 rates on the same images, a check uses the 95 % interval of their paired difference
 (`artattack.results.statistics.newcombe`), with Bonferroni correction for several comparisons, and fails if the interval
-lies above 0. To judge single images, a check allows a share of `ALLOWANCE` odd images, and fails if the Wilson interval
-of the odd share lies above it.
+lies above 0. To judge single images, a check allows a share of `ALLOWANCE` of them to violate its condition, and fails
+if the Wilson interval of the violating share lies above it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from artattack.models.model import Model, resize
 from artattack.results.statistics import newcombe, wilson
 from artattack.tracing import compiled
 
-ALLOWANCE = 0.05  # share of images that may be odd
+ALLOWANCE = 0.05  # share of images that may violate a check's condition
 
 _LEVEL = 0.05  # significance level of a check
 _HALVINGS = 2  # minimum number of halved radii to compare
@@ -160,7 +160,7 @@ def growing_budget(subject: Subject) -> Outcome:
 
 
 def iterative(subject: Subject) -> Outcome:
-    """PGD succeeds at least as often as FGSM, one step of the same length (Athalye et al.; Carlini et al.)."""
+    """PGD succeeds at least as often as FGSM, one step of the ball's radius (Athalye et al.; Carlini et al.)."""
     one_step = subject.flips(subject.attack("fgsm", {"eps": subject.radius}))
     return _against_white_box(
         subject,
@@ -253,7 +253,7 @@ def temperature(subject: Subject) -> Outcome:
 
 
 def noise(subject: Subject) -> Outcome:
-    """Noise of the same linf, or of the same l2 within it, flips no image that withstands PGD (Carlini et al.)."""
+    """Noise of PGD's linf, or of PGD's l2 inside the ball, flips no image that withstands PGD (Carlini et al.)."""
     n, left = len(subject.x), ~subject.white_box
     if not left.any():
         return _nothing_left(subject, "PGD flips every image; noise cannot add any.")

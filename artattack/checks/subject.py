@@ -71,7 +71,7 @@ class Subject:
 
     @cached_property
     def budgets(self) -> tuple[float, ...]:
-        """Falling radii: eps, halved until PGD flips at most half of the images; the last is `radius`."""
+        """Falling radii: eps, halved until PGD flips at most half of the images, seven times at most."""
         found = [self.eps]
         while self.flips(self.pgd(eps=found[-1])).mean() > 0.5 and len(found) <= _HALVINGS:
             found.append(found[-1] / 2)
@@ -79,7 +79,7 @@ class Subject:
 
     @property
     def radius(self) -> float:
-        """The radius at which attacks are compared, small enough that PGD does not flip every image."""
+        """The last of `budgets`, at which attacks are compared, because PGD seldom flips every image there."""
         return self.budgets[-1]
 
     @cached_property
@@ -110,11 +110,11 @@ class Subject:
 
         Args:
             eps: radius of the ball, by default `radius`.
-            steps: iterations, by default the subject's; each has length 2.5 eps / steps.
+            steps: iterations, by default the subject's; each has length 2.5 eps / steps, at most eps.
             restarts: number of random starts in the ball; with 0, PGD starts once, from the clean image.
             temperature: divisor of the logits in the loss.
-            surrogate_name: surrogate gradient of the quantizers, by default the network's straight-through gradient; or
-                `STRAIGHT_THROUGH`, which replaces the gradient of the defences by the identity.
+            surrogate_name: surrogate gradient of the quantizers, or `STRAIGHT_THROUGH`, which replaces the gradient of
+                the defences by the identity; by default the model's own gradients.
             rows: mask (N,) of the images to attack; by default all.
         """
         radius, count = self.radius if eps is None else eps, self.steps if steps is None else steps
@@ -137,7 +137,17 @@ class Subject:
         estimator: ArtEstimator | None = None,
         rows: Flips | None = None,
     ) -> Array:
-        """Return the images (N, H, W, 3) after an untargeted ART attack on all images or on the mask `rows` (N,)."""
+        """Return the images (N, H, W, 3) after an untargeted ART attack.
+
+        Args:
+            name: the attack, as for `artattack.attacks.baselines.make_baseline`.
+            parameters: its parameters.
+            estimator: the source, by default the classifier's own estimator.
+            rows: mask (N,) of the images to attack; by default all.
+
+        Raises:
+            Exception: any error of the attack.
+        """
         attack = make_baseline(name, estimator or self.estimator(), parameters, seed=self.seed)
         attacked, chosen = self.x.copy(), slice(None) if rows is None else rows
         attacked[chosen] = attack.generate(self.x[chosen], self.labels[chosen])
@@ -164,7 +174,12 @@ class Subject:
 def with_surrogate(model: Model | DefendedNetwork, name: str) -> Model | DefendedNetwork:
     """Return a model with the same outputs and a surrogate gradient in the quantizers of activations.
 
-    A surrogate stands in the network behind defences, whose gradients stay as they are.
+    Behind defences, the surrogate applies to the network, and the defences keep their own gradients.
+
+    Args:
+        model: the model.
+        name: a surrogate's name, as for `artattack.attacks.surrogate.surrogate`; or, for a model with defences,
+            `STRAIGHT_THROUGH`, which replaces the gradient of the defences by the identity.
 
     Raises:
         ArtattackError: the surrogate does not exist, or no layer has quantized inputs.

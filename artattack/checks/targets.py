@@ -74,7 +74,7 @@ def targets_by_name(names: Sequence[str], limit: int = LIMIT, seed: int = 0) -> 
     """Load models by their registry names, and at most `limit` of the `samples`.
 
     Raises:
-        ArtattackError: a model does not exist or is named twice.
+        ArtattackError: a model does not exist, is named twice or has no readable layers.
     """
     from artattack.models import load_model
     from artattack.models.registry import check_model

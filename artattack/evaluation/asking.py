@@ -26,7 +26,7 @@ Clean = dict[str, np.ndarray | str]  # by classifier: logits (N, K) of a batch, 
 
 
 class ClassifierAnswers:
-    """Queries the classifiers of a run. A failure affects one classifier, or one image of it, only.
+    """Queries the classifiers of a run. A failure affects only one classifier, or only one of its images.
 
     Args:
         models: the classifiers, by name, in the benchmark's order.
@@ -86,11 +86,14 @@ class ClassifierAnswers:
             samples: the images.
             perturbed: the perturbed images.
             targets: target classes, with the same indices as labels; () without targets.
+
+        Returns:
+            For each image, the outcome columns, or `error` with the reason why there are none.
         """
         if isinstance(clean, str):
             return [{"error": clean} for _ in samples]
         model = self._models[name]
-        if cell.variant == CLEAN:  # flips of a random defence without any attack are those between two sets of draws
+        if cell.variant == CLEAN:  # without an attack, a random defence is compared between two sets of draws
             model = model.as_read()
         truth = np.array([-1 if sample.label is None else sample.label for sample in samples])
         aims = np.array([-1 if aim is None else aim for aim in targets or [None] * len(samples)])

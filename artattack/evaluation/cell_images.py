@@ -48,7 +48,11 @@ class CellImages:
         return Originals(samples, [self._original(sample) for sample in samples])
 
     def perturbed(self, variant: Variant, samples: Sequence[Sample]) -> np.ndarray:
-        """Read the files of a variant, (N, H, W, 3) float32; raises ArtattackError."""
+        """Read the files of a variant, (N, H, W, 3) float32.
+
+        Raises:
+            ArtattackError: a file is missing or damaged.
+        """
         return to_float(np.stack([read_image(self._folder.path / variant.file(sample.id)) for sample in samples]))
 
     def write(self, variant: Variant, samples: Sequence[Sample], files: np.ndarray, failed: Mapping[int, str]) -> None:
@@ -81,5 +85,5 @@ class CellImages:
 
 
 def original(folder: RunFolder, sample: Sample) -> Path:
-    """Return the path of an original in a run folder, cropped, if it could be read."""
+    """Return the path of the cropped copy of an original in a run folder; an unreadable image has no copy."""
     return folder.images / "original" / f"{sample.id}.png"

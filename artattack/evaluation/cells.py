@@ -32,7 +32,9 @@ from artattack.results.run_folder import RunFolder
 
 
 class CellWorker:
-    """Does cells, in any order in which each follows the cells it needs. Workers share only the run folder.
+    """Perturbs and scores cells, in any order in which each follows the cells it needs.
+
+    Workers share only the run folder.
 
     Args:
         plan: the plan of the run.
@@ -40,6 +42,9 @@ class CellWorker:
         folder: the run folder, which holds the originals as PNG.
         hashes: SHA-256 of the image files, by image.
         cache: cache of adversarial images of earlier runs, or None.
+
+    Raises:
+        ArtattackError: an attack does not accept its options or parameters.
     """
 
     def __init__(

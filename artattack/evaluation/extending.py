@@ -52,7 +52,12 @@ def extend_run(
         classifiers: new classifiers to score.
         style_judges: new style judges, for attacks that read no model with a common ancestor.
         budgets: new budgets by distance; None stands for a distance's default budgets.
-        engine, workers, cache, on_progress, on_plan, on_doubt: as in `run_benchmark`.
+        engine: as in `run_benchmark`.
+        workers: as in `run_benchmark`.
+        cache: as in `run_benchmark`.
+        on_progress: as in `run_benchmark`.
+        on_plan: as in `run_benchmark`.
+        on_doubt: as in `run_benchmark`.
 
     Returns:
         The records of the whole run.

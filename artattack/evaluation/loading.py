@@ -54,7 +54,8 @@ def load_models(plan: Plan, on_loading: Callable[[str], None]) -> LoadedModels:
         on_loading: called with the name of each model before it is loaded.
 
     Raises:
-        ArtattackError: a model cannot be loaded, or has fewer than two classes of `images.label_space`.
+        ArtattackError: a model cannot be loaded, or has fewer than two classes of `images.label_space`, or the feature
+            model has no default content layers.
     """
     from artattack.runtime import load_tensorflow
 

@@ -88,8 +88,8 @@ class MadeBefore:
     def key(self, batch: Batch) -> str | None:
         """Return the cache key of a batch, or None for batches that are not cached.
 
-        Untouched images are not cached, nor are attacks on models that came as Python objects or are behind HTTP, and
-        attacks of classes without a source file: their identity is unknown.
+        Untouched images are not cached. Neither are attacks that read a model given as a Python object or served over
+        HTTP, nor attacks whose class has no source file: the identity of such models and classes is unknown.
         """
         variant, entry = batch.variant, batch.variant.entry
         sources = [source_of(code) for v in (variant, variant.matched) if v and (code := v.entry.code)]
@@ -154,7 +154,7 @@ class MadeBefore:
             word = spec.model
             known = word in {info.name for info in model_infos()}
             plain = {f.name: getattr(model, f.name) for f in fields(model) if f.name not in _NO_MATTER}  # type: ignore[arg-type]
-            plain.pop("defences", None)  # `weights_sha256` is of them, too
+            plain.pop("defences", None)  # `weights_sha256` covers them
             behind = plain.pop("undefended", None)
             self._identities[id(model)] = {
                 "network": word if known else _hash_of_file(word),
@@ -167,7 +167,7 @@ class MadeBefore:
 
 
 def _told(variant: Variant) -> dict[str, Any]:
-    """Return the benchmark's settings of a variant, with files by their hashes."""
+    """Return a variant's settings in the benchmark, with hashes in place of files."""
     entry = variant.entry
     words = {str(word) for word in entry.paths()} - set(map(str, entry.styles()))
     files = {word: sha256_file(path) for word in words if (path := Path(word).expanduser()).is_file()}

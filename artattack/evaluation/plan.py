@@ -26,7 +26,7 @@ from artattack.models.kinds import check_fit
 from artattack.models.registry import check_model, model_infos, parse_classes, parse_label_space
 from artattack.models.wanted_size import agreed_size, wanted_size
 
-_MOST = 1e30  # maximum passes of one attack, because whole numbers may be too large for a sum
+_MOST = 1e30  # maximum passes of one attack, because larger whole numbers may not fit into a float
 _BYTES = 1.2e9  # memory of a process with some models
 _BYTES_A_PIXEL = 1000  # memory of a batch under attack, measured: 750 through QuickNet, 1100 through EfficientNet-Lite0
 _LOOKED_AT = 9  # images whose own size is read
@@ -97,7 +97,7 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """Very rough time of the passes: a small network on two cores, forward and backward."""
+        """Very rough time of the passes in seconds: a small network on two cores, forward and backward."""
         return self.passes / _PASSES * math.prod(self.benchmark.images.shape) / 224**2
 
     @property
@@ -148,7 +148,7 @@ class Plan:
             )
 
     def _doubt_of_size(self) -> Iterator[str]:
-        """Yield a line if most of a few images are much smaller than the size of the run."""
+        """Yield a warning if most of a few images are much smaller than the images of the run."""
         images = self.benchmark.images
         height, width = images.shape
         few = [image_size(sample.path) for sample in spread(self.samples, _LOOKED_AT)]
@@ -190,7 +190,7 @@ def make_plan(benchmark: Benchmark, given: Mapping[str, Classifier] | None = Non
     own = _own_classes(benchmark, given)
     image_set = open_image_set(benchmark.images.set, united(own.values()))
     if len(own) == len(benchmark.classifiers) and not any(_says_class(sample) for sample in image_set.samples):
-        image_set = replace(image_set, classes=united(own.values()))  # nothing else counts classes here
+        image_set = replace(image_set, classes=united(own.values()))  # no label or target refers to other classes
     samples = spread(half_of(image_set.samples, benchmark.images.half), benchmark.images.limit)
     batches = _batches(samples, benchmark.batch_size)
     cells = tuple(

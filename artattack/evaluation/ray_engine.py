@@ -29,10 +29,10 @@ class RayEngine:
     """Does the cells of a plan on the workers of a cluster.
 
     Args:
-        workers: number of workers; by default one for each GPU or, without GPUs, for two cores of the cluster.
+        workers: number of workers; by default one for each GPU or, without GPUs, one for each two cores of the cluster.
 
     Raises:
-        ArtattackError: Ray is not installed, or there are no workers.
+        ArtattackError: Ray is not installed, or `workers` is below 1.
     """
 
     def __init__(self, workers: int | None) -> None:
@@ -43,7 +43,7 @@ class RayEngine:
         self._workers = workers
 
     def __call__(self, work: Work) -> None:
-        """Do the remaining cells. A cell whose worker dies is repeated `TRIES` times, then gets error records.
+        """Do the remaining cells. A cell whose worker dies is tried `TRIES` times in all, then gets error records.
 
         Raises:
             ArtattackError: workers cannot be created, or cannot write.

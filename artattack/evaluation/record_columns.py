@@ -48,7 +48,7 @@ class RecordColumns:
 
     def of_attack(self, variant: Variant, sample: Sample) -> Row:
         """Return the columns of the attack on an image."""
-        moved = variant.entry.starts_from(variant) == variant.free  # then the seed is that of the images moved
+        moved = variant.entry.starts_from(variant) == variant.free  # then the seed is that of the variant's own images
         return {
             "kind": variant.kind,
             "attack": variant.entry.name,
@@ -105,7 +105,7 @@ class RecordColumns:
         return "random" if untrained else self._loaded.models[variant.source].weights
 
     def _source_gradient(self, variant: Variant) -> str | None:
-        """Return how gradients came through the defences of the models that the attack read them of, if any has one."""
+        """Return how gradients came through the defences of the models that the attack took them from, or None."""
         read = [self._loaded.models[r.model] for r in variant.reads if r.what != "logits" and not r.untrained]
         return "; ".join(dict.fromkeys(model.source_gradient for model in read if model.source_gradient)) or None
 

@@ -65,8 +65,10 @@ def run_benchmark(
         models: models from `artattack.load_model`, for example of functions, by their names in the benchmark.
         attacks: your own attack classes, by their names in the benchmark: with ART's contract, or subclasses of
             `artattack.attacks.entries.Entry` (docs/own-attack.md).
-        seed, limit, budgets: replacements of the benchmark's seed, its maximum number of images and its budgets (map
-            from a distance to values, or to None for the distance's default budgets).
+        seed: seed of every random choice, instead of the benchmark's.
+        limit: maximum number of images, instead of the benchmark's.
+        budgets: budgets instead of the benchmark's: from each distance to values, or to None for the distance's default
+            budgets.
         resume: whether to resume the run in `out`, instead of starting a new one.
         engine: `local` for this process, or `ray` for the cluster of this process, a cluster on this machine, or a new
             one on its cores. Records are the same.
@@ -169,10 +171,25 @@ def run_plan(
     on_progress: Progress | None = None,
     on_doubt: Callable[[str], None] = warn_caller,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Do the remaining cells of a plan; return records and summary. Arguments as in `run_benchmark`.
+    """Do the remaining cells of a plan, and return records and summary. Concurrent runs of one process take turns.
 
-    With `extend`, the plan is that of the extended benchmark of the run in the folder. Concurrent runs of one process
-    wait for each other.
+    Args:
+        plan: the plan.
+        path: the run folder.
+        resume: whether to resume the run in the folder.
+        extend: whether to extend the run in the folder; the plan is that of the extended benchmark.
+        engine: as in `run_benchmark`.
+        workers: as in `run_benchmark`.
+        cache: as in `run_benchmark`.
+        on_progress: as in `run_benchmark`.
+        on_doubt: called with each doubt about a model.
+
+    Returns:
+        Records and summary, as from `RunFolder.finish`.
+
+    Raises:
+        ArtattackError: the engine cannot be used, no image can be read, a model cannot be loaded, or the folder holds
+            another run.
     """
     from artattack.evaluation.loading import load_models
     from artattack.results.exports import check_parquet

@@ -26,7 +26,8 @@ def score_batch(
     """Score one classifier on a batch of images, before and after an attack.
 
     Args:
-        clean, adversarial: logits (N, K).
+        clean: logits (N, K) for the originals.
+        adversarial: logits (N, K) for the adversarial images.
         true_classes: (N,) ImageNet indices or indices in `own`, -1 for unlabelled images.
         label_space: classes of the K outputs, or None if unknown, which makes classes the output indices. Accuracy and
             successes need a label space with the same indices as `true_classes`.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _FINEST = 8  # stride in px: deeper layers see objects more than texture
 _BATCH = 8  # images looked at at once
-_ROUNDING = 1e-3  # of a distance, by which two of one image may differ
+_ROUNDING = 1e-3  # tolerance between two distances of one image, as a share of the distance
 NO_JUDGE = "none: each of style_judges was read by the attack, or shares a teacher with a model that was"
 
 
@@ -36,7 +36,7 @@ class StyleJudge:
     """A network that recognises styles.
 
     Args:
-        model: the network; among its default style layers, those with a stride of at most 8 px count.
+        model: the network. Its default style layers with a stride of at most 8 px count or, without any, the first.
         bank: styles by name, as `artattack.inputs.styles.load_styles` takes them; a blend counts by its mean.
         size: height and width of the images, in pixels.
 
@@ -109,8 +109,8 @@ class StyleJudges:
     def independent_of(self, variant: Variant) -> tuple[str, ...]:
         """Return the judges that share no ancestor with the models that a variant's attack read, in order.
 
-        Teachers count, because a distilled network resembles its teacher. A variant without a style, and without the
-        style of a copied attack, has no judges.
+        Teachers count, because a distilled network resembles its teacher. A variant has no judges if neither it nor
+        the attack that it copies has a style.
         """
         if not _style_of(variant):
             return ()
@@ -120,7 +120,7 @@ class StyleJudges:
     def columns(self, variant: Variant, x: np.ndarray, files: np.ndarray) -> dict[str, Any]:
         """Return the columns on whether files (N, H, W, 3) are recognised as their style.
 
-        Empty for a variant without a style, and without the style of a copied attack.
+        Empty if neither the variant nor the attack that it copies has a style.
         """
         style = _style_of(variant)
         if not style:

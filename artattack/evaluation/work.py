@@ -25,7 +25,7 @@ class Work:
         hashes: SHA-256 of the image files, by image.
         worker: does cells in this process.
         done: keys of finished cells.
-        tell: called with the current cell and the number of finished cells.
+        tell: called with the title of the current cell's variant and the number of finished cells.
         cache: cache of adversarial images of earlier runs, or None.
     """
 
