@@ -62,7 +62,7 @@ def examined(model: AnyClassifier, *, random: bool = False) -> AnyClassifier:
             if change
             else f"has `random: true`, but gave the same answers twice; they are averaged over {DRAWS} draws"
         )
-    elif model.weights != "random":  # an untrained network's answers tell nothing about its preprocessing
+    elif model.weights != "random":  # an untrained network's answers do not depend on the right preprocessing
         found += list(_doubts_of_input(model, pictures)) or _doubts_of_answers(first)
     return replace(model, draws=DRAWS if random else 1, doubts=tuple(found))  # type: ignore[type-var]
 
