@@ -51,7 +51,7 @@ def rebuild(
         replace: function that returns a layer's replacement; see `Replace`.
 
     Returns:
-        A network with its own weights, copied by layer name.
+        A network with its own weights, copied by layer name; it is not trainable (`freeze`).
 
     Raises:
         ArtattackError: the copy cannot be built, for example because a layer before the cut fixes the size.

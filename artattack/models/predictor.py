@@ -101,7 +101,8 @@ def predictor(
         input_range: range of the input's values, if limited.
 
     Raises:
-        ArtattackError: the function fails or returns no values, or the number of classes differs from `label_space`.
+        ArtattackError: the function fails, its values are not finite or of fewer than two classes, their number differs
+            from `label_space`, or they are not the probabilities that `outputs` promises.
     """
     images = np.random.default_rng(0).uniform(size=(_PROBES, *input_size, 3)).astype(np.float32)
     values = answer(name, ask, prepared(images, preprocessing, input_size))

@@ -12,9 +12,7 @@ import pandas as pd
 from artattack.distances import DISTANCES
 
 TOLERANCE = 0.05  # relative difference up to which two distances count as equal
-ENOUGH = (
-    0.8  # least share of an attack's images at the distance of its control, or at its budget, for a comparison
-)
+ENOUGH = 0.8  # least share of an attack's images at the distance of its control, or at its budget, for a comparison
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
