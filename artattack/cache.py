@@ -31,7 +31,7 @@ DEFAULT_SIZE = "5GB"
 _LEAST_FREE = 10**9  # bytes of the disk to leave free
 _LOOKS = 20  # the folder is scanned whenever 1/20 of the limit has been written
 _KEPT = 0.75  # share of the limit that remains after eviction
-_FORGOTTEN = 3600.0  # age in seconds at which a temporary file is abandoned
+_FORGOTTEN = 3600.0  # age in seconds from which a temporary file counts as abandoned
 _WORDS = "words"  # name of the array that holds an entry's JSON
 
 
@@ -91,7 +91,11 @@ class Cache:
         return Cached(arrays, words)
 
     def put(self, key: str, arrays: Mapping[str, np.ndarray], words: Mapping[str, Any]) -> None:
-        """Store an entry under a key; a failed write is no error."""
+        """Store an entry under a key.
+
+        Entries above 75 % of the size limit are not stored, nor are entries that would leave less than 1 GB of the disk
+        free. A failed write is no error.
+        """
         content = io.BytesIO()
         # JSON as bytes: NumPy's text type drops trailing zeros, and takes four bytes per letter.
         np.savez(content, **arrays, **{_WORDS: np.array(json.dumps(dict(words)).encode())})
@@ -154,7 +158,7 @@ class Cache:
 
 
 def _write(path: Path, content: memoryview) -> None:
-    """Write a file atomically, by a temporary name unique to the process; after a power cut it may be damaged."""
+    """Write a file atomically, through a temporary file with a unique name; a power cut may damage the file."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -42,7 +42,7 @@ from artattack.models.registry import model_infos
 from artattack.validation import Names, Numbers, Section, as_list, explain, sides
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
-SIZES = 32, 4096  # px, least and most of a side of the images of a run
+SIZES = 32, 4096  # px, smallest and largest side of a run's images
 DEFAULT_SIZE = 224  # px
 
 
@@ -124,7 +124,7 @@ class ModelSpec(Section):
 
 
 def _section_of(value: Any, context: Mapping[str, Any]) -> type[Entry]:
-    """Return the kind of entry of plain data, from the value of its key `attack`."""
+    """Return the class of entry that plain data describe, from the value of their key `attack`."""
     attack = value.get("attack") if isinstance(value, dict) else None
     if not isinstance(attack, str):
         return BaselineEntry  # its validation raises the error
@@ -178,7 +178,7 @@ def _in_range(budgets: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, .
 Budgets = Annotated[dict[str, Numbers], BeforeValidator(_budgets), AfterValidator(_in_range)]
 
 
-_VALUES = 100_000  # of a benchmark file
+_VALUES = 100_000  # maximum number of values in a benchmark file
 _BENCHMARKS = Path(__file__).with_name("benchmarks")
 
 
@@ -245,7 +245,7 @@ def load_benchmark(path: Path | None, attacks: Mapping[str, Any] = _NONE) -> Ben
         attacks: classes of attacks given as Python objects, by their names in the file.
 
     Raises:
-        ArtattackError: the file cannot be read or something in it is wrong; one line for the first mistakes.
+        ArtattackError: the file cannot be read or is invalid; the message has the first mistakes in one line.
     """
     if path is None:
         return Benchmark()

@@ -3,6 +3,9 @@
 `DISTANCES` and `CHANGE_MEASURES` list them with units and meanings. The tables, the figures and the benchmark file read
 these lists, so a new distance is a function and an entry here. scikit-image and SciPy take long to import, so
 functions import them when called.
+
+Every distance and every measure raises ArtattackError for a batch of another shape than (N, H, W, 3), and for two
+batches whose shapes differ.
 """
 
 from __future__ import annotations
@@ -83,7 +86,7 @@ def psnr(x: Images, y: Images) -> Floats:
 
 
 def ssim(x: Images, y: Images) -> Floats:
-    """Return the structural similarity, mean over pixels and channels.
+    """Return the structural similarity, mean over channels and over pixels whose window lies inside the image.
 
     Z. Wang, A. C. Bovik, H. R. Sheikh, E. P. Simoncelli, "Image quality assessment: from error visibility to
     structural similarity", IEEE Trans. Image Processing 13(4), 2004, with that paper's constants: an 11 x 11
@@ -96,7 +99,7 @@ def ssim(x: Images, y: Images) -> Floats:
         (N,) float64 in [-1, 1]; 1 for identical images.
 
     Raises:
-        ArtattackError: the shapes differ, or a side is shorter than the window.
+        ArtattackError: the shapes differ, or a side is shorter than the window, 11 px.
     """
     from skimage.metrics import structural_similarity
 
@@ -127,8 +130,8 @@ def ms_ssim(x: Images, y: Images) -> Floats:
     """Return the multi-scale structural similarity, mean over channels.
 
     Z. Wang, E. P. Simoncelli, A. C. Bovik, "Multi-scale structural similarity for image quality assessment",
-    Asilomar 2003: five scales, each the means of 2 x 2 px of the one before, with that paper's weights as exponents and
-    negative similarities as 0. TensorFlow's `ssim_multiscale` computes the same ten times as slowly.
+    Asilomar 2003: five scales, each the means of 2 x 2 px of the previous one, with that paper's weights as exponents
+    and negative similarities as 0. TensorFlow's `ssim_multiscale` gives the same values but takes ten times as long.
 
     Args:
         x, y: two batches (N, H, W, 3) in [0, 1].
@@ -230,7 +233,7 @@ def total_variation(x: Images) -> Floats:
     """Return the anisotropic total variation: the mean absolute difference of neighbouring values.
 
     The absolute differences of vertical and of horizontal neighbours, all summed and divided by the number of
-    values H * W * 3. L. I. Rudin, S. Osher, E. Fatemi, Physica D 60, 1992, in the anisotropic form.
+    values H * W * 3: the anisotropic form of L. I. Rudin, S. Osher, E. Fatemi, Physica D 60, 1992.
 
     Args:
         x: one batch (N, H, W, 3), of images or of perturbations.
@@ -267,7 +270,8 @@ def checkerboard(x: Images, period: int | tuple[int, ...]) -> Floats:
         harmonics, the wider the scatter around 1: about 0.1 for period 16, 0.7 for period 2.
 
     Raises:
-        ArtattackError: a period is below 2, or a side is shorter than 4 repeats of all the periods.
+        ArtattackError: no period is given, one is below 2, or a side is shorter than 4 times their least common
+            multiple.
     """
     x = _batch(x)
     periods = (period,) if isinstance(period, int) else period
@@ -361,7 +365,7 @@ class Distance(Measure):
         return self.untouched > 0
 
 
-BALLS = ("linf", "l2", "psnr")  # norms for whose balls attacks project images at every step
+BALLS = ("linf", "l2", "psnr")  # distances to whose balls attacks project images at every step
 
 # Default budgets range from barely visible to a style attack's own distance at 224 px.
 DISTANCES: dict[str, Distance] = {
@@ -467,7 +471,8 @@ def distance_columns(clean: Images, adversarial: Images) -> dict[str, Floats]:
     """Measure perturbations for the distance columns of records.csv, with images in parallel on all cores.
 
     Args:
-        clean, adversarial: two batches (N, H, W, 3) in [0, 1].
+        clean: original images (N, H, W, 3) in [0, 1].
+        adversarial: perturbed images of the same shape and range.
 
     Returns:
         A value (N,) float64 for each column: all of `DISTANCES`, then all of `CHANGE_MEASURES` for the perturbation

@@ -46,7 +46,7 @@ def unknown(kind: str, word: str, valid: Iterable[str]) -> ArtattackError:
 
 
 def warn_caller(doubt: str) -> None:
-    """Warn of a doubt, at the line outside this package that called it."""
+    """Warn of a doubt; the warning points to the line outside this package that called it."""
     level, frame = 1, sys._getframe()
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
         level, frame = level + 1, frame.f_back

@@ -48,7 +48,7 @@ def shown(path: Path) -> str:
 
 
 def names_folder(word: str) -> bool:
-    """Return whether a word names an existing folder or a folder's URL; http and https URLs name models."""
+    """Return whether a word names a local folder that exists, or is a URL; http and https URLs name models instead."""
     protocol, behind_url, _ = word.partition("://")
     return protocol not in ("http", "https") if behind_url else Path(word).is_dir()
 

@@ -36,7 +36,7 @@ def progress_bar(console: Console, *, disable: bool = False) -> Iterator[Progres
     task = bar.add_task("starting", total=None)
 
     def on_progress(step: str, done: int, total: int) -> None:
-        bar.start()  # a bar that has started stays as it is
+        bar.start()  # has no effect on a bar that has started
         bar.update(task, description=escape(step), completed=done, total=total)
 
     try:

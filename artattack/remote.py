@@ -80,7 +80,7 @@ def _file_system(protocol: str, shown: str) -> Any:
 
 
 def _fresh(kind: Any, url: Any) -> Any:
-    """Return a path without a listings cache, since other processes write to the folder, too."""
+    """Return a path that caches no listings, since other processes write to the folder, too."""
     try:
         path = kind(url, use_listings_cache=False)
         _ = path.fs

@@ -73,7 +73,12 @@ DistanceOrNone = Annotated[Distance | None, BeforeValidator(lambda value: None i
 
 
 def sides(least: int, most: int) -> BeforeValidator:
-    """Return a validator of a size in pixels: a side or [height, width]; equal sides become a single number."""
+    """Return a validator of a size in pixels, a side or [height, width]; it turns two equal sides into one number.
+
+    Args:
+        least: smallest valid side.
+        most: largest valid side.
+    """
 
     def read(value: Any) -> Any:
         given = value if isinstance(value, list | tuple) else (value, value)

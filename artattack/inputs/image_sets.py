@@ -97,7 +97,14 @@ class ImageSet:
 
 
 class ImageSetInfo(NamedTuple):
-    """An entry of the list of image sets."""
+    """An image set known by name.
+
+    Attributes:
+        name: name of the set.
+        description: description in words.
+        needs: requirement for opening the set, in words.
+        available: whether the set is on this machine.
+    """
 
     name: str
     description: str
@@ -167,10 +174,11 @@ def _opened(name: str | Path, classes: tuple[str, ...]) -> ImageSet:
 
 
 def read_sample(sample: Sample, size: int | tuple[int, int], crop: float = 0.875) -> np.ndarray:
-    """Return a sample's image, cropped and resized, uint8 (height, width, 3).
+    """Return a sample's image, cropped and resized as by `fit`, uint8 (height, width, 3).
 
     Raises:
-        ArtattackError: the file is missing, is no image, or has another hash than the manifest gives.
+        ArtattackError: the file is missing, is no image, is too small, or differs from the manifest's hash; or the size
+            or the crop is out of range.
     """
     return fit(_read(sample), size, crop)
 
@@ -229,7 +237,11 @@ def load_images(
 
 
 def spread(samples: Sequence[Sample], limit: int | None) -> tuple[Sample, ...]:
-    """Return at most `limit` samples (1 or more; None for all), evenly spread over the sequence."""
+    """Return at most `limit` samples, evenly spread over the sequence; all for None.
+
+    Raises:
+        ArtattackError: the limit is below 1.
+    """
     if limit is not None and limit < 1:
         raise ArtattackError(f"a limit of {limit} images: give 1 or more")
     if limit is None or limit >= len(samples):
@@ -457,7 +469,7 @@ def fetch_image_set(name: str, source: Path | None = None, *, base_url: str | No
 
     Args:
         name: `imagenet-sample` or `cue-conflict`.
-        source: folder of a local copy, to use instead of the network.
+        source: folder of a local copy to use instead of a download.
         base_url: URL to download from; by default the publisher's.
 
     Returns:

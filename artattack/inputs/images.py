@@ -95,7 +95,7 @@ def _formats() -> list[str]:
 def _other_bytes(image: Image.Image) -> list[ImageFile._Tile]:
     """Return the tiles of an image with 16 bits per colour channel, changed so that Pillow reads the other byte.
 
-    Pillow keeps the first of two bytes, which truncates values instead of rounding them. Empty for other images.
+    Pillow reads only the high byte, which truncates values instead of rounding them. Empty for other images.
 
     Raises:
         ValueError: the file stores its channels in a layout that Pillow reads wrongly.
@@ -209,7 +209,7 @@ def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def image_size(path: Path) -> tuple[int, int] | None:
-    """Return an image's height and width in pixels, upright, from its file's header; None if that fails."""
+    """Return the height and width of the upright image in pixels, from the file's header; None if it is unreadable."""
     try:
         _check_file(path)
         with _refusing_bombs(), Image.open(readable(path), formats=_formats()) as image:
@@ -267,7 +267,7 @@ def to_uint8(x: np.ndarray) -> np.ndarray:
 
 
 def quantize(x: np.ndarray) -> np.ndarray:
-    """Return float32 images with the values of an 8-bit PNG."""
+    """Return float images in [0, 1], clipped and rounded to the values of an 8-bit PNG, as float32; see `to_uint8`."""
     return to_float(to_uint8(x))
 
 
@@ -305,10 +305,10 @@ def saving() -> Iterator[Callable[[Path, np.ndarray], None]]:
 
 
 def save_png(path: Path, image: np.ndarray) -> None:
-    """Write an image uint8 (H, W, 3) as PNG, all or nothing.
+    """Write an image uint8 (H, W, 3) atomically as PNG.
 
     Raises:
-        ArtattackError: the file cannot be written.
+        DiskError: the file cannot be written.
     """
     file = io.BytesIO()
     Image.fromarray(image).save(file, format="PNG")

@@ -321,7 +321,7 @@ def _kaggle(path: Path, lines: Iterable[tuple[int, dict[str, str]]], home: Path)
 
 
 def _present(path: Path, rows: list[Row], listed: int, names: str) -> Table:
-    """Return the images of a public list that exist on this machine, which may have a part of ImageNet only."""
+    """Return the images of a public list that exist on this machine, which may hold only a part of ImageNet."""
     if not listed:
         raise ArtattackError(f"{path}: no images are listed")
     if not rows:

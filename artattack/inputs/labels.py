@@ -23,7 +23,7 @@ _UNLABELLED = frozenset({"", "-1", "-1.0", "nan", "none", "null", "na", "n/a", "
 class LabelSpace(tuple[int, ...]):
     """The class of each output of a model, in the order of its outputs.
 
-    A class is a number: an index into `names`, the user's own class list, or an ImageNet index without `names`.
+    A class is a number: an index into `names`, the user's own class list, or without such a list an ImageNet index.
 
     Attributes:
         names: the user's own class list; empty for ImageNet's.
@@ -50,7 +50,7 @@ class LabelSpace(tuple[int, ...]):
         return tuple.__hash__(self)
 
     def keeping(self, classes: Collection[int]) -> LabelSpace:
-        """Return the label space of those classes that are in `classes`, in this order."""
+        """Return the label space of the classes that are in `classes`, in the order of this label space."""
         return LabelSpace((index for index in self if index in classes), self.names)
 
     def counted_in(self, names: tuple[str, ...]) -> LabelSpace:
@@ -109,7 +109,13 @@ def check_outputs(space: LabelSpace | None, outputs: int, model: str) -> None:
 
 
 class ImageNetClass(NamedTuple):
-    """One of the 1000 classes: its index in wnid order, its WordNet id, its name."""
+    """One of ImageNet's 1000 classes.
+
+    Attributes:
+        index: index in the order of wnids, from 0.
+        wnid: WordNet id, such as `n01440764`.
+        name: name in English.
+    """
 
     index: int  # type: ignore[assignment]  # hides tuple.index, which is not used
     wnid: str

@@ -24,8 +24,8 @@ class Classifier(ABC):
     """A model with logits; its subclasses, all dataclasses, add further outputs.
 
     Attributes:
-        gives: outputs of the model: `logits`, for scoring and attacks by queries; `gradients`, for gradient attacks,
-            too; `features`, for backbones, too.
+        gives: outputs of the model: `logits` are enough for scoring and for attacks by queries; `gradients` also serve
+            gradient attacks; `features` also serve style transfer, as a backbone.
         name: registry name, stem of the file, or the user's name.
         weights: `imagenet`, `bundled`, `random`, `file`, `python` (a Python object) or `http` (a server).
         weights_sha256: identity of the model: hash of the weights' values, of the file, or of answers.
@@ -79,12 +79,12 @@ class Classifier(ABC):
 
     @property
     def source_gradient(self) -> str | None:
-        """How the gradient of an attack comes through the defences; None without any."""
+        """How an attack's gradient passes through the defences (`defences.gradient_word`); None without defences."""
         return None
 
     @property
     def copies(self) -> int:
-        """Number of rows of a network's batch that the gradient of one image takes."""
+        """Number of rows in the network's batch that the gradient of one image needs."""
         return 1
 
     def as_read(self) -> Self:
@@ -92,7 +92,7 @@ class Classifier(ABC):
         return self
 
     def abstains(self, logits: NDArray[Any]) -> NDArray[np.bool_] | None:
-        """Return for which answers (N, K) the model abstains, (N,) bool; None for a model that never does."""
+        """Return whether the model abstains on each image, (N,) bool, from logits (N, K); None if it never abstains."""
         return None
 
     def __repr__(self) -> str:

@@ -19,11 +19,11 @@ class Parameter(NamedTuple):
     """A parameter of a defence.
 
     Attributes:
-        name: its name; ART's for ART's defences.
-        default: its value where none is given; None if one must be given.
-        wanted: its valid values, in words.
-        fits: whether a value is valid.
-        meaning: what it is.
+        name: name of the parameter; ART's name for ART's defences.
+        default: default value; None if a value is required.
+        wanted: valid values, in words.
+        fits: function that returns whether a value is valid.
+        meaning: description, in words.
     """
 
     name: str
@@ -40,8 +40,8 @@ class DefenceInfo(NamedTuple):
         name: the class in ART, or the package's own name.
         meaning: effect on an image, with the paper.
         gradient: gradient that an attack gets: the defence's `own`, or `straight-through`, the identity.
-        random: whether it draws at random.
-        parameters: its parameters.
+        random: whether the defence is random.
+        parameters: parameters of the defence.
     """
 
     name: str
@@ -53,7 +53,12 @@ class DefenceInfo(NamedTuple):
 
 @dataclass(frozen=True)
 class Defence:
-    """A defence with the values of all its parameters."""
+    """A defence with the values of all its parameters.
+
+    Attributes:
+        name: a name in `DEFENCES`.
+        parameters: name and value of each parameter.
+    """
 
     name: str
     parameters: tuple[tuple[str, Any], ...]
@@ -68,11 +73,11 @@ class Defence:
         return dict(self.parameters)[parameter]
 
     def __str__(self) -> str:
-        """Return the defence as the records have it: `JpegCompression(quality=50)`."""
+        """Return the defence as text for the records: `JpegCompression(quality=50)`."""
         return f"{self.name}({', '.join(f'{name}={value}' for name, value in self.parameters)})"
 
     def plain(self) -> dict[str, dict[str, Any]]:
-        """Return the defence as a benchmark file has it."""
+        """Return the defence as plain data for a benchmark file: `{"JpegCompression": {"quality": 50}}`."""
         return {self.name: dict(self.parameters)}
 
 
@@ -209,10 +214,12 @@ def parse_defences(value: Any) -> tuple[Defence, ...]:
     """Return defences from names or mappings such as `{JpegCompression: {quality: 50}}`, in the order they apply.
 
     Args:
-        value: a list of them, one, or None for no defence. Values of parameters that are not given are the defaults.
+        value: a name or mapping, a list of these, or None for no defence. Parameters that are not given have their
+            default values.
 
     Raises:
-        ArtattackError: a defence, a parameter or its value is invalid, or smoothing does not stand last.
+        ArtattackError: a defence, a parameter or its value is invalid, a required parameter is missing, or smoothing is
+            not the last defence.
     """
     if value is None:
         return ()
@@ -266,19 +273,19 @@ def _example(info: DefenceInfo) -> str:
 
 
 def plain_defences(value: Any) -> list[dict[str, dict[str, Any]]] | None:
-    """Return defences as a benchmark file has them, with all parameters; None for none. Errors: `parse_defences`."""
+    """Return defences as plain data with all parameters, or None without defences; errors as in `parse_defences`."""
     return [defence.plain() for defence in parse_defences(value)] or None
 
 
 def check_sizes(defences: Sequence[Defence], size: tuple[int, int]) -> None:
-    """Find a defence that images of a size are too small for.
+    """Check that images of a size are large enough for all defences.
 
     Args:
         defences: the defences.
         size: (H, W) in pixels.
 
     Raises:
-        ArtattackError: there is one.
+        ArtattackError: the images are too small for a defence.
     """
     side = min(size)
     for defence in defences:
@@ -293,9 +300,10 @@ def check_sizes(defences: Sequence[Defence], size: tuple[int, int]) -> None:
 
 
 def gradient_word(defences: Sequence[Defence]) -> str | None:
-    """Return how an attack's gradient comes through defences: `own` or `straight-through`, `averaged` if random.
+    """Return how an attack's gradient passes through defences, or None without defences.
 
-    One defence without a gradient of its own makes it `straight-through`. None without defences.
+    The word is `own` if every defence has a gradient of its own, otherwise `straight-through`, followed by `, averaged`
+    if a defence is random.
     """
     if not defences:
         return None

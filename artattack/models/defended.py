@@ -1,9 +1,9 @@
-"""Defended classifiers: a model behind defences, which its scores and all attacks on it go through.
+"""Defended classifiers: a model behind defences, which apply in scores and in all attacks.
 
-An attack's gradient is that of the defences which have one, and the identity of the others (BPDA: Athalye et al.,
-Obfuscated Gradients Give a False Sense of Security, ICML 2018). A random defence is read and scored as the mean of its
-answers over several draws (EOT, the same paper); an attack on a smoothed classifier reads the mean over noisy copies,
-because votes have no gradient (Salman et al., NeurIPS 2019).
+An attack's gradient is the defence's own where it has one. It passes unchanged through the other defences (BPDA:
+Athalye et al., Obfuscated Gradients Give a False Sense of Security, ICML 2018). With a random defence, attacks and
+scores use mean confidences over several draws (EOT, the same paper). An attack on a smoothed classifier reads the mean
+over noisy copies, because votes have no gradient (Salman et al., NeurIPS 2019).
 """
 
 from __future__ import annotations
@@ -38,17 +38,19 @@ _VOTERS = 32  # noisy copies that are asked at once
 
 @dataclass(eq=False, kw_only=True, repr=False)
 class Defended(Classifier):
-    """A classifier behind defences that gives answers only.
+    """A classifier behind defences, with logits as its only output.
 
-    Draws follow from `seed` and the image, so that an answer depends on neither the other images nor their order.
-    Attacks and scores have separate draws (`as_read`), so that an attack does not know the next draw.
+    The seed and the image determine the draws, so that an answer depends on neither the other images nor their order.
+    Attacks and scores have separate draws (`as_read`), so that an attack does not know the draws of its score.
 
-    Attributes, besides those of every classifier:
+    It has these attributes, besides those of every classifier.
+
+    Attributes:
         undefended: the classifier behind the defences.
-        defences: the defences, in the order they apply; smoothing, the last, is around the others.
+        defences: the defences, in the order they apply; smoothing, the last in the list, adds its noise first.
         seed: seed of all draws.
-        stream: whether draws are those of scores or those that attacks read.
-        straight_through: whether gradients pass the defences unchanged, also those that have their own.
+        stream: `scored` for the draws of scores, `read` for those of attacks.
+        straight_through: whether gradients pass unchanged through all defences, even those with their own gradient.
     """
 
     gives: ClassVar[Gives] = "logits"
@@ -81,7 +83,7 @@ class Defended(Classifier):
 
     @property
     def source_gradient(self) -> str | None:
-        """How an attack's gradient comes through the defences; see `gradient_word`."""
+        """How an attack's gradient passes through the defences; see `gradient_word`."""
         return gradient_word(self.defences)
 
     @property
@@ -102,10 +104,10 @@ class Defended(Classifier):
         return self._through(x, self._seeds(x, draw + 1)[:, draw])
 
     def abstains(self, logits: Array) -> NDArray[np.bool_] | None:
-        """Return for which answers (N, K) a smoothed classifier abstains, (N,); None for other classifiers.
+        """Return whether a smoothed classifier abstains on each image, (N,) bool; None for other classifiers.
 
-        It abstains where a two-sided binomial test does not tell the votes of the first two classes apart at `alpha`
-        (Cohen et al. 2019, PREDICT). Logits are the logarithms of shares of votes.
+        It abstains if a two-sided binomial test at level `alpha` does not tell the votes of the first two classes apart
+        (Cohen et al. 2019, PREDICT). The logits (N, K) are the logarithms of shares of votes.
         """
         if self._smoothing is None:
             return None
@@ -127,7 +129,7 @@ class Defended(Classifier):
         return self._answers(self.defend(x, draw))
 
     def _votes(self, x: Array) -> Array:
-        """Return the logarithms (N, K) of the shares of votes of noisy copies, at least that of 1.2e-38."""
+        """Return the logarithms (N, K) of the noisy copies' shares of votes; shares below 1.2e-38 count as 1.2e-38."""
         count, seeds = self.draws, self._seeds(x, self.draws)
         votes = np.zeros((len(x), self.classes), np.int64)
         for i, image in enumerate(x):
@@ -185,8 +187,8 @@ class DefendedNetwork(Defended):
     def logits(self, x: tf.Tensor) -> tf.Tensor:
         """Return differentiable logits (N, K) float32 of images (N, H, W, 3) float32 in [0, 1].
 
-        Those of random defences are the logarithm of the mean of the confidences over `copies` draws. Each draw is a
-        row of the network's batch.
+        With random defences, they are the logarithms of the mean confidences over `copies` draws. Each draw is a row of
+        the network's batch.
         """
         height, width = x.shape[1:3]
         check_sizes(self.defences, (height, width))
@@ -287,7 +289,7 @@ class _Median:
 
 
 class _ResizeAndPad:
-    """Shrinks each image by a factor of its own and puts it at a place of its own on black."""
+    """Shrinks each image by a random factor, and puts it at a random place on black; each image has its own draws."""
 
     def __init__(self, defence: Defence, place: int) -> None:
         self._least = float(defence["least"])

@@ -38,6 +38,8 @@ _SAME = 1e-3  # change between pictures, over the spread between classes, that c
 def examined(model: AnyClassifier, *, random: bool = False) -> AnyClassifier:
     """Return a model with its doubts, after two passes of four pictures and one pass of a single picture.
 
+    A model whose answers are not finite gets no further doubts.
+
     Args:
         model: a freshly loaded model.
         random: whether its answers may change; predictions then average `DRAWS` draws.
@@ -62,7 +64,7 @@ def examined(model: AnyClassifier, *, random: bool = False) -> AnyClassifier:
             if change
             else f"has `random: true`, but gave the same answers twice; they are averaged over {DRAWS} draws"
         )
-    elif model.weights != "random":  # an untrained network's answers tell nothing about its preprocessing
+    elif model.weights != "random":  # an untrained network's answers reveal no wrong preprocessing
         found += list(_doubts_of_input(model, pictures)) or _doubts_of_answers(first)
     return replace(model, draws=DRAWS if random else 1, doubts=tuple(found))  # type: ignore[type-var]
 

@@ -21,7 +21,13 @@ from artattack.models.torch_pickle import read_state_dict
 
 
 class Variant(NamedTuple):
-    """A variant's scale factors on the base network, and its training image size."""
+    """A variant of the base network.
+
+    Attributes:
+        width: factor on the numbers of filters.
+        depth: factor on the numbers of blocks.
+        input_size: (H, W) of its training images, in pixels.
+    """
 
     width: float
     depth: float

@@ -32,7 +32,8 @@ class ArtEstimator(TensorFlowV2Classifier):  # type: ignore[misc]
     Predictions are logits (N, K), divided by the temperature. The loss is the categorical cross-entropy of
     those logits, one value per image; loss gradients are not divided by the size of the batch, so that an
     image's gradient does not depend on the images beside it. Labels `y` are one-hot (or a distribution)
-    (N, K), or indices (N,) of the model's outputs. The network always runs in inference mode.
+    (N, K), or indices (N,) of the model's outputs. The network always runs in inference mode. Methods raise
+    ArtattackError for images of another shape than `input_shape`.
 
     Attributes:
         artattack_model: the model.
@@ -202,7 +203,7 @@ class _Outputs:
 class QueryEstimator(BlackBoxClassifierNeuralNetwork):  # type: ignore[misc]
     """A model as an ART classifier of images (N, H, W, 3) float32 in [0, 1], without gradients.
 
-    Attributes: as in `ArtEstimator`.
+    It has the attributes of `ArtEstimator`.
     """
 
     def __init__(
@@ -253,8 +254,8 @@ def to_estimator(
         probabilities: whether predictions are probabilities instead of logits; see `ArtEstimator`.
 
     Returns:
-        An `ArtEstimator`, or a `QueryEstimator` for a model without gradients. All that it gives of a
-        defended model goes through the defences.
+        An `ArtEstimator`, or a `QueryEstimator` for a model without gradients. Predictions and gradients of a defended
+        model go through its defences.
 
     Raises:
         ArtattackError: the temperature is not above 0.

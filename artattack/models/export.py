@@ -50,7 +50,8 @@ def export_registered(name: str, to: str, path: Path, weights: str | None = None
 
     Args:
         name: registry name.
-        to, path: as in `export_model`.
+        to: as in `export_model`.
+        path: as in `export_model`.
         weights: `imagenet`, `bundled`, `random` or a path; by default the network's default weights.
 
     Returns:

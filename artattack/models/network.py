@@ -51,7 +51,7 @@ def rebuild(
         replace: function that returns a layer's replacement; see `Replace`.
 
     Returns:
-        A network with its own weights, copied by layer name.
+        A network with its own weights, copied by layer name; it is not trainable (`freeze`).
 
     Raises:
         ArtattackError: the copy cannot be built, for example because a layer before the cut fixes the size.
@@ -200,8 +200,8 @@ def after_scaling(network: Network, x: Any) -> Any:
 def spread_at_first_normalization(network: Network, x: Any) -> float | None:
     """Return the spread of preprocessed images (N, h, w, 3) at the first batch normalization, relative to training.
 
-    The spread is the median over channels of the ratio of two standard deviations: of the layer's input, and of its
-    input in training. None for a network without batch normalization, or with an untrained one.
+    For each channel, the spread is the standard deviation of the layer's input over its standard deviation in training;
+    the result is the median over channels. None for a network without batch normalization, or with an untrained one.
     """
     _, last, nested = _beginning(network)
     if nested is not None:

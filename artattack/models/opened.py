@@ -16,9 +16,9 @@ class InputRange(NamedTuple):
     """Range of values that the input of a network can hold.
 
     Attributes:
-        low: the least value.
-        high: the greatest value.
-        step: distance of neighbouring values.
+        low: smallest value.
+        high: largest value.
+        step: distance between neighbouring values.
     """
 
     low: float

@@ -33,7 +33,9 @@ _ROUNDING = 1e-3  # tolerance of a sum of probabilities
 class Predictor(Classifier):
     """A model with outputs only, for scoring and attacks by queries.
 
-    Attributes, in addition to those of every classifier:
+    It has these attributes, besides those of every classifier.
+
+    Attributes:
         ask: function from preprocessed images (N, h, w, 3) float32 of `input_size` to values (N, K).
         preprocessing: preprocessing of images in [0, 1].
         answers: K, number of values for an image.
@@ -95,11 +97,12 @@ def predictor(
         weights: `file`, `python` or `http`.
         weights_sha256: hash of the file, or a function that hashes the trial's values (N, K); by default the hash of
             their bytes.
-        step: distance of neighbouring values if they are quantized, otherwise 0.
+        step: distance between neighbouring values if they are quantized, otherwise 0.
         input_range: range of the input's values, if limited.
 
     Raises:
-        ArtattackError: the function fails or returns no values, or the number of classes differs from `label_space`.
+        ArtattackError: the function fails, its values are not finite or of fewer than two classes, their number differs
+            from `label_space`, or they are not the probabilities that `outputs` promises.
     """
     images = np.random.default_rng(0).uniform(size=(_PROBES, *input_size, 3)).astype(np.float32)
     values = answer(name, ask, prepared(images, preprocessing, input_size))
@@ -204,7 +207,13 @@ def load_file(
 
 
 def prepared(x: Array, preprocessing: Preprocessing, size: tuple[int, int]) -> Array:
-    """Return images (N, H, W, 3) float32 in [0, 1] resized and preprocessed, exactly as for a TensorFlow network."""
+    """Return resized and preprocessed images (N, h, w, 3) float32, exactly as a TensorFlow network gets them.
+
+    Args:
+        x: images (N, H, W, 3) float32 in [0, 1].
+        preprocessing: preprocessing of images in [0, 1].
+        size: (h, w) in pixels.
+    """
     return np.asarray(preprocessing(resize(tf.constant(x), size)).numpy())
 
 

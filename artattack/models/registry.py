@@ -126,21 +126,22 @@ def load_model(
         output: output to classify with, for a file, a module or a timm network with several: its name, or its index
             from 0.
         http: options for requests to a server; see `artattack.models.http_options.HttpOptions`.
-        random: whether the model may answer the same image differently from time to time; its answers are then
-            averaged (see `artattack.models.classifier.DRAWS`). Without it, such a model is refused.
-        defences: defences in front of it, in order: names, or mappings such as
+        random: whether the model may give different answers for the same image; its answers are then averaged (see
+            `artattack.models.classifier.DRAWS`). Without `random`, such a model is an error.
+        defences: defences in front of the model, in the order they apply: names, or mappings such as
             `{"JpegCompression": {"quality": 50}}` (`artattack defences` lists them). Scores and
             attacks go through them (`artattack.models.defended`).
-        name: what the model is called; by default the registry's name, or that of the file or function.
-        seed: of random weights and of random defences, from 0 to 2^32 - 1.
+        name: name of the model; by default the registry's name, or that of the file or function.
+        seed: seed of random weights and of random defences, from 0 to 2^32 - 1.
 
     Returns:
         The model. Its `gives` is `features`, `gradients` or `logits`, the outputs that it has. Its `doubts` list
         signs of mistakes, such as unsuitable preprocessing.
 
     Raises:
-        ArtattackError: no such model or weights, they do not fit together, or fewer than two classes; answers that
-            change from time to time, or with the other images in a batch; a defence is invalid.
+        ArtattackError: the model or the weights do not exist or do not fit together; an option or a defence is invalid;
+            the model has fewer than two classes; or its answers change between passes or with the other images in a
+            batch, and `random` is False.
     """
     chosen = parse_defences(defences)
     load_tensorflow()
@@ -173,7 +174,7 @@ def load_model(
     )
     model = _load(spec, called, options)
     model = model if name is None else replace(model, name=name)  # type: ignore[type-var]
-    if str(spec) not in _INFOS or preprocessing is not None or random:  # of others network and preprocessing are known
+    if str(spec) not in _INFOS or preprocessing is not None or random:  # others are known
         from artattack.models.doubts import examined
 
         model = examined(model, random=random)
@@ -266,7 +267,11 @@ def check_model(spec: str | Path) -> None:
 
 
 def parse_label_space(label_space: str | Path | Sequence[int | str]) -> LabelSpace:
-    """Return ImageNet indices for `imagenet`, a list of indices, wnids or names, or a text file of them."""
+    """Return ImageNet indices for `imagenet`, a list of indices, wnids or names, or a text file with one per line.
+
+    Raises:
+        ArtattackError: the value is none of these, the file cannot be read, or a class is unknown or named twice.
+    """
     if isinstance(label_space, str | Path):
         if str(label_space) == "imagenet":
             return IMAGENET
@@ -281,7 +286,11 @@ def parse_label_space(label_space: str | Path | Sequence[int | str]) -> LabelSpa
 
 
 def parse_classes(classes: str | Path | Sequence[int | str]) -> LabelSpace:
-    """Return the label space of a model's own classes, by their names: a list, or a text file with one a line."""
+    """Return the label space of a model's own classes, by their names: a list, or a text file with one per line.
+
+    Raises:
+        ArtattackError: the value is neither, the file cannot be read, or names are invalid (`own_classes`).
+    """
     if isinstance(classes, str | Path):
         classes = _lines("classes", classes, "neither a list nor a text file")
     elif not isinstance(classes, Sequence):

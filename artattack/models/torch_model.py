@@ -31,7 +31,9 @@ Array = NDArray[Any]
 class TorchModel(Predictor):
     """A PyTorch network with its preprocessing, input size and label space, usable as classifier, source and guide.
 
-    Attributes, besides those of every predictor:
+    It has this attribute, besides those of every predictor.
+
+    Attributes:
         network: the network, for outputs and gradients.
     """
 
@@ -109,9 +111,9 @@ class TorchNetwork:
     def first_spread(self, x: Array) -> float | None:
         """Return the spread of preprocessed images (N, h, w, 3) at the first batch normalization, relative to training.
 
-        The spread is the median over channels of the ratio of two standard deviations: of the layer's input, and of its
-        input in training. None for TorchScript, which cannot be observed, and for a network without batch
-        normalization, or with an untrained one.
+        For each channel, the spread is the standard deviation of the layer's input over its standard deviation in
+        training; the result is the median over channels. None for TorchScript, which cannot be observed, and for a
+        network without batch normalization, or with an untrained one.
         """
         norms = (part for part in self.module.modules() if isinstance(part, torch.nn.BatchNorm2d))
         norm = next(norms, None)

@@ -16,7 +16,7 @@ from typing import Literal
 from artattack.errors import ArtattackError
 from artattack.models import trial_program
 
-LONGEST = 300.0  # seconds, limit for two images
+LONGEST = 300.0  # time limit in seconds for two images
 _NATIVES = {  # package of each kind, and path of the native module in it
     "tflite": ("tensorflow", "lite/python/interpreter_wrapper/_pywrap_tensorflow_interpreter_wrapper*"),
     "lce": ("larq_compute_engine", "tflite/python/interpreter_wrapper_lite*"),

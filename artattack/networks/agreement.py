@@ -31,8 +31,9 @@ class Agreement(NamedTuple):
     Attributes:
         images: number of images.
         same: number of images on which both predict the same class.
-        largest, median: largest and median difference of their values, over all images and classes.
-        where: the image with the largest difference.
+        largest: largest absolute difference of their values, over all images and classes.
+        median: median absolute difference, likewise.
+        where: name of the image with the largest difference.
         values: the compared values: logits, or log-probabilities if one model returns probabilities.
         tolerance: largest difference attributed to rounding.
         advice: hint on the cause of a difference; empty if the models agree.
@@ -72,8 +73,10 @@ def check_agreement(
         copy: the converted file, such as `onnx:PATH`.
         original: the model it was converted from.
         benchmark: a benchmark file whose `models` may name both.
-        preprocessing, label_space, input_size, output: settings as in `load_model`, for files that no benchmark file
-            describes.
+        preprocessing: as in `load_model`, for files that no benchmark file describes.
+        label_space: likewise.
+        input_size: likewise.
+        output: likewise.
         images: image set.
         limit: maximum number of images.
         tolerance: as in `compare_models`.
@@ -114,6 +117,9 @@ def compare_models(
         x: images (N, H, W, 3) float32 in [0, 1].
         ids: N image names.
         tolerance: largest difference attributed to rounding.
+
+    Returns:
+        The agreement; if the models do not agree, with advice on the cause.
 
     Raises:
         ArtattackError: there are no images, the models have different classes, or one fails.

@@ -94,8 +94,8 @@ def make_atlas(
 def arrange(vectors: np.ndarray, seed: int = 0) -> np.ndarray:
     """Place vectors on a square grid so that vectors of similar direction are neighbours.
 
-    t-SNE (van der Maaten & Hinton, JMLR 2008) maps the vectors to the plane; the assignment with the least total
-    squared movement maps them from there to the grid.
+    t-SNE (van der Maaten & Hinton, JMLR 2008) maps the standardised vectors to the plane. The assignment with the
+    smallest total squared movement maps them from the plane to the grid.
 
     Args:
         vectors: (N, D), N at least 4.

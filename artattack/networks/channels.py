@@ -51,7 +51,7 @@ class ChannelObjective:
         return []
 
     def __call__(self, x: tf.Tensor, targets: Targets, mask: tf.Tensor | None = None) -> Losses:
-        """Return minus the activation (N,) of each image's channel; `targets.styles[0]` (N, C) selects channels."""
+        """Return minus the weighted activation (N,) of each image; `targets.styles[0]` (N, C) has channels' weights."""
         activation = tf.reduce_sum(self.activations(x) * targets.styles[0], 1)
         return Losses(-activation, tf.zeros_like(activation))
 

@@ -69,10 +69,10 @@ def measure_models(
     Args:
         names: registry names, names in `models`, painters' files (`.keras`), or names of releases with published
             figures only; by default all of `models`, or without that `measured_by_default`.
-        models: benchmark file with models of your own, which are Keras networks.
+        models: benchmark file with the user's own models, which must be Keras networks.
         images: image set for the accuracy.
         limit: maximum number of images.
-        repeats: runs of each network in each runtime; the median counts.
+        repeats: timed runs of each network in each runtime; the median counts.
         time_task: function that times one task.
         out: CSV to write, row by row as networks finish.
         resume: whether to skip networks that are already in `out`.
@@ -194,7 +194,7 @@ def _runtimes() -> tuple[Runtime, ...]:
 
 
 def network_costs(network: Any) -> dict[str, Any]:
-    """Return parameters, sizes and multiply-accumulates per image, as larq counts them.
+    """Return parameters, sizes in MiB, multiply-accumulates per image, and the binary shares, as larq counts them.
 
     Batch normalization counts two numbers per channel, as when folded; a binary weight packs into one bit. The width of
     a multiply-accumulate is that of its wider operand.

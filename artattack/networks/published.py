@@ -19,7 +19,8 @@ class Published(NamedTuple):
 
     Attributes:
         name: a registry name, or the name of a release that is no longer available.
-        top1, top5: accuracy on ImageNet's 50 000 validation images, in [0, 1]; None if not published.
+        top1: top-1 accuracy on ImageNet's 50 000 validation images, in [0, 1]; None if not published.
+        top5: top-5 accuracy, likewise.
         parameters: number of parameters; None if not published.
         mib: size of the weights in MiB, with one bit per binary weight; None if not published.
         source: source of the figures.

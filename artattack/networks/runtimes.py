@@ -28,7 +28,7 @@ RUNTIMES: dict[Runtime, str] = {
     "lce": "Larq Compute Engine, exported file",
 }
 SIZE = 224  # px, side of images, as in a benchmark
-PAINTER = "painter"  # in place of a kind of weights: the network is a painter's, in a file
+PAINTER = "painter"  # kind of weights that marks a painter's file
 _WARM_UP = 3  # untimed runs
 
 
@@ -37,13 +37,13 @@ class Task:
     """A network to time in a runtime.
 
     Attributes:
-        model: registry name, a painter's file, or the name of a model of one's own.
+        model: registry name, a painter's file, or the name of a user's own model.
         weights: kind of weights, or `PAINTER`.
-        runtime: runtime.
-        threads: threads per image; None for the runtime's default.
-        repeats: timed runs; the median counts.
+        runtime: a name in `RUNTIMES`.
+        threads: threads per image; None for all cores with an exported file, otherwise for TensorFlow's default.
+        repeats: number of timed runs; the median counts.
         file: exported file, for `tflite` and `lce`.
-        own: specification of a model of one's own; None for the registry's.
+        own: specification of a user's own model; None for registry models and painters.
     """
 
     model: str
@@ -60,9 +60,9 @@ class Timing:
     """Time and memory for one image.
 
     Attributes:
-        milliseconds: median wall-clock time.
-        cpu_milliseconds: median processor time, summed over threads. With one thread it equals the wall-clock time on
-            an idle machine.
+        milliseconds: median wall-clock time in milliseconds.
+        cpu_milliseconds: median processor time in milliseconds, summed over threads. With one thread it equals the
+            wall-clock time on an idle machine.
         mib: memory in MiB that loading and running the network added to a process.
     """
 
@@ -115,7 +115,7 @@ def _time(task: Task) -> Timing:
 
 
 def load_network(name: str, weights: str, own: ModelSpec | None) -> Model:
-    """Load a Keras network: of the registry, or by the specification of a model of one's own.
+    """Load a Keras network of the registry or, if `own` is given, by the specification of a user's own model.
 
     Raises:
         ArtattackError: the model cannot be loaded, or is not a Keras network.

@@ -82,7 +82,8 @@ class Curves(NamedTuple):
     Attributes:
         id: name of its file and of its HTML element.
         title: title of the figure.
-        across, up: labels of the axes.
+        across: label of the horizontal axis.
+        up: label of the vertical axis.
         panels: a panel for each kind of attack.
         falls: whether the budget decreases with distance, as for a similarity.
         share: whether the measure is a rate, from 0 to 1.
@@ -227,7 +228,7 @@ def _points(rows: pd.DataFrame, measure: str) -> Iterable[Point]:
 
 
 def marked(name: str, names: set[str]) -> str:
-    """Return a name, with a mark if it is one of the names of untrained networks."""
+    """Return a name, with a mark behind it if it is in `names`, the names of untrained networks."""
     return f"{name} ({RANDOM})" if name in names else name
 
 

@@ -31,7 +31,8 @@ class KeyFigures(NamedTuple):
 
     Attributes:
         classifier: name of the classifier.
-        classes, images: number of its classes, and of the images scored.
+        classes: number of its classes, as text.
+        images: number of scored images, as text.
         clean_error: error on untouched images.
         strongest: for each relation of attacks to it, the attack and the control with most flips; in the order of
             `RELATIONS`, without relations that no attack has.
@@ -130,7 +131,16 @@ def count_verdicts(controls: pd.DataFrame) -> list[str]:
 
 
 class Skipped(NamedTuple):
-    """Numbers of a classifier's images: scored, without label, outside its label space, wrong and right before."""
+    """Numbers of a classifier's images.
+
+    Attributes:
+        classifier: name of the classifier.
+        scored: images scored.
+        unlabelled: scored images without a label.
+        outside: scored images whose class is outside the classifier's label space.
+        wrong: images classified wrongly before any attack.
+        right: images classified correctly before any attack.
+    """
 
     classifier: str
     scored: int

@@ -20,7 +20,20 @@ _CLIPPED = 2.0  # per cent of the values that amplification may clip
 
 
 class Picture(NamedTuple):
-    """One image under one attack; images are keys of `Gallery.files`."""
+    """One image under one attack.
+
+    Attributes:
+        image: id of the image.
+        true_name: name of its true class; empty if unlabelled.
+        attack: label of the attack or control.
+        kind: kind of the attack, as in the records.
+        original: key of the original image in `Gallery.files`.
+        perturbed: key of the perturbed image, likewise.
+        change: key of the amplified change, likewise.
+        factor: factor that amplifies the change.
+        distances: distances of the image from its original, as text.
+        views: each classifier's predictions.
+    """
 
     image: str
     true_name: str
@@ -40,7 +53,13 @@ class Picture(NamedTuple):
 
 
 class Gallery(NamedTuple):
-    """Pictures, the number of all pictures of the run at own distances, and the image files by key, as data URIs."""
+    """The pictures on the page.
+
+    Attributes:
+        pictures: the pictures.
+        total: number of all pictures of the run at attacks' own distances.
+        files: the image files as data URIs, by key.
+    """
 
     pictures: list[Picture]
     total: int

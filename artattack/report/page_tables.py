@@ -28,7 +28,7 @@ class TableCell(NamedTuple):
     Attributes:
         text: text of the cell; may be empty.
         sort: sort key.
-        note: note in smaller type behind the text: `14 of 20` behind a rate.
+        note: note in smaller type after the text, such as `14 of 20` after a rate.
         untrained: whether the cell names an untrained network.
     """
 
@@ -385,7 +385,7 @@ def attacks_then_controls(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_place(pooled: pd.DataFrame) -> pd.DataFrame:
-    """Return pooled attacks with the budget of each in a column `place`: `l2=5`, or empty."""
+    """Return pooled attacks with the column `place`: the budget, such as `l2=5`; empty at own distances."""
     budget = pooled["budget"].map("{:g}".format).astype("string")
     return pooled.assign(place=(pooled["budget_distance"] + "=" + budget).fillna(""))
 

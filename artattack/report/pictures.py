@@ -43,7 +43,8 @@ class SeenBy(NamedTuple):
         classifier: name of the classifier.
         untrained: whether its weights are random.
         white_box: whether the attack read it.
-        before, after: the most likely class and its confidence: `tabby 75%`.
+        before: top-1 class before the attack, with its confidence: `tabby 75%`.
+        after: top-1 class after the attack, likewise.
         outcome: `success`, `flip` or empty.
     """
 

@@ -23,11 +23,13 @@ class StrikingFlip(NamedTuple):
     """An image before and after an attack that flipped a classifier's prediction.
 
     Attributes:
-        image, true_name: id of the image, and name of its true class, empty if unlabelled.
+        image: id of the image.
+        true_name: name of its true class; empty if unlabelled.
         attack: ATTACK/STYLE/SOURCE.
         distance: distances of the image from its original, as text.
         style: whether an independent network recognises the style, in words; empty if unknown.
-        original, perturbed: the pictures as data URIs.
+        original: the original picture as a data URI.
+        perturbed: the perturbed picture as a data URI.
         ratio: width of the pictures over their height.
         views: predictions of each classifier, beginning with the classifier of the chosen flip.
     """
@@ -82,12 +84,12 @@ def choose_flips(records: pd.DataFrame, limit: int = LIMIT) -> Chosen:
     """Choose the most striking flips of attacks at their own distance.
 
     The score of a flip is confidence before x confidence after x SSIM: the classifier was sure, is sure of another
-    class, and people still see the first one.
+    class, and the image still resembles its original.
 
-    Five conditions filter the flips one after the other; a condition that no remaining flip fulfils is skipped:
+    Up to six conditions filter the flips one after the other; a condition that no remaining flip fulfils is skipped:
     the classifier is right on some untouched image (only if some classifier is right on none); the attack has a style;
-    the attack read neither the classifier nor, if the run knows relatives, a relative of it; an independent network
-    recognises the style; the image was classified correctly before.
+    the attack has not read the classifier; the classifier is unrelated to the models that the attack read (only if the
+    run records relatives); an independent network recognises the style; the image was classified correctly before.
 
     The highest scores among the remaining flips are chosen, each image once. Attacks take turns: none gets another
     picture while an attack with fewer pictures has a flip left. Of equal scores, the first record is chosen. Flips of

@@ -31,7 +31,7 @@ from artattack.results.run_folder import RunFolder, load_run
 LANGUAGES = ("en", "de")
 LEAST_SECONDS = 0.2
 _NEIGHBOURS = 3  # classes beside the true one in the order of WordNet ids
-_FAR = 25  # places there from the true class to those drawn at random
+_FAR = 25  # least distance in that order from the true class to classes drawn at random
 _STYLE_SIDE = 160  # px
 _LOSSLESS = 100
 
@@ -41,11 +41,12 @@ class Survey(NamedTuple):
 
     Attributes:
         path: the HTML file.
-        photos: photos that people are asked about, practice and attention checks not counted.
-        versions: names of the versions of each photo, the untouched one among them.
-        per_person: pictures that one person answers, practice not counted.
-        size: of the file, in bytes.
-        left_out: photos without a version that could be read, or whose class is not among those asked for.
+        photos: number of photos in trials, without practice and attention checks.
+        versions: names of the versions of each photo, including the untouched one.
+        per_person: number of pictures that one person answers, including attention checks, without practice.
+        size: size of the file in bytes.
+        left_out: number of photos left out because the untouched picture cannot be read, or because their class is not
+            one of the entry-level classes asked for.
     """
 
     path: Path
@@ -58,7 +59,7 @@ class Survey(NamedTuple):
 
 @dataclass(frozen=True)
 class _Asked:
-    """The photos of a survey: those of trials, and the untouched ones of practice and of attention checks."""
+    """The photos of a survey, by image id: for trials, for practice and for attention checks."""
 
     trials: list[str]
     practice: list[str]
@@ -86,35 +87,37 @@ def make_survey(
 ) -> Survey:
     """Write a page that asks people what they see in the pictures of a run.
 
-    Each person sees each photo in one version: untouched, attacked or under a control. A Latin square over photos and
+    Each person sees a photo in one version only: untouched, attacked or under a control. A Latin square over photos and
     persons balances the versions; its row is the number at the end of a person's code or, without one, a hash of the
-    code. Seed and code decide the order. The page keeps answers in the browser and
-    gives them out as a file; `add_answers` reads the files.
+    code. The seed and the code determine the order. The page keeps answers in the browser, and participants save them
+    as a file; `add_answers` reads the files.
 
     Args:
         run: a finished run, or its folder.
         out: the file; by default `survey.html` in the run folder.
         language: `en`, `de`, or a YAML or JSON file with the texts.
-        consent: text file that replaces the text before the start; empty lines separate paragraphs.
-        seconds: time for which a picture is shown, 0.2 or more; None leaves it beside the answers.
-        mask: whether noise follows the picture for 0.2 s.
+        consent: text file that replaces the consent text at the start; empty lines separate paragraphs.
+        seconds: time for which a picture is shown, from 0.2 to 3600; None leaves it beside the answers.
+        mask: whether noise follows the picture for 0.2 s; needs `seconds`.
         versions: names of attacks and controls to show beside the untouched photos, such as `style` or
             `style/waves/quicknet_distilled`; by default all.
-        per_person: most photos that one person answers; by default all.
-        classes: `run` offers the true class, what classifiers said before and after, neighbours in the order of
-            WordNet ids, and others at random; `entry` the 16 classes of Geirhos et al. (ICLR 2019), and leaves out
-            photos of other classes.
-        choices: classes offered with each picture, at least 2, *cannot tell* not counted.
+        per_person: maximum number of photos in one person's trials; by default all.
+        classes: classes offered. `run` offers the true class, the classifiers' top-1 classes before and after,
+            neighbours in the order of WordNet ids, and others at random. `entry` offers the 16 classes of Geirhos et
+            al. (ICLR 2019), and leaves out photos of other classes.
+        choices: number of classes offered with each picture for `run`, from 2 to 34, without *cannot tell*. More are
+            offered if the true class, the classifiers' classes and the neighbours are more.
         ask_style: whether to ask which of the run's styles the picture is painted in.
         ask_altered: whether to ask if the picture was altered.
-        practice: untouched photos shown first, for practice.
-        attention: untouched photos that every classifier names right, shown in between; who misses half of them does
-            not count.
-        quality: of the pictures, WebP; 100 shows the very pixels that classifiers see.
-        seed: of every random choice; by default the run's.
+        practice: number of untouched photos shown first, for practice.
+        attention: number of attention checks: untouched photos that every classifier classifies correctly, shown in
+            between. The answers of a person who misses half of them or more do not count.
+        quality: WebP quality of the pictures, from 1 to 100; 100 shows exactly the pixels that classifiers see.
+        seed: seed of every random choice; by default the run's.
 
     Raises:
-        ArtattackError: an option is out of range, a file cannot be read, or the run has too few photos.
+        ArtattackError: an option is out of range, a version is unknown, a file cannot be read or written, or the run
+            has too few photos.
     """
     _check(seconds, mask, choices, practice, attention, per_person, quality)
     opened = load_run(run)
@@ -137,7 +140,7 @@ def make_survey(
     labels = list(pictures["label"].drop_duplicates())
     untouched = pictures[pictures["kind"] == CLEAN].set_index("image")["picture"]
     order = random.Random(f"{seed}:versions")
-    order.shuffle(labels)  # the place of a version tells nothing
+    order.shuffle(labels)  # so that its place does not reveal a version
     by_place = pictures.set_index(["image", "label"])["picture"]
     grids = _grids(records, pictures, asked, classes, choices, seed)
     shown = {*pictures.loc[pictures["image"].isin(asked.trials), "picture"]}
@@ -210,7 +213,7 @@ def _check(
 
 
 def _chosen(pictures: pd.DataFrame, versions: Sequence[str]) -> pd.DataFrame:
-    """Return the pictures of the untouched photos and of the versions named, or of all."""
+    """Return the pictures of the untouched photos and of the named versions; of all versions if none is named."""
     if pictures.empty:
         raise ArtattackError("survey: the run has no labelled photo with its pictures")
     if not versions:
@@ -224,7 +227,7 @@ def _chosen(pictures: pd.DataFrame, versions: Sequence[str]) -> pd.DataFrame:
 
 
 def _read(run: RunFolder, pictures: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return the pictures that are there, uint8 (H, W, 3), by id."""
+    """Return the pictures that can be read, uint8 (H, W, 3), by id."""
     found = {}
     for row in pictures.to_dict("records"):
         file = original_file(row) if row["kind"] == CLEAN else str(row["file"])
@@ -269,7 +272,7 @@ def _grids(
 ) -> dict[str, list[str]]:
     """Return the classes offered with each picture: numbers as text, or entry-level classes.
 
-    All versions of a photo share what is drawn for it. An attention check offers the true class among far ones.
+    All versions of a photo share the classes drawn for it. An attention check offers the true class and far ones only.
     """
     if classes == "entry":
         return {name: list(ENTRY_CLASSES) for name in pictures["picture"]}
@@ -305,7 +308,7 @@ def _grids(
 
 
 def _distinct(wanted: Collection[int], names: Mapping[int, str], choices: int, least: int) -> list[str]:
-    """Return the first classes with different names; all of the `least` first ones, even beyond `choices`."""
+    """Return the first `choices` classes with different names, or the first `least` if that is more, as text."""
     kept: dict[str, int] = {}
     for index in dict.fromkeys(wanted):
         if len(kept) >= max(choices, least):
@@ -320,7 +323,7 @@ def _embedded(pixels: np.ndarray, quality: int) -> str:
 
 
 def _styles(run: RunFolder, texts: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the styles of a run: id, name, and the style image where it is still there."""
+    """Return id, name and image of each style of a run; the image is empty if it cannot be read, or for a blend."""
     found = []
     for style in run.records["style"].dropna().unique():
         try:
@@ -351,7 +354,7 @@ def _texts(language: str) -> tuple[dict[str, Any], str]:
     """Return the texts of the page, and the code of their language.
 
     Raises:
-        ArtattackError: the file is not there, is no mapping of texts, or has a key that the page does not know.
+        ArtattackError: the file does not exist, is no mapping of texts, or has a key that the page does not know.
     """
     own = files("artattack.report") / "languages"
     english: dict[str, Any] = yaml.safe_load((own / "en.yaml").read_text("utf-8"))
@@ -377,7 +380,7 @@ def _texts(language: str) -> tuple[dict[str, Any], str]:
 
 
 def _render(content: Mapping[str, Any]) -> bytes:
-    """Return the page. Its policy lets only its own script run, and nothing be fetched."""
+    """Return the page. Its content security policy admits only its own script, and no requests."""
     own = files("artattack.report") / "templates"
     script = (own / "survey.js").read_text("utf-8")
     data = json.dumps(content, ensure_ascii=False)

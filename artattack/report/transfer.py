@@ -30,7 +30,16 @@ class Line(NamedTuple):
 
 
 class Matrix(NamedTuple):
-    """One rate of all attacks, at their own distances or at one budget (`place`), on classifiers of one `relation`."""
+    """One rate of all attacks on classifiers of one relation, at own distances or at one budget.
+
+    Attributes:
+        place: the budget, such as `l2 = 5`, or `OWN`.
+        title: `Flips` or `Successes`.
+        rate: name of the rate in words, such as `flip rate`.
+        relation: relation of the classifiers to the attacks.
+        classifiers: names of the classifiers, the columns.
+        lines: results of each attack, the rows.
+    """
 
     place: str
     title: str

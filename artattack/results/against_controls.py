@@ -34,8 +34,8 @@ def judge_against_controls(records: pd.DataFrame, confidence: float = 0.95) -> p
       as many, so the p value is the largest of the one-control p values in the attack's favour: an intersection-union
       test (R. L. Berger, Technometrics 24, 1982), which needs no correction for the number of controls. An additional
       control never lowers this p value.
-    - It is *worse*: some control flips more. One control is enough, so the smallest of the one-control p values in the
-      controls' favour is multiplied by the number of controls (Bonferroni).
+    - It is *worse*: some control flips more. One control is enough, so the p value is the smallest of the one-control p
+      values in the controls' favour, times the number of controls (Bonferroni).
 
     The one-control tests are one-sided exact McNemar tests. Because both claims are tested, each is tested at half the
     level: `p` is twice the smaller p value, which for a single control is the two-sided exact McNemar test. For
@@ -115,7 +115,7 @@ def _stands_beside(attack: pd.DataFrame, control: pd.DataFrame) -> bool:
 
 
 def is_at_a_budget_too(attack: Case, rows: pd.DataFrame, cases: Mapping[Case, pd.DataFrame]) -> bool:
-    """Return whether the own ball of an attack is a budget at which the run has it, too."""
+    """Return whether the run also has an attack, given at its own distance, at a budget equal to its ball."""
     ball = rows[["eps_norm", "eps"]].dropna().drop_duplicates()
     if attack.budget_distance or len(ball) != 1:
         return False
@@ -160,7 +160,7 @@ def claims_of(only_attack: Sequence[int], only_control: Sequence[int]) -> Claims
 
     Args:
         only_attack: for each of one or more controls, the number of images that only the attack flips.
-        only_control: the number of images that only the control flips.
+        only_control: for each control, the number of images that only the control flips.
     """
     counts = list(zip(only_attack, only_control, strict=True))
     return claims_from(

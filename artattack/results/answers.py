@@ -33,7 +33,7 @@ from artattack.validation import explain
 FORMAT, VERSION = "artattack-survey", 1
 NOTHING = "cannot_tell"  # the answer *cannot tell* in files
 _LARGEST = 8_000_000  # bytes of a file of answers
-_OFTEN_ENOUGH = 0.5  # share of attention checks that a person may not miss
+_OFTEN_ENOUGH = 0.5  # share of missed attention checks from which on a person does not count
 
 _EmptyIsNone = BeforeValidator(lambda value: None if value == "" else value)
 _Seconds = Annotated[float | None, Field(ge=0, allow_inf_nan=False), _EmptyIsNone]
@@ -67,9 +67,9 @@ class Read(NamedTuple):
     """The contents of a folder of answers.
 
     Attributes:
-        table: with the columns `artattack.results.columns.ANSWERS`.
+        table: the answers that count, with the columns `artattack.results.columns.ANSWERS`.
         left_out: a line for each file that does not count, with the reason.
-        people: persons whose answers count.
+        people: number of persons whose answers count.
     """
 
     table: pd.DataFrame
@@ -79,7 +79,14 @@ class Read(NamedTuple):
 
 @dataclass(frozen=True)
 class _Key:
-    """The facts that answers are compared with: the run's hashes, pictures by id, classes and styles."""
+    """The facts of a run that answers are checked against.
+
+    Attributes:
+        hashes: config hashes of the run.
+        pictures: rows of `pictures_of` by id.
+        classes: names of classes by number.
+        styles: styles by id.
+    """
 
     hashes: frozenset[str]
     pictures: Mapping[str, Mapping[Any, Any]]
@@ -95,13 +102,13 @@ def add_answers(run: RunFolder | str | Path, folder: str | Path) -> Read:
 
     Args:
         run: a finished run, or its folder.
-        folder: the folder of the files, JSON or CSV, that the survey page gave to participants.
+        folder: the folder with participants' files, JSON or CSV, from the survey page.
 
     Returns:
         The answers, and a line for each file that does not count.
 
     Raises:
-        ArtattackError: the run is not finished, or the folder has no answers that count.
+        ArtattackError: the run is not finished, the folder has no answers that count, or a table cannot be written.
     """
     opened = load_run(run)
     read = read_answers(opened, folder)
@@ -151,7 +158,11 @@ def read_answers(run: RunFolder | str | Path, folder: str | Path) -> Read:
 
 
 def _parse(path: Path) -> _Person:
-    """Read one file; what is wrong with it is an ArtattackError without the file's name."""
+    """Read one file.
+
+    Raises:
+        ArtattackError: the file cannot be read or is damaged; the message does not name the file.
+    """
     kind = path.suffix.lower()
     if kind not in (".json", ".csv"):
         raise ArtattackError("not a .json or .csv file")
@@ -177,7 +188,7 @@ def _parse(path: Path) -> _Person:
 
 
 def _from_csv(text: str) -> dict[str, Any]:
-    """Return a CSV file as the JSON file has it: what is equal in all rows once, the rest by answer."""
+    """Return a CSV file in the form of the JSON file: columns of a person once, columns of an answer by answer."""
     rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
     if not rows or any(None in row or None in row.values() for row in rows):
         raise ArtattackError("damaged: not the file that the survey page wrote, or cut short")
@@ -189,10 +200,10 @@ def _from_csv(text: str) -> dict[str, Any]:
 
 
 def _checked(person: _Person, key: _Key) -> _Person:
-    """Return a person whose answers fit the run.
+    """Return a person after checking that the answers fit the run.
 
     Raises:
-        ArtattackError: what does not fit.
+        ArtattackError: an answer does not fit the run, or answers are missing.
     """
     if person.run not in key.hashes:
         raise ArtattackError(f"answers about another run ({person.run[:12]})")
@@ -214,10 +225,10 @@ def _checked(person: _Person, key: _Key) -> _Person:
 
 
 def _add(people: dict[str, tuple[str, _Person]], name: str, person: _Person, key: _Key) -> None:
-    """Add a person's answers to those of others.
+    """Add a person's answers to those of others; a second file with the same answers changes nothing.
 
     Raises:
-        ArtattackError: they do not count. The JSON and the CSV file of one person are the same answers, and no error.
+        ArtattackError: the answers do not count.
     """
     classes = next(iter(people.values()))[1].classes if people else person.classes
     if person.classes != classes:
@@ -236,12 +247,12 @@ def _add(people: dict[str, tuple[str, _Person]], name: str, person: _Person, key
 
 
 def _content(person: _Person) -> list[tuple[Any, ...]]:
-    """Return the answers of a person, by which the JSON and the CSV file of one person are the same."""
+    """Return the parts of a person's answers that are equal in the person's JSON and CSV files."""
     return [(a.trial, a.picture, a.answer, a.style, a.altered) for a in person.answers]
 
 
 def _name_of(answer: str, classes: str, key: _Key) -> str | None:
-    """Return the name of an answered class; None for an answer that is no class."""
+    """Return the name of an answered class, or `CANNOT_TELL`; None for an invalid answer."""
     if answer == NOTHING:
         return CANNOT_TELL
     if classes == "entry":

@@ -36,10 +36,13 @@ class Side(NamedTuple):
 
     Attributes:
         run: folder of the run.
-        shared, images_reference, images_run: number of images in both runs, by SHA-256, and in each.
+        shared: number of images in both runs, by SHA-256.
+        images_reference: number of images in the reference.
+        images_run: number of images in the run.
         paired: whether the runs are compared image by image.
         differences: differences of config, image labels and versions, a phrase for each.
-        only_reference, only_run: `variant on classifier` that exists in only one of the two.
+        only_reference: each `variant on classifier` that only the reference has.
+        only_run: each `variant on classifier` that only the run has.
     """
 
     run: str
@@ -53,7 +56,14 @@ class Side(NamedTuple):
 
 
 class SideBySide(NamedTuple):
-    """Result of `compare_runs`: the rates, with the columns `artattack.results.columns.SIDES`, and each run's side."""
+    """Result of `compare_runs`.
+
+    Attributes:
+        reference: folder of the reference run.
+        table: the rates of both runs, with the columns `artattack.results.columns.SIDES`.
+        sides: differences between each run and the reference.
+        confidence: confidence level of the intervals and verdicts.
+    """
 
     reference: str
     table: pd.DataFrame
@@ -69,9 +79,9 @@ def compare_runs(
     Images are equal if their files have the same SHA-256. If at least half of the smaller run's images are in the
     other, only shared images count, and rates are compared image by image: Newcombe's interval for paired rates, exact
     McNemar test. Otherwise the two sets are independent samples: Newcombe's interval for independent rates, Fisher's
-    exact test; a few shared images make these conservative. The success rate counts images that were right before the
-    attack, if paired, in both runs. The clean accuracy is that of the untouched images, once for each classifier. The p
-    values of all rows are adjusted together (Holm).
+    exact test; a few shared images make these conservative. The success rate is over images that were classified
+    correctly before the attack; for paired runs, in both. The clean accuracy is over untouched images, once for each
+    classifier. The p values of all rows are adjusted together (Holm).
 
     Args:
         reference: a finished run, or its folder or URL.
@@ -80,9 +90,10 @@ def compare_runs(
             chance.
 
     Returns:
-        A row for each run x attack x classifier x rate. `difference` is the run's rate minus the reference's; `change`
-        is "higher", "lower", "no change shown", "identical" (paired, the same outcome on every image) or "not tested"
-        (no images); `setup_differs` lists the differences of the attack, its source and the classifier.
+        The side of each run, and a table with a row for each run x attack x classifier x rate. `difference` is the
+        run's rate minus the reference's. `change` is "higher", "lower", "no change shown", "identical" (paired, the
+        same outcome on every image) or "not tested" (no images). `setup_differs` lists the differences of the attack,
+        its source and the classifier.
 
     Raises:
         ArtattackError: a run is not finished or its tables cannot be read.
@@ -120,7 +131,7 @@ def changes_in_words(table: pd.DataFrame) -> Iterator[str]:
 
 
 def images_counted(row: Mapping[Any, Any]) -> str:
-    """Return the number of images of a row; two numbers if reference and run differ."""
+    """Return the number of images of a row as text; two numbers, of reference and run, if the row is not paired."""
     return f"{row['n_run']}" if row["paired"] else f"{row['n_reference']}, {row['n_run']}"
 
 
@@ -137,9 +148,9 @@ class _Outcomes:
 
     Attributes:
         info: content of run.json.
-        images: from each image to its true class (-1 if unlabelled); an image is identified by the SHA-256 of its file
-            and the number of equal files before it.
-        groups: from (variant, classifier) to its scored records, in order of appearance.
+        images: map from an image to its true class (-1 if unlabelled); the SHA-256 of its file and the number of equal
+            files before it identify an image.
+        groups: map from (variant, classifier) to its scored records, in order of appearance.
     """
 
     def __init__(self, run: RunFolder) -> None:

@@ -26,8 +26,9 @@ class Column:
         name: name in frames and CSV files.
         dtype: pandas dtype: `string`, `Int64`, `float64` or `boolean`.
         unit: unit or range of numbers; format of text, if any.
-        meaning: description.
-        needed: whether a file without the column is not this table, rather than a table of an earlier version.
+        meaning: description, in Markdown.
+        needed: whether every file of this table has the column; other columns may be missing in files of earlier
+            versions.
         averaged: whether the summary has the mean of a column of the records.
         of: for the records, whether a value belongs to the perturbed `image`, and is equal for all classifiers, or to
             the `classifier`.
@@ -68,7 +69,8 @@ class Rate(Column):
     """A column of the summary that is the ratio of two counts; missing if the second is 0.
 
     Attributes:
-        part, whole: the columns of the two counts.
+        part: column of the first count, the numerator.
+        whole: column of the second count, the denominator.
     """
 
     part: str

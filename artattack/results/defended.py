@@ -19,9 +19,9 @@ _COUNTED = {"flip_rate": "flip", "clean_accuracy": "correct_before", "robust_acc
 def compare_defences(records: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
     """Compare each defended classifier with the scored classifier of the same network without defences.
 
-    Both are compared on the same images: the originals, and those of each attack and control. Of an attack that the run
-    has on either of them, rows follow in which each sees the images of the attack that read itself: there a defence
-    cannot gain by being unread.
+    Both are compared on the same images: the originals, and those of each attack and control. If the run has an attack
+    on each of the two, further rows compare each classifier on the images of the attack that read it: there, a defence
+    gains nothing by not being read.
 
     Args:
         records: the records of one run.
@@ -51,7 +51,7 @@ def compare_defences(records: pd.DataFrame, confidence: float = 0.95) -> pd.Data
 
 
 def _twins(records: pd.DataFrame) -> dict[str, str]:
-    """Return the undefended classifier of each defended one, where one is scored."""
+    """Return the undefended classifier of each defended one, by name; only pairs that are both scored."""
     named = ["classifier", "classifier_network", "classifier_defences"]
     known = records[named].dropna(subset=["classifier_network"]).drop_duplicates("classifier")
     bare = known[known["classifier_defences"].isna()].drop_duplicates("classifier_network")
@@ -62,7 +62,11 @@ def _twins(records: pd.DataFrame) -> dict[str, str]:
 
 
 def _beside(case: Case, undefended: str, cases: Mapping[Case, pd.DataFrame]) -> Iterator[Case]:
-    """Yield what a defended case is compared with: the same images and, if it was read, those that read the other."""
+    """Yield the undefended cases to compare with a defended case.
+
+    They are the case on the same images and, if the attack read the defended classifier, that of the same attack on the
+    undefended one.
+    """
     same = case._replace(classifier=undefended)
     if same in cases:
         yield same
@@ -125,7 +129,7 @@ def _relation(rows: pd.DataFrame) -> str | None:
 
 
 def _outcomes(rows: pd.DataFrame, rate: str) -> pd.Series[Any]:
-    """Return by image what a rate counts, missing where it is unknown."""
+    """Return the outcome that a rate counts, by image; missing if unknown."""
     right = (rows["top1_class_after"] == rows["true_class"]).where(rows["in_label_space"].fillna(False))
     return outcomes_by_image(rows.assign(right_after=right), _COUNTED[rate])
 

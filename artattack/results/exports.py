@@ -1,6 +1,6 @@
-"""A run in the formats of other projects: RobustBench's JSON, TextAttack's CSV, parquet.
+"""A run in other formats: RobustBench's JSON, TextAttack's CSV, parquet.
 
-The shapes are theirs, the numbers are ours: see `NOTE`.
+The files have the formats of these projects, but the attacks are those of the run; see `NOTE`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def export(run: RunFolder | str | Path, name: str, path: Path) -> list[Path]:
     Args:
         run: a finished run, or its folder or URL.
         name: one of `FORMATS`.
-        path: the file to write; for robustbench the folder, with a file for each classifier. Existing files are
+        path: the file to write; for robustbench, the folder for a file of each classifier. Existing files are
             overwritten.
 
     Returns:

@@ -37,22 +37,22 @@ class Group:
 
     @cached_property
     def labelled(self) -> Mask:
-        """Whether each scored record has a true class that the classifier has, (N,) bool."""
+        """Whether each record is scored, and its true class is one of the classifier's, (N,) bool."""
         return self.yes("in_label_space")
 
     @cached_property
     def correct_before(self) -> Mask:
-        """Whether each labelled record is right before the attack, (N,) bool."""
+        """Whether each record is labelled, and right before the attack, (N,) bool."""
         return self.labelled & self.yes("correct_before")
 
     @cached_property
     def correct_after(self) -> Mask:
-        """Whether each labelled record is right after the attack, (N,) bool."""
+        """Whether each record is labelled, and right after the attack, (N,) bool."""
         return np.logical_and(self.labelled, self._records["top1_class_after"] == self._records["true_class"])
 
     @cached_property
     def standing(self) -> Mask | None:
-        """Whether each scored record stands at its budget, (N,) bool; None without a budget or its distance."""
+        """Whether each record is scored, and stands at its budget, (N,) bool; None without a budget or its distance."""
         distance = self.first("budget_distance")
         values = self._records.get(distance) if distance else None
         if values is None or not self.knows(distance):
@@ -60,11 +60,11 @@ class Group:
         return np.logical_and(self.scored, stands_at(values, distance, float(self.first("budget"))))
 
     def yes(self, name: str) -> Mask:
-        """Return whether each scored record has True in a column, (N,) bool."""
+        """Return whether each record is scored, and has True in a column, (N,) bool."""
         return np.logical_and(self.scored, self._records[name] == 1)
 
     def has(self, name: str) -> Mask:
-        """Return whether each scored record has a value in a column of numbers or booleans, (N,) bool."""
+        """Return whether each record is scored, and has a value in a column of numbers or booleans, (N,) bool."""
         return np.logical_and(self.scored, ~np.isnan(self._records[name]))
 
     def knows(self, name: str) -> bool:

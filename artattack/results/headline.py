@@ -60,9 +60,10 @@ def headline_of(summary: pd.DataFrame, controls: pd.DataFrame) -> Headline:
     """Return the headline of a run.
 
     The headline is about the classifier with the highest accuracy on untouched images among the classifiers that are
-    unrelated to some attack, or among all if there are none. The strongest attack has the highest flip rate on this
-    classifier among the attacks of one relation to it: the first of `RELATIONS` that an attack has. Attacks count at
-    their own distance, or at their budgets if the run has budgets only.
+    unrelated to some attack, or among all if there are none. A classifier that is right on no untouched image counts
+    only if every classifier is. The strongest attack has the highest flip rate on this classifier among the attacks of
+    one relation to it: the first of `RELATIONS` that an attack has. Attacks count at their own distance, or at their
+    budgets if the run has budgets only.
 
     Args:
         summary: the result of `summarise`.
@@ -89,7 +90,7 @@ def headline_of(summary: pd.DataFrame, controls: pd.DataFrame) -> Headline:
 def _unrelated_first(names: list[str], summary: pd.DataFrame) -> list[str]:
     """Return classifiers, those unrelated to some attack first, if the run records relations.
 
-    Classifiers that are right on no image come last.
+    Classifiers that are right on no untouched image come last.
     """
     attacks = attacks_of(summary)
     unrelated = set(attacks.loc[attacks["classifier_relation"] == "unrelated", "classifier"])

@@ -29,7 +29,8 @@ class Judgement(NamedTuple):
         style: the image's own style; for a control, the style of the attack that it copies.
         nearest: the style nearest to the image, or `none`.
         nearest_before: the style nearest to the untouched image.
-        before, after: distances of the untouched image and of this image from its own style, ratios.
+        before: relative distance of the untouched image from the image's own style.
+        after: relative distance of the image from its own style.
     """
 
     judge: str
@@ -155,7 +156,13 @@ def paintings(judgements: pd.DataFrame) -> pd.DataFrame:
 
 
 class Agreement(NamedTuple):
-    """The agreement of two judges, `a` and `b`, on the styles of the same images."""
+    """The agreement of two judges on the styles of the same images.
+
+    Attributes:
+        a: name of one judge.
+        b: name of the other judge.
+        found: Cohen's kappa of their judgements.
+    """
 
     a: str
     b: str

@@ -15,7 +15,19 @@ from artattack.results.statistics import cluster_bootstrap, mcnemar, newcombe, s
 
 
 class PairedDifference(NamedTuple):
-    """Result of `paired_difference`: rates of a and b over the n images with an outcome under both."""
+    """Result of `paired_difference`.
+
+    Attributes:
+        n: number of images with an outcome under both a and b.
+        rate_a: rate of a over these images.
+        rate_b: rate of b over these images.
+        difference: rate_a - rate_b.
+        low: lower bound of the difference.
+        high: upper bound of the difference.
+        only_a: number of images with a True outcome under a only.
+        only_b: number of images with a True outcome under b only.
+        p_value: two-sided exact McNemar p value.
+    """
 
     n: int
     rate_a: float
@@ -65,7 +77,16 @@ def paired_difference(
 
 
 class Case(NamedTuple):
-    """One attack or control at one distance, for one classifier; missing text is empty, a missing budget infinite."""
+    """One attack or control at one distance, for one classifier.
+
+    Attributes:
+        label: name from `variant_labels`.
+        kind: kind of the attack, as in the records.
+        matched_to: label of the attack that a control copies; otherwise empty.
+        budget_distance: distance of the budget; empty at its own distance.
+        budget: the budget; infinite at its own distance.
+        classifier: name of the classifier.
+    """
 
     label: str
     kind: str
@@ -81,12 +102,12 @@ class Case(NamedTuple):
 
     @property
     def place(self) -> tuple[str, float]:
-        """Key that a control at this attack's distance copies: a budget, or the attack itself."""
+        """Key of the distance: the budget or, at its own distance, the attack's label."""
         return (self.budget_distance, self.budget) if self.budget_distance else (self.label, math.inf)
 
     @property
     def copies(self) -> tuple[str, float]:
-        """The `place` that a control copies."""
+        """The `place` of the attack that a control copies; for an attack, its own."""
         return (self.matched_to, math.inf) if self.matched_to else self.place
 
     def columns(self) -> dict[str, Any]:
@@ -142,10 +163,18 @@ def measure_difference(a: pd.Series[Any], b: pd.Series[Any], confidence: float) 
 
 
 class PooledDifference(NamedTuple):
-    """Result of `pooled_difference`: rates of a and b over n pairs of rows, which repeat photos.
+    """Result of `pooled_difference`.
 
-    `low` and `high` bound the difference, `design_effect` is the square of the interval's widening by the repeats, and
-    `p_value` is from a test that accounts for them.
+    Attributes:
+        n: number of pairs of rows with an outcome under both a and b.
+        photos: number of photos of these pairs.
+        rate_a: rate of a over the pairs.
+        rate_b: rate of b over the pairs.
+        difference: rate_a - rate_b.
+        low: lower bound of the difference.
+        high: upper bound of the difference.
+        design_effect: square of the factor by which repeated photos widen the interval.
+        p_value: two-sided p value of `sign_flip`, which accounts for repeated photos.
     """
 
     n: int

@@ -1,4 +1,4 @@
-"""People beside classifiers: the pictures of a run that people are asked about, and what their answers come to."""
+"""People beside classifiers: the pictures of a survey, and the rates of people's answers: the table `people`."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def pictures_of(records: pd.DataFrame, seed: int) -> pd.DataFrame:
     Pictures stand at the attacks' own distances, or at budgets if the run has no others.
 
     Args:
-        records: of one run.
-        seed: of the run; it decides the ids.
+        records: the records of one run.
+        seed: seed of the run; it determines the ids.
 
     Returns:
-        A row for each photo and version: `picture` (an id that tells nothing), `image`, the columns of `VARIANT`,
-        `label` (the version's name), `file`, `true_class` and `true_name`.
+        A row for each photo and version: `picture` (an id that does not reveal the version), `image`, the columns of
+        `VARIANT`, `label` (the version's name), `file`, `true_class` and `true_name`.
     """
     rows = records[records["error"].isna() & records["file"].notna() & records["true_class"].notna()]
     own = at_own_distance(rows)
@@ -57,7 +57,7 @@ def pictures_of(records: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def style_id(style: str) -> str:
-    """Return the id of a style in a survey, which says nothing of it."""
+    """Return the id of a style in a survey, which does not reveal the style."""
     return _short_hash(f"style:{style}")
 
 
@@ -86,19 +86,19 @@ def entry_class(index: int | None) -> str | None:
 
 
 def sum_up_people(answers: pd.DataFrame, records: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Put people beside the classifiers of a run: the table `people`.
+    """Compare people with the classifiers of a run: the table `people`.
 
-    Intervals of people resample people and photos (`cluster_bootstrap`, `cohens_kappa`); those of classifiers are
-    Wilson's over photos.
+    The intervals of people's rates, of kappa and of `not_shared_rate` resample people and photos (`cluster_bootstrap`,
+    `cohens_kappa`). The other rates of classifiers have Wilson intervals over photos.
 
     Args:
-        answers: with the columns `artattack.results.columns.ANSWERS`; practice and attention checks do not count.
-        records: of the run.
-        seed: of the resampling.
+        answers: table with the columns `artattack.results.columns.ANSWERS`; practice and attention checks do not count.
+        records: the records of the run.
+        seed: seed of the resampling.
 
     Returns:
-        For each version that people saw a row of people and one of each classifier, with the columns
-        `artattack.results.columns.PEOPLE`.
+        A row for people and one for each classifier, for each version that people saw, with the columns
+        `artattack.results.columns.PEOPLE`; empty without answers that count.
     """
     asked = answers[answers["role"] == TRIAL]
     if asked.empty:
@@ -132,7 +132,7 @@ def _accuracy(said: pd.DataFrame) -> pd.Series[Any]:
 def _scored(records: pd.DataFrame, entry: bool) -> pd.DataFrame:
     """Return a run's records with `label`, and whether the classifier was right before and is right after.
 
-    With `entry`, by the 16 entry-level classes; rows of classifiers that lack some have missing values.
+    With `entry`, the 16 entry-level classes decide; classifiers that lack some of them have missing values.
     """
     rows = records[records["error"].isna() & records["classifier"].notna() & records["true_class"].notna()]
     rows = rows.assign(label=variant_labels(rows))
@@ -146,7 +146,14 @@ def _scored(records: pd.DataFrame, entry: bool) -> pd.DataFrame:
 
 
 def _of_people(own: pd.DataFrame, before: pd.DataFrame, untouched: pd.DataFrame, seed: int) -> dict[str, Any]:
-    """Return what people say of one version; `before` are their answers to the same photos, untouched."""
+    """Return the row of people for one version.
+
+    Args:
+        own: people's answers to the version.
+        before: people's answers to the same photos, untouched.
+        untouched: people's answers to all untouched photos.
+        seed: seed of the resampling.
+    """
     flips = _flips(own, untouched)
     styles = own[own["style_named"].notna()]
     altered = own[own["altered_said"].notna()]
@@ -166,7 +173,7 @@ def _of_people(own: pd.DataFrame, before: pd.DataFrame, untouched: pd.DataFrame,
 def _rate(
     name: str, yes: pd.Series[Any], rows: pd.DataFrame, seed: int, *, part: str, whole: str = ""
 ) -> dict[str, Any]:
-    """Return a rate over answers, its interval over people and photos, and what it counts."""
+    """Return the columns of a rate over answers: the counts, the rate, and its interval over people and photos."""
     n = len(rows)
     counts: dict[str, Any] = {part: int(yes.sum()) if n else 0} | ({whole: n} if whole else {})
     if not n:
@@ -180,10 +187,10 @@ def _interval(name: str, found: Pooled) -> dict[str, float]:
 
 
 def _flips(own: pd.DataFrame, untouched: pd.DataFrame) -> pd.Series[bool]:
-    """Say of each answer whether it differs from the most frequent one of other people to the untouched photo.
+    """Return whether each answer differs from other people's most frequent answer to the untouched photo.
 
-    Of equally frequent answers the true class counts, then the first in alphabetical order. Answers to photos that
-    nobody else saw untouched are left out.
+    Among equally frequent answers, the true class counts, otherwise the first in alphabetical order. Answers to photos
+    that nobody else saw untouched are left out.
     """
     counts = {str(image): Counter(rows["answer"]) for image, rows in untouched.groupby("image")}
     flips: dict[Any, bool] = {}
@@ -199,7 +206,13 @@ def _flips(own: pd.DataFrame, untouched: pd.DataFrame) -> pd.Series[bool]:
 
 
 def _of_classifier(seen: pd.DataFrame, own: pd.DataFrame, seed: int) -> dict[str, Any]:
-    """Return what a classifier says of the photos of one version, beside the answers of people to them."""
+    """Return the row of a classifier for one version.
+
+    Args:
+        seen: scored records of the classifier on the photos of the version.
+        own: people's answers to the version.
+        seed: seed of the resampling.
+    """
     known = seen[seen["is_right"].notna() & seen["was_right"].notna()]
     flips = seen["flip"].dropna() if seen["kind"].iloc[0] != CLEAN else seen["flip"].iloc[:0]
     relation = relation_to_attack(seen).iloc[0]
@@ -242,10 +255,10 @@ def _share(name: str, yes: pd.Series[Any], part: str, whole: str) -> dict[str, A
 
 
 def _majorities(answers: pd.DataFrame, seed: int) -> tuple[int, Pooled]:
-    """Return on how many photos more than half of the people are right, and the share with its interval.
+    """Return the number of photos on which more than half of the people are right, and the share with its interval.
 
-    People and photos are drawn with replacement; of each draw, majorities are formed anew. The interval is Wilson's of
-    as many photos as the draws' variance is worth, as in `cluster_bootstrap`.
+    The bootstrap draws people and photos with replacement, and forms new majorities in each draw. The interval is
+    Wilson's for n / (design effect) photos, as in `cluster_bootstrap`.
     """
     shape = answers["image"].nunique(), answers["participant"].nunique()
     photo, person = (pd.factorize(answers[name], sort=True)[0] for name in ("image", "participant"))
@@ -269,7 +282,7 @@ def _majorities(answers: pd.DataFrame, seed: int) -> tuple[int, Pooled]:
 
 
 def in_sentences(people: pd.DataFrame) -> Iterator[str]:
-    """Yield the verdict on each attack and classifier: how many of its successes people do not share."""
+    """Yield a sentence for each attack and classifier: on how many of its successes most people are right."""
     attacks = people[(people["who"] != WHO) & (people["kind"] != CLEAN) & (people["kind"] != "control")]
     told = attacks[attacks["fooled"].fillna(0) > 0]
     for label, row in zip(variant_labels(told), told.to_dict("records"), strict=True):

@@ -62,7 +62,8 @@ def differences(old: Any, new: Any, at: str = "") -> Iterator[str]:
     """Yield a phrase, such as `seed was 0, now 1`, for each difference of two pieces of plain data.
 
     Args:
-        old, new: dicts, lists and plain values of run.json.
+        old: former data: dicts, lists and plain values.
+        new: present data.
         at: path of the data, a prefix of the paths in the phrases.
     """
     if isinstance(old, dict) and isinstance(new, dict):

@@ -1,4 +1,4 @@
-"""How many people and pictures tell two rates of right answers apart? By simulation."""
+"""Power of a survey by simulation: the numbers of people and photos that tell two rates of right answers apart."""
 
 from __future__ import annotations
 
@@ -41,28 +41,32 @@ def plan_survey(
     seed: int = 0,
     on_progress: Callable[[str, int, int], None] = lambda step, done, total: None,
 ) -> pd.DataFrame:
-    """Return how often a survey tells the rates of two versions of its photos apart.
+    """Return the power of a survey to tell the rates of right answers to two versions of its photos apart.
 
-    Each person sees each photo in one version; versions are balanced over people and photos (a Latin square). The
-    logit of a right answer is that of the version plus a normal effect of the person and one of the photo; the
-    version's is such that the mean over people and photos is its rate. A simulated survey tells the versions apart if
-    the two-sided test of their difference at the 5 % level rejects, with the variance clustered both by person and by
-    photo (A. C. Cameron, J. B. Gelbach and D. L. Miller, J. of Business & Economic Statistics 29, 2011), never below
-    that of independent answers, which keeps the test cautious, and Student's t of the fewer clusters.
+    Each person sees each photo in one version; a Latin square balances the versions over people and photos. The logit
+    of a right answer is the sum of the version's logit, a normal effect of the person, and a normal effect of the
+    photo. The version's logit is chosen so that the mean over people and photos is the version's rate.
+
+    A simulated survey tells the versions apart if a two-sided test of their difference rejects at the 5 % level. The
+    test's variance is clustered both by person and by photo (A. C. Cameron, J. B. Gelbach and D. L. Miller, J. of
+    Business & Economic Statistics 29, 2011) and never below that of independent answers, which keeps the test cautious.
+    Its quantile is that of Student's t for the smaller number of clusters.
 
     Args:
-        people, photos: numbers to try, each at least 2.
-        rates: right answers to the two versions, each above 0 and below 1.
-        versions: that the photos of the survey come in, the two among them: of `versions` pictures, a person sees two
-            that count.
-        person_sd, photo_sd: standard deviations of the random effects, in logits, 0 or more.
+        people: numbers of people to try, each at least 2.
+        photos: numbers of photos to try, each at least 2.
+        rates: rates of right answers to the two versions, each above 0 and below 1.
+        versions: number of versions in the survey, including the two that are compared. Of `versions` photos, a person
+            sees two in one of these two versions.
+        person_sd: standard deviation of the effects of people, in logits, 0 or more.
+        photo_sd: standard deviation of the effects of photos, in logits, 0 or more.
         simulations: surveys simulated for each combination.
-        seed: of the simulation.
-        on_progress: called with what is simulated, combinations done, and combinations in all.
+        seed: seed of the simulation.
+        on_progress: called with the current combination, combinations done and total combinations.
 
     Returns:
-        A row for each combination: `people`, `photos`, `answers` (in the two versions, over all people, on average) and
-        `power` in [0, 1].
+        A row for each combination: `people`, `photos`, `answers` (mean number of answers of all people to the two
+        versions) and `power` in [0, 1].
 
     Raises:
         ArtattackError: a number is out of its range.
@@ -87,7 +91,7 @@ def plan_survey(
 
 
 def _level(rate: float, spread: float) -> float:
-    """Return the logit whose mean rate over normal effects of that standard deviation is `rate`."""
+    """Return the logit whose mean rate is `rate`, over normal effects with the standard deviation `spread`."""
     nodes, weights = roots_hermitenorm(_NODES)
     weights = weights / weights.sum()
     return float(brentq(lambda level: float(weights @ expit(level + spread * nodes)) - rate, -60, 60))
@@ -102,8 +106,8 @@ def _told_apart(
     person_sd: float,
     photo_sd: float,
 ) -> bool:
-    """Simulate one survey, and say whether its test rejects."""
-    shift = np.resize(np.arange(versions), people)  # the rows of the square, each as often
+    """Simulate one survey, and return whether its test rejects."""
+    shift = np.resize(np.arange(versions), people)  # rows of the square, in turn
     version = (shift[:, None] + np.arange(photos)[None]) % versions
     logits = person_sd * rng.standard_normal((people, 1)) + photo_sd * rng.standard_normal((1, photos))
     logits = logits + np.asarray(levels)[np.minimum(version, 1)]
@@ -112,11 +116,11 @@ def _told_apart(
 
 
 def _rejects(right: Floats, asked: Sequence[npt.NDArray[np.bool_]]) -> bool:
-    """Say whether the difference of two versions is beyond chance.
+    """Return whether the difference of two versions is beyond chance.
 
     Args:
-        right: (people, photos), 1 for right answers.
-        asked: (people, photos) of each version, which answers are to it.
+        right: (people, photos), 1 for right answers, otherwise 0.
+        asked: for each version, (people, photos) bool, whether an answer is to this version.
     """
     counts = [mask.sum() for mask in asked]
     if not min(counts):

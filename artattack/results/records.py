@@ -12,7 +12,7 @@ from artattack.files import to_path
 from artattack.results.columns import RECORDS
 from artattack.results.tables import make_table, read_table
 
-CLEAN, CONTROL = "clean", "control"  # kinds of untouched images and of controls; any other kind is one of attacks
+CLEAN, CONTROL = "clean", "control"  # kinds of untouched images and of controls; all other kinds are attacks
 # Relations of classifiers to attacks, in the order of interest for findings. `unseen` stands for `unrelated` or `kin`
 # in runs of earlier versions, which did not record relatives.
 RELATIONS = ("unrelated", "unseen", "kin", "seen")

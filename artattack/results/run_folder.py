@@ -72,7 +72,8 @@ class StudyResult(NamedTuple):
         lesson: procedure or finding of the 2020 study.
         answer: answer in one sentence, with figures.
         caption: caption of the figure.
-        headings, rows: table of the study, as text.
+        headings: headings of the study's table.
+        rows: rows of the table, as text.
         figure: the PNG, or None if nothing was measured.
     """
 

@@ -27,9 +27,12 @@ class Scores:
     """Scores of one classifier on N images before and after an attack.
 
     Attributes:
-        logits_before, logits_after: (N, K) float64.
-        before, after: confidences (N, K) float64, softmax probabilities.
-        top_before, top_after: predicted output for each image, (N,).
+        logits_before: logits before the attack, (N, K) float64.
+        logits_after: logits after the attack, (N, K) float64.
+        before: confidences (softmax probabilities) before the attack, (N, K) float64.
+        after: confidences after the attack, (N, K) float64.
+        top_before: top-1 output of each image before the attack, (N,).
+        top_after: top-1 output of each image after the attack, (N,).
         labelled: whether each image has a true class, (N,) bool.
         known: whether the true class is among the classifier's, (N,) bool.
         true: output of the true class, (N,); 0 unless `known`.
@@ -81,7 +84,7 @@ class Scores:
 
     @staticmethod
     def at(values: Floats, outputs: Outputs) -> Floats:
-        """Return each image's value (N,) at one output of its own, of values (N, K) and outputs (N,)."""
+        """Return each image's value at the image's own output, (N,), from values (N, K) and outputs (N,)."""
         return np.take_along_axis(values, outputs[:, None], axis=1)[:, 0]
 
     @cached_property

@@ -12,9 +12,7 @@ import pandas as pd
 from artattack.distances import DISTANCES
 
 TOLERANCE = 0.05  # relative difference up to which two distances count as equal
-ENOUGH = (
-    0.8  # share of an attack's images at the distance of its control, or at its budget, from which on both are compared
-)
+ENOUGH = 0.8  # least share of an attack's images at the distance of its control, or at its budget, for a comparison
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -50,7 +48,7 @@ def stands_at(values: Any, distance: str, budget: float) -> Mask:
 
 
 def equally_far(found: Floats, wanted: Floats | float) -> Mask:
-    """Return whether distances from the untouched image are within 5 % of others; False for missing ones."""
+    """Return whether distances from the untouched image are within 5 % of `wanted`; False for missing distances."""
     with np.errstate(invalid="ignore"):
         return np.asarray(np.abs(found - wanted) <= TOLERANCE * np.abs(wanted) + 1e-12, np.bool_)
 
@@ -102,7 +100,11 @@ def budgets_reached(rows: pd.DataFrame) -> list[float]:
 
 
 def _seeks_least(far: Floats) -> bool:
-    """Whether distances (budgets, images) are each one of an image's own or 0, and 0 only at the smaller budgets."""
+    """Whether an attack moves each image by the image's own distance or not at all, and not at every budget.
+
+    Args:
+        far: (budgets, images), distances from the untouched images.
+    """
     own = far.max(axis=0, initial=0.0)
     settled = np.isclose(far, own, rtol=1e-6) | (far == 0)
     return bool(settled.all() and ((far == 0) & (own > 0)).any())

@@ -26,7 +26,8 @@ def wilson(successes: npt.ArrayLike, n: npt.ArrayLike, confidence: float = 0.95)
     """Return the score interval of a proportion (E. B. Wilson, J. American Statistical Association 22, 1927).
 
     Args:
-        successes, n: counts, scalars or arrays that broadcast.
+        successes: numbers of successes, a scalar or an array.
+        n: numbers of trials, a scalar or an array that broadcasts with `successes`.
         confidence: share of such intervals that contain the true proportion.
 
     Returns:
@@ -67,6 +68,9 @@ def mcnemar(a: Any, b: Any) -> McNemar:
 
     Returns:
         The p value, NaN without pairs, 1 without discordant pairs; the numbers of pairs with only a and only b True.
+
+    Raises:
+        ValueError: the arguments differ in shape.
     """
     from statsmodels.stats.contingency_tables import mcnemar as exact
 
@@ -106,6 +110,9 @@ def newcombe(a: Any, b: Any, confidence: float = 0.95) -> Interval:
 
     Returns:
         Lower and upper bound in [-1, 1]; NaN without pairs.
+
+    Raises:
+        ValueError: the arguments differ in shape.
     """
     both, only_a, only_b, neither = _pair_counts(a, b)
     n = both + only_a + only_b + neither
@@ -203,7 +210,7 @@ class Pooled(NamedTuple):
         clusters: number of photos.
         design_effect: variance of the mean, divided by its variance for n rows of n different photos (L. Kish, Survey
             Sampling, 1965). With a design effect of 3, the interval is as wide as that of n / 3 independent rows. NaN
-            if all rows are equal.
+            if rows with repeated photos are all equal or of fewer than two photos.
     """
 
     mean: float
@@ -245,11 +252,12 @@ def cluster_bootstrap(
         resamples: number of resamples.
 
     Returns:
-        The mean, its interval and the design effect. The interval of a mean over fewer than two clusters is NaN. The
-        interval of a rate whose rows are all 0, all 1 or all of one cluster is Wilson's for as many rows as clusters.
+        The mean, its interval and the design effect. The interval of a mean over fewer than two clusters is NaN; the
+        interval of equal numbers is that number. The interval of a rate whose rows are all 0, all 1 or all of one
+        cluster is Wilson's for as many rows as clusters; with `crossed`, the smaller number of clusters counts.
 
     Raises:
-        ValueError: the arguments differ in length.
+        ValueError: the arguments differ in length, or a value is no number.
     """
     from scipy.stats import norm
 
@@ -339,7 +347,8 @@ class Kappa(NamedTuple):
     """Result of `cohens_kappa`.
 
     Attributes:
-        kappa: agreement beyond chance: 1 for full agreement, 0 for chance; NaN if both judges use a single word.
+        kappa: agreement beyond chance: 1 for full agreement, 0 for chance; NaN if both judges use the same word for all
+            items.
         low: lower bound of its interval.
         high: upper bound of its interval.
         n: number of items.
@@ -381,7 +390,7 @@ def cohens_kappa(
         resamples: number of resamples.
 
     Returns:
-        Kappa, its interval and the counts; the interval is NaN for fewer than two clusters.
+        Kappa, its interval and the counts; the interval is NaN for fewer than two clusters, or if kappa is.
 
     Raises:
         ValueError: the arguments differ in length.
@@ -496,10 +505,11 @@ def holm(p_values: npt.ArrayLike) -> Floats:
 
 
 def calibration_error(confidences: npt.ArrayLike, correct: npt.ArrayLike, bins: int = 10) -> float:
-    """Return the expected calibration error: the mean distance of confidence and accuracy over bins.
+    """Return the expected calibration error: the gap between mean confidence and accuracy, averaged over bins.
 
-    Naeini, Cooper & Hauskrecht, AAAI 2015; bins of equal width as in Guo et al., ICML 2017, eq. 3. With few
-    images it is biased upwards: compare it only between equal numbers of images.
+    Each bin has the weight of its number of images (Naeini, Cooper & Hauskrecht, AAAI 2015). Bins are of equal width
+    (Guo et al., ICML 2017, eq. 3). With few images the error is biased upwards: compare it only between equal numbers
+    of images.
 
     Args:
         confidences: (N,) confidence in the top-1 class, in [0, 1].
@@ -528,11 +538,12 @@ def _pair_counts(a: Any, b: Any) -> tuple[int, int, int, int]:
 
 
 def shown_difference(n: int) -> float:
-    """Return the difference of two rates that n images each show: with a power of 80 %, in a test at the 5 % level.
+    """Return the smallest difference of two rates, over n images each, that a test shows.
 
-    It is `(z(0.975) + z(0.8)) sqrt(2 * 0.25 / n)`, at most 1, for rates near a half and independent images (J. L.
-    Fleiss, B. Levin and M. C. Paik, Statistical Methods for Rates and Proportions, 2003, chapter 4). The same images
-    in both rates, and rates near 0 or 1, show smaller differences.
+    The test has a level of 5 % and shows the difference with a power of 80 %. For rates near a half and independent
+    images, the difference is `(z(0.975) + z(0.8)) sqrt(2 * 0.25 / n)`, at most 1 (J. L. Fleiss, B. Levin and M. C.
+    Paik, Statistical Methods for Rates and Proportions, 2003, chapter 4). The same images in both rates, and rates near
+    0 or 1, show smaller differences.
 
     Args:
         n: number of images, one or more. With fewer than six, no difference is beyond chance in the exact McNemar

@@ -44,7 +44,7 @@ def rate(outcomes: npt.ArrayLike, photos: npt.ArrayLike | None = None) -> dict[s
 
 
 def course_facts(history: pd.DataFrame) -> dict[str, float]:
-    """Return the facts of a card about a training's course, from the rows of its epochs (`fitting.fit`)."""
+    """Return a card's facts about a training: epochs, best epoch and minutes, from the history of `fitting.fit`."""
     best = int(history["epoch"].iloc[int(history["val_loss"].to_numpy().argmin())])
     minutes = round(float(history["seconds"].sum()) / 60, 2)
     return {"epochs": len(history), "best_epoch": best + 1, "minutes": minutes}

@@ -88,9 +88,12 @@ def find_images(name: str) -> list[Path]:
 
 
 def check_images(files: Sequence[Path]) -> None:
-    """Raise ArtattackError if training images are among the bundled samples, which measure what is trained.
+    """Check that no training image is one of the bundled samples, which measure trained networks.
 
-    Files are compared by their hash, whatever their names.
+    Files are compared by their SHA-256, whatever their names.
+
+    Raises:
+        ArtattackError: a training image is a bundled sample.
     """
     samples = hashes_of("samples")
     for file in files:
@@ -105,7 +108,13 @@ def check_images(files: Sequence[Path]) -> None:
 
 
 def held_out(numbers: Array, share: float, seed: int) -> Array:
-    """Return the numbers of the images held out for early stopping and measuring: a share of them, at least one."""
+    """Return the images held out for early stopping and measuring.
+
+    Args:
+        numbers: (N,) indices of images.
+        share: share of the images to hold out; at least one image is.
+        seed: seed of the choice.
+    """
     count = max(1, round(share * len(numbers)))
     return np.random.default_rng(seed).permutation(numbers)[:count]
 
@@ -261,7 +270,13 @@ def _crops_of(image: Array, drawing: Drawing, seed: tuple[int, ...]) -> Iterator
 
 
 def cut(image: Array, size: tuple[int, int], rng: np.random.Generator) -> Array:
-    """Cut a random crop with the aspect ratio of `size`, resize it to `size`, and mirror it with probability 1/2."""
+    """Cut a random crop, resize it to `size`, and mirror it with probability 1/2.
+
+    Args:
+        image: uint8 (H, W, 3).
+        size: height and width of the result in pixels; the crop has their ratio.
+        rng: source of the draws.
+    """
     from PIL import Image
 
     height, width = image.shape[:2]
@@ -275,7 +290,13 @@ def cut(image: Array, size: tuple[int, int], rng: np.random.Generator) -> Array:
 
 
 def recoloured(crop: Array, share: float, rng: np.random.Generator) -> Array:
-    """Scale brightness, contrast and saturation, in that order, by random factors from 1 - share to 1 + share."""
+    """Scale brightness, contrast and saturation of a crop by random factors, in that order.
+
+    Args:
+        crop: uint8 (H, W, 3).
+        share: largest relative change; each factor lies between 1 - share and 1 + share.
+        rng: source of the draws.
+    """
     from PIL import Image, ImageEnhance
 
     picture = Image.fromarray(np.ascontiguousarray(crop))
@@ -285,7 +306,7 @@ def recoloured(crop: Array, share: float, rng: np.random.Generator) -> Array:
 
 
 def shrunk(crop: Array, side: int | None) -> Array:
-    """Resize a crop to a square, or keep it for the side None."""
+    """Resize a crop to a square of a side in pixels; for None, return it unchanged."""
     from PIL import Image
 
     if side is None or crop.shape[:2] == (side, side):

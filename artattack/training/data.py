@@ -32,7 +32,9 @@ class LabelledImages:
 
     Attributes:
         classes: name of each class.
-        train, validation, test: images uint8 (N, S, S, 3) and their classes int64 (N,).
+        train: training images uint8 (N, S, S, 3), and their classes int64 (N,).
+        validation: validation images and their classes, likewise.
+        test: test images and their classes, likewise.
         own_test: whether the data define their own test images.
         unreadable: an error message for each unreadable file.
     """

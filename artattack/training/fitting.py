@@ -40,7 +40,7 @@ class Course:
 
 
 def steps_of(images: int, batch: int) -> int:
-    """Return the steps per epoch; images that fill no batch are left to other epochs."""
+    """Return the steps per epoch, at least 1; an epoch skips the images that do not fill its last batch."""
     return max(1, images // batch)
 
 

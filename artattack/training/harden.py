@@ -40,7 +40,7 @@ class Trainer(Protocol):
     """A network in training.
 
     Attributes:
-        parameters: their number.
+        parameters: number of parameters.
     """
 
     parameters: int
@@ -139,10 +139,10 @@ def harden(
     """Fine-tune a classifier on painted copies of images, and write hardened.keras or .pt, its card and its history.
 
     The loss of a crop x with a painted copy p is KL(f(x) || g(x)) + w KL(f(x) || g(p)), with the untouched network f,
-    the hardened one g and `painted_weight` w; both terms divided by 1 + w. It needs no labels. Consistency of answers
-    under changes follows AugMix (Hendrycks et al., ICLR 2020), training on painted images Stylized-ImageNet (Geirhos
-    et al., ICLR 2019). The network trains as it predicts: batch normalization keeps its statistics, so that untouched
-    and painted images share them, and nothing is dropped out.
+    the hardened one g and `painted_weight` w; both terms are divided by 1 + w. It needs no labels. The consistency of
+    answers under changes follows AugMix (Hendrycks et al., ICLR 2020). Training on painted images follows
+    Stylized-ImageNet (Geirhos et al., ICLR 2019). The network trains in evaluation mode: batch normalization keeps its
+    statistics, so that untouched and painted images share them, and there is no dropout.
 
     Args:
         settings: settings.
@@ -185,7 +185,7 @@ def harden(
         on_progress,
     )
     trainer.save(path)
-    trained_model: Any = model  # of Keras or PyTorch, with preprocessing of its own
+    trained_model: Any = model  # a Keras or PyTorch model, which has preprocessing
     card = Card(
         title=f"{model.name} hardened on painted images",
         preprocessing=asdict(trained_model.preprocessing),
@@ -219,7 +219,7 @@ def harden(
 
 
 def _trainer(settings: HardenSettings, model: Classifier, steps: int) -> Trainer:
-    """Return what trains a model: `keras_hardening` or `torch_hardening`."""
+    """Return the trainer of a model, from `keras_hardening` or `torch_hardening`."""
     trainer: Trainer = import_module(f"{__package__}.{_library(model)}").Hardening(model, settings, steps)
     return trainer
 
@@ -278,9 +278,11 @@ class _Measured:
     """Held-out crops.
 
     Attributes:
-        crops, painted: uint8 (N, H, W, 3), crops and their painted copies.
-        logits, before: (N, K), the untouched network's logits for both.
-        photos: (N,), of which image each crop is.
+        crops: uint8 (N, H, W, 3), the crops.
+        painted: uint8 (N, H, W, 3), their painted copies.
+        logits: (N, K), the untouched network's logits for the crops.
+        before: (N, K), the untouched network's logits for the painted copies.
+        photos: (N,), index of the image of each crop.
     """
 
     crops: Array
@@ -290,7 +292,7 @@ class _Measured:
     photos: Array
 
     def example(self, start: int, batch: int) -> Example:
-        """Return a batch from a crop on."""
+        """Return a batch of crops, from the crop at `start` on."""
         rows = slice(start, start + batch)
         return (to_float(self.crops[rows]), to_float(self.painted[rows])), self.logits[rows]
 
@@ -316,9 +318,9 @@ def _held_out(settings: HardenSettings, model: Classifier, copies: Copies, files
 
 
 def _before_and_after(path: Path, measured: _Measured) -> dict[str, Any]:
-    """Return how often held-out painted crops flip the network before and after, and its changed answers without paint.
+    """Return the flip rates on held-out painted crops before and after hardening, and on the untouched crops after it.
 
-    A flip is an answer that differs from the untouched network's on the untouched crop.
+    A flip is an answer that differs from the untouched network's answer for the untouched crop.
     """
     from artattack.models import load_model
     from artattack.training.card_writing import rate

@@ -21,8 +21,8 @@ class Joint:
         student: larq-zoo network, from preprocessed images to logits.
         model: compiled network from images in [-1, 1] to the student's logits. Its loss uses logits passed with the
             images or, with features, those of the teacher inside the network.
-        pairs: names of a student layer and of the teacher layer it imitates.
-        compared: network from images to the student's map and the teacher's standardised map of each feature,
+        pairs: for each teacher layer, the name of the student layer that imitates it, and the teacher layer's name.
+        compared: network from images in [-1, 1] to the student's map and the teacher's standardised map of each pair,
             alternating; None without features.
     """
 
@@ -66,7 +66,7 @@ def build_joint(
         student: a larq-zoo architecture.
         start: a model with initial weights, or None.
         size: side of the images in pixels.
-        features: whether to imitate features too.
+        features: whether to imitate features, too.
         temperature: divisor of the logits in the loss.
         learning_rate: initial learning rate of Adam.
         steps: steps of the whole training.
@@ -123,7 +123,15 @@ def _teachers(teacher: Any, layers: list[str], image: Any) -> list[Any]:
 
 
 def imitation(taught: Any, learnt: Any, temperature: float) -> Any:
-    """Return the KL divergence (N,) of softened probabilities, times temperature squared (Hinton et al., 2015)."""
+    """Return the distillation loss (N,): the KL divergence of softened probabilities, times temperature squared.
+
+    G. Hinton, O. Vinyals, J. Dean, "Distilling the knowledge in a neural network", 2015.
+
+    Args:
+        taught: the teacher's logits (N, K).
+        learnt: the student's logits (N, K).
+        temperature: divisor of both.
+    """
     import tensorflow as tf
 
     target = tf.nn.log_softmax(taught / temperature)
@@ -142,7 +150,16 @@ def _mean(values: Any) -> Any:
 
 
 def compare(own: Any, target: Any, layer: str) -> tuple[Any, Any]:
-    """Return a 1x1 convolution of `own`, and `target` standardised by channel, both at the smaller size."""
+    """Return a 1x1 convolution of a student's map, and the teacher's map standardised by channel.
+
+    Args:
+        own: the student's map (N, h, h, c).
+        target: the teacher's map (N, H, H, C).
+        layer: name of the teacher's layer, for the names of new layers.
+
+    Returns:
+        Two maps (N, S, S, C), with S the smaller of h and H. No gradient passes through the second.
+    """
     import tensorflow as tf
     import tf_keras
 
@@ -159,7 +176,7 @@ def compare(own: Any, target: Any, layer: str) -> tuple[Any, Any]:
 
 
 def mean_square(mapped: Any, standard: Any) -> Any:
-    """Return the mean squared difference of the maps from `compare`: about the unexplained share of variance."""
+    """Return the mean squared difference of two maps from `compare`, about the share of variance left unexplained."""
     import tensorflow as tf
 
     return tf.reduce_mean(tf.square(mapped - standard))
@@ -168,8 +185,9 @@ def mean_square(mapped: Any, standard: Any) -> Any:
 def unexplained(joint: Joint, x: Array, batch: int) -> dict[str, float]:
     """Return the share of the variance of each teacher layer that the student leaves unexplained.
 
-    The share is the squared difference from the teacher over the variance, each summed over images and positions per
-    channel, averaged over the channels that vary. A constant map leaves 1.
+    For each channel, the share is the squared difference from the teacher over the teacher's squared deviation from its
+    mean, both summed over images and positions. The result is the mean over the channels that vary. A student that
+    always gives a channel's mean leaves 1.
 
     Args:
         joint: joint network with features.
@@ -177,7 +195,7 @@ def unexplained(joint: Joint, x: Array, batch: int) -> dict[str, float]:
         batch: crops per batch.
 
     Returns:
-        Unexplained share by the name of the teacher's layer.
+        Unexplained share, 0 or more, by the name of the teacher's layer; NaN for a layer without a channel that varies.
     """
     sums: list[Array] = []
     for start in range(0, len(x), batch):
@@ -202,7 +220,7 @@ def unexplained(joint: Joint, x: Array, batch: int) -> dict[str, float]:
 def pair_layers(student: Any, teacher: Any, size: int) -> tuple[tuple[str, str], ...]:
     """Pair each of the teacher's style layers with the student's residual sum that imitates it.
 
-    The partner is the deepest of the sums whose maps are nearest in size.
+    It is the deepest of the sums whose maps are nearest in size to those of the style layer, on a logarithmic scale.
 
     Raises:
         ArtattackError: the student has no residual sums.
@@ -224,10 +242,17 @@ def pair_layers(student: Any, teacher: Any, size: int) -> tuple[tuple[str, str],
 
 
 def build_student(name: str, start: str | None, size: int, classes: int) -> Any:
-    """Build a student for training; layers take the weights of `start` where shapes agree.
+    """Build a student for training.
+
+    Args:
+        name: a larq-zoo architecture.
+        start: a model with initial weights, which a layer takes if all its weights have the same shapes; by default
+            the bundled weights of a bundled network, otherwise random weights.
+        size: side of the images in pixels.
+        classes: number of outputs.
 
     Raises:
-        ArtattackError: the architecture does not exist, or the start has another architecture.
+        ArtattackError: the architecture does not exist, or `start` has another one or no readable weights.
     """
     from artattack.models import larq_zoo, load_model
     from artattack.training.networks import with_latent_weights

@@ -58,12 +58,14 @@ def painter_of(file: str | None) -> Paint:
 
 @dataclass(frozen=True)
 class Copies:
-    """How painted copies are drawn.
+    """Settings for drawing painted copies.
 
     Attributes:
         paint: the painter.
-        trained, held_out: names of styles to train on, and of styles for measuring; they share none.
-        distances: smallest and largest L2 of a copy; each copy draws its own, evenly on a logarithmic scale.
+        trained: names of the styles to train on.
+        held_out: names of the styles for measuring, none of them in `trained`.
+        distances: smallest and largest L2 of a copy, in image units, before its values are clipped to [0, 1]. Each copy
+            draws its own L2, uniformly on a logarithmic scale.
     """
 
     paint: Paint
@@ -75,10 +77,16 @@ class Copies:
     def of(
         cls, paint: Paint, trained: tuple[str, ...], held_out: tuple[str, ...], distances: tuple[float, float]
     ) -> Copies:
-        """Return copies in some of a painter's styles; by default the last style is held out, all others are trained.
+        """Return settings for copies in some of a painter's styles.
+
+        Args:
+            paint: the painter.
+            trained: names of the styles to train on; if empty, all that are not held out.
+            held_out: names of the styles for measuring; if empty, the last style that is not in `trained`.
+            distances: smallest and largest L2 of a copy.
 
         Raises:
-            ArtattackError: the painter does not have a style, or has too few.
+            ArtattackError: the painter lacks a style, or no style is left to train on or to measure with.
         """
         for name in (*trained, *held_out):
             if name not in paint.styles:
@@ -93,12 +101,12 @@ class Copies:
         return cls(paint, trained, held_out, distances)
 
     def drawn(self, x: Array, rng: np.random.Generator, *, held_out: bool = False) -> Array:
-        """Return a painted copy of each image, in a style and at a distance drawn at random.
+        """Return a painted copy of each image, in a style and at a distance drawn at random; same shape and range.
 
         Args:
             x: images (N, H, W, 3) float32 in [0, 1].
             rng: source of the draws.
-            held_out: whether to draw held-out styles.
+            held_out: whether to draw from the held-out styles.
         """
         styles = [str(name) for name in rng.choice(self.held_out if held_out else self.trained, len(x))]
         low, high = np.log(self.distances)
@@ -106,11 +114,11 @@ class Copies:
 
 
 def with_copies(shown: tf.data.Dataset, copies: Copies, seed: int, first: int) -> tf.data.Dataset:
-    """Paint half of each batch, drawn at random; seed and number of the batch alone determine the draws.
+    """Paint half of the images of each batch, chosen at random; the seed and the batch's number determine all draws.
 
     Args:
         shown: batches of images (N, H, W, 3) float32 in [-1, 1], and one more tensor.
-        copies: how copies are drawn.
+        copies: settings for drawing copies.
         seed: seed of the training.
         first: number of the first batch, counted from the start of training.
     """

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from artattack.training.painter_fitting import PainterTraining
 
 _STYLE = StyleOptions()  # the loss is the style attack's own
-_STYLE_SIZE = 224  # px, at which style statistics are measured, whatever the crops' size
-_LOWEST = 1 / 32  # cycles per pixel: coarser changes gain no more, so that they leave the ball to strokes
-_CROPS_PER_EPOCH = 1000  # about as many: a checkpoint every minute or so
+_STYLE_SIZE = 224  # px; style statistics are measured at this size, whatever the crops' size
+_LOWEST = 1 / 32  # cycles per pixel; coarser changes get no larger gain, which leaves most of the ball to strokes
+_CROPS_PER_EPOCH = 1000  # approximate, for a checkpoint about every minute
 _MOST_HELD_OUT = 24  # images for the validation loss
 _SHOWN = 2  # held-out crops in the sample pictures
 _STEPS = 5000
@@ -173,7 +173,7 @@ def train_painter(
 
 
 def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
-    """Return the card of the painter to train, without facts, and the painter it starts from."""
+    """Return the card of the painter to train, without facts, and the painter that it starts from, if any."""
     begun = PainterFile(settings.start) if settings.start else None
     if settings.add_style and begun is None:
         raise ArtattackError("--add-style: give the painter to add styles to, with --start")

@@ -27,12 +27,12 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
 
     Args:
         network: the painter's network.
-        card: its card, without facts.
-        learnt: places of the styles to learn, among the network's.
+        card: card of the painter, without facts.
+        learnt: indices of the styles to learn, among the network's.
         objective: style in the backbone's features.
         targets: style statistics of each layer, one row for each of `learnt`.
         guides: classifiers to fool.
-        guidance: their loss, or None.
+        guidance: loss that fools the guides; None without guides.
         options: weights of the terms, and jitter.
         size: side of the crops in pixels.
         seed: seed of shifts and of views of guides.
@@ -120,7 +120,7 @@ def limited(gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     """Return gradients shortened to a norm of at most `_LONGEST` over all of them; zeros if it is not finite.
 
     A crop of a single colour has no variance to normalize by: each normalization multiplies its gradient by 316, which
-    overflows float32 within a few layers. Its batch teaches nothing.
+    overflows float32 within a few layers. Its batch then contributes nothing.
     """
     shortened, norm = tf.clip_by_global_norm(gradients, _LONGEST)
     return [tf.where(tf.math.is_finite(norm), gradient, tf.zeros_like(gradient)) for gradient in shortened]

@@ -129,7 +129,8 @@ def begin(out: Path, settings: Section, resume: bool) -> None:
     """Write a training's settings into its folder, or check them against the settings there.
 
     Raises:
-        ArtattackError: the folder holds other files or a training with other settings.
+        ArtattackError: the folder holds other files, a training with other settings or, without `resume`, any training;
+            or its settings cannot be read.
     """
     path, given = out / "settings.json", json.loads(settings.model_dump_json())
     if path.is_file():
@@ -220,7 +221,7 @@ def _train_one(
 
 
 def _copies(settings: TrainSettings) -> Copies | None:
-    """Return how copies are painted: all styles but the painter's last, as far from an image as L2 10 to 40 at 224 px.
+    """Return settings for painted copies: all styles but the painter's last, as far as L2 10 to 40 at 224 px.
 
     Raises:
         ArtattackError: the painter cannot be read, or has one style.
