@@ -331,7 +331,7 @@ def _check_together(options: StyleOptions, guides: Sequence[Any]) -> None:
     if not (options.style_weight or options.content_weight or guides):
         raise ArtattackError("nothing to do: style_weight and content_weight are 0, and there is no guide")
     if not guides:
-        for name in ("target", "early_stop", "views"):
+        for name in ("target", "early_stop", "views", "transforms", "confidence"):
             if getattr(options, name):
                 raise ArtattackError(f"{name}: applies to guides, but there is no guide")
     if options.optimizer == "lbfgs":

@@ -15,6 +15,7 @@ from artattack.files import write_file
 from artattack.inputs.labels import names_of
 from artattack.models.card import Card, card_path
 from artattack.results.statistics import pooled_rate
+from artattack.training.best_epoch import best_epoch
 
 if TYPE_CHECKING:
     from artattack.models.classifier import Classifier
@@ -45,7 +46,9 @@ def rate(outcomes: npt.ArrayLike, photos: npt.ArrayLike | None = None) -> dict[s
 
 def course_facts(history: pd.DataFrame) -> dict[str, float]:
     """Return a card's facts about a training: epochs, best epoch and minutes, from the history of `fitting.fit`."""
-    best = int(history["epoch"].iloc[int(history["val_loss"].to_numpy().argmin())])
+    found = best_epoch(history["val_loss"])
+    assert found is not None  # `fit` raises without a finite loss
+    best = int(history["epoch"].iloc[found])
     minutes = round(float(history["seconds"].sum()) / 60, 2)
     return {"epochs": len(history), "best_epoch": best + 1, "minutes": minutes}
 

@@ -99,7 +99,7 @@ def check_images(files: Sequence[Path]) -> None:
     for file in files:
         try:
             known = sha256_file(file) in samples
-        except OSError:  # reading it later says what is wrong with it
+        except ArtattackError:  # reading it later says what is wrong with it
             continue
         if known:
             raise ArtattackError(

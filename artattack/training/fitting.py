@@ -17,6 +17,7 @@ import tf_keras
 
 from artattack.errors import ArtattackError
 from artattack.progress import Progress
+from artattack.training.best_epoch import epochs_since_best
 from artattack.training.data import Array
 
 _WARM_UP, _TIMED = 2, 4  # steps per time estimate
@@ -136,8 +137,8 @@ def fit(
     work.mkdir(parents=True, exist_ok=True)
     start = _epochs_done(work / "backup")
     history = _history(work, start)
-    best = min(history["val_loss"], default=np.inf)
-    waited = len(history) - 1 - int(np.argmin(history["val_loss"])) if len(history) else 0
+    losses = history["val_loss"].tolist()
+    best, waited = min(filter(np.isfinite, losses), default=np.inf), epochs_since_best(losses)
     if start < course.epochs and waited < course.patience:
         model.fit(
             data(start),

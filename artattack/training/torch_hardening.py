@@ -19,6 +19,7 @@ from artattack.files import write_file
 from artattack.models.predictor import LEAST_PROBABILITY
 from artattack.models.torch_model import TorchModel
 from artattack.progress import Progress
+from artattack.training.best_epoch import best_epoch, epochs_since_best
 
 if TYPE_CHECKING:
     from artattack.training.fitting import Course
@@ -95,7 +96,7 @@ class Hardening:
         rows, best = self._resumed(work / "state.pt")
         batches = examples(len(rows))
         for epoch in range(len(rows), course.epochs):
-            if rows and epoch - 1 - int(np.argmin([row["val_loss"] for row in rows])) >= course.patience:
+            if rows and epochs_since_best(row["val_loss"] for row in rows) >= course.patience:
                 break
             begun, losses = perf_counter(), []
             for number in range(steps):
@@ -104,9 +105,9 @@ class Hardening:
             with torch.no_grad():
                 sums = [self._loss(example).item() * len(example[1]) for example in validation]
             loss = sum(sums) / sum(len(example[1]) for example in validation)
-            if not rows or not loss >= min(row["val_loss"] for row in rows):
-                best = copy.deepcopy(self._student.state_dict())
             rows.append({"epoch": epoch, "loss": np.mean(losses).item(), "val_loss": loss})
+            if best_epoch(row["val_loss"] for row in rows) in (epoch, None):
+                best = copy.deepcopy(self._student.state_dict())
             rows[-1]["seconds"] = perf_counter() - begun
             self._store(work / "state.pt", rows, best)
         if not np.isfinite([row["val_loss"] for row in rows]).any():

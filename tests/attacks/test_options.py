@@ -330,6 +330,8 @@ def test_lbfgs_fools_guides(model: Model, estimator: ArtEstimator, images: np.nd
         ({"style_layer_weights": (3, -1)}, "from 0 on"),
         ({"surrogate": "tanhh"}, "did you mean 'tanh'"),
         ({"early_stop": True}, "no guide"),
+        ({"transforms": "di"}, "transforms: applies to guides, but there is no guide"),
+        ({"confidence": 30.0}, "confidence: applies to guides, but there is no guide"),
         ({"target": "tench"}, "no guide"),
         ({"views": 2}, "no guide"),
         ({"transforms": "di", "early_stop": True}, "applies to views, but `views` is 0"),
