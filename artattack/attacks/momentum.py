@@ -19,7 +19,7 @@ from artattack.attacks.restyled import RestyledNetwork, restyled
 from artattack.attacks.transforms import each_transformed, seed_of_view
 from artattack.errors import ArtattackError
 from artattack.models.estimator import ArtEstimator
-from artattack.tracing import compiled
+from artattack.tracing import compiled, forgetting_gradients
 
 _OPTIONS = MomentumOptions.model_fields
 
@@ -169,7 +169,8 @@ class Climb:
         images = tf.TensorSpec((None, *estimator.input_shape), tf.float32)
         labels = tf.TensorSpec((None, estimator.nb_classes), tf.float32)
         seeds, size = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.float32)
-        self._compiled = compiled(self._steps).get_concrete_function(images, labels, seeds, size, size)
+        with forgetting_gradients():
+            self._compiled = compiled(self._steps).get_concrete_function(images, labels, seeds, size, size)
 
     def __call__(self, x: np.ndarray, labels: np.ndarray, seeds: np.ndarray, eps: float, step: float) -> np.ndarray:
         """Return the last iterates (N, H, W, 3) float32.

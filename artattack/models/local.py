@@ -37,6 +37,7 @@ from artattack.models.network import (
 )
 from artattack.models.output_choice import chosen_output
 from artattack.models.untrusted import check_architecture, check_hdf5, read_member, weights_file
+from artattack.tracing import forgetting_gradients
 
 _SIGMOIDS = {"Sigmoid", "sigmoid", "math.sigmoid", "hard_sigmoid"}
 
@@ -126,7 +127,7 @@ def _read_archive(path: Path) -> Any:
         keras = _keras(json.loads(read_member(archive, "metadata.json"))["keras_version"])
     check_architecture(path, architecture, keras)
     library = _serialization(keras)
-    with library.ObjectSharingScope(), library.SafeModeScope(True):
+    with library.ObjectSharingScope(), library.SafeModeScope(True), forgetting_gradients():
         network = library.deserialize_keras_object(architecture)
     if not isinstance(network, keras.Model):
         raise _not_functional(path)
@@ -153,7 +154,7 @@ def _read_hdf5(path: Path) -> Any:
         architecture, version = file.attrs["model_config"], file.attrs.get("keras_version", "2")
     keras = _keras(version)
     check_architecture(path, json.loads(_text(architecture)), keras)
-    with _serialization(keras).SafeModeScope(True):
+    with _serialization(keras).SafeModeScope(True), forgetting_gradients():
         return keras.models.load_model(path, compile=False)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from artattack.errors import ArtattackError, unknown
 from artattack.inputs.labels import LabelSpace
 from artattack.models.classifier import Classifier, Gives
-from artattack.tracing import compiled
+from artattack.tracing import compiled, forgetting_gradients
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,8 @@ class Model(Classifier):
         if (height, width) not in self._compiled:
             spec = tf.TensorSpec((None, height, width, 3), tf.float32)
             # A concrete function, since TensorFlow warns of retracing when many models are called for the first time.
-            self._compiled[height, width] = compiled(self.logits).get_concrete_function(spec)
+            with forgetting_gradients():
+                self._compiled[height, width] = compiled(self.logits).get_concrete_function(spec)
         return np.asarray(self._compiled[height, width](tf.constant(x)).numpy())
 
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from artattack.errors import ArtattackError, unknown
-from artattack.tracing import unconverted
+from artattack.tracing import forgetting_gradients, unconverted
 
 Network = Any  # a functional Model of tf_keras (Keras 2) or of keras (Keras 3)
 Layer = Any
@@ -35,6 +35,7 @@ def keras_of(network: Network) -> Any:
 
 
 @unconverted  # type: ignore[untyped-decorator]
+@forgetting_gradients()  # a functional network calls its layers anew in each trace
 def rebuild(
     network: Network,
     outputs: Sequence[str] | None = None,

@@ -312,6 +312,7 @@ def _lines(what: str, path: str | Path, otherwise: str) -> list[str]:
 def _load_registered(info: ModelInfo, options: LoadOptions) -> Model:
     from artattack.models.model import Model, parse_preprocessing, weights_sha256
     from artattack.models.network import rebuild, with_logits
+    from artattack.tracing import forgetting_gradients
 
     chosen, size = _chosen_weights(info, options.weights), options.size
     expected = parse_preprocessing(info.preprocessing if options.preprocessing is None else options.preprocessing)
@@ -320,7 +321,8 @@ def _load_registered(info: ModelInfo, options: LoadOptions) -> Model:
     fixed = chosen in ("imagenet", "bundled") or info.family == "efficientnet_lite"
     if fixed:
         check_outputs(space, len(own_space), info.name)
-    network = with_logits(_build(info, chosen, len(space), options.seed))
+    with forgetting_gradients():
+        network = with_logits(_build(info, chosen, len(space), options.seed))
     if size is not None and size != info.input_size:
         network = rebuild(network, input_shape=(*size, 3))
     return Model(

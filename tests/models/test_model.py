@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from artattack.errors import ArtattackError
 from artattack.inputs.labels import LabelSpace
+from artattack.models import load_model
 from artattack.models.model import (
     PREPROCESSING,
     Model,
@@ -256,3 +257,20 @@ def test_invalid_restrictions_of_classes_are_refused(
 ) -> None:
     with pytest.raises(ArtattackError, match=f"'dense' cannot be restricted to.*{message}"):
         replace(model, label_space=space).restricted_to(classes)
+
+
+def test_a_binarized_network_that_is_gone_leaves_no_gradient_functions() -> None:
+    """TensorFlow would keep those of each larq quantizer for good, and with them the network's weights."""
+    from tensorflow.python.framework import ops
+
+    registered = ops.gradient_registry._registry
+    load_model("quicknet_tiny")  # imports larq, which registers its own
+    before = set(registered)
+    model = load_model("quicknet_tiny", weights="random", input_size=32)
+    model.predict(np.zeros((1, 32, 32, 3), np.float32))
+    assert set(registered) == before
+    with tf.GradientTape() as tape:  # its gradient stays there all the same
+        x = tf.constant(np.full((1, 32, 32, 3), 0.5, np.float32))
+        tape.watch(x)
+        loss = tf.reduce_sum(model.logits(x) ** 2)
+    assert np.abs(tape.gradient(loss, x)).max() > 0
