@@ -128,8 +128,8 @@ def readme_table(summary: pd.DataFrame) -> str:
     return markdown(["attack", "flips of EfficientNet-Lite0", "style recognised", "mean L2"], lines)
 
 
-def readme_findings(recipe: RunFolder, comparison: RunFolder, far: RunFolder) -> str:
-    """Return three findings, a sentence or two each, with the figures of three runs."""
+def readme_findings(recipe: RunFolder, near: RunFolder, comparison: RunFolder, far: RunFolder) -> str:
+    """Return three findings, a sentence or two each, with the figures of four runs."""
     records = at_places(comparison)
     records = records[records["place"] == NEAR]
     unrelated = unrelated_to_all(records)
@@ -150,16 +150,22 @@ def readme_findings(recipe: RunFolder, comparison: RunFolder, far: RunFolder) ->
     paint = verdicts.loc[(f"style/waves/quicknet_tiny at l2={farther}", UNSEEN[1])]
     ahead, closest = paint[["difference", "difference_low", "difference_high"]], paint["control"].partition("/")[0]
     flips = {label: pooled_share(mine, "flip", effect=False) for label, mine in rows.items()}
+
+    def beside_gradients(records: pd.DataFrame, name: str) -> str:
+        gradients = [label for label, _ in by_variant(records) if "mi-fgsm" in label]
+        found = [lead(records, guided, label, unrelated) for label in gradients]
+        least = min(found, key=lambda each: each.difference)
+        return standing(least.difference, least.low, least.high, name)
+
     alike = at_places(far)
-    alike = alike[alike["place"] == ALIKE]
-    gradients = [label for label, _ in by_variant(alike) if "mi-fgsm" in label]
-    nearest = min((lead(alike, guided, label, unrelated) for label in gradients), key=lambda found: found.difference)
-    there = standing(nearest.difference, nearest.low, nearest.high, "the best gradient attack")
+    alike, close = alike[alike["place"] == ALIKE], at_places(near)
     return "\n".join([
         f"- **Paint guided by one-bit networks alone fools classifiers of other families.** On {photos}, {NEAR}, it "
         f"flips {flips[guided]}: {told(guided, gradient)}, the best gradient attack ({flips[gradient]}), and "
-        f"{told(guided, control)}, the best control. At an {ALIKE.replace(' ', ' of ')}, on "
-        f"{alike['image'].nunique()} photos, it is {there} ([comparison](docs/comparison.md)).",
+        f"{told(guided, control)}, the best control. On {alike['image'].nunique()} photos, at "
+        f"{ALIKE}, it is {beside_gradients(alike, 'the best gradient attack')}; at {close['place'].iloc[0]}, "
+        f"{beside_gradients(close, 'it')} "
+        "([comparison](docs/comparison.md)).",
         f"- **Gradients of a real one-bit network carry over.** There, DI-MI-FGSM from a binary ResNet-18 flips "
         f"{flips[bnn]}: {told(bnn, net, 'the same from EfficientNet-Lite0')}.",
         f"- **Unguided paint through one-bit features flips more than every control.** There, it flips {flips[plain]}: "
@@ -531,12 +537,12 @@ def committed_texts() -> Iterator[tuple[Path, str, str]]:
     """Yield the generated texts whose records are committed: the page, the name of its marks, and the text."""
     kept = HERE.parent / "results"
     recipe, comparison = load_run(kept / "comparison-recipe"), load_run(kept / "comparison")
-    far = load_run(kept / "comparison-far")
+    near, far = load_run(kept / "comparison-near"), load_run(kept / "comparison-far")
     readme, page = HERE.parent / "README.md", HERE / "comparison.md"
     yield readme, "table", readme_table(load_run(kept / "reference").summary)
-    yield readme, "findings", readme_findings(recipe, comparison, far)
+    yield readme, "findings", readme_findings(recipe, near, comparison, far)
     yield page, "table", with_origin(comparison_tables, comparison)
-    others = "\n\n".join([distances_table([comparison, far]), origin(far)])
+    others = "\n\n".join([distances_table([near, comparison, far]), origin(near), origin(far)])
     yield page, "table of distances", others
     yield page, "table of guides", with_origin(guides_table, load_run(kept / "guides"))
     yield page, "table of the default recipe", with_origin(default_recipe_tables, recipe)
@@ -585,7 +591,7 @@ def readme_page(run: RunFolder) -> None:
     """Write the README's table and findings."""
     insert(HERE.parent / "README.md", readme_table(run.summary))
     kept = HERE.parent / "results"
-    findings = readme_findings(*(load_run(kept / f"comparison{name}") for name in ("-recipe", "", "-far")))
+    findings = readme_findings(*(load_run(kept / f"comparison{name}") for name in ("-recipe", "-near", "", "-far")))
     insert(HERE.parent / "README.md", findings, "findings")
 
 
