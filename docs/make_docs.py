@@ -588,11 +588,8 @@ def guides_table(run: RunFolder) -> str:
 
 
 def readme_page(run: RunFolder) -> None:
-    """Write the README's table and findings."""
+    """Write the README's table; its findings come from committed records."""
     insert(HERE.parent / "README.md", readme_table(run.summary))
-    kept = HERE.parent / "results"
-    findings = readme_findings(*(load_run(kept / f"comparison{name}") for name in ("-recipe", "-near", "", "-far")))
-    insert(HERE.parent / "README.md", findings, "findings")
 
 
 def comparison_page(run: RunFolder) -> None:

@@ -155,6 +155,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """With `--skipped-before`, keep only the tests that the last run skipped, alone or with their file."""
     if config.getoption("--skipped-before") and config.cache:
         before = set(config.cache.get(_SKIPPED, []))
-        left = [item for item in items if not before & {item.nodeid, item.nodeid.partition("::")[0]}]
-        config.hook.pytest_deselected(items=left)
-        items[:] = [item for item in items if item not in left]
+        kept: dict[bool, list[pytest.Item]] = {True: [], False: []}
+        for item in items:
+            kept[not before.isdisjoint((item.nodeid, item.nodeid.partition("::")[0]))].append(item)
+        config.hook.pytest_deselected(items=kept[False])
+        items[:] = kept[True]

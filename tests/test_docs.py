@@ -201,6 +201,19 @@ def test_figures_of_committed_runs_are_those_of_their_records(tmp_path: Path) ->
     assert pages == {"README.md", *(f"{name}.md" for name in names)}
 
 
+@pytest.mark.parametrize(("name", "l2"), [("near", 5), ("far", 20)])
+def test_the_comparison_at_other_distances_has_the_same_recipe(name: str, l2: int) -> None:
+    """One more attack, 100 of the photos, and a budget are all else that differs."""
+    docs = Path(__file__).parents[1] / "docs"
+    whole, other = (yaml.safe_load((docs / f"comparison{end}.yaml").read_text()) for end in ("", f"-{name}"))
+    for entry in whole["attacks"]:
+        entry |= {"budget": f"l2={l2}"} if "budget" in entry else {"eps": l2} if "eps" in entry else {}
+    assert whole["attacks"][-1].pop("source") == "efficientnet_lite0"
+    assert other["attacks"][-1].pop("source") == ["bmxnet_resnet18_stage1float", "efficientnet_lite0"]
+    changed = {"name": f"comparison-{name}", "images": whole["images"] | {"limit": 100}}
+    assert other == whole | changed | ({"budgets": {"ssim": [0.8]}} if name == "far" else {})
+
+
 def test_a_finding_says_on_which_side_an_interval_lies() -> None:
     told = load("make_docs").standing
     assert told(0.12, 0.05, 0.19, "blur") == "+12 [5, 19] points ahead of blur"

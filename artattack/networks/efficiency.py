@@ -124,7 +124,8 @@ def measure_models(
                         else:
                             step(f"{name}: size and accuracy", 0)
                             model = load_network(name, weights, own.get(name))
-                            row |= _of_network(model, weights, loaded, Path(folder), failures)
+                            weights = model.weights
+                            row |= _of_network(model, loaded, Path(folder), failures)
                         task = Task(name, weights, "keras", None, repeats, own=own.get(name))
                         row |= dict(_timings(task, Path(folder), time_task, step, failures))
                     except Exception as error:  # loading or running may raise anything; the next network may work
@@ -152,13 +153,13 @@ def _published(name: str) -> dict[str, Any]:
     return {} if row is None else {f"published_{key}": value for key, value in row._asdict().items() if key != "name"}
 
 
-def _of_network(model: Model, weights: str, images: Images, folder: Path, failures: list[str]) -> dict[str, Any]:
+def _of_network(model: Model, images: Images, folder: Path, failures: list[str]) -> dict[str, Any]:
     """Return size and accuracy, and write the exported files; append failed exports to `failures`."""
     from artattack.models.export import convert
 
-    row: dict[str, Any] = {"weights": weights, "input_size": model.input_size[0], **network_costs(model.network)}
+    row: dict[str, Any] = {"weights": model.weights, "input_size": model.input_size[0], **network_costs(model.network)}
     row |= dict(_exported(lambda to, path: write_file(path, convert(model, to)), folder, failures))
-    return row | (_accuracy(model, images) if weights != "random" else {})
+    return row | (_accuracy(model, images) if model.weights != "random" else {})
 
 
 def _of_painter(file: PainterFile, folder: Path, failures: list[str]) -> dict[str, Any]:

@@ -72,9 +72,9 @@ def judge_against_controls(records: pd.DataFrame, confidence: float = 0.95) -> p
 def controls_of_case(attack: Case, cases: Mapping[Case, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Return the records of the controls for an attack's distance, by label.
 
-    These are the controls that copy the attack's distance. Another control that copies none of its distances serves it,
-    too, if it stands at the same distance, as within one ball, on 80 % of the images. Only the first control of each
-    sort does so: the same perturbation, of the same style as the attack or without one.
+    These are the controls that copy the attack's distance. A control that copies another attack serves this one, too,
+    if it stands at the same distance, as within one ball, on 80 % of the images, and has the attack's style or none.
+    It does so only if no earlier control has the same name, copied distance and style.
     """
     found: dict[str, pd.DataFrame] = {}
     sorts: set[tuple[str, str, str]] = set()
