@@ -51,7 +51,7 @@ def _attacks(settings: Settings) -> list[dict[str, Any]]:
                 "backbone": source,
                 "pooling": pooling,
                 "parametrization": parametrization,
-                "style_layers": layers[kind],
+                **({"style_layers": layers[kind]} if layers[kind] else {}),  # a file's card or the defaults name them
                 "jitter": jitter,
             }
             for source, pooling, parametrization, kind, jitter in cases
@@ -75,7 +75,7 @@ def _measure(records: pd.DataFrame) -> pd.DataFrame:
         for kind, layers in sums_or_convolutions(str(backbone)).items()
     }
     pools = backbones.map(lambda backbone: pools_by_maximum(str(backbone))).astype(bool)
-    return table.assign(layers=table["style_layers"].map(kinds), pooling=table["pooling"].where(pools, "none"))
+    return table.assign(layers=table["style_layers"].map(kinds).fillna("default"), pooling=table["pooling"].where(pools, "none"))
 
 
 def _look(run: RunFolder, table: pd.DataFrame) -> pd.DataFrame:
