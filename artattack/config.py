@@ -189,7 +189,9 @@ class Benchmark(Section):
     seed: int = Field(0, ge=0, lt=2**32, description="seed of every random choice")
     batch_size: PositiveInt = Field(10, description="number of images attacked at once")
     images: ImageSettings = ImageSettings()
-    models: dict[str, ModelSpec] = Field({}, description="your own models, by name")
+    models: dict[str, ModelSpec] = Field(
+        {}, description="your own models, by name; or the path of a benchmark file, whose models are meant"
+    )
     classifiers: Names = Field(("quicknet_tiny", "efficientnet_lite0"), description="models that are scored")
     attacks: tuple[AttackEntry, ...] = Field(
         _DEFAULT_ATTACKS, description="attacks and controls; an empty list scores the untouched images"
@@ -253,6 +255,17 @@ def load_benchmark(path: Path | None, attacks: Mapping[str, Any] = _NONE) -> Ben
         path = _BENCHMARKS / f"{path}.yaml"
     elif not path.suffix and len(path.parts) == 1 and not path.exists():
         raise unknown("benchmark", str(path), [*benchmark_names(), "a file.yaml"])
+    data = _read(path)
+    data.setdefault("name", re.sub(r"[^\w.-]+", "-", path.stem))
+    return parse_benchmark(data, where=str(path), base=path.parent, attacks=attacks)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the plain data of a benchmark file.
+
+    Raises:
+        ArtattackError: the file cannot be read, or is not a YAML mapping.
+    """
     try:
         data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
         if _count(data, {}) > _VALUES:
@@ -263,8 +276,7 @@ def load_benchmark(path: Path | None, attacks: Mapping[str, Any] = _NONE) -> Ben
         raise ArtattackError(f"{path}{_explain_yaml(error)}") from error
     if not isinstance(data, dict):
         raise ArtattackError(f"{path}: a benchmark file is a mapping with keys {', '.join(Benchmark.model_fields)}")
-    data.setdefault("name", re.sub(r"[^\w.-]+", "-", path.stem))
-    return parse_benchmark(data, where=str(path), base=path.parent, attacks=attacks)
+    return data
 
 
 class _Loader(yaml.SafeLoader):
@@ -304,6 +316,10 @@ def parse_benchmark(
     """Validate a benchmark given as plain data, with paths relative to `base`; otherwise as `load_benchmark`."""
     _check_given(attacks)
     context = {"attacks": attacks, "base": base}
+    lent: dict[str, ModelSpec] = {}  # with paths that are resolved already
+    if isinstance(data.get("models"), str):
+        lent = _models_of(base / data["models"], where)
+        data = data | {"models": {}}
     try:
         benchmark = Benchmark.model_validate(data, context=context)
     except ValidationError as error:
@@ -311,7 +327,20 @@ def parse_benchmark(
     unused = set(attacks) - {entry.attack for entry in benchmark.attacks}
     if unused:
         raise ArtattackError(f"attacks: '{min(unused)}' is given, but no entry of the benchmark names it")
-    return _resolved(benchmark, base)
+    benchmark = _resolved(benchmark, base)
+    return benchmark.model_copy(update={"models": lent}) if lent else benchmark
+
+
+def _models_of(path: Path, where: str) -> dict[str, ModelSpec]:
+    """Return the models of a benchmark file that another one, `where`, refers to.
+
+    Raises:
+        ArtattackError: the file cannot be read, is invalid, has no models, or refers to a third file.
+    """
+    given = _read(path).get("models")
+    if not isinstance(given, dict):
+        raise ArtattackError(f"{where}: models: {path} has no mapping `models` of its own")
+    return parse_benchmark({"models": given}, where=str(path), base=path.parent).models
 
 
 def _check_given(attacks: Mapping[str, Any]) -> None:

@@ -554,9 +554,12 @@ def committed_texts() -> Iterator[tuple[Path, str, str]]:
     yield HERE / "painter.md", "table of other photos", unseen
     costs = read_table(kept / "painter" / "efficiency.csv", EFFICIENCY)
     yield HERE / "painter.md", "table of bits", efficiency_tables(costs)
-    bias = load_run(kept / "shape-bias").study
-    assert bias is not None
-    yield HERE / "lessons" / "shape-bias.md", "table", markdown(bias.headings, bias.rows)
+    families = read_table(kept / "networks" / "efficiency.csv", EFFICIENCY)
+    yield HERE / "efficiency.md", "table of families", efficiency_tables(families)
+    for folder in sorted(path.parent for path in kept.glob("*/study.json")):
+        told = load_run(folder).study
+        assert told is not None
+        yield HERE / "lessons" / f"{told.name}.md", "table", markdown(told.headings, told.rows)
     yield HERE / "hardening.md", "table", with_origin(hardened_tables, load_run(kept / "hardened"))
     yield HERE / "people.md", "plan", power_table()
 

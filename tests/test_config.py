@@ -285,6 +285,39 @@ def test_paths_are_relative_to_the_file_and_names_stay_names(tmp_path: Path) -> 
     assert default.init == "style"
 
 
+def test_models_of_another_file_keep_its_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nets" / "nets").mkdir(parents=True)
+    for folder in ("nets", "nets/nets"):
+        (tmp_path / folder / "net.keras").touch()
+    (tmp_path / "nets" / "models.yaml").write_text("models: {mine: {model: net.keras, family: resnet}}\nseed: 5\n")
+    path = file(tmp_path, "models: nets/models.yaml\nclassifiers: mine\nattacks: []\n")
+    mine = load_benchmark(path).models["mine"]
+    assert (mine.model, mine.family) == (str(tmp_path / "nets" / "net.keras"), "resnet")
+    assert load_benchmark(path).seed == 0  # models alone are taken over
+    monkeypatch.chdir(tmp_path)  # where a path relative to the file could be resolved a second time
+    assert load_benchmark(Path(path.name)).models["mine"].model == str(Path("nets/net.keras"))
+    assert parse_benchmark({"models": "nets/models.yaml"}).models == load_benchmark(Path(path.name)).models
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ("seed: 1", "other.yaml has no mapping `models` of its own"),
+        ("models: other.yaml", "other.yaml has no mapping `models` of its own"),
+        ("models: {mine: {modle: net.keras}}", "other.yaml: models.mine.model: field required"),
+        ("models: [", "other.yaml, line 1: not valid YAML"),
+        (None, "other.yaml: cannot be read"),
+    ],
+)
+def test_models_of_a_bad_file_are_one_line(other: str | None, words: str, tmp_path: Path) -> None:
+    if other is not None:
+        (tmp_path / "other.yaml").write_text(other)
+    with pytest.raises(ArtattackError) as error:
+        load_benchmark(file(tmp_path, "models: other.yaml\n"))
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 def test_a_recorded_benchmark_reads_back_unchanged(tmp_path: Path) -> None:
     Image.new("L", (4, 4), 255).save(tmp_path / "mask.png")
     written = """

@@ -197,8 +197,9 @@ def test_figures_of_committed_runs_are_those_of_their_records(tmp_path: Path) ->
         make_docs.insert(copy, text, marks)
         assert copy.read_text("utf-8") == page.read_text("utf-8"), f"{marks}: python docs/make_docs.py committed"
         pages.add(page.name)
-    names = ("comparison", "defences", "hardening", "painter", "people", "recipe", "shape-bias")
-    assert pages == {"README.md", *(f"{name}.md" for name in names)}
+    names = ("comparison", "defences", "efficiency", "hardening", "painter", "people", "recipe")
+    studies = ("architectures", "pooling", "precision", "shape-bias", "style-layers", "tv")
+    assert pages == {"README.md", *(f"{name}.md" for name in names + studies)}
 
 
 @pytest.mark.parametrize(("name", "l2"), [("near", 5), ("far", 20)])
