@@ -75,7 +75,9 @@ def _measure(records: pd.DataFrame) -> pd.DataFrame:
         for kind, layers in sums_or_convolutions(str(backbone)).items()
     }
     pools = backbones.map(lambda backbone: pools_by_maximum(str(backbone))).astype(bool)
-    return table.assign(layers=table["style_layers"].map(kinds).fillna("default"), pooling=table["pooling"].where(pools, "none"))
+    return table.assign(
+        layers=table["style_layers"].map(kinds).fillna("default"), pooling=table["pooling"].where(pools, "none")
+    )
 
 
 def _look(run: RunFolder, table: pd.DataFrame) -> pd.DataFrame:
