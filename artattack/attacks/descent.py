@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 
 from artattack.attacks.failing import ImagesFailedError
 from artattack.attacks.guidance import Guidance
-from artattack.attacks.objective import Aims, Targets, total_variation
+from artattack.attacks.objective import DescentLoss, Targets, total_variation
 from artattack.attacks.options import StyleOptions
 from artattack.attacks.parametrization import Fourier, Pixel
 from artattack.attacks.projection import project
@@ -117,7 +117,7 @@ class Descent:
 
     def __init__(
         self,
-        objective: Aims,
+        objective: DescentLoss,
         guidance: Guidance | None,
         options: StyleOptions,
         size: tuple[int, int],

@@ -166,7 +166,7 @@ class Targets(NamedTuple):
     contents: list[tf.Tensor]
 
 
-class Aims(Protocol):
+class DescentLoss(Protocol):
     """Protocol of a descent's loss: `Objective`, or another loss in feature space."""
 
     def content_targets(self, x: tf.Tensor) -> list[tf.Tensor]:

@@ -105,7 +105,7 @@ class StyleTransferAttack(SettableAttack):
             setattr(self, name, value)
         self._model = _model_of(estimator)
         objective: Callable[[StyleOptions], Objective] = lru_cache(_KINDS_KEPT)(partial(Objective, self._model))
-        self._painter = lru_cache(_KINDS_KEPT)(partial(Painter, objective))
+        self._descents = lru_cache(_KINDS_KEPT)(partial(Descents, objective))
         self._check_params()
 
     @property
@@ -132,7 +132,7 @@ class StyleTransferAttack(SettableAttack):
             _check_style(style)
         options = self.options
         _check_together(options, self.guides)
-        self._painter(compiled_options(options), tuple(self.guides))
+        self._descents(compiled_options(options), tuple(self.guides))
 
     def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
         """Return painted versions of images.
@@ -157,14 +157,14 @@ class StyleTransferAttack(SettableAttack):
         if len(images) == 0:
             return images
         size = (images.shape[1], images.shape[2])
-        painter = self._painter(compiled_options(options), tuple(self.guides))
-        descent = painter.descent(size)
+        descents = self._descents(compiled_options(options), tuple(self.guides))
+        descent = descents.of_size(size)
         mask, style_mask = _mask(options.mask, size), _mask(options.style_mask, size)
         style_images = self._style_images(size)
-        styles = painter.objective.style_targets(tf.constant(style_images), style_mask, blend=self.blend)
+        styles = descents.objective.style_targets(tf.constant(style_images), style_mask, blend=self.blend)
         turns = np.arange(len(images)) % (1 if self.blend else len(style_images))
         firsts = self._first_images(images, style_images, turns)
-        batch_size = self.batch_size or (1 if len(images) == 1 else painter.batch_size(size))
+        batch_size = self.batch_size or (1 if len(images) == 1 else descents.batch_size(size))
         with tqdm(total=len(images) * options.steps, desc="style", unit="step", disable=not self.verbose) as bar:
             parts: list[np.ndarray] = []
             why: dict[int, str] = {}
@@ -204,7 +204,7 @@ class StyleTransferAttack(SettableAttack):
         if not (options.style_weight and len(images)):
             return np.full(len(images), np.nan, np.float32)
         size = (images.shape[1], images.shape[2])
-        objective = self._painter(compiled_options(options), tuple(self.guides)).objective
+        objective = self._descents(compiled_options(options), tuple(self.guides)).objective
         mask, style_mask = _mask(options.mask, size), _mask(options.style_mask, size)
         targets = objective.style_targets(tf.constant(self._style_images(size)), style_mask)
         return objective.style_distance(images, targets, mask)
@@ -244,7 +244,7 @@ class StyleTransferAttack(SettableAttack):
         return np.broadcast_to(first, images.shape)
 
 
-class Painter:
+class Descents:
     """Costly parts of an attack: its networks, and compiled descents for the last few image sizes.
 
     Args:
@@ -254,7 +254,7 @@ class Painter:
 
     Attributes:
         objective: the objective of the options.
-        descent: function from (H, W) to the descent for images of that size; the latest ones are kept.
+        of_size: function from (H, W) to the descent for images of that size; the latest ones are kept.
     """
 
     def __init__(
@@ -264,7 +264,7 @@ class Painter:
             self.objective = objective(options.model_copy(update={"budget": None}))  # one objective for every ball
         self._guidance = Guidance([_guide_of(guide) for guide in guides], options) if guides else None
         self._options = options
-        self.descent = lru_cache(_SIZES_KEPT)(self._make_descent)
+        self.of_size = lru_cache(_SIZES_KEPT)(self._make_descent)
 
     def _make_descent(self, size: tuple[int, int]) -> Descent:
         """Return a descent, to be compiled at its first call."""
