@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from artattack.config import parse_benchmark
@@ -30,20 +31,27 @@ from artattack.studies.study import Settings, Study
 
 # Backbones with trained weights on this machine: bundled, in a wheel, or downloaded before.
 _BACKBONES = tuple(info.name for info in model_infos() if info.available and info.default_weights != "random")
+_OWN = "style-of-files"  # name of the entry whose backbones are the user's own
 
 
 def _attacks(settings: Settings) -> list[dict[str, Any]]:
-    """Return the default recipe, through trained networks and, at the same distance, through untrained ones."""
-    return [
-        {"attack": "style", "backbone": settings.backbones},
-        {"attack": "random-backbone", "like": "style"},
-    ]
+    """Return the default recipe, through trained networks and, at the same distance, through untrained ones.
+
+    A network of the user's own has no untrained counterpart: its file holds its weights.
+    """
+    known = {info.name for info in model_infos()}
+    own = [name for name in settings.backbones if name not in known]
+    rest = [name for name in settings.backbones if name in known]
+    attacks: list[dict[str, Any]] = [{"attack": "style", "name": _OWN, "backbone": own}] if own else []
+    if rest:
+        attacks += [{"attack": "style", "backbone": rest}, {"attack": "random-backbone", "like": "style"}]
+    return attacks
 
 
 def _measure(records: pd.DataFrame) -> pd.DataFrame:
     """Add a column that says whether the backbone is trained."""
     table = sum_up(records)
-    table.insert(2, "weights", table["attack"].map({"style": "trained", "random-backbone": "untrained"}))
+    table.insert(2, "weights", np.where(table["attack"] == "random-backbone", "untrained", "trained"))
     return table
 
 
