@@ -22,6 +22,7 @@ os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # for workers: freed memory of m
 import artattack.models  # before a test file imports TensorFlow: this chooses Keras 2
 from artattack.runtime import usable_cores, write_art_settings
 
+gc.set_threshold(50_000, 50, 50)  # tracing makes objects by the million: the defaults cost a sixth of the time
 write_art_settings()  # before several workers import ART at once
 absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__  # ART's import closes it, but not pytest's own
 
