@@ -12,7 +12,6 @@ artattack run docs/backbones.yaml --out results/backbones    the same
 artattack run docs/options.yaml --out results/options        the same
 artattack study tv --steps 40 --out results/study-tv         docs/lessons/tv.md, and each study so
 
-artattack run docs/surrogate.yaml --out results/surrogate    docs/training.md
 artattack run docs/defences.yaml --out results/defences      docs/defences.md
 artattack run docs/hardened.yaml --out results/hardened      docs/hardening.md
 artattack run docs/painter.yaml --out results/painter        docs/painter.md
@@ -723,21 +722,6 @@ def backbones_table(run: RunFolder) -> None:
     insert(HERE / "recipe.md", f"{recipe_table(run.records)}\n\n{origin(run)}", "table of backbones")
 
 
-def surrogate_table(run: RunFolder) -> None:
-    """Write the table of docs/training.md on a surrogate: flips of each classifier by each attack and control."""
-    wanted = run.summary[run.summary["kind"] != "clean"].fillna(dict.fromkeys([*VARIANT, "matched_to"], ""))
-    classifiers = list(wanted["classifier"].unique())
-    lines = []
-    for key, rows in wanted.groupby([*VARIANT, "matched_to"], sort=False):
-        by = rows.set_index("classifier").to_dict("index")
-        label = with_copied(key)
-        flips = [counted(by[name], "flip_rate", "flips", "n") for name in classifiers]
-        one = by[classifiers[0]]
-        lines.append([label, *flips, rate(one, "style_identified_rate"), f"{one['mean_l2']:.1f}"])
-    headings = ["attack or control", *(f"flips, {short(name)}" for name in classifiers), "style recognised", "L2"]
-    insert(HERE / "training.md", f"{markdown(headings, lines)}\n\n{origin(run)}", "table of the surrogate")
-
-
 def defences_table(run: RunFolder) -> str:
     """Return the table of docs/defences.md: each defended classifier beside the network without defences."""
     own = run.summary[run.summary["classifier"] == CLASSIFIER].fillna(dict.fromkeys([*VARIANT, "matched_to"], ""))
@@ -844,7 +828,6 @@ PAGES = {  # by the benchmark's name
     "recipe": six_styles_table,
     "recipe-free": free_table,
     "backbones": backbones_table,
-    "surrogate": surrogate_table,
     "options": style_page,
 }
 
