@@ -15,6 +15,8 @@ from artattack.inputs.styles import style_files, style_names
 from artattack.models import load_model
 from artattack.models.estimator import to_estimator
 
+pytestmark = pytest.mark.usefixtures("models_load_once")
+
 SIZE = 128
 
 

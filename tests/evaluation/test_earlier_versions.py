@@ -15,6 +15,8 @@ from artattack.evaluation.run import run_benchmark
 from artattack.results.plain_data import seal
 from artattack.results.run_folder import RunFolder
 
+pytestmark = pytest.mark.usefixtures("models_load_once")
+
 
 @pytest.fixture
 def benchmark(tmp_path: Path) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from artattack.evaluation.run import run_benchmark
 from artattack.models import http_model, load_model
 from artattack.models.http_options import HttpOptions
 
+pytestmark = pytest.mark.usefixtures("models_load_once")
+
 SIZE = 48
 TOKEN = "not-to-be-written-down"
 

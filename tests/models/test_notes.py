@@ -18,6 +18,8 @@ from artattack.models import load_model
 from artattack.models.export import export_model
 from artattack.models.model import PREPROCESSING, Preprocessing
 
+pytestmark = pytest.mark.usefixtures("models_load_once")
+
 SIZE = 8
 X = np.random.default_rng(0).random((3, SIZE, SIZE, 3), np.float32)
 WEIGHTS = np.random.default_rng(1).normal(size=(3, 4)).astype(np.float32)

@@ -20,6 +20,8 @@ from artattack.results.order import classifiers_by_accuracy, most_accurate_first
 from artattack.results.records import records_frame
 from artattack.results.run_folder import RunFolder, load_run
 
+pytestmark = pytest.mark.usefixtures("models_load_once")
+
 
 def dark(x: np.ndarray) -> np.ndarray:
     """Logits (N, 2): whether an image is dark, and whether it is bright."""

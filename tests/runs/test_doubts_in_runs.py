@@ -13,6 +13,8 @@ import artattack
 from artattack import cli
 from artattack.results.run_folder import load_run
 
+pytestmark = pytest.mark.usefixtures("models_load_once")
+
 WEIGHTS = np.random.default_rng(0).normal(size=(3, 10))
 RUN: dict[str, Any] = {
     "images": {"limit": 8, "size": 32},
