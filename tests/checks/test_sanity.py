@@ -35,7 +35,7 @@ from artattack.models.defended import DefendedNetwork, defended
 from artattack.models.model import Model, Preprocessing
 from artattack.results.columns import CHECK_COLUMNS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
 
 N, SIZE = 10, 8
 SHAPE = (SIZE, SIZE, 3)

@@ -24,6 +24,8 @@ from artattack.models.wanted_size import agreed_size, wanted_size
 from artattack.report import write_report
 from artattack.results.run_folder import load_run
 
+pytestmark = pytest.mark.usefixtures("models_load_once")
+
 WIDE = (48, 144)
 
 

@@ -13,7 +13,7 @@ from artattack.config import parse_benchmark
 from artattack.report.page import render
 from artattack.results.run_folder import RunFolder, load_run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
 
 SIDE = 32
 DEFENCES = [{"FeatureSqueezing": {"bit_depth": 3}}, {"GaussianAugmentation": {"sigma": 0.05}}]

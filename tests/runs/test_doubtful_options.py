@@ -14,6 +14,8 @@ from artattack.config import parse_benchmark
 from artattack.errors import ArtattackError
 from artattack.evaluation.run import run_benchmark
 
+pytestmark = pytest.mark.usefixtures("models_load_once")
+
 TOO_MUCH = (
     "tv_weight: 100000 beside 10 for style and content lets total variation dominate the loss; the default is 0.1"
 )

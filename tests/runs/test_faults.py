@@ -12,7 +12,7 @@ from artattack.evaluation import loading
 from artattack.evaluation.perturbing import Perturber
 from artattack.results.run_folder import load_run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
 
 MODEL = "quicknet_tiny"
 ATTACKS = [{"attack": "fgsm", "source": MODEL, "eps": "8/255"}, {"attack": "noise", "like": "fgsm"}]
