@@ -21,7 +21,7 @@ import artattack.models
 from artattack import cli
 from artattack.attacks.options import StyleOptions
 from artattack.attacks.style_entry import StyleEntry
-from artattack.config import load_benchmark, parse_benchmark
+from artattack.config import ModelSpec, load_benchmark, parse_benchmark
 from artattack.errors import ArtattackError
 from artattack.evaluation.plan import Plan, make_plan
 from artattack.evaluation.run import run_plan
@@ -328,6 +328,23 @@ def test_plans_hold_the_attacks_of_the_questions() -> None:
     assert len(cases) == 2 * 2 * 3 + 2
     of_stem = [e for e in entries("pooling", "quicknet_tiny") if e.backbone == ("quicknet_tiny-stem-1",)]
     assert [(e.pooling, e.parametrization, e.jitter) for e in of_stem] == [("max", "pixel", 0), ("max", "fourier", 0)]
+
+
+def test_own_networks_paint_beside_those_of_the_registry() -> None:
+    settings = Settings(
+        backbones=("mine", "quicknet_tiny"), models={"mine": ModelSpec(model="quicknet_distilled")}, limit=1
+    )
+    own, known, untrained = study_benchmark(find_study("architectures"), settings).attacks
+    assert isinstance(own, StyleEntry)
+    assert isinstance(known, StyleEntry)
+    assert (own.backbone, known.backbone) == (("mine",), ("quicknet_tiny",))
+    assert untrained.like == ("style",)  # a file holds its weights, so that no untrained network is like it
+    layers = [
+        entry.style_layers
+        for entry in study_benchmark(find_study("pooling"), settings).attacks
+        if isinstance(entry, StyleEntry) and entry.backbone == ("mine",)
+    ]
+    assert layers == [None] * 6  # those of its card, with max and average pooling, pixels and spectrum, and shifts
 
 
 def test_a_stem_without_strides_has_the_same_kernels_and_maps_of_sixteen_times_the_area() -> None:
