@@ -12,6 +12,7 @@ artattack run docs/backbones.yaml --out results/backbones    the same
 artattack run docs/options.yaml --out results/options        the same
 artattack study tv --steps 40 --out results/study-tv         docs/lessons/tv.md, and each study so
 
+artattack run docs/transfer.yaml --out results/transfer      docs/transfer.md
 artattack run docs/defences.yaml --out results/defences      docs/defences.md
 artattack run docs/hardened.yaml --out results/hardened      docs/hardening.md
 artattack run docs/painter.yaml --out results/painter        docs/painter.md
@@ -546,6 +547,7 @@ def committed_texts() -> Iterator[tuple[Path, str, str]]:
     yield page, "table of guides", with_origin(guides_table, load_run(kept / "guides"))
     yield page, "table of the default recipe", with_origin(default_recipe_tables, recipe)
     yield HERE / "recipe.md", "table of six styles", with_origin(six_styles_tables, load_run(kept / "recipe"))
+    yield HERE / "transfer.md", "table", with_origin(transfer_table, load_run(kept / "transfer"))
     yield HERE / "defences.md", "table of defences", with_origin(defences_table, load_run(kept / "defences"))
     one_pass = painter_tables(painted := load_run(kept / "painter"), six := load_run(kept / "recipe"))
     yield HERE / "painter.md", "table", f"{one_pass}\n\n{origin(painted)}\n\nThe rows of `style`. {origin(six)}"
@@ -720,6 +722,36 @@ def free_table(run: RunFolder) -> None:
 def backbones_table(run: RunFolder) -> None:
     """Write the table of docs/recipe.md on backbones."""
     insert(HERE / "recipe.md", f"{recipe_table(run.records)}\n\n{origin(run)}", "table of backbones")
+
+
+def transfer_table(run: RunFolder) -> str:
+    """Return flips of unrelated classifiers by each momentum attack from each source, against MI-FGSM, as Markdown.
+
+    Noise counts for the source whose attack has the same distance. p values are adjusted for all differences (Holm).
+    """
+    attacked = run.records[run.records["kind"] != "clean"]
+    unrelated = unrelated_to_all(attacked)
+    mine = attacked[attacked["classifier"].isin(unrelated)]
+    source = mine["source"].fillna(mine["matched_to"].astype("string").str.rpartition("/")[2])
+    groups = dict(list(mine.groupby([source, mine["attack"]], sort=False)))
+    against = {
+        (by, name): pooled_difference(rows, groups[by, "mi-fgsm"], by=("image", "classifier"))
+        for (by, name), rows in groups.items()
+        if name != "mi-fgsm"
+    }
+    p = dict(zip(against, holm([each.p_value for each in against.values()]), strict=True))
+    lines = []
+    for (by, name), rows in groups.items():
+        beside = against.get((by, name))
+        lead = f"{in_points(beside.difference, beside.low, beside.high)}, p {p[by, name]:.2g}" if beside else ""
+        each = rows.groupby("classifier")["flip"].mean()
+        lines.append(
+            [f"{name}/{short(by)}", pooled_share(rows, "flip"), lead]
+            + [f"{each[other]:.0%}" for other in unrelated]
+            + [f"{rows.drop_duplicates('image')['l2'].mean():.1f}"]
+        )
+    names = [f"{len(unrelated)} unrelated families", "ahead of mi-fgsm", *map(short, unrelated), "L2"]
+    return markdown(["flips under", *names], sorted(lines, key=lambda line: line[0].partition("/")[2]))
 
 
 def defences_table(run: RunFolder) -> str:

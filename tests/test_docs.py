@@ -197,7 +197,7 @@ def test_figures_of_committed_runs_are_those_of_their_records(tmp_path: Path) ->
         make_docs.insert(copy, text, marks)
         assert copy.read_text("utf-8") == page.read_text("utf-8"), f"{marks}: python docs/make_docs.py committed"
         pages.add(page.name)
-    names = ("comparison", "defences", "efficiency", "hardening", "painter", "people", "recipe")
+    names = ("comparison", "defences", "efficiency", "hardening", "painter", "people", "recipe", "transfer")
     kept = {path.parent.name.removeprefix("study-") for path in (ROOT / "results").glob("*/study.json")}
     assert "shape-bias" in kept
     assert pages == {"README.md", *(f"{name}.md" for name in (*names, *kept))}
