@@ -328,7 +328,7 @@ def parse_benchmark(
     if unused:
         raise ArtattackError(f"attacks: '{min(unused)}' is given, but no entry of the benchmark names it")
     benchmark = _resolved(benchmark, base)
-    return benchmark.model_copy(update={"models": lent}) if lent else benchmark
+    return benchmark.model_copy(update={"models": benchmark.models | lent})
 
 
 def _models_of(path: Path, where: str) -> dict[str, ModelSpec]:

@@ -35,7 +35,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -264,10 +264,7 @@ def distances_table(runs: Sequence[RunFolder]) -> str:
             for place, records in places.items()
             if x in shares[place]
         }
-        p = dict(zip(found, holm([each.p_value for each in found.values()]), strict=True))
-        cells = {
-            key: f"{in_points(each.difference, each.low, each.high)}, p {p[key]:.2g}" for key, each in found.items()
-        }
+        cells = adjusted(found)
         lines = [[x, *(cells.get((x, place), "") for place in places)] for x in against]
         parts.append(markdown([f"{ours.partition('/')[0]} is ahead of", *titles], lines))
     return "\n\n".join(parts)
@@ -294,6 +291,15 @@ def lead(records: pd.DataFrame, ours: str, other: str, classifiers: Sequence[str
     mine = records[records["classifier"].isin(classifiers)]
     names = variants_of(mine)
     return pooled_difference(mine[names == ours], mine[names == other], by=("image", "classifier"))
+
+
+def adjusted(found: Mapping[Any, PooledDifference]) -> dict[Any, str]:
+    """Return differences in points with their intervals, and their p values adjusted for all of them (Holm)."""
+    p = holm([each.p_value for each in found.values()])
+    return {
+        key: f"{in_points(each.difference, each.low, each.high)}, p {value:.2g}"
+        for (key, each), value in zip(found.items(), p, strict=True)
+    }
 
 
 def leads(records: pd.DataFrame, ours: str, classifiers: Sequence[str]) -> str:
@@ -739,14 +745,12 @@ def transfer_table(run: RunFolder) -> str:
         for (by, name), rows in groups.items()
         if name != "mi-fgsm"
     }
-    p = dict(zip(against, holm([each.p_value for each in against.values()]), strict=True))
+    ahead = adjusted(against)
     lines = []
     for (by, name), rows in groups.items():
-        beside = against.get((by, name))
-        lead = f"{in_points(beside.difference, beside.low, beside.high)}, p {p[by, name]:.2g}" if beside else ""
         each = rows.groupby("classifier")["flip"].mean()
         lines.append(
-            [f"{name}/{short(by)}", pooled_share(rows, "flip"), lead]
+            [f"{name}/{short(by)}", pooled_share(rows, "flip"), ahead.get((by, name), "")]
             + [f"{each[other]:.0%}" for other in unrelated]
             + [f"{rows.drop_duplicates('image')['l2'].mean():.1f}"]
         )

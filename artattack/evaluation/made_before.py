@@ -30,7 +30,7 @@ from artattack.inputs.styles import style_files
 from artattack.models.classifier import Classifier
 from artattack.models.kinds import kind_of, kind_packages
 from artattack.models.model import Preprocessing
-from artattack.models.registry import model_infos
+from artattack.models.registry import is_registered
 from artattack.results.plain_data import config_hash
 from artattack.runtime import installed_versions, processor, usable_cores
 
@@ -152,7 +152,7 @@ class MadeBefore:
         if id(model) not in self._identities:
             spec = self._plan.benchmark.spec(name)
             word = spec.model
-            known = word in {info.name for info in model_infos()}
+            known = is_registered(word)
             plain = {f.name: getattr(model, f.name) for f in fields(model) if f.name not in _NO_MATTER}  # type: ignore[arg-type]
             plain.pop("defences", None)  # `weights_sha256` covers them
             behind = plain.pop("undefended", None)

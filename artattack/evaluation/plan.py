@@ -23,7 +23,7 @@ from artattack.models.classifier import Classifier, Gives
 from artattack.models.defences import check_sizes, parse_defences
 from artattack.models.fetching import missing_weights
 from artattack.models.kinds import check_fit
-from artattack.models.registry import check_model, model_infos, parse_classes, parse_label_space
+from artattack.models.registry import check_model, is_registered, model_infos, parse_classes, parse_label_space
 from artattack.models.wanted_size import agreed_size, wanted_size
 
 _MOST = 1e30  # maximum passes of one attack, because larger whole numbers may not fit into a float
@@ -234,7 +234,7 @@ def _check_given(benchmark: Benchmark, given: Mapping[str, Classifier]) -> None:
             raise ArtattackError(
                 f"models: '{name}' is {type(model).__name__}; give what artattack.load_model makes of it"
             )
-        if name in benchmark.models or name in {info.name for info in model_infos()}:
+        if name in benchmark.models or is_registered(name):
             raise ArtattackError(f"models: '{name}' is the name of another model already; give it one of its own")
         if name not in benchmark.model_names():
             raise ArtattackError(f"models: '{name}' is given, but the benchmark does not name it, as in classifiers")
@@ -303,7 +303,7 @@ def _names(benchmark: Benchmark, given: Mapping[str, Classifier], name: str) -> 
     if spec.classes is not None:
         with _at(f"models.{name}"):
             return parse_classes(spec.classes).names
-    if spec.label_space is not None or spec.model in {info.name for info in model_infos()}:
+    if spec.label_space is not None or is_registered(spec.model):
         return ()
     card = read_card(spec.model) if spec.preprocessing is None else None
     if card is not None:

@@ -78,6 +78,11 @@ def model_info(name: str) -> ModelInfo:
     return _INFOS[name]
 
 
+def is_registered(name: str) -> bool:
+    """Return whether a name is that of a registry model."""
+    return name in _INFOS
+
+
 def load_registered(name: str, weights: str | Path | None = None) -> Model:
     """Load a model of the registry, a Keras network, at its own size; errors as in `load_model`."""
     info = model_info(name)

@@ -18,7 +18,7 @@ from artattack.inputs.image_sets import load_images
 from artattack.inputs.labels import names_of
 from artattack.models.classifier import Classifier
 from artattack.models.model import PREPROCESSING, Preprocessing
-from artattack.models.registry import check_model, model_infos
+from artattack.models.registry import check_model, is_registered
 from artattack.runtime import load_tensorflow
 
 Array = NDArray[Any]
@@ -93,9 +93,8 @@ def check_agreement(
         "output": output,
     }
     known = load_benchmark(benchmark).models if benchmark else {}
-    registered = {info.name for info in model_infos()}
     specs = [
-        known.get(name) or ModelSpec(model=name, **({} if name in registered else of_files))
+        known.get(name) or ModelSpec(model=name, **({} if is_registered(name) else of_files))
         for name in (copy, original)
     ]
     for spec in specs:

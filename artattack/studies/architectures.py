@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from artattack.config import parse_benchmark
-from artattack.models.registry import model_infos
+from artattack.models.registry import is_registered, model_infos
 from artattack.networks.memory import attack_memory
 from artattack.report.page_tables import number, words
 from artattack.results.run_folder import RunFolder
@@ -39,9 +39,8 @@ def _attacks(settings: Settings) -> list[dict[str, Any]]:
 
     A network of the user's own has no untrained counterpart: its file holds its weights.
     """
-    known = {info.name for info in model_infos()}
-    own = [name for name in settings.backbones if name not in known]
-    rest = [name for name in settings.backbones if name in known]
+    own = [name for name in settings.backbones if not is_registered(name)]
+    rest = [name for name in settings.backbones if is_registered(name)]
     attacks: list[dict[str, Any]] = [{"attack": "style", "name": _OWN, "backbone": own}] if own else []
     if rest:
         attacks += [{"attack": "style", "backbone": rest}, {"attack": "random-backbone", "like": "style"}]

@@ -51,7 +51,7 @@ def _attacks(settings: Settings) -> list[dict[str, Any]]:
                 "backbone": source,
                 "pooling": pooling,
                 "parametrization": parametrization,
-                **({"style_layers": layers[kind]} if layers[kind] else {}),  # a file's card or the defaults name them
+                "style_layers": layers[kind] or None,  # of a file, its own
                 "jitter": jitter,
             }
             for source, pooling, parametrization, kind, jitter in cases

@@ -36,10 +36,10 @@ def is_quantized(name: str) -> bool:
 
 
 def _parts(name: str) -> tuple[str, Precision] | None:
-    from artattack.models.registry import model_infos
+    from artattack.models.registry import is_registered
 
     whole, _, bits = name.rpartition("-")
-    if whole not in {info.name for info in model_infos()}:
+    if not is_registered(whole):
         return None
     try:
         return whole, parse_precision(bits)

@@ -13,8 +13,6 @@ from artattack.results.planned import amiss, expected_rows, planned_images, plan
 from artattack.results.progress import read_progress
 from artattack.results.run_folder import RunFolder, load_run
 
-pytestmark = pytest.mark.usefixtures("models_load_once")
-
 IMAGES = [["a", "b"], ["c", "d"]]
 CELLS = {"variants": ["clean", "fgsm"], "batches": 2, "images": IMAGES}
 CONFIG = {"benchmark": {"classifiers": ["one", "two"]}, "images": dict.fromkeys("abcd", "its hash")}
