@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = {"keras_hardening": ".keras", "torch_hardening": ".pt"}
 _MEASURED = 256  # maximum number of held-out crops for early stopping and measuring
+_SHARES = (0.25, 0.5, 0.75, 1.0)  # of the trained weights, in averages with the untouched ones
 
 # ((crops, painted copies), logits of the untouched network): float32 (N, H, W, 3) in [0, 1], twice, and (N, K)
 Example = tuple[tuple[Array, Array], Array]
@@ -41,12 +42,17 @@ class Trainer(Protocol):
 
     Attributes:
         parameters: number of parameters.
+        weights: all weights of the network; writable. Those of one bit are latent.
     """
 
     parameters: int
+    weights: list[Array]
 
     def step(self, example: Example) -> float:
         """Train on a batch, and return its loss."""
+
+    def loss(self, example: Example) -> float:
+        """Return the mean loss of a batch."""
 
     def fit(
         self,
@@ -142,7 +148,8 @@ def harden(
     the hardened one g and `painted_weight` w; both terms are divided by 1 + w. It needs no labels. The consistency of
     answers under changes follows AugMix (Hendrycks et al., ICLR 2020). Training on painted images follows
     Stylized-ImageNet (Geirhos et al., ICLR 2019). The network trains in evaluation mode: batch normalization keeps its
-    statistics, so that untouched and painted images share them, and there is no dropout.
+    statistics, so that untouched and painted images share them, and there is no dropout. In the end, its weights are
+    averaged with the untouched ones; see `average_weights`.
 
     Args:
         settings: settings.
@@ -176,14 +183,17 @@ def harden(
     measured = _held_out(settings, model, copies, to_measure)
     steps = fitting.steps_of(len(to_train_on) * settings.crops, settings.batch)
     trainer = _trainer(settings, model, settings.epochs * steps)
+    untouched = trainer.weights
+    validation = [measured.example(start, settings.batch) for start in range(0, len(measured.crops), settings.batch)]
     history = trainer.fit(
         lambda start: _examples(settings, model, copies, to_train_on, start),
         steps,
-        [measured.example(start, settings.batch) for start in range(0, len(measured.crops), settings.batch)],
+        validation,
         course_of(settings),
         out / ".hardening",
         on_progress,
     )
+    share = average_weights(trainer, untouched, validation)
     trainer.save(path)
     trained_model: Any = model  # a Keras or PyTorch model, which has preprocessing
     card = Card(
@@ -201,6 +211,7 @@ def harden(
         "styles_trained_on": list(copies.trained),
         "styles_measured_on": list(copies.held_out),
         "l2_of_painted_copies": list(settings.distances),
+        "share_of_trained_weights": share,
         "model_sha256": model.weights_sha256,
         "painter": Path(settings.painter).name if settings.painter else "bundled",
         "bytes_of_file": path.stat().st_size,
@@ -216,6 +227,32 @@ def harden(
     write_card(card, path)
     fitting.clear(out / ".hardening")
     return card
+
+
+def average_weights(trainer: Trainer, untouched: list[Array], validation: Sequence[Example]) -> float:
+    """Average trained weights with untouched ones, at the share of trained weights with the lowest validation loss.
+
+    Averages keep more of the untouched network's accuracy on other images (WiSE-FT: Wortsman et al., Robust Fine-Tuning
+    of Zero-Shot Models, CVPR 2022).
+
+    Args:
+        trainer: the trained network; it gets the averages.
+        untouched: its weights before training.
+        validation: batches.
+
+    Returns:
+        The share, one of a quarter, a half, three quarters and 1.
+    """
+    trained = trainer.weights
+
+    def loss_at(share: float) -> float:
+        trainer.weights = [((1 - share) * old + share * new).astype(old.dtype) for old, new in pairs]
+        return sum(trainer.loss(example) * len(example[1]) for example in validation)
+
+    pairs = list(zip(untouched, trained, strict=True))
+    share = min(_SHARES, key=loss_at)
+    loss_at(share)
+    return share
 
 
 def _trainer(settings: HardenSettings, model: Classifier, steps: int) -> Trainer:

@@ -14,6 +14,7 @@ from artattack.models.model import Model
 from artattack.models.network import rebuild
 from artattack.progress import Progress
 from artattack.training import fitting
+from artattack.training.data import Array
 from artattack.training.imitation import imitation
 from artattack.training.networks import save_network, with_latent_weights
 from artattack.training.train import make_optimizer
@@ -56,6 +57,20 @@ class Hardening:
         """Train on a batch, and return its loss."""
         (untouched, painted), logits = example
         return float(self._model.train_on_batch([untouched, painted], logits))
+
+    def loss(self, example: Example) -> float:
+        """Return the mean loss of a batch."""
+        (untouched, painted), logits = example
+        return float(self._model.test_on_batch([untouched, painted], logits))
+
+    @property
+    def weights(self) -> list[Array]:
+        """All weights of the network; those of one bit are latent."""
+        return list(self._student.get_weights())
+
+    @weights.setter
+    def weights(self, values: list[Array]) -> None:
+        self._student.set_weights(values)
 
     def fit(
         self,

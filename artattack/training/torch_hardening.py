@@ -20,6 +20,7 @@ from artattack.models.predictor import LEAST_PROBABILITY
 from artattack.models.torch_model import TorchModel
 from artattack.progress import Progress
 from artattack.training.best_epoch import best_epoch, epochs_since_best
+from artattack.training.data import Array
 
 if TYPE_CHECKING:
     from artattack.training.fitting import Course
@@ -83,6 +84,21 @@ class Hardening:
         self._schedule.step()
         return float(loss.item())
 
+    def loss(self, example: Example) -> float:
+        """Return the mean loss of a batch."""
+        with torch.no_grad():
+            return float(self._loss(example).item())
+
+    @property
+    def weights(self) -> list[Array]:
+        """All weights of the network, copied."""
+        return [values.detach().cpu().numpy().copy() for values in self._student.state_dict().values()]
+
+    @weights.setter
+    def weights(self, values: list[Array]) -> None:
+        own = self._student.state_dict()
+        self._student.load_state_dict({name: torch.as_tensor(v) for name, v in zip(own, values, strict=True)})
+
     def fit(
         self,
         examples: Callable[[int], Iterator[Example]],
@@ -102,8 +118,7 @@ class Hardening:
             for number in range(steps):
                 losses.append(self.step(next(batches)))
                 on_progress("hardening", epoch * steps + number + 1, course.epochs * steps)
-            with torch.no_grad():
-                sums = [self._loss(example).item() * len(example[1]) for example in validation]
+            sums = [self.loss(example) * len(example[1]) for example in validation]
             loss = sum(sums) / sum(len(example[1]) for example in validation)
             rows.append({"epoch": epoch, "loss": np.mean(losses).item(), "val_loss": loss})
             if best_epoch(row["val_loss"] for row in rows) in (epoch, None):

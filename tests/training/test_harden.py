@@ -15,7 +15,8 @@ from artattack import cli
 from artattack.errors import ArtattackError
 from artattack.models import load_model
 from artattack.models.card import read_card
-from artattack.training.harden import HardenSettings, harden, plan_hardening
+from artattack.training import harden as hardening
+from artattack.training.harden import HardenSettings, average_weights, harden, plan_hardening
 
 
 def kl(taught: np.ndarray, learnt: np.ndarray) -> float:
@@ -38,7 +39,10 @@ def test_the_loss_is_the_divergence_from_the_untouched_networks_answers(case: An
     assert found == pytest.approx(3 / 4 * divergences[0], rel=1e-3)
 
 
-def test_a_hardened_network_unlearns_what_paint_moves_and_keeps_its_answers(case: Any, tmp_path: Path) -> None:
+def test_a_hardened_network_unlearns_what_paint_moves_and_keeps_its_answers(
+    case: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardening, "_SHARES", (1.0,))  # the held-out style, the opposite one, would choose the smallest
     given = case.settings(40, epochs=40, patience=40, learning_rate=0.3)
     card = harden(given, case.network(), case.paint, tmp_path / "out")
     facts = card.facts
@@ -56,6 +60,26 @@ def test_a_hardened_network_unlearns_what_paint_moves_and_keeps_its_answers(case
     assert written is not None
     assert (written.distilled_from, written.preprocessing["std"]) == ("colours", [255, 255, 255])  # type: ignore[index]
     assert "flips before" in (tmp_path / "out" / "hardened.md").read_text()
+
+
+class Quadratic:
+    """A trainer of one weight, with the loss (w - best)^2 at any example."""
+
+    parameters = 1
+
+    def __init__(self, best: float) -> None:
+        self.best, self.weights = best, [np.ones(1, np.float32)]
+
+    def loss(self, example: Any) -> float:
+        return float((self.weights[0][0] - self.best) ** 2)
+
+
+@pytest.mark.parametrize(("best", "share"), [(0.6, 0.5), (0.9, 1.0), (-1.0, 0.25)])
+def test_weights_are_averaged_at_the_share_with_the_lowest_loss(best: float, share: float) -> None:
+    trainer = Quadratic(best)
+    example = ((np.zeros(1), np.zeros(1)), np.zeros((2, 3)))
+    assert average_weights(trainer, [np.zeros(1, np.float32)], [example]) == share  # type: ignore[arg-type]
+    assert trainer.weights == [np.float32([share])]
 
 
 def test_a_hardening_that_was_stopped_ends_with_the_same_numbers(case: Any, tmp_path: Path) -> None:
