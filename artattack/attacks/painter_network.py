@@ -1,9 +1,10 @@
 """The painter's network, and painting with it: one forward pass from images to paintings inside a ball.
 
 An image transformation network (Johnson, Alahi & Fei-Fei, ECCV 2016) with conditional instance normalization, so that
-one network holds several styles (Dumoulin, Shlens & Kudlur, ICLR 2017), reflection padding and nearest upsampling. It
-computes a change at half the image's resolution, and enlarges it. `Smoothing` spreads the change by the attack's
-spectrum, because a plain generator paints the stride grid of the backbone; `project` scales it into the ball.
+one network holds several styles (Dumoulin, Shlens & Kudlur, ICLR 2017), and reflection padding. Its upsampling is
+bilinear: nearest upsampling paints a grid of its own. It computes a change at half the image's resolution, and enlarges
+it. `Smoothing` spreads the change by the attack's spectrum, because a plain generator paints the stride grid of the
+backbone; `project` scales it into the ball.
 
 Residual blocks may be binarized: convolutions of 1-bit weights with 1-bit activations, each with a shortcut of its own
 that keeps real values (Bi-Real Net: Liu et al., ECCV 2018).
@@ -36,7 +37,7 @@ BLOCKS = 4  # residual blocks
 STRIDE = 4  # the network takes sides that are multiples of it
 LEAST = 16  # px; smaller images are padded to it, because reflection needs a map larger than the padding
 _EPSILON = 1e-5  # of normalization
-_FIRST_CHANGE = 0.001  # standard deviation of the last kernel's initial values
+_FIRST_CHANGE = 0.003  # standard deviation of the last kernel's initial values
 _PIXELS = 8 * 224 * 224  # pixels painted at once
 _SIZES_KEPT = 8  # image sizes whose smoothing is kept
 
@@ -96,12 +97,13 @@ def build_network(
     x = normalized(convolved(x, coarse, "down2", 3, 2), "down2_norm", active=not binary)
     for number in range(BLOCKS if blocks is None else blocks):
         x = (binary_block if binary else block)(x, f"block{number}")
-    x = layers.UpSampling2D(2, name="up")(x)
+    x = layers.UpSampling2D(2, interpolation="bilinear", name="up")(x)
     x = normalized(convolved(x, fine, "up_conv"), "up_norm")
     x = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT")
     first = tf_keras.initializers.RandomNormal(stddev=_FIRST_CHANGE)
     x = layers.Conv2D(3, 3, use_bias=False, kernel_initializer=first, name="change")(x)
-    return tf_keras.Model([image, mix], layers.UpSampling2D(2, name="change_up")(x), name="painter")
+    change = layers.UpSampling2D(2, interpolation="bilinear", name="change_up")(x)
+    return tf_keras.Model([image, mix], change, name="painter")
 
 
 def conditional_normalization(x: Any, mix: Any, name: str) -> Any:

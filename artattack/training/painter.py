@@ -67,6 +67,9 @@ class PainterSettings(Section):
     style_weight: PositiveFloat = Field(_STYLE.style_weight, description="weight of the style loss")
     tv_weight: NonNegativeFloat = Field(_STYLE.tv_weight, description="weight of the anisotropic total variation")
     guide_weight: NonNegativeFloat = Field(_STYLE.guide_weight, description="weight of the loss that fools guides")
+    shift_weight: NonNegativeFloat = Field(
+        3.0, description="weight of the difference that small shifts of a crop make to its change; prevents a grid"
+    )
     jitter: int = Field(
         _STYLE.jitter, ge=0, le=64, description="maximum random shift of the backbone's input at each step, in pixels"
     )
@@ -264,6 +267,7 @@ def _compiled(settings: PainterSettings, card: PainterCard, begun: PainterFile |
         guides=guides,
         guidance=Guidance(guides, options) if guides else None,
         options=options,
+        shift_weight=settings.shift_weight,
         size=settings.size,
         seed=settings.seed,
     )

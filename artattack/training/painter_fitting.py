@@ -14,12 +14,14 @@ from artattack.attacks.guidance import Guidance
 from artattack.attacks.objective import Objective, Targets, total_variation
 from artattack.attacks.options import StyleOptions
 from artattack.attacks.painter_card import PainterCard
-from artattack.attacks.painter_network import Painter, painted
+from artattack.attacks.painter_network import STRIDE, Painter, painted
 from artattack.attacks.parametrization import Smoothing
 from artattack.inputs.images import save_png, to_uint8
 from artattack.training.data import Array
 
 _LONGEST = 20.0  # norm of a step's gradient; usual ones are below 10
+_FARTHEST = STRIDE - 1  # px that `unsteadiness` shifts crops; the network is steady under whole strides
+_BORDER = 8  # px that it leaves out: shifted crops wrap around
 
 
 class PainterTraining(tf_keras.Model):  # type: ignore[misc]
@@ -34,6 +36,7 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         guides: classifiers to fool.
         guidance: loss that fools the guides; None without guides.
         options: weights of the terms, and jitter.
+        shift_weight: weight of `unsteadiness`.
         size: side of the crops in pixels.
         seed: seed of shifts and of views of guides.
     """
@@ -49,6 +52,7 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         guides: Sequence[Any],
         guidance: Guidance | None,
         options: StyleOptions,
+        shift_weight: float,
         size: int,
         seed: int,
     ) -> None:
@@ -60,6 +64,7 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         self.targets = targets
         self._fooled = (guides, guidance)  # a tuple, so that Keras does not save the guides' weights
         self._options = options
+        self._shift_weight = shift_weight
         self._smoothing = Smoothing(size, size, card.decay, card.lowest)
         self._seed = seed % 2**31
         self._means = {name: tf_keras.metrics.Mean(name=name) for name in ("loss", "style")}
@@ -99,7 +104,8 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         x = (x + 1.0) / 2.0
         options = self._options
         mix = tf.one_hot(tf.gather(tf.constant(list(self.learnt)), turns), len(self.card.styles))
-        seen = made = painted(x, self.network([x, mix], training=True), self._smoothing, self.card.budget)
+        change = self.network([x, mix], training=True)
+        seen = made = painted(x, change, self._smoothing, self.card.budget)
         if seed is not None and options.jitter:
             shift = tf.random.stateless_uniform((2,), seed, -options.jitter, options.jitter + 1, tf.int32)
             seen = tf.roll(made, shift, (1, 2))
@@ -108,12 +114,35 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         loss = options.style_weight * style
         if options.tv_weight:
             loss += options.tv_weight * total_variation(made)
+        if seed is not None and self._shift_weight:
+            shift = tf.random.stateless_uniform((2,), seed + 1, 1, _FARTHEST + 1, tf.int32)
+            shifted = self.network([tf.roll(x, shift, (1, 2)), mix], training=True)
+            returned = tf.roll(self._smoothing(shifted), -shift, (1, 2))
+            loss += self._shift_weight * unsteadiness(self._smoothing(change), returned)
         guides, guidance = self._fooled
         if guidance is not None:
             own = [tf.stop_gradient(tf.argmax(guide.logits(x), 1, tf.int32)) for guide in guides]
             views = tf.bitwise.invert(tf.zeros((2,), tf.int32) if seed is None else seed)
             loss += options.guide_weight * guidance.loss(made, own, views)[0]
         return loss, style
+
+
+def unsteadiness(change: tf.Tensor, returned: tf.Tensor) -> tf.Tensor:
+    """Return how far changes depend on the place of an image: 0 for a painter that paints a shifted image alike.
+
+    A network with strides tends to paint patterns that follow its own grid of positions.
+
+    Args:
+        change: changes (N, H, W, 3) of images, smoothed.
+        returned: changes of the shifted images, shifted back.
+
+    Returns:
+        (N,): the sum of squared differences over that of squares, without the border.
+    """
+    middle = (slice(None), slice(_BORDER, -_BORDER), slice(_BORDER, -_BORDER))
+    inside, other = change[middle], returned[middle]
+    energy = tf.reduce_sum(tf.square(inside), (1, 2, 3)) + tf.reduce_sum(tf.square(other), (1, 2, 3))
+    return 2 * tf.reduce_sum(tf.math.squared_difference(inside, other), (1, 2, 3)) / (energy + 1e-12)
 
 
 def limited(gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:

@@ -65,6 +65,19 @@ def pictures(count: int, height: int, width: int) -> np.ndarray:
 # ---- the pieces
 
 
+@pytest.mark.parametrize("binary", [False, True])
+def test_the_change_is_enlarged_without_steps(binary: bool) -> None:
+    """Of each pair of neighbours inside a pixel of the small map, the difference is the mean of those beside it."""
+    made = build_network(2, binary=binary, filters=(4, 32), blocks=1)
+    x = RNG(1).uniform(0, 1, (1, 32, 36, 3)).astype(np.float32)
+    change = made([x, np.float32([[1, 0]])]).numpy()
+    for axis in (1, 2):
+        steps = np.moveaxis(np.diff(change, axis=axis), axis, 0)
+        inner, beside = steps[2:-1:2], (steps[1:-2:2] + steps[3::2]) / 2
+        np.testing.assert_allclose(inner, beside, atol=1e-6)
+        assert abs(inner).max() > 1e-4
+
+
 def test_conditional_normalization_and_its_gradient_are_the_closed_forms() -> None:
     image, mix = tf_keras.Input((None, None, 3)), tf_keras.Input((2,))
     layer = tf_keras.Model([image, mix], conditional_normalization(image, mix, "norm"))
