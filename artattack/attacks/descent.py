@@ -17,6 +17,7 @@ from artattack.attacks.objective import DescentLoss, Targets, total_variation
 from artattack.attacks.options import StyleOptions
 from artattack.attacks.parametrization import Fourier, Pixel
 from artattack.attacks.projection import project
+from artattack.runtime import quietly
 from artattack.tracing import compiled, forgetting_gradients
 
 _STEPS_PER_CALL = 20  # between two returns to Python, which updates the progress bar and handles interrupts
@@ -196,7 +197,7 @@ class Descent:
         worst = tf.fill((n,), np.float32(np.inf))
         no = tf.zeros((n,), tf.bool)
         state = State(tf.constant(0), parameters, zeros, zeros, work.first, worst, no, no, no)
-        advance = self._compile(self._steps, state, work, tf.constant(1))
+        advance = self._compile(self._steps, state, work, tf.constant(0))
         for done in range(0, steps, _STEPS_PER_CALL):
             now = min(_STEPS_PER_CALL, steps - done)
             state = advance(state, work, tf.constant(now))
@@ -213,6 +214,9 @@ class Descent:
             with forgetting_gradients():
                 specs = tf.nest.map_structure(_of_any_batch, arguments)
                 self._compiled = compiled(function).get_concrete_function(*specs)
+            if self._options.precision != "float32":  # the first call optimizes the graph, and prints what it converts
+                with quietly():
+                    self._compiled(*arguments)
         return self._compiled
 
     def _steps(self, state: State, work: DescentBatch, steps: tf.Tensor) -> State:

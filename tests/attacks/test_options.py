@@ -223,12 +223,17 @@ def test_lbfgs_within_a_mask_alone(images: np.ndarray, half_mask: Path, paint: P
 
 
 def test_bfloat16_gives_nearly_the_same_and_leaves_tensorflow_as_it_was(
-    attack: Attack, images: np.ndarray, paint: Paint, monkeypatch: pytest.MonkeyPatch
+    attack: Attack,
+    images: np.ndarray,
+    paint: Paint,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     optimizer, option = tf.config.optimizer, "auto_mixed_precision_onednn_bfloat16"
     before, set_options, given = optimizer.get_experimental_options(), optimizer.set_experimental_options, []
     monkeypatch.setattr(optimizer, "set_experimental_options", lambda o: (given.append(o), set_options(o)))
     out = attack(precision="bfloat16").generate(images)
+    assert "bfloat16" not in capfd.readouterr().err  # on processors that have it, TensorFlow prints what it converts
     assert given[0] == {option: True}
     assert optimizer.get_experimental_options().get(option, False) == before.get(option, False)
     assert np.abs(out - paint()).mean() < 0.01
