@@ -8,13 +8,14 @@ artattack run docs/guides.yaml --out results/guides          the same
 artattack run docs/comparison-recipe.yaml --out results/recent  the same
 artattack run docs/recipe.yaml --out results/recipe          docs/recipe.md
 artattack run docs/recipe-free.yaml --out results/free       the same
-artattack run docs/backbones.yaml --out results/backbones    the same
 artattack run docs/options.yaml --out results/options        the same
 artattack study tv --steps 40 --out results/study-tv         docs/lessons/tv.md, and each study so
 
 artattack run docs/transfer.yaml --out results/transfer      docs/transfer.md
 artattack run docs/defences.yaml --out results/defences      docs/defences.md
+python docs/purification.py results/purification             the same
 artattack run docs/hardened.yaml --out results/hardened      docs/hardening.md
+artattack run docs/with-art.yaml --out results/with-art      the same
 artattack run docs/painter.yaml --out results/painter        docs/painter.md
 artattack run docs/painter-unseen.yaml --out results/painter-unseen  the same
 
@@ -46,12 +47,8 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 import artattack  # noqa: F401  (chooses Keras 2 before TensorFlow loads)
-from artattack.attacks.objective import Objective, Targets
-from artattack.attacks.options import StyleOptions
-from artattack.distances import checkerboard
-from artattack.inputs.images import fit, read_image, to_float, to_uint8
+from artattack.inputs.images import fit, read_image, to_uint8
 from artattack.inputs.styles import load_styles
-from artattack.models import load_model
 from artattack.models.card import read_card
 from artattack.networks.runtimes import PAINTER
 from artattack.report import save_figures
@@ -65,7 +62,6 @@ from artattack.results.statistics import holm, pooled_rate
 from artattack.results.tables import read_table
 
 HERE = Path(__file__).parent
-STRIDE = 4  # of QuickNet's stem, in pixels: the grid that its gradients paint
 SHOWN = 4  # images in the gallery
 CLASSIFIER = "efficientnet_lite0"
 UNSEEN = ("efficientnet_lite1", "efficientnet_lite2")  # by any attack of docs/comparison-recipe.yaml
@@ -402,7 +398,8 @@ def pooled_share(rows: pd.DataFrame, column: str, *, effect: bool = True) -> str
     """
     found = pooled_rate(rows[column], rows["image"])
     shown = rate({"of": found.mean, "of_low": found.low, "of_high": found.high}, "of")
-    return f"{shown}, design effect {found.design_effect:.1f}" if effect and found.n > found.clusters else shown
+    repeats = effect and found.n > found.clusters and np.isfinite(found.design_effect)
+    return f"{shown}, design effect {found.design_effect:.1f}" if repeats else shown
 
 
 def named(key: Any) -> str:
@@ -475,27 +472,23 @@ def gallery(folder: Path, records: pd.DataFrame) -> np.ndarray:
     return np.concatenate(lines, 0)
 
 
-def table(folder: Path, records: pd.DataFrame) -> str:
-    """Return flips, style left, distances and checkerboard energy of each attack, as Markdown."""
-    lines = [
-        "| attack | flips, EfficientNet-Lite0 | flips, quicknet_tiny | style left | L2 | SSIM | grid | s/image |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    objective = Objective(load_model("quicknet_tiny"), StyleOptions())
-    styles = objective.style_targets(load_styles("stained-glass", 224))
-    for attack, rows in records.groupby("attack", sort=False):
-        ours = rows[rows["classifier"] == CLASSIFIER]
-        painted = np.stack([to_float(read_image(folder / file)) for file in ours["file"]])
-        originals = [to_float(read_image(folder / "images" / "original" / f"{image}.png")) for image in ours["image"]]
-        left = objective(painted, Targets(styles, objective.content_targets(painted))).style
-        other = rows[rows["classifier"] != CLASSIFIER]
-        flips = [f"{part['flip'].sum()} of {len(part)}" for part in (ours, other)]
-        lines.append(
-            f"| {attack} | {flips[0]} | {flips[1]} | {left.numpy().mean():.2f} | {ours['l2'].mean():.1f} "
-            f"| {ours['ssim'].mean():.2f} | {np.median(checkerboard(painted - np.stack(originals), STRIDE)):.1f} "
-            f"| {ours['seconds'].mean():.1f} |"
-        )
-    return "\n".join(lines)
+def options_table(run: RunFolder) -> str:
+    """Return flips, style left, distances and checkerboard energy of each attack of docs/options.yaml, as Markdown."""
+    lines = []
+    for attack, rows in run.records[run.records["kind"] != "clean"].groupby("attack", sort=False):
+        ours, other = rows[rows["classifier"] == CLASSIFIER], rows[rows["classifier"] != CLASSIFIER]
+        style = ours["style_distance_after"].mean()
+        lines.append([
+            str(attack),
+            *(f"{part['flip'].sum()} of {len(part)}" for part in (ours, other)),
+            "" if pd.isna(style) else f"{style:.2f}",
+            f"{ours['l2'].mean():.1f}",
+            f"{ours['ssim'].mean():.2f}",
+            f"{ours['checkerboard'].median():.1f}",
+            f"{ours['seconds'].mean():.1f}",
+        ])  # fmt: skip
+    flips = ["flips, EfficientNet-Lite0", "flips, quicknet_tiny"]
+    return markdown(["attack", *flips, "style distance", "L2", "SSIM", "grid", "s/image"], lines)
 
 
 def copy_figure(run: RunFolder, figure: str, name: str) -> None:
@@ -553,8 +546,12 @@ def committed_texts() -> Iterator[tuple[Path, str, str]]:
     yield page, "table of guides", with_origin(guides_table, load_run(kept / "guides"))
     yield page, "table of the default recipe", with_origin(default_recipe_tables, recipe)
     yield HERE / "recipe.md", "table of six styles", with_origin(six_styles_tables, load_run(kept / "recipe"))
+    yield HERE / "recipe.md", "table without a budget", with_origin(free_tables, load_run(kept / "recipe-free"))
+    yield HERE / "recipe.md", "table", with_origin(options_table, load_run(kept / "options"))
     yield HERE / "transfer.md", "table", with_origin(transfer_table, load_run(kept / "transfer"))
     yield HERE / "defences.md", "table of defences", with_origin(defences_table, load_run(kept / "defences"))
+    repainted = load_run(kept / "purification")
+    yield HERE / "defences.md", "table of repainting", with_origin(beside_undefended, repainted)
     one_pass = painter_tables(painted := load_run(kept / "painter"), six := load_run(kept / "recipe"))
     yield HERE / "painter.md", "table", f"{one_pass}\n\n{origin(painted)}\n\nThe rows of `style`. {origin(six)}"
     unseen = with_origin(painter_tables, load_run(kept / "painter-unseen"))
@@ -567,7 +564,8 @@ def committed_texts() -> Iterator[tuple[Path, str, str]]:
         told = load_run(folder).study
         assert told is not None
         yield HERE / "lessons" / f"{told.name}.md", "table", markdown(told.headings, told.rows)
-    yield HERE / "hardening.md", "table", with_origin(hardened_tables, load_run(kept / "hardened"))
+    yield HERE / "hardening.md", "table", with_origin(beside_undefended, load_run(kept / "hardened"))
+    yield HERE / "hardening.md", "table of bits", with_origin(with_art_tables, load_run(kept / "with-art"))
     yield HERE / "people.md", "plan", power_table()
 
 
@@ -612,7 +610,7 @@ def style_page(run: RunFolder) -> None:
     """Draw the gallery of docs/recipe.md and write its table of options."""
     records = run.records[run.records["kind"] != "clean"]
     Image.fromarray(gallery(run.path, records)).save(HERE / "images" / "gallery.jpg", quality=88)
-    insert(HERE / "recipe.md", f"{table(run.path, records)}\n\n{origin(run)}")
+    insert(HERE / "recipe.md", with_origin(options_table, run))
 
 
 def lesson_page(run: RunFolder) -> None:
@@ -720,14 +718,14 @@ def painter_page(run: RunFolder) -> None:
     Image.fromarray(np.concatenate(rows, 0)).save(HERE / "images" / "painter.jpg", quality=88)
 
 
+def free_tables(run: RunFolder) -> str:
+    """Return the table of docs/recipe.md on paintings without a budget."""
+    return recipe_table(run.records)
+
+
 def free_table(run: RunFolder) -> None:
     """Write the table of docs/recipe.md on paintings without a budget."""
-    insert(HERE / "recipe.md", f"{recipe_table(run.records)}\n\n{origin(run)}", "table without a budget")
-
-
-def backbones_table(run: RunFolder) -> None:
-    """Write the table of docs/recipe.md on backbones."""
-    insert(HERE / "recipe.md", f"{recipe_table(run.records)}\n\n{origin(run)}", "table of backbones")
+    insert(HERE / "recipe.md", with_origin(free_tables, run), "table without a budget")
 
 
 def transfer_table(run: RunFolder) -> str:
@@ -779,8 +777,13 @@ def defences_table(run: RunFolder) -> str:
     return f"{text.rstrip()}\n\n{note}"
 
 
-def hardened_tables(run: RunFolder) -> str:
-    """Return the tables of docs/hardening.md: flips of each classifier, and of the hardened one beside the original."""
+def flips_beside(run: RunFolder, others: Mapping[str, str]) -> str:
+    """Return flips of the classifiers of a run, and differences between pairs of them, as Markdown.
+
+    Args:
+        run: a run without budgets.
+        others: from a classifier to that which it is compared with.
+    """
     names = list(dict.fromkeys(run.summary["classifier"]))
     columns = dict.fromkeys([*VARIANT, "matched_to"], "")
     lines = []
@@ -793,14 +796,31 @@ def hardened_tables(run: RunFolder) -> str:
             label = with_copied(key)
             cells = [counted(by[n], "flip_rate", "flips", "n") + " seen" * has_read(run, key[:3], n) for n in names]
         lines.append([label, *cells, f"{by[names[0]]['mean_l2']:.1f}"])
+    differences = []
+    for kind, what in (("clean", "correct_before"), ("style", "flip"), ("control", "flip")):
+        of_kind = run.records[run.records["kind"] == kind]
+        for attack, rows in of_kind.groupby("attack", sort=False, dropna=False):
+            mine = dict(list(rows.groupby("classifier")))
+            found = [
+                pooled_difference(mine[name], mine[other], what=what, by=("image", "style", "source", "matched_to"))
+                for name, other in others.items()
+            ]
+            told = [f"{in_points(f.difference, f.low, f.high)}, p {f.p_value:.2g}" for f in found]
+            differences.append(["right, untouched" if kind == "clean" else f"flips, {attack}", *told])
     first = markdown(["flips under", *names, "L2"], lines)
-    attacked = run.records[run.records["kind"].isin(("style", "control"))]
-    pairs = []
-    for attack, rows in attacked.groupby("attack", sort=False):
-        ours, other = (rows[rows["classifier"] == name] for name in ("hardened", CLASSIFIER))
-        found = pooled_difference(ours, other, what="flip", by=("image", "style", "matched_to"))
-        pairs.append([attack, in_points(found.difference, found.low, found.high), f"{found.p_value:.2g}"])
-    return f"{first}\n\n{markdown(['hardened less undefended, points of flips', 'difference', 'p'], pairs)}"
+    headings = ["points", *(f"{name} less {other}" for name, other in others.items())]
+    return f"{first}\n\n{markdown(headings, differences)}"
+
+
+def beside_undefended(run: RunFolder) -> str:
+    """Return flips of classifiers, and their differences from the first one, EfficientNet-Lite0 undefended."""
+    names = list(dict.fromkeys(run.summary["classifier"]))
+    return flips_beside(run, dict.fromkeys(names[1:], names[0]))
+
+
+def with_art_tables(run: RunFolder) -> str:
+    """Return flips of networks trained without and with paint, and the differences, at one bit and as float."""
+    return flips_beside(run, {"w1a1-art": "w1a1", "float-art": "float"})
 
 
 def beside(row: dict[Any, Any]) -> str:
@@ -863,7 +883,6 @@ PAGES = {  # by the benchmark's name
     "comparison-recipe": default_recipe_table,
     "recipe": six_styles_table,
     "recipe-free": free_table,
-    "backbones": backbones_table,
     "options": style_page,
 }
 
