@@ -473,11 +473,11 @@ def gallery(folder: Path, records: pd.DataFrame) -> np.ndarray:
 
 
 def options_table(run: RunFolder) -> str:
-    """Return flips, style left, distances and checkerboard energy of each attack of docs/options.yaml, as Markdown."""
+    """Return flips, style and content distances and checkerboard energy of each attack of docs/options.yaml."""
     lines = []
     for attack, rows in run.records[run.records["kind"] != "clean"].groupby("attack", sort=False):
         ours, other = rows[rows["classifier"] == CLASSIFIER], rows[rows["classifier"] != CLASSIFIER]
-        style = ours["style_distance_after"].mean()
+        style = ours["style_seen_after"].mean()
         lines.append([
             str(attack),
             *(f"{part['flip'].sum()} of {len(part)}" for part in (ours, other)),
@@ -520,9 +520,10 @@ def origin(run: RunFolder) -> str:
     info = run.info
     benchmark = info["config"]["benchmark"]
     day = datetime.fromisoformat(info["finished"])
+    images = "/".join(Path(benchmark["images"]["set"]).parts[-2:])  # of a folder
     return (
         f"Figures and picture: run `{benchmark['name']}` of {day:%d %B %Y}, {run.records['image'].nunique()} images of "
-        f"`{benchmark['images']['set']}`, seed {benchmark['seed']}, artattack {info['versions']['artattack']}, "
+        f"`{images}`, seed {benchmark['seed']}, artattack {info['versions']['artattack']}, "
         f"configuration `{info['config_hash'][:8]}`."
     )
 
@@ -782,7 +783,7 @@ def flips_beside(run: RunFolder, others: Mapping[str, str]) -> str:
 
     Args:
         run: a run without budgets.
-        others: from a classifier to that which it is compared with.
+        others: for each classifier, the one to compare it with.
     """
     names = list(dict.fromkeys(run.summary["classifier"]))
     columns = dict.fromkeys([*VARIANT, "matched_to"], "")
@@ -796,20 +797,21 @@ def flips_beside(run: RunFolder, others: Mapping[str, str]) -> str:
             label = with_copied(key)
             cells = [counted(by[n], "flip_rate", "flips", "n") + " seen" * has_read(run, key[:3], n) for n in names]
         lines.append([label, *cells, f"{by[names[0]]['mean_l2']:.1f}"])
-    differences = []
+    differences: dict[tuple[str, str], PooledDifference] = {}
     for kind, what in (("clean", "correct_before"), ("style", "flip"), ("control", "flip")):
         of_kind = run.records[run.records["kind"] == kind]
         for attack, rows in of_kind.groupby("attack", sort=False, dropna=False):
             mine = dict(list(rows.groupby("classifier")))
-            found = [
-                pooled_difference(mine[name], mine[other], what=what, by=("image", "style", "source", "matched_to"))
-                for name, other in others.items()
-            ]
-            told = [f"{in_points(f.difference, f.low, f.high)}, p {f.p_value:.2g}" for f in found]
-            differences.append(["right, untouched" if kind == "clean" else f"flips, {attack}", *told])
+            label = "right, untouched" if kind == "clean" else f"flips, {attack}"
+            for name, other in others.items():
+                by = ("image", "style", "source", "matched_to")
+                differences[label, name] = pooled_difference(mine[name], mine[other], what=what, by=by)
+    told = adjusted(differences)
+    labels = dict.fromkeys(label for label, _ in differences)
     first = markdown(["flips under", *names, "L2"], lines)
     headings = ["points", *(f"{name} less {other}" for name, other in others.items())]
-    return f"{first}\n\n{markdown(headings, differences)}"
+    second = markdown(headings, [[label, *(told[label, name] for name in others)] for label in labels])
+    return f"{first}\n\n{second}\n\np values are adjusted for all differences of this table (Holm)."
 
 
 def beside_undefended(run: RunFolder) -> str:

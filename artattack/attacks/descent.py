@@ -164,13 +164,14 @@ class Descent:
         x, start = tf.constant(original, tf.float32), tf.constant(first, tf.float32)
         if mask is not None:
             start = tf.where(mask > 0, start, x)
+        references = self._guidance.references(original) if self._guidance else []
         with _precision(options.precision):
             numbers = Numbers.of(options)
             work = DescentBatch(
                 x,
                 self._project(start, x, numbers),
                 Targets(styles, self._objective.content_targets(x)),
-                self._guidance.references(original) if self._guidance else [],
+                references,
                 mask,
                 tf.constant(seed % 2**31, tf.int32),
                 numbers,

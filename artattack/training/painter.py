@@ -68,7 +68,7 @@ class PainterSettings(Section):
     tv_weight: NonNegativeFloat = Field(_STYLE.tv_weight, description="weight of the anisotropic total variation")
     guide_weight: NonNegativeFloat = Field(_STYLE.guide_weight, description="weight of the loss that fools guides")
     shift_weight: NonNegativeFloat = Field(
-        3.0, description="weight of the difference that small shifts of a crop make to its change; prevents a grid"
+        3.0, description="weight of the difference that small shifts of a crop make to its change; lowers the grid"
     )
     jitter: int = Field(
         _STYLE.jitter, ge=0, le=64, description="maximum random shift of the backbone's input at each step, in pixels"
@@ -112,6 +112,7 @@ def plan_painter(settings: PainterSettings) -> list[str]:
         f"painter    {training.network.count_params():,} parameters, {_trained(training):,} of them trained",
         f"loss       {settings.style_weight:g} style through {card.backbone}"
         + (f", {settings.guide_weight:g} fooling {', '.join(card.guides)}" if card.guides else "")
+        + f", {settings.shift_weight:g} shifts"
         + f", inside {card.budget}",
         f"training   {epochs} epochs of {per_epoch} steps of {settings.batch} crops, {step:.2f} s each: "
         f"{in_time(step * per_epoch * epochs)}",
@@ -124,9 +125,10 @@ def train_painter(
     """Train a painter, and write painter.keras, its card painter.json and painter.md, its history and pictures.
 
     The loss of each crop is that of the style attack: style through the backbone, geometric mean over its style layers,
-    under random shifts, total variation and, with guides, the loss that fools them. Steps take the styles in turn, one
-    for each crop. `samples/` shows held-out crops in each style while the painter trains. A killed training resumes
-    from its last complete epoch, with the results of an uninterrupted one.
+    under random shifts, total variation and, with guides, the loss that fools them. A further term is the difference
+    that a small shift of the crop makes to its change: `artattack.training.painter_fitting.unsteadiness`. Steps take
+    the styles in turn, one for each crop. `samples/` shows held-out crops in each style while the painter trains. A
+    killed training resumes from its last complete epoch, with the results of an uninterrupted one.
 
     Args:
         settings: settings.

@@ -91,13 +91,17 @@ class Hardening:
 
     @property
     def weights(self) -> list[Array]:
-        """All weights of the network, copied."""
-        return [values.detach().cpu().numpy().copy() for values in self._student.state_dict().values()]
+        """All floating-point weights of the network, copied."""
+        return [values.detach().float().cpu().numpy().copy() for values in self._floats().values()]
 
     @weights.setter
     def weights(self, values: list[Array]) -> None:
-        own = self._student.state_dict()
-        self._student.load_state_dict({name: torch.as_tensor(v) for name, v in zip(own, values, strict=True)})
+        given = {name: torch.as_tensor(value) for name, value in zip(self._floats(), values, strict=True)}
+        self._student.load_state_dict({**self._student.state_dict(), **given})
+
+    def _floats(self) -> dict[str, torch.Tensor]:
+        state = self._student.state_dict().items()
+        return {name: values for name, values in state if torch.is_tensor(values) and values.is_floating_point()}
 
     def fit(
         self,

@@ -226,6 +226,7 @@ def test_bfloat16_gives_nearly_the_same_and_leaves_tensorflow_as_it_was(
     attack: Attack,
     images: np.ndarray,
     paint: Paint,
+    estimator: ArtEstimator,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
@@ -233,6 +234,7 @@ def test_bfloat16_gives_nearly_the_same_and_leaves_tensorflow_as_it_was(
     before, set_options, given = optimizer.get_experimental_options(), optimizer.set_experimental_options, []
     monkeypatch.setattr(optimizer, "set_experimental_options", lambda o: (given.append(o), set_options(o)))
     out = attack(precision="bfloat16").generate(images)
+    paint(precision="bfloat16", guides=(estimator,), steps=2)
     assert "bfloat16" not in capfd.readouterr().err  # on processors that have it, TensorFlow prints what it converts
     assert given[0] == {option: True}
     assert optimizer.get_experimental_options().get(option, False) == before.get(option, False)

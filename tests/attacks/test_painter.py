@@ -65,6 +65,16 @@ def pictures(count: int, height: int, width: int) -> np.ndarray:
 # ---- the pieces
 
 
+def test_a_painter_of_an_earlier_version_keeps_its_upsampling() -> None:
+    old = network()
+    for name in ("up", "change_up"):
+        old.get_layer(name).interpolation = "nearest"
+    x = RNG(1).uniform(0, 1, (1, 32, 36, 3)).astype(np.float32)
+    changes = [made([x, np.float32([[1, 0]])]).numpy() for made in (old, with_styles(old, np.eye(2, dtype=np.float32)))]
+    np.testing.assert_array_equal(*changes)
+    assert abs(changes[0] - network()([x, np.float32([[1, 0]])]).numpy()).max() > 1e-3
+
+
 @pytest.mark.parametrize("binary", [False, True])
 def test_the_change_is_enlarged_without_steps(binary: bool) -> None:
     """Of each pair of neighbours inside a pixel of the small map, the difference is the mean of those beside it."""

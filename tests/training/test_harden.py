@@ -82,6 +82,13 @@ def test_weights_are_averaged_at_the_share_with_the_lowest_loss(best: float, sha
     assert trainer.weights == [np.float32([share])]
 
 
+def test_an_average_without_a_finite_loss_is_not_chosen() -> None:
+    trainer = Quadratic(0.25)
+    trainer.loss = lambda example: np.nan if trainer.weights[0][0] < 0.6 else 1.0  # type: ignore[method-assign]
+    example = ((np.zeros(1), np.zeros(1)), np.zeros((2, 3)))
+    assert average_weights(trainer, [np.zeros(1, np.float32)], [example]) == 0.75  # type: ignore[arg-type]
+
+
 def test_a_hardening_that_was_stopped_ends_with_the_same_numbers(case: Any, tmp_path: Path) -> None:
     given = case.settings(epochs=3, distances=(1.0, 4.0), learning_rate=0.05)
 

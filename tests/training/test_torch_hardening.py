@@ -12,12 +12,14 @@ torch = pytest.importorskip("torch")
 from artattack.errors import ArtattackError  # noqa: E402
 from artattack.models import load_model  # noqa: E402
 from artattack.training.harden import harden  # noqa: E402
+from artattack.training.torch_hardening import Hardening  # noqa: E402
 
 
 class Colours(torch.nn.Module):  # type: ignore[misc]
     def __init__(self, weights: np.ndarray) -> None:
         super().__init__()
         self.dense = torch.nn.Linear(3, 3)
+        self.register_buffer("seen", torch.tensor(7))
         with torch.no_grad():
             self.dense.weight.copy_(torch.tensor(weights.T))
             self.dense.bias.copy_(torch.tensor([0.0, 0.0, -14.0]))
@@ -43,6 +45,15 @@ def test_losses_and_weights_are_those_of_the_keras_network(case: Any, tmp_path: 
     x = np.random.default_rng(0).random((4, case.side, case.side, 3), np.float32)
     after = [load_model(tmp_path / name).predict(x) for name in ("keras/hardened.keras", "torch/hardened.pt")]
     np.testing.assert_allclose(after[0], after[1], rtol=1e-2, atol=1e-2)
+
+
+def test_weights_are_the_floating_point_ones(case: Any, tmp_path: Path) -> None:
+    trainer = Hardening(script(case, tmp_path), case.settings(), 1)
+    assert [values.shape for values in trainer.weights] == [(3, 3), (3,)]
+    trainer.weights = [values + 0.5 for values in trainer.weights]
+    state = trainer._student.state_dict()
+    assert [int(values) for name, values in state.items() if name.endswith("seen")] == [7]
+    np.testing.assert_allclose(trainer.weights[0], case.weights.T + 0.5, rtol=1e-6)
 
 
 def test_a_stopped_hardening_ends_with_the_same_numbers(case: Any, tmp_path: Path) -> None:
