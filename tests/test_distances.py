@@ -279,7 +279,7 @@ def test_ms_ssim_is_tensorflows(spread: float, size: tuple[int, int]) -> None:
     x[1] = rng.random(3)
     y = np.clip(x + rng.normal(0, spread, x.shape), 0, 1).astype(np.float32)
     expected = tf.image.ssim_multiscale(tf.constant(x), tf.constant(y), 1.0).numpy()
-    np.testing.assert_allclose(ms_ssim(x, y), expected, atol=1e-5)
+    np.testing.assert_allclose(ms_ssim(x, y), expected, atol=5e-5)  # TensorFlow computes in float32
 
 
 def test_ms_ssim_of_equal_opposite_and_small_images() -> None:
