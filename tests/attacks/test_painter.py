@@ -310,6 +310,7 @@ def test_a_benchmark_file_names_a_painter_beside_it_and_controls_of_its_style(fi
     ]
 
 
+@pytest.mark.slow
 def test_a_run_beside_the_style_attack_from_a_folder(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
