@@ -141,6 +141,8 @@ def begin(out: Path, settings: Section, resume: bool) -> None:
         if not resume:
             raise ArtattackError(f"{out} already holds a training: name another folder, or add --resume")
         changed = [key for key in given if there.get(key) != given[key]] if isinstance(there, dict) else list(given)
+        if changed and isinstance(there, dict) and changed[0] not in there:
+            raise ArtattackError(f"{out} was trained by another version, without {changed[0]}: name another folder")
         if changed:
             raise ArtattackError(
                 f"{out} was trained with another {changed[0]}: give the same value, or name another folder"

@@ -83,6 +83,12 @@ def test_a_training_that_is_there_is_kept(trained: Path, coloured: Path) -> None
         train(settings(coloured), trained)
     with pytest.raises(ArtattackError, match="trained with another seed"):
         train(settings(coloured, seed=1), trained, resume=True)
+    kept = (trained / "settings.json").read_bytes()
+    older = {key: value for key, value in json.loads(kept).items() if key != "optimizer"}
+    (trained / "settings.json").write_text(json.dumps(older))
+    with pytest.raises(ArtattackError, match="by another version, without optimizer: name another folder"):
+        train(settings(coloured), trained, resume=True)
+    (trained / "settings.json").write_bytes(kept)
     train(settings(coloured), trained, resume=True)
     assert (trained / "w1a1.keras").read_bytes() == before
 
