@@ -473,7 +473,7 @@ def gallery(folder: Path, records: pd.DataFrame) -> np.ndarray:
 
 
 def options_table(run: RunFolder) -> str:
-    """Return flips, style and content distances and checkerboard energy of each attack of docs/options.yaml."""
+    """Return flips, style left, distances and checkerboard energy of each attack of docs/options.yaml, as Markdown."""
     lines = []
     for attack, rows in run.records[run.records["kind"] != "clean"].groupby("attack", sort=False):
         ours, other = rows[rows["classifier"] == CLASSIFIER], rows[rows["classifier"] != CLASSIFIER]

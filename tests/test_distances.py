@@ -271,15 +271,19 @@ def test_checkerboard_refuses(period: int | tuple[int, ...], message: str) -> No
 
 @pytest.mark.parametrize("size", [(192, 180), (177, 201)])
 @pytest.mark.parametrize("spread", [0.02, 0.3])
-def test_ms_ssim_is_tensorflows(spread: float, size: tuple[int, int]) -> None:
+def test_ms_ssim_is_tensorflows(spread: float, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     import tensorflow as tf
+    from tensorflow.python.ops import image_ops_impl
 
+    # TensorFlow casts images to float32, whose rounding depends on the processor; here it computes in float64.
+    monkeypatch.setattr(image_ops_impl, "convert_image_dtype", lambda image, dtype: tf.cast(image, tf.float64))
     rng = np.random.default_rng(0)
     x = rng.random((2, *size, 3)).astype(np.float32)
     x[1] = rng.random(3)
     y = np.clip(x + rng.normal(0, spread, x.shape), 0, 1).astype(np.float32)
-    expected = tf.image.ssim_multiscale(tf.constant(x), tf.constant(y), 1.0).numpy()
-    np.testing.assert_allclose(ms_ssim(x, y), expected, atol=5e-5)  # TensorFlow computes in float32
+    expected = tf.image.ssim_multiscale(*(tf.constant(part, tf.float64) for part in (x, y)), 1.0).numpy()
+    assert expected.dtype == np.float64
+    np.testing.assert_allclose(ms_ssim(x, y), expected, atol=1e-9)
 
 
 def test_ms_ssim_of_equal_opposite_and_small_images() -> None:

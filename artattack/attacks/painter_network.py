@@ -145,7 +145,7 @@ def with_styles(network: Any, mixes: np.ndarray) -> Any:
         if layer.get_weights():
             values = layer.get_weights()
             changed.get_layer(layer.name).set_weights([mixes @ v for v in values] if layer.name in own else values)
-        elif "up" in layer.name and hasattr(layer, "interpolation"):
+        elif hasattr(layer, "interpolation"):
             changed.get_layer(layer.name).interpolation = layer.interpolation  # painters of earlier versions: nearest
     return changed
 
