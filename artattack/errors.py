@@ -10,6 +10,10 @@ from rapidfuzz import fuzz, process
 class ArtattackError(ValueError):
     """A mistake that the user can correct: one line with the mistake, its place and the remedy."""
 
+    def __str__(self) -> str:
+        """Return the line, with escapes for control characters, which names in a user's files may contain."""
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in super().__str__())
+
 
 class DiskError(ArtattackError):
     """A file cannot be written or read, so a run cannot continue: later files would fail, too."""

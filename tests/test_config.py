@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -360,6 +360,7 @@ def test_budgets_are_read_sorted_and_once(written: Any, read: dict[str, tuple[fl
         ),
     )
 )
+@example({"models": "\x1e"})
 def test_any_data_are_a_benchmark_or_give_one_line(data: dict[str, Any]) -> None:
     message = "nothing wrong"
     try:

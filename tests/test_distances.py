@@ -81,6 +81,27 @@ def test_ssim_is_the_papers() -> None:
     np.testing.assert_allclose(ssim(x, x), 1, rtol=1e-12)
 
 
+@pytest.mark.parametrize("size", [(11, 40), (64, 47), (193, 176)])
+def test_ssim_is_scikit_images(size: tuple[int, int]) -> None:
+    from skimage.metrics import structural_similarity
+
+    rng = np.random.default_rng(0)
+    x = rng.random((2, *size, 3))
+    y = np.clip(x + rng.normal(0, 0.2, x.shape), 0, 1)
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}  # as in the paper
+    expected = [structural_similarity(*two, data_range=1, channel_axis=-1, **options) for two in zip(x, y, strict=True)]
+    np.testing.assert_allclose(ssim(x, y), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("side", [SIZE, 176])
+def test_columns_are_the_distances(side: int) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.random((2, 2, side, side, 3))
+    columns = distance_columns(x, y)
+    for name, measure in DISTANCES.items():
+        np.testing.assert_array_equal(columns[name], measure(x, y))
+
+
 def test_ssim_refuses_images_smaller_than_its_window() -> None:
     assert ssim(flat(0.5, size=11), flat(0.5, size=11)).shape == (2,)
     with pytest.raises(ArtattackError, match="11 x 11 px, the images are only 10 x 10"):

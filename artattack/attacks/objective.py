@@ -205,9 +205,7 @@ class Objective:
         self._content_features = freeze(content) if content else _no_features
         self._style_count = len(style)
         self._mean = MEANS[options.style_mean]
-        self._style_distance = compiled(
-            lambda x, styles, mask: self._style(self._features(x), styles, mask, arithmetic_mean), reduce_retracing=True
-        )
+        self._style_distances = compiled(self._style_distances_of, reduce_retracing=True)
         self._statistics = STATISTICS[options.statistics]
         self._batch_sizes: dict[tuple[int, int], int] = {}
 
@@ -232,8 +230,7 @@ class Objective:
             mask: (1, H, W, 1), 1 where the styles count.
             blend: whether to average over styles.
         """
-        features = self._features(styles)[: self._style_count]
-        statistics = [self._statistics(f, _shrunk(mask, f)) for f in features]
+        statistics = self._statistics_of(self._features(styles), mask)
         return [tf.reduce_mean(s, 0, keepdims=True) for s in statistics] if blend else statistics
 
     def content_targets(self, x: tf.Tensor) -> list[tf.Tensor]:
@@ -255,27 +252,38 @@ class Objective:
         ]
         none = tf.zeros(tf.shape(x)[:1])
         return Losses(
-            self._style(features, targets.styles, mask, self._mean) if self._style_count else none,
+            self._distance(self._statistics_of(features, mask), targets.styles, self._mean)
+            if self._style_count
+            else none,
             tf.add_n(content) / len(content) if content else none,
         )
 
     def style_distance(self, x: np.ndarray, styles: list[tf.Tensor], mask: tf.Tensor | None = None) -> np.ndarray:
-        """Return the style distance (N,) of images (N, H, W, 3) to `style_targets`, one image at a time.
+        """Return the style distance (N,) of images (N, H, W, 3) to `style_targets`; see `style_distances`."""
+        return self.style_distances(x, [styles], mask)[:, 0]
 
-        It is the weighted arithmetic mean over layers, whatever `style_mean` the loss has, so that attacks can be
-        compared.
+    def style_distances(
+        self, x: np.ndarray, styles: Sequence[list[tf.Tensor]], mask: tf.Tensor | None = None
+    ) -> np.ndarray:
+        """Return the style distances (N, S) of images (N, H, W, 3) to the `style_targets` of S styles.
+
+        Each is the weighted arithmetic mean over layers, whatever `style_mean` the loss has, so that attacks can be
+        compared. Images are measured one by one, so that no result depends on other images.
         """
         with forgetting_gradients():
-            return np.concatenate([self._style_distance(tf.constant(image[None]), styles, mask) for image in x])
+            return np.stack([self._style_distances(tf.constant(image[None]), styles, mask).numpy() for image in x])
 
-    def _style(
-        self, features: list[tf.Tensor], targets: list[tf.Tensor], mask: tf.Tensor | None, mean: Mean
-    ) -> tf.Tensor:
-        distances = [
-            relative_distance(self._statistics(f, _shrunk(mask, f)), target)
-            for f, target in zip(features[: self._style_count], targets, strict=True)
-        ]
-        return mean(distances, self._weights)
+    def _style_distances_of(self, x: tf.Tensor, styles: Sequence[list[tf.Tensor]], mask: tf.Tensor | None) -> tf.Tensor:
+        """Return the distances (S,) of one image (1, H, W, 3)."""
+        found = self._statistics_of(self._features(x), mask)
+        return tf.concat([self._distance(found, targets, arithmetic_mean) for targets in styles], 0)
+
+    def _statistics_of(self, features: list[tf.Tensor], mask: tf.Tensor | None) -> list[tf.Tensor]:
+        return [self._statistics(f, _shrunk(mask, f)) for f in features[: self._style_count]]
+
+    def _distance(self, statistics: list[tf.Tensor], targets: list[tf.Tensor], mean: Mean) -> tf.Tensor:
+        """Return the distance (N,) of statistics to a style's targets."""
+        return mean([relative_distance(*pair) for pair in zip(statistics, targets, strict=True)], self._weights)
 
 
 def _no_features(x: tf.Tensor) -> list[tf.Tensor]:

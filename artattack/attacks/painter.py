@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +23,8 @@ from artattack.bound import Bound
 from artattack.errors import ArtattackError
 from artattack.inputs.styles import load_styles
 from artattack.tracing import forgetting_gradients
+
+_STYLES_KEPT = 16  # styles whose statistics are kept, at one image size each
 
 
 class PainterAttack(SettableAttack):
@@ -58,7 +63,8 @@ class PainterAttack(SettableAttack):
         self.batch_size = batch_size
         self._loaded: tuple[str, PainterFile, Painter] | None = None
         self._objective: Objective | None = None
-        self._targets: dict[tuple[str, tuple[int, int]], list[tf.Tensor]] = {}
+        self._targets = lru_cache(_STYLES_KEPT)(self._style_targets)
+        self._before: dict[tuple[bytes, tuple[str, ...]], np.ndarray] = {}
         self._check_params()
 
     def _no_parameter(self, name: str) -> ArtattackError:
@@ -119,14 +125,34 @@ class PainterAttack(SettableAttack):
         Raises:
             ArtattackError: the style's image cannot be read.
         """
+        return self._distances_to(x, [self.style])[:, 0]
+
+    def distances_before(self, x: np.ndarray, styles: Sequence[str]) -> np.ndarray:
+        """Return the style distances of originals to several styles, with one pass through the backbone.
+
+        The distances of originals that come again, with another style or ball, are kept.
+
+        Args:
+            x: images (N, H, W, 3) in [0, 1].
+            styles: S styles, as the attack's.
+
+        Returns:
+            (N, S) float32, as `style_distance`.
+        """
+        key = hashlib.sha256(x.tobytes()).digest(), tuple(styles)
+        if key not in self._before:
+            self._before[key] = self._distances_to(x, styles)
+        return self._before[key]
+
+    def _distances_to(self, x: np.ndarray, styles: Sequence[str]) -> np.ndarray:
         model = getattr(self.estimator, "artattack_model", None)
         if model is None or model.gives != "features" or not len(x):
-            return np.full(len(x), np.nan, np.float32)
-        size = (x.shape[1], x.shape[2])
+            return np.full((len(x), len(styles)), np.nan, np.float32)
         with forgetting_gradients():
-            if self._objective is None:
-                self._objective = Objective(model, StyleOptions())
-            key = self.style, size
-            if key not in self._targets:
-                self._targets = {key: self._objective.style_targets(tf.constant(load_styles(self.style, size)))}
-        return self._objective.style_distance(np.asarray(x, np.float32), self._targets[key])
+            self._objective = self._objective or Objective(model, StyleOptions())
+            targets = [self._targets(style, x.shape[1], x.shape[2]) for style in styles]
+        return self._objective.style_distances(np.asarray(x, np.float32), targets)
+
+    def _style_targets(self, style: str, height: int, width: int) -> list[tf.Tensor]:
+        assert self._objective is not None
+        return self._objective.style_targets(tf.constant(load_styles(style, (height, width))))

