@@ -16,6 +16,7 @@ import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes that each use all cores slow one another down tenfold
     os.environ |= {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # oneDNN keeps the kernels of each shape: gigabytes in the end
 os.environ["ARTATTACK_CACHE_SIZE"] = "0"  # each test makes its own images
 os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # for workers: freed memory of many threads goes back to the system
 
@@ -29,6 +30,7 @@ absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__  # ART's 
 _SKIPPED = "artattack/skipped"  # in pytest's cache
 _WORKER = 4.5e9  # bytes of memory that a worker takes by the end of the whole suite
 _ENOUGH = 1.6e9  # bytes of memory above which a worker frees graphs and models between two tests
+_GROWTH = 0.3e9  # bytes of memory after which it does so again
 _COMPILED = (  # made from a loaded model and options alone, so that one instance serves several runs
     "artattack.models.estimator.to_estimator",
     "artattack.attacks.features.Features",
@@ -85,18 +87,21 @@ def _freeze() -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _memory_is_given_back() -> Iterator[None]:
-    """Free the graphs that a file's tests have compiled, which hold one another in cycles, before the next file."""
-    if "tensorflow" in sys.modules:
-        _freeze()
-    yield
-    if "tensorflow" in sys.modules:
-        _free()
+def _gradients_are_forgotten() -> Iterator[None]:
+    """Drop the functions that TensorFlow registers for custom gradients, which keep their graphs alive."""
+    if "tensorflow" not in sys.modules:
+        yield
+        return
+    from artattack.tracing import forgetting_gradients
+
+    _freeze()
+    with forgetting_gradients():
+        yield
 
 
 @pytest.fixture(autouse=True)
 def _memory_is_bounded() -> Iterator[None]:
-    """After a test that needs much memory, free graphs and, if that is not enough, shared models and their programs.
+    """After a test, free graphs if memory has grown and, if that is not enough, shared models and their programs.
 
     Garbage collection alone comes too late: the objects are few, and their memory is TensorFlow's.
     """
@@ -109,7 +114,7 @@ def _memory_is_bounded() -> Iterator[None]:
         for made_once in (_loaded, *_once().values()):
             made_once.cache_clear()
         _free()
-    _bound = max(_ENOUGH, 1.2 * _resident())
+    _bound = max(_ENOUGH, _resident() + _GROWTH)
 
 
 _bound = _ENOUGH
@@ -120,8 +125,11 @@ def _resident() -> int:
 
 
 def _free() -> None:
-    """Collect garbage, and give freed memory back to the system."""
-    gc.collect()
+    """Collect garbage with TensorFlow's compiled kernels, and give freed memory back to the system."""
+    import tf_keras
+
+    gc.collect()  # before the kernels, which the functions that are collected still use
+    tf_keras.backend.clear_session()
     with suppress(OSError, AttributeError):  # glibc alone has it
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 

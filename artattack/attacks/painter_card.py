@@ -68,8 +68,16 @@ class PainterFile:
     @property
     def backbone(self) -> str:
         """The backbone: a registry name or a path; a relative path of a file beside the painter gets its folder."""
-        beside = self.path.parent / self.card.backbone
-        return str(beside) if Path(self.card.backbone).suffix and beside.is_file() else self.card.backbone
+        return self._near(self.card.backbone)
+
+    @property
+    def guides(self) -> tuple[str, ...]:
+        """The guides, like the backbone."""
+        return tuple(map(self._near, self.card.guides))
+
+    def _near(self, model: str) -> str:
+        beside = self.path.parent / model
+        return str(beside) if Path(model).suffix and beside.is_file() else model
 
     @cached_property
     def _by_hash(self) -> dict[tuple[str, ...], int]:

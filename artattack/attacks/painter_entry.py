@@ -54,7 +54,7 @@ class PainterEntry(Entry):
 
     def reads(self, variant: Variant) -> tuple[Reading, ...]:
         """Return the models that the training read: the backbone, for its features, and the guides, for gradients."""
-        guides = self._file.card.guides
+        guides = self._file.guides
         return Reading(variant.source, "features"), *(Reading(name, "gradients") for name in guides)
 
     def styles(self) -> tuple[str, ...]:

@@ -167,16 +167,15 @@ def check_network(network: Any, path: Path, styles: int) -> None:
         )
 
 
-def painted(x: tf.Tensor, change: tf.Tensor, smoothing: Smoothing, budget: Bound | None) -> tf.Tensor:
-    """Return paintings (N, H, W, 3) in [0, 1] inside the ball: the image plus the smoothed change; differentiable.
+def painted(x: tf.Tensor, change: tf.Tensor, budget: Bound | None) -> tf.Tensor:
+    """Return paintings (N, H, W, 3) in [0, 1] inside the ball: the image plus the change; differentiable.
 
     Args:
         x: images (N, H, W, 3) in [0, 1].
-        change: the network's output for them.
-        smoothing: the smoothing at that size.
+        change: the network's output for them, smoothed.
         budget: ball, see `artattack.attacks.projection.project`; None for no ball.
     """
-    return project(x + smoothing(change), x, budget)
+    return project(x + change, x, budget)
 
 
 class Painter:
@@ -237,7 +236,7 @@ class Painter:
         for start in range(0, len(x), at_once):
             few = np.asarray(x[start : start + at_once], np.float32)
             change = self._change(tf.constant(_padded(few)), tf.constant(mixes[start : start + at_once]))
-            parts.append(painted(tf.constant(few), change[:, :height, :width], smoothing, ball).numpy())
+            parts.append(painted(tf.constant(few), smoothing(change[:, :height, :width]), ball).numpy())
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
 

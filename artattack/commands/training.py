@@ -202,7 +202,7 @@ def train_painter(
     guide_weight: Annotated[float, _of(_PAINTER, "guide_weight")] = _PAINTER["guide_weight"].default,
     shift_weight: Annotated[float, _of(_PAINTER, "shift_weight")] = _PAINTER["shift_weight"].default,
     jitter: Annotated[int, _of(_PAINTER, "jitter")] = _PAINTER["jitter"].default,
-    decay: Annotated[float, _of(_PAINTER, "decay")] = _PAINTER["decay"].default,
+    decay: Annotated[float | None, _of(_PAINTER, "decay")] = None,
     held_out: Annotated[float, _of(_PAINTER, "held_out")] = _PAINTER["held_out"].default,
     seed: Annotated[int, _of(_PAINTER, "seed")] = _PAINTER["seed"].default,
     resume: Resume = False,

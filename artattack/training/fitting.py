@@ -140,6 +140,7 @@ def fit(
     losses = history["val_loss"].tolist()
     best, waited = min(filter(np.isfinite, losses), default=np.inf), epochs_since_best(losses)
     if start < course.epochs and waited < course.patience:
+        make_slots(model)
         model.fit(
             data(start),
             epochs=course.epochs,
@@ -163,6 +164,17 @@ def fit(
         raise ArtattackError(f"{what}: no epoch has a finite validation loss; lower the learning rate")
     model.load_weights(str(work / "best")).expect_partial()
     return pd.read_csv(work / "history.csv")
+
+
+def make_slots(model: Any) -> None:
+    """Create the variables of a compiled model's optimizer before the first step.
+
+    TensorFlow traces a step that creates variables twice, and tracing takes most of the time of a short training. A
+    step with zero gradients creates them, and changes neither weights nor averages.
+    """
+    variables = model.trainable_variables
+    model.optimizer.apply_gradients([(tf.zeros_like(variable), variable) for variable in variables])
+    model.optimizer.iterations.assign(0)
 
 
 def clear(work: Path) -> None:

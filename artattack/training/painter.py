@@ -66,14 +66,18 @@ class PainterSettings(Section):
     )
     style_weight: PositiveFloat = Field(_STYLE.style_weight, description="weight of the style loss")
     tv_weight: NonNegativeFloat = Field(_STYLE.tv_weight, description="weight of the anisotropic total variation")
-    guide_weight: NonNegativeFloat = Field(_STYLE.guide_weight, description="weight of the loss that fools guides")
+    guide_weight: NonNegativeFloat = Field(1.0, description="weight of the loss that fools guides")
     shift_weight: NonNegativeFloat = Field(
         3.0, description="weight of the difference that small shifts of a crop make to its change; lowers the grid"
     )
     jitter: int = Field(
         _STYLE.jitter, ge=0, le=64, description="maximum random shift of the backbone's input at each step, in pixels"
     )
-    decay: NonNegativeFloat = Field(_STYLE.decay, description="power of the spectrum that smooths the change")
+    decay: NonNegativeFloat | None = Field(
+        None,
+        description="power of the spectrum that smooths the change; default: that of --start; otherwise "
+        f"{_STYLE.decay:g} or, with guides, 0: a smooth change hardly fools them",
+    )
     held_out: Share = Field(0.05, description="share of the images held out for the validation loss, at most 24 images")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of every random choice")
 
@@ -194,7 +198,7 @@ def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
         raise ArtattackError(
             f"--start: '{settings.start}' has the styles {', '.join(begun.card.names)}; give the same, or --add-style"
         )
-    if begun and begun.card.decay != settings.decay:
+    if begun and settings.decay not in (None, begun.card.decay):
         raise ArtattackError(f"--start: '{settings.start}' has decay {begun.card.decay:g}; give the same")
     if begun and begun.card.binary != settings.binary:
         kind, say = ("binarized", "give") if begun.card.binary else ("float", "leave out")
@@ -208,10 +212,18 @@ def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
         guides=tuple(dict.fromkeys((*(begun.card.guides if begun else ()), *settings.guide))),
         budget=settings.budget,
         binary=settings.binary,
-        decay=settings.decay,
+        decay=_decay(settings, begun),
         lowest=begun.card.lowest if begun else _LOWEST,
     )
     return card, begun
+
+
+def _decay(settings: PainterSettings, begun: PainterFile | None) -> float:
+    if settings.decay is not None:
+        return settings.decay
+    if begun:
+        return begun.card.decay
+    return 0.0 if settings.guide else _STYLE.decay
 
 
 def _style(word: str) -> PainterStyle:

@@ -106,7 +106,7 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         options = self._options
         mix = tf.one_hot(tf.gather(tf.constant(list(self.learnt)), turns), len(self.card.styles))
         change = self.network([x, mix], training=True)
-        seen = made = painted(x, change, self._smoothing, self.card.budget)
+        seen = made = painted(x, self._smoothing(change), self.card.budget)
         if seed is not None and options.jitter:
             shift = tf.random.stateless_uniform((2,), seed, -options.jitter, options.jitter + 1, tf.int32)
             seen = tf.roll(made, shift, (1, 2))
@@ -120,8 +120,8 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
             if seed is not None:
                 shift = tf.random.stateless_uniform((2,), seed + 1, 1, _FARTHEST + 1, tf.int32)
             shifted = self.network([tf.roll(x, shift, (1, 2)), mix], training=True)
-            returned = tf.roll(self._smoothing(shifted), -shift, (1, 2))
-            loss += self._shift_weight * unsteadiness(self._smoothing(change), returned)
+            returned = tf.roll(shifted, -shift, (1, 2))
+            loss += self._shift_weight * unsteadiness(change, returned)
         guides, guidance = self._fooled
         if guidance is not None:
             own = [tf.stop_gradient(tf.argmax(guide.logits(x), 1, tf.int32)) for guide in guides]
@@ -133,10 +133,11 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
 def unsteadiness(change: tf.Tensor, returned: tf.Tensor) -> tf.Tensor:
     """Return how far changes depend on the place of an image: 0 for a painter that paints a shifted image alike.
 
-    A network with strides tends to paint patterns that follow its own grid of positions.
+    A network with strides tends to paint patterns that follow its own grid of positions. Their high frequencies are
+    faint beside smoothed strokes, so changes count as they are before smoothing.
 
     Args:
-        change: changes (N, H, W, 3) of images, smoothed.
+        change: changes (N, H, W, 3) of images, as the network returns them.
         returned: changes of the shifted images, shifted back.
 
     Returns:

@@ -140,13 +140,11 @@ def begin(out: Path, settings: Section, resume: bool) -> None:
             raise ArtattackError(f"{path}: cannot be read: {error}") from error
         if not resume:
             raise ArtattackError(f"{out} already holds a training: name another folder, or add --resume")
-        changed = [key for key in given if there.get(key) != given[key]] if isinstance(there, dict) else list(given)
-        if changed and isinstance(there, dict) and changed[0] not in there:
-            raise ArtattackError(f"{out} was trained by another version, without {changed[0]}: name another folder")
+        told = there if isinstance(there, dict) else {}
+        changed = [key for key in given if key not in told or told[key] != given[key]]
         if changed:
-            raise ArtattackError(
-                f"{out} was trained with another {changed[0]}: give the same value, or name another folder"
-            )
+            how = f"with another {changed[0]}" if changed[0] in told else f"by another version, without {changed[0]}"
+            raise ArtattackError(f"{out} was trained {how}: give the same value, or name another folder")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ArtattackError(f"{out} exists and holds no training: name another folder")
     else:

@@ -144,11 +144,11 @@ def test_painting_is_differentiable_inside_the_ball() -> None:
     weights = rng.normal(size=x.shape).astype(np.float32)
 
     def loss(step: float) -> float:
-        made = painted(tf.constant(x), change + step * along, smoothing, ball).numpy()
+        made = painted(tf.constant(x), smoothing(change + step * along), ball).numpy()
         return float((made.astype(np.float64) * weights).sum())
 
     with tf.GradientTape() as tape:
-        made = painted(tf.constant(x), change, smoothing, ball)
+        made = painted(tf.constant(x), smoothing(change), ball)
         value = tf.reduce_sum(made * weights)
     slope = float((tape.gradient(value, change).numpy() * along).sum())
     assert abs(slope) > 0.1
@@ -308,6 +308,16 @@ def test_a_benchmark_file_names_a_painter_beside_it_and_controls_of_its_style(fi
         "painter/waves/quicknet_tiny",
         "blend/waves as painter/waves/quicknet_tiny",
     ]
+
+
+def test_models_of_the_training_beside_a_painter_are_found_in_its_folder(file: Path, tmp_path: Path) -> None:
+    shutil.copyfile(file, tmp_path / "small.keras")
+    shutil.copyfile(file, tmp_path / "mine.keras")
+    told = json.loads(file.with_suffix(".json").read_bytes())
+    told |= {"backbone": "mine.keras", "guides": ["mine.keras", "elsewhere.keras", "efficientnet_lite0"]}
+    (tmp_path / "small.json").write_text(json.dumps(told))
+    found, mine = PainterFile(tmp_path / "small.keras"), str(tmp_path / "mine.keras")
+    assert (found.backbone, *found.guides) == (mine, mine, "elsewhere.keras", "efficientnet_lite0")
 
 
 @pytest.mark.slow

@@ -63,6 +63,7 @@ def test_a_training_writes_a_painter_its_card_and_pictures(trained: Path) -> Non
     card = file.card
     assert card.names == ("marble", "waves")
     assert (card.backbone, card.guides, str(card.budget)) == ("quicknet_tiny", (), "psnr=20")
+    assert card.decay == 1.5
     assert len(card.backbone_sha256) == 64
     assert (card.facts["images_trained_on"], card.facts["images_measured_on"]) == (5, 1)
     assert (card.facts["epochs"], card.facts["crops"]) == (3, 15)
@@ -140,6 +141,7 @@ def test_a_painter_with_binarized_blocks(photos: Path, trained: Path, tmp_path: 
 def test_guides_are_fooled_along_with_painting(photos: Path, tmp_path: Path) -> None:
     card = train_painter(settings(photos, guide=("quicknet_tiny",), steps=1), tmp_path / "out")
     assert card.guides == ("quicknet_tiny",)
+    assert card.decay == 0
 
 
 def test_a_change_that_a_shift_turns_around_is_unsteady() -> None:
