@@ -18,6 +18,7 @@ artattack run docs/hardened.yaml --out results/hardened      docs/hardening.md
 artattack run docs/with-art.yaml --out results/with-art      the same
 artattack run docs/painter.yaml --out results/painter        docs/painter.md
 artattack run docs/painter-unseen.yaml --out results/painter-unseen  the same
+artattack run docs/painter-guided.yaml --out results/painter-guided  the same
 
 What is no run is named itself, `python docs/make_docs.py results results/efficiency.csv nets results/poster.png`:
 
@@ -28,7 +29,8 @@ artattack atlas quicknet_distilled -o results/atlas.png      docs/atlas.md
 
 `python docs/make_docs.py committed` writes the texts whose records are in results/, and needs no other run.
 
-The page of a lesson says from which run its figures come. Runs of anything else are passed over.
+Tables of records that are kept in results/ come from those, pictures from the run folder. The page of a lesson says
+from which run its figures come. Runs without pictures are passed over.
 """
 
 from __future__ import annotations
@@ -360,25 +362,29 @@ def recipe_differences(
 ) -> str:
     """Return how far an attack is ahead of each control at each budget, in points, as Markdown.
 
-    Intervals resample photos, which come once in each style, and p values are those of the sign-flip test over photos.
+    Intervals resample photos, which come once in each style. p values are those of the sign-flip test over photos,
+    adjusted for all differences of the table (Holm).
     """
     records = run.records[run.records["budget"].notna()]
     judge = next(iter(records["style_judge"].dropna().unique()))
-    what = [("recognised", "style_identified", judge), *((short(name), "flip", name) for name in classifiers)]
-    lines = []
+    columns = [("recognised", "style_identified", judge), *((short(name), "flip", name) for name in classifiers)]
+    found: dict[tuple[str, str], PooledDifference] = {}
     for budget, rows in records.groupby("budget"):
         for control in dict.fromkeys(rows.loc[rows["kind"] == "control", "attack"]):
-            cells = []
-            for _, column, classifier in what:
+            for title, column, classifier in columns:
                 mine = rows[rows["classifier"] == classifier]
                 ours, other = (mine[mine["attack"] == name] for name in (attack, control))
                 by = ("image", "style", "classifier") if other["style"].notna().all() else ("image", "classifier")
-                found = pooled_difference(ours, other, what=column, by=by)
-                repeats = f", design effect {found.design_effect:.1f}" if found.n > found.photos else ""
-                told = f"{in_points(found.difference, found.low, found.high)}, p {found.p_value:.2g}{repeats}"
-                cells.append(told if found.n else "")
-            lines.append([f"L2 {budget:g}, {control}", *cells])
-    headings = ["points ahead of", "recognised", *(f"flips, {name}" for name, _, _ in what[1:])]
+                found[f"L2 {budget:g}, {control}", title] = pooled_difference(ours, other, what=column, by=by)
+    told = adjusted({place: each for place, each in found.items() if each.n})
+    repeats = {
+        place: f", design effect {each.design_effect:.1f}" for place, each in found.items() if each.n > each.photos
+    }
+    lines = [
+        [against, *(told.get((against, title), "") + repeats.get((against, title), "") for title, _, _ in columns)]
+        for against in dict.fromkeys(against for against, _ in found)
+    ]
+    headings = ["points ahead of", "recognised", *(f"flips, {title}" for title, _, _ in columns[1:])]
     return markdown(headings, lines)
 
 
@@ -557,6 +563,7 @@ def committed_texts() -> Iterator[tuple[Path, str, str]]:
     yield HERE / "painter.md", "table", f"{one_pass}\n\n{origin(painted)}\n\nThe rows of `style`. {origin(six)}"
     unseen = with_origin(painter_tables, load_run(kept / "painter-unseen"))
     yield HERE / "painter.md", "table of other photos", unseen
+    yield HERE / "painter.md", "table of guides", with_origin(guided_tables, load_run(kept / "painter-guided"))
     costs = read_table(kept / "painter" / "efficiency.csv", EFFICIENCY)
     yield HERE / "painter.md", "table of bits", efficiency_tables(costs)
     families = read_table(kept / "networks" / "efficiency.csv", EFFICIENCY)
@@ -650,11 +657,6 @@ def keep_picture(file: Path, name: str) -> str:
     return kept.name
 
 
-def default_recipe_table(run: RunFolder) -> None:
-    """Write the tables of docs/comparison.md on the default recipe through the small BNN, and its verdicts."""
-    insert(HERE / "comparison.md", with_origin(default_recipe_tables, run), "table of the default recipe")
-
-
 def default_recipe_tables(run: RunFolder) -> str:
     """Return flips, style and structure at each budget, and all verdicts there, as Markdown."""
     verdicts = run.controls[run.controls["budget"].notna()].to_dict("records")
@@ -683,11 +685,6 @@ def six_styles_tables(run: RunFolder) -> str:
     return f"{recipe_table(inside)}\n\n{recipe_differences(run)}"
 
 
-def six_styles_table(run: RunFolder) -> None:
-    """Write the tables of docs/recipe.md on six styles, inside balls."""
-    insert(HERE / "recipe.md", with_origin(six_styles_tables, run), "table of six styles")
-
-
 def painter_tables(run: RunFolder, descent: RunFolder | None = None) -> str:
     """Return the tables of docs/painter.md: the painter, what stands beside it, and its lead over the controls.
 
@@ -701,6 +698,51 @@ def painter_tables(run: RunFolder, descent: RunFolder | None = None) -> str:
         others = descent.records[descent.records["budget"].notna() & descent.records["classifier"].isin(names)]
         inside = pd.concat([inside, others[others["attack"] == "style"]])
     return f"{recipe_table(inside)}\n\n{recipe_differences(run, 'painter', names)}"
+
+
+GUIDED = {  # a painter of docs/painter-guided.yaml, and what it stands beside
+    "painter-bnn": ("style-bnn", "di-mi/bmx1.h5", "painter", "noise", "jpeg"),
+    "painter-lite0": ("style-lite0", "di-mi/efficientnet_lite0", "painter", "noise", "jpeg"),
+}
+
+
+def guided_tables(run: RunFolder) -> str:
+    """Return the tables of docs/painter.md on guided painters: flips of families that nothing read, and leads.
+
+    p values are adjusted for all differences (Holm).
+    """
+    records = run.records[run.records["kind"] != "clean"]
+    unrelated = unrelated_to_all(records)
+    mine = records[records["classifier"].isin(unrelated)]
+    by_source = mine["attack"] + ("/" + mine["source"].fillna("")).where(mine["attack"] == "di-mi", "")
+    groups = dict(list(mine.groupby([mine["budget"], by_source], sort=False)))
+    own = mine[mine["budget"].isna() & (mine["eps_norm"] == "l2")]  # whose files a budget of the same radius copies
+    made = dict(list(own.groupby([own["eps"], by_source], sort=False)))
+    lines = []
+    for (budget, name), rows in sorted(groups.items(), key=lambda item: item[0][0]):
+        images = rows[rows["classifier"] == unrelated[0]]
+        each = rows.groupby("classifier")["flip"].mean()
+        recognised = pooled_share(images, "style_identified") if images["style_identified"].notna().all() else ""
+        lines.append(
+            [f"{name.removesuffix('.h5')}, L2 {budget:g}", pooled_share(rows, "flip")]
+            + [f"{each[other]:.0%}" for other in unrelated]
+            + [recognised, f"{images['ssim'].mean():.2f}"]
+            + [f"{1000 * made.get((budget, name), rows)['seconds'].mean():.0f}"]
+        )
+    headings = ["", f"flips of {len(unrelated)} unrelated families", *map(short, unrelated), "recognised", "SSIM"]
+    found = {
+        (budget, ours, other): pooled_difference(
+            groups[budget, ours], groups[budget, other], by=("image", "classifier")
+        )
+        for budget in sorted({budget for budget, _ in groups})
+        for ours, others in GUIDED.items()
+        for other in others
+    }
+    leading = [
+        [f"{ours} over {other.removesuffix('.h5')}, L2 {budget:g}", told]
+        for (budget, ours, other), told in adjusted(found).items()
+    ]
+    return markdown([*headings, "ms an image"], lines) + "\n\n" + markdown(["lead of", "points"], leading)
 
 
 def painter_page(run: RunFolder) -> None:
@@ -722,11 +764,6 @@ def painter_page(run: RunFolder) -> None:
 def free_tables(run: RunFolder) -> str:
     """Return the table of docs/recipe.md on paintings without a budget."""
     return recipe_table(run.records)
-
-
-def free_table(run: RunFolder) -> None:
-    """Write the table of docs/recipe.md on paintings without a budget."""
-    insert(HERE / "recipe.md", with_origin(free_tables, run), "table without a budget")
 
 
 def transfer_table(run: RunFolder) -> str:
@@ -882,9 +919,6 @@ PAGES = {  # by the benchmark's name
     "painter": painter_page,
     "default": readme_page,
     "comparison": comparison_page,
-    "comparison-recipe": default_recipe_table,
-    "recipe": six_styles_table,
-    "recipe-free": free_table,
     "options": style_page,
 }
 
@@ -976,7 +1010,7 @@ def main() -> None:
         name = run.info["config"]["benchmark"]["name"]
         write = lesson_page if run.study else PAGES.get(name)
         if write is None:
-            print(f"{run.path}: no page has figures of {name}")
+            print(f"{run.path}: no page has pictures of {name}")
             continue
         if name in done:
             raise SystemExit(f"{run.path} and {done[name]} are both runs of {name}: name one of them")
