@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from artattack.errors import ArtattackError
+from artattack.runtime import usable_cores
 
 Images = npt.NDArray[np.floating[Any]]
 Floats = npt.NDArray[np.float64]
@@ -483,7 +484,7 @@ def distance_columns(clean: Images, adversarial: Images) -> dict[str, Floats]:
     clean, adversarial = _pair(clean, adversarial)
     if not len(clean):
         return _columns_of(clean, adversarial)
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:  # more threads would wait for one another
         each = list(pool.map(lambda i: _columns_of(clean[i : i + 1], adversarial[i : i + 1]), range(len(clean))))
     return {name: np.concatenate([columns[name] for columns in each]) for name in each[0]}
 

@@ -50,12 +50,15 @@ def test_it_paints_in_every_style_on_the_edge_of_its_ball() -> None:
     assert card.backbone_sha256 == backbone.weights_sha256
     attack = PainterAttack(to_estimator(backbone, input_shape=(SIZE, SIZE, 3)))
     x = load_images("samples", size=SIZE, limit=2).x
+    shares = []
     for style in card.names:
         attack.set_params(style=style)
         painted = attack.generate(x)
         assert psnr(x, painted) == pytest.approx([20, 20], abs=0.01)
         before, after = attack.style_distance(x), attack.style_distance(painted)
-        assert (after < 0.8 * before).all(), style
+        assert (after < 0.9 * before).all(), style
+        shares.append((after / before).mean())
         together = attack.distances_before(x, card.names)[:, card.names.index(style)]
         np.testing.assert_allclose(together, before, rtol=1e-6)
         assert np.array_equal(painted, attack.generate(x))
+    assert np.mean(shares) < 0.65
