@@ -143,8 +143,9 @@ def begin(out: Path, settings: Section, resume: bool) -> None:
         told = there if isinstance(there, dict) else {}
         changed = [key for key in given if key not in told or told[key] != given[key]]
         if changed:
-            how = f"with another {changed[0]}" if changed[0] in told else f"by another version, without {changed[0]}"
-            raise ArtattackError(f"{out} was trained {how}: give the same value, or name another folder")
+            other = f"with another {changed[0]}: give the same value, or"
+            older = f"by another version, without {changed[0]}:"
+            raise ArtattackError(f"{out} was trained {other if changed[0] in told else older} name another folder")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ArtattackError(f"{out} exists and holds no training: name another folder")
     else:

@@ -56,7 +56,7 @@ def test_it_paints_in_every_style_on_the_edge_of_its_ball() -> None:
         painted = attack.generate(x)
         assert psnr(x, painted) == pytest.approx([20, 20], abs=0.01)
         before, after = attack.style_distance(x), attack.style_distance(painted)
-        assert (after < 0.9 * before).all(), style
+        assert (after < (0.9 if style == "woodcut" else 0.8) * before).all(), style
         shares.append((after / before).mean())
         together = attack.distances_before(x, card.names)[:, card.names.index(style)]
         np.testing.assert_allclose(together, before, rtol=1e-6)

@@ -86,9 +86,7 @@ def test_a_training_that_is_there_is_kept(trained: Path, coloured: Path) -> None
     kept = (trained / "settings.json").read_bytes()
     older = {key: value for key, value in json.loads(kept).items() if key != "optimizer"}
     (trained / "settings.json").write_text(json.dumps(older))
-    with pytest.raises(
-        ArtattackError, match="by another version, without optimizer: give the same value, or name another folder"
-    ):
+    with pytest.raises(ArtattackError, match="by another version, without optimizer: name another folder"):
         train(settings(coloured), trained, resume=True)
     (trained / "settings.json").write_bytes(kept)
     train(settings(coloured), trained, resume=True)
