@@ -156,14 +156,16 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if not hasattr(session.config, "workerinput") and session.config.cache:
-        session.config.cache.set(_SKIPPED, sorted(_skipped))
+    cache = getattr(session.config, "cache", None)  # missing with `-p no:cacheprovider`
+    if not hasattr(session.config, "workerinput") and cache:
+        cache.set(_SKIPPED, sorted(_skipped))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With `--skipped-before`, keep only the tests that the last run skipped, alone or with their file."""
-    if config.getoption("--skipped-before") and config.cache:
-        before = set(config.cache.get(_SKIPPED, []))
+    cache = getattr(config, "cache", None)
+    if config.getoption("--skipped-before") and cache:
+        before = set(cache.get(_SKIPPED, []))
         kept: dict[bool, list[pytest.Item]] = {True: [], False: []}
         for item in items:
             kept[not before.isdisjoint((item.nodeid, item.nodeid.partition("::")[0]))].append(item)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, ValidationError
 
 from artattack.errors import ArtattackError, nearest
 from artattack.files import sha256_file
+from artattack.inputs.images import read_image, to_float
 from artattack.inputs.styles import style_files
 from artattack.models.bundled import FOLDER
 from artattack.models.card import card_path
 from artattack.validation import Distance, Section, explain
 
+STYLE_SIZE = 224  # px; style images count at this size, whatever the size of the photos
 BUNDLED = "bundled"  # the word for the painter that comes with the package
 _BUNDLED_FILE = FOLDER / "painter.keras"
 
@@ -36,6 +38,14 @@ class PainterCard(Section):
     backbone_sha256: str = Field("", description="hash of the backbone's weights")
     guides: tuple[str, ...] = Field((), description="classifiers that training fooled")
     budget: Distance = Field(description="ball of training: linf, l2 or psnr, and its radius")
+    init: Literal["style", "content"] = Field(
+        "content", description="initial image: the photo itself, or the photo blended with the style up to the ball"
+    )
+    reach: float | None = Field(
+        None,
+        gt=0,
+        description="largest change that the network makes to the initial image, as a share of the ball's radius",
+    )
     binary: bool = Field(False, description="whether residual blocks have 1-bit weights and activations")
     decay: float = Field(ge=0, description="power of the spectrum that smooths the change")
     lowest: float = Field(gt=0, description="frequency below which the spectrum is flat, in cycles per pixel")
@@ -45,6 +55,12 @@ class PainterCard(Section):
     def names(self) -> tuple[str, ...]:
         """The names of the styles."""
         return tuple(style.name for style in self.styles)
+
+    @property
+    def init_in_words(self) -> str:
+        """The initial image, and how far the network changes it."""
+        first = "the photo" if self.init == "content" else "the photo blended with the style up to the ball"
+        return first if self.reach is None else f"{first}, changed by at most {self.reach:g} of the ball's radius"
 
 
 class PainterFile:
@@ -64,6 +80,37 @@ class PainterFile:
     def __init__(self, painter: str | Path) -> None:
         self.path = _found(painter)
         self.card = read_painter_card(self.path)
+
+    @property
+    def styles_path(self) -> Path:
+        """The picture `NAME.png` of the styles, side by side; painters whose initial image is the photo have none."""
+        return self.path.with_suffix(".png")
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that a painting depends on: the network, its card and, if initial images need it, the styles."""
+        styles = (self.styles_path,) if self.card.init == "style" else ()
+        return self.path, card_path(self.path), *styles
+
+    def read_styles(self) -> np.ndarray | None:
+        """Return the styles (S, 224, 224, 3) float32 in [0, 1] that initial images blend in; None without any.
+
+        Raises:
+            ArtattackError: the picture of the styles is missing, cannot be read or has another size.
+        """
+        if self.card.init == "content":
+            return None
+        shape = STYLE_SIZE, len(self.card.styles) * STYLE_SIZE, 3
+        try:
+            picture = read_image(self.styles_path)
+        except ArtattackError as error:
+            raise ArtattackError(f"painter '{self.path}': its styles: {error}") from error
+        if picture.shape != shape:
+            raise ArtattackError(
+                f"painter '{self.path}': {self.styles_path.name} has {picture.shape[1]}x{picture.shape[0]} px instead "
+                f"of {shape[1]}x{shape[0]}; `artattack train-painter` writes it with the painter"
+            )
+        return to_float(np.stack(np.split(picture, len(self.card.styles), axis=1)))
 
     @property
     def backbone(self) -> str:

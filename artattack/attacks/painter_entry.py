@@ -62,10 +62,10 @@ class PainterEntry(Entry):
         return self.style
 
     def paths(self) -> Iterator[str | Path]:
-        """Yield styles and the painter's file."""
+        """Yield styles and the painter's files."""
         for style in self.style:
             yield from words_of_style(style)
-        yield self._file.path
+        yield from self._file.files
 
     def near(self, resolve: Callable[..., Any]) -> Self:
         """Return the entry with absolute paths; a known name takes precedence over a file of the same name."""
@@ -81,6 +81,7 @@ class PainterEntry(Entry):
     def check(self) -> None:
         """Raise ArtattackError for styles that are not learnt or have no image, and balls that cannot be kept."""
         file = self._file
+        file.read_styles()
         for style in self.style:
             file.mix(style)
             try:

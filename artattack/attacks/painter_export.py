@@ -11,12 +11,13 @@ import numpy as np
 import tensorflow as tf
 
 from artattack.attacks.painter_card import PainterFile
-from artattack.attacks.painter_network import LEAST, STRIDE, Painter
+from artattack.attacks.painter_network import LEAST, STRIDE, Painter, mirrored, painted
 from artattack.attacks.parametrization import Smoothing
 from artattack.attacks.projection import project
 from artattack.bound import Bound
 from artattack.errors import ArtattackError
 from artattack.files import write_file
+from artattack.inputs.images import to_uint8
 from artattack.models.export import check_format
 from artattack.models.network import reason
 from artattack.runtime import quietly
@@ -57,12 +58,17 @@ def export_painter(
         raise ArtattackError(f"size {size[0]}x{size[1]}: a painter's file takes sides from {LEAST} on, multiples of 4")
     mix = file.mix(style)
     painter = Painter(file)
-    ball = budget or file.card.budget
     smooth = _by_matrices(size, painter.smoothing(*size))
 
+    styles = file.read_styles()
+    style_image = None if styles is None else to_uint8(mirrored(np.tensordot(mix[None], styles, 1), *size))
+
     def paint(image: tf.Tensor) -> tf.Tensor:
-        change = painter.network([image, tf.constant(mix[None])], training=False)
-        return project(image + smooth(change), image, ball)
+        first = image
+        if style_image is not None:
+            first = project(tf.cast(tf.constant(style_image), tf.float32) / 255.0, image, file.card.budget)
+        change = painter.network([first, tf.constant(mix[None])], training=False)
+        return painted(image, first, smooth(change), file.card, budget)
 
     signature = [tf.TensorSpec((1, *size, 3), tf.float32, name="image")]
     try:

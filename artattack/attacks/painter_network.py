@@ -24,7 +24,7 @@ import tf_keras
 
 from artattack.attacks.painter_card import PainterCard, PainterFile
 from artattack.attacks.parametrization import Smoothing
-from artattack.attacks.projection import project
+from artattack.attacks.projection import project, shortened
 from artattack.bound import Bound
 from artattack.errors import ArtattackError
 from artattack.models.local import read_network
@@ -167,15 +167,31 @@ def check_network(network: Any, path: Path, styles: int) -> None:
         )
 
 
-def painted(x: tf.Tensor, change: tf.Tensor, budget: Bound | None) -> tf.Tensor:
-    """Return paintings (N, H, W, 3) in [0, 1] inside the ball: the image plus the change; differentiable.
+def mirrored(styles: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return square images (N, S, S, 3) at another size (N, H, W, 3): cropped, or continued by their mirror images.
+
+    Strokes keep their size in pixels.
+    """
+    side = styles.shape[1]
+    down, right = (np.arange(length) % (2 * side) for length in (height, width))
+    return styles[:, np.minimum(down, 2 * side - 1 - down)][:, :, np.minimum(right, 2 * side - 1 - right)]
+
+
+def painted(
+    x: tf.Tensor, first: tf.Tensor, change: tf.Tensor, card: PainterCard, budget: Bound | None = None
+) -> tf.Tensor:
+    """Return paintings (N, H, W, 3) in [0, 1] inside the ball: the initial image plus the change; differentiable.
 
     Args:
         x: images (N, H, W, 3) in [0, 1].
-        change: the network's output for them, smoothed.
-        budget: ball, see `artattack.attacks.projection.project`; None for no ball.
+        first: initial images of the same shape and range, from which the network computed the change.
+        change: the network's output for them, smoothed; not yet within the card's `reach`.
+        card: the painter's card.
+        budget: ball of the paintings; by default that of training.
     """
-    return project(x + change, x, budget)
+    if card.reach is not None:
+        change = shortened(change, card.budget, card.reach)
+    return project(first + change, x, budget or card.budget)
 
 
 class Painter:
@@ -196,18 +212,19 @@ class Painter:
     def __init__(self, file: PainterFile) -> None:
         network = read_network(file.path)
         check_network(network, file.path, len(file.card.styles))
-        self._set(network, file.card)
+        self._set(network, file.card, file.read_styles())
 
     @classmethod
-    def of(cls, network: Any, card: PainterCard) -> Painter:
-        """Return a painter with a network in memory."""
+    def of(cls, network: Any, card: PainterCard, styles: np.ndarray | None) -> Painter:
+        """Return a painter with a network in memory; styles as `PainterFile.read_styles`."""
         painter = cls.__new__(cls)
-        painter._set(network, card)
+        painter._set(network, card, styles)
         return painter
 
-    def _set(self, network: Any, card: PainterCard) -> None:
+    def _set(self, network: Any, card: PainterCard, styles: np.ndarray | None) -> None:
         self.network = network
         self.card = card
+        self._styles = styles
         shapes = [tf.TensorSpec((None, None, None, 3)), tf.TensorSpec((None, len(card.styles)))]
         self._change = compiled(lambda x, mix: network([x, mix], training=False), input_signature=shapes)
         self.smoothing = lru_cache(_SIZES_KEPT)(lambda h, w: Smoothing(h, w, card.decay, card.lowest))
@@ -231,13 +248,27 @@ class Painter:
         height, width = x.shape[1:3]
         at_once = batch_size or max(1, _PIXELS // (height * width))
         mixes = np.broadcast_to(np.asarray(mix, np.float32), (len(x), len(self.card.styles)))
-        ball, smoothing = budget or self.card.budget, self.smoothing(height, width)
+        smoothing = self.smoothing(height, width)
         parts = []
         for start in range(0, len(x), at_once):
-            few = np.asarray(x[start : start + at_once], np.float32)
-            change = self._change(tf.constant(_padded(few)), tf.constant(mixes[start : start + at_once]))
-            parts.append(painted(tf.constant(few), smoothing(change[:, :height, :width]), ball).numpy())
+            few, mix = np.asarray(x[start : start + at_once], np.float32), mixes[start : start + at_once]
+            first = self.first(few, mix)
+            change = self._change(tf.constant(_padded(first)), tf.constant(mix))
+            change = smoothing(change[:, :height, :width])
+            parts.append(painted(tf.constant(few), tf.constant(first), change, self.card, budget).numpy())
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+    def first(self, x: np.ndarray, mixes: np.ndarray) -> np.ndarray:
+        """Return the initial images of images (N, H, W, 3), which mixes (N, S) of the styles determine.
+
+        As in the style attack with `init: style`, projecting a style onto the ball blends it with the image. The ball
+        is that of training, whatever the ball of the painting.
+        """
+        if self._styles is None:
+            return x
+        mixed = np.tensordot(mixes, self._styles, 1)
+        blended = project(tf.constant(mirrored(mixed, *x.shape[1:3])), tf.constant(x), self.card.budget)
+        return np.asarray(blended)
 
 
 def _padded(x: np.ndarray) -> np.ndarray:

@@ -22,16 +22,28 @@ def project(x: tf.Tensor, original: tf.Tensor, budget: Bound | None) -> tf.Tenso
     """
     if budget is None:
         return clip_to_unit(x)
+    if budget[0] == "linf":
+        return tf.clip_by_value(original + shortened(x - original, budget), 0.0, 1.0)
+    # Clipping to [0, 1] first never moves away from the original, so the ball still holds after it.
+    return original + shortened(clip_to_unit(x) - original, budget)
+
+
+def shortened(change: tf.Tensor, budget: Bound, share: float = 1.0) -> tf.Tensor:
+    """Return changes (N, H, W, 3) inside a ball around 0: clipped for linf, scaled for l2 and psnr. Differentiable.
+
+    Args:
+        change: changes, any values.
+        budget: as for `project`.
+        share: the ball's radius as a share of the budget's.
+    """
     norm, radius = budget
     if norm == "linf":
-        return tf.clip_by_value(original + tf.clip_by_value(x - original, -radius, radius), 0.0, 1.0)
+        return tf.clip_by_value(change, -share * radius, share * radius)
     if norm == "psnr":  # D dB is a root mean square of 10^(-D / 20), and an L2 of that times the root of the values
-        values = tf.cast(tf.reduce_prod(tf.shape(x)[1:]), tf.float32)
+        values = tf.cast(tf.reduce_prod(tf.shape(change)[1:]), tf.float32)
         radius = 10.0 ** (-radius / 20.0) * tf.sqrt(values)
-    # Clipping to [0, 1] first never moves away from the original, so the ball still holds after it.
-    change = clip_to_unit(x) - original
     length = tf.sqrt(tf.reduce_sum(tf.square(change), (1, 2, 3), keepdims=True) + 1e-12)
-    return original + change * tf.minimum(1.0, radius / length)
+    return change * tf.minimum(1.0, share * radius / length)
 
 
 def check_budget(budget: Bound | None) -> None:

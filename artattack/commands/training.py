@@ -189,6 +189,8 @@ def train_painter(
     backbone: Annotated[str, _of(_PAINTER, "backbone")] = _PAINTER["backbone"].default,
     guide: Annotated[list[str], _of(_PAINTER, "guide")] = [],  # noqa: B006
     budget: Annotated[str, _of(_PAINTER, "budget")] = str(_PAINTER["budget"].default),
+    init: Annotated[Literal["style", "content"] | None, _of(_PAINTER, "init")] = None,
+    reach: Annotated[float | None, _of(_PAINTER, "reach")] = None,
     binary: Annotated[bool, _of(_PAINTER, "binary")] = False,
     start: Annotated[str | None, _of(_PAINTER, "start")] = None,
     add_style: Annotated[bool, _of(_PAINTER, "add_style")] = False,

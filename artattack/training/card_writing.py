@@ -98,6 +98,7 @@ def write_painter_card(card: PainterCard, painter: Path) -> None:
         "backbone": card.backbone,
         **({"guides": ", ".join(card.guides)} if card.guides else {}),
         "ball": str(card.budget),
+        "initial image": card.init_in_words,
         **({"residual blocks": "1-bit weights and activations"} if card.binary else {}),
         "spectrum": f"1 / max(f, {card.lowest:g})^{card.decay:g}, f in cycles per pixel",
         **{key.replace("_", " "): in_words(value) for key, value in card.facts.items()},

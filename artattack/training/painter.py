@@ -7,13 +7,13 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from artattack.attacks.options import StyleOptions
-from artattack.attacks.painter_card import PainterCard, PainterFile, PainterStyle
+from artattack.attacks.painter_card import STYLE_SIZE, PainterCard, PainterFile, PainterStyle
 from artattack.bound import Bound
 from artattack.errors import ArtattackError
 from artattack.files import sha256_file, write_file
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from artattack.training.painter_fitting import PainterTraining
 
 _STYLE = StyleOptions()  # the loss is the style attack's own
-_STYLE_SIZE = 224  # px; style statistics are measured at this size, whatever the crops' size
+_REACH = 0.7  # keeps the texture of the style in the painting
 _LOWEST = 1 / 32  # cycles per pixel; coarser changes get no larger gain, which leaves most of the ball to strokes
 _CROPS_PER_EPOCH = 1000  # approximate, for a checkpoint about every minute
 _MOST_HELD_OUT = 24  # images for the validation loss
@@ -47,6 +47,16 @@ class PainterSettings(Section):
     )
     budget: DistanceOrNone = Field(
         Bound("psnr", 20.0), description="ball of the paintings: linf=8/255, l2=5 (at the crops' size) or psnr=20 (dB)"
+    )
+    init: Literal["style", "content"] | None = Field(
+        None,
+        description="initial image, which the network then changes: style, the photo blended with the style up to the "
+        "budget, or content, the photo itself; default: that of --start; otherwise style or, with guides, content",
+    )
+    reach: PositiveFloat | None = Field(
+        None,
+        description="largest change that the network makes to the initial image, as a share of the ball's radius; "
+        f"default: that of --start; otherwise {_REACH:g} with init style, and no limit with init content",
     )
     binary: bool = Field(
         False, description="binarize the residual blocks: 1-bit weights and activations, for Larq Compute Engine"
@@ -114,6 +124,7 @@ def plan_painter(settings: PainterSettings) -> list[str]:
         f"styles     {', '.join(card.names)}" + f"; trained: {', '.join(_learnt(settings, card))}" * settings.add_style,
         f"images     {len(files)}, {crops} crops of {settings.size} px each in an epoch, none of `samples`",
         f"painter    {training.network.count_params():,} parameters, {_trained(training):,} of them trained",
+        f"initial    {card.init_in_words}",
         f"loss       {settings.style_weight:g} style through {card.backbone}"
         + (f", {settings.guide_weight:g} fooling {', '.join(card.guides)}" if card.guides else "")
         + f", {settings.shift_weight:g} shifts"
@@ -126,7 +137,7 @@ def plan_painter(settings: PainterSettings) -> list[str]:
 def train_painter(
     settings: PainterSettings, out: Path, *, resume: bool = False, on_progress: Progress = lambda *_: None
 ) -> PainterCard:
-    """Train a painter, and write painter.keras, its card painter.json and painter.md, its history and pictures.
+    """Train a painter, and write painter.keras, its card, the picture painter.png of its styles, and its history.
 
     The loss of each crop is that of the style attack: style through the backbone, geometric mean over its style layers,
     under random shifts, total variation and, with guides, the loss that fools them. A further term is the difference
@@ -200,6 +211,9 @@ def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
         )
     if begun and settings.decay not in (None, begun.card.decay):
         raise ArtattackError(f"--start: '{settings.start}' has decay {begun.card.decay:g}; give the same")
+    init = settings.init or (begun.card.init if begun else "content" if settings.guide else "style")
+    if begun and settings.add_style and init != begun.card.init:
+        raise ArtattackError(f"--init: '{settings.start}' has init {begun.card.init}; give the same with --add-style")
     if begun and begun.card.binary != settings.binary:
         kind, say = ("binarized", "give") if begun.card.binary else ("float", "leave out")
         raise ArtattackError(f"--start: '{settings.start}' has {kind} blocks; {say} --binary")
@@ -211,6 +225,8 @@ def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
         backbone=settings.backbone,
         guides=tuple(dict.fromkeys((*(begun.card.guides if begun else ()), *settings.guide))),
         budget=settings.budget,
+        init=init,
+        reach=settings.reach or (begun.card.reach if begun else None) or (_REACH if init == "style" else None),
         binary=settings.binary,
         decay=_decay(settings, begun),
         lowest=begun.card.lowest if begun else _LOWEST,
@@ -246,6 +262,7 @@ def _compiled(settings: PainterSettings, card: PainterCard, begun: PainterFile |
     from artattack.attacks.guidance import Guidance
     from artattack.attacks.objective import Objective
     from artattack.attacks.painter_network import Painter, build_network, style_layers, with_styles
+    from artattack.inputs.images import to_float, to_uint8
     from artattack.models import load_model
     from artattack.training.painter_fitting import PainterTraining
     from artattack.training.train import make_optimizer
@@ -270,14 +287,18 @@ def _compiled(settings: PainterSettings, card: PainterCard, begun: PainterFile |
         update={name: getattr(settings, name) for name in ("style_weight", "tv_weight", "guide_weight", "jitter")}
     )
     objective = Objective(backbone, options)
-    each = [objective.style_targets(tf.constant(load_styles(word, _STYLE_SIZE))) for word in settings.style]
+    styles = [load_styles(word, STYLE_SIZE) for word in settings.style]
+    each = [objective.style_targets(tf.constant(images)) for images in styles]
     guides: list[Any] = [load_model(name) for name in settings.guide]
+    kept = begun.read_styles() if begun and settings.add_style else None
+    means = [to_float(to_uint8(images.mean(0, keepdims=True))) for images in styles]  # as in the file; of a blend
     training = PainterTraining(
         network,
         card.model_copy(update={"backbone_sha256": backbone.weights_sha256}),
         learnt=tuple(learnt),
         objective=objective,
         targets=[tf.concat(layer, 0) for layer in zip(*each, strict=True)],
+        styles=np.concatenate([*([] if kept is None else [kept]), *means]) if card.init == "style" else None,
         guides=guides,
         guidance=Guidance(guides, options) if guides else None,
         options=options,
@@ -373,6 +394,7 @@ def _written(
 ) -> PainterCard:
     """Write the painter, its card and its history, and measure the written file on the held-out crops."""
     from artattack.attacks.painter_network import Painter
+    from artattack.inputs.images import save_png, to_uint8
     from artattack.training import fitting
     from artattack.training.card_writing import course_facts, write_painter_card
     from artattack.training.networks import save_network
@@ -380,6 +402,8 @@ def _written(
     save_network(training.network, path)
     card = training.card
     write_painter_card(card, path)  # needed to open the file for measuring
+    if training.styles is not None:
+        save_png(PainterFile(path).styles_path, to_uint8(np.concatenate(training.styles, 1)))
     painter = Painter(PainterFile(path))
     steps = len(history) * _epoch(settings, len(material.trained))[1]
     facts: dict[str, Any] = {

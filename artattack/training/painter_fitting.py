@@ -13,9 +13,10 @@ import tf_keras
 from artattack.attacks.guidance import Guidance
 from artattack.attacks.objective import Objective, Targets, total_variation
 from artattack.attacks.options import StyleOptions
-from artattack.attacks.painter_card import PainterCard
-from artattack.attacks.painter_network import STRIDE, Painter, painted
+from artattack.attacks.painter_card import STYLE_SIZE, PainterCard
+from artattack.attacks.painter_network import STRIDE, Painter, mirrored, painted
 from artattack.attacks.parametrization import Smoothing
+from artattack.attacks.projection import project
 from artattack.inputs.images import save_png, to_uint8
 from artattack.training.data import Array
 
@@ -34,6 +35,7 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         learnt: indices of the styles to learn, among the network's.
         objective: style in the backbone's features.
         targets: style statistics of each layer, one row for each of `learnt`.
+        styles: images (S, 224, 224, 3) in [0, 1] of all styles of the card, which initial images blend in, or None.
         guides: classifiers to fool.
         guidance: loss that fools the guides; None without guides.
         options: weights of the terms, and jitter.
@@ -50,6 +52,7 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         learnt: tuple[int, ...],
         objective: Objective,
         targets: list[tf.Tensor],
+        styles: np.ndarray | None,
         guides: Sequence[Any],
         guidance: Guidance | None,
         options: StyleOptions,
@@ -63,6 +66,9 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         self.learnt = learnt
         self.objective = objective
         self.targets = targets
+        self.styles = styles
+        self._patterns = None if styles is None else tf.constant(mirrored(styles, *[size + STYLE_SIZE] * 2))
+        self._size = size
         self._fooled = (guides, guidance)  # a tuple, so that Keras does not save the guides' weights
         self._options = options
         self._shift_weight = shift_weight
@@ -104,9 +110,11 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         """Return the loss (B,) and the style loss (B,) of crops (B, S, S, 3) in [-1, 1] painted in styles `turns`."""
         x = (x + 1.0) / 2.0
         options = self._options
-        mix = tf.one_hot(tf.gather(tf.constant(list(self.learnt)), turns), len(self.card.styles))
-        change = self.network([x, mix], training=True)
-        seen = made = painted(x, self._smoothing(change), self.card.budget)
+        places = tf.constant(list(self.learnt))
+        mix = tf.one_hot(tf.gather(places, turns), len(self.card.styles))
+        first = self._first(x, tf.gather(places, turns), seed)
+        change = self.network([first, mix], training=True)
+        seen = made = painted(x, first, self._smoothing(change), self.card)
         if seed is not None and options.jitter:
             shift = tf.random.stateless_uniform((2,), seed, -options.jitter, options.jitter + 1, tf.int32)
             seen = tf.roll(made, shift, (1, 2))
@@ -119,7 +127,7 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
             shift = tf.constant(_VALIDATED)
             if seed is not None:
                 shift = tf.random.stateless_uniform((2,), seed + 1, 1, _FARTHEST + 1, tf.int32)
-            shifted = self.network([tf.roll(x, shift, (1, 2)), mix], training=True)
+            shifted = self.network([tf.roll(first, shift, (1, 2)), mix], training=True)
             returned = tf.roll(shifted, -shift, (1, 2))
             loss += self._shift_weight * unsteadiness(change, returned)
         guides, guidance = self._fooled
@@ -128,6 +136,16 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
             views = tf.bitwise.invert(tf.zeros((2,), tf.int32) if seed is None else seed)
             loss += options.guide_weight * guidance.loss(made, own, views)[0]
         return loss, style
+
+    def _first(self, x: tf.Tensor, places: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
+        """Return the initial images of crops (B, S, S, 3): blended with a random part of their styles."""
+        if self._patterns is None:
+            return x
+        corner = tf.zeros((2,), tf.int32)
+        if seed is not None:
+            corner = tf.random.stateless_uniform((2,), seed + 2, 0, STYLE_SIZE + 1, tf.int32)
+        part = tf.slice(self._patterns, [0, corner[0], corner[1], 0], [-1, self._size, self._size, 3])
+        return project(tf.gather(part, places), x, self.card.budget)
 
 
 def unsteadiness(change: tf.Tensor, returned: tf.Tensor) -> tf.Tensor:
@@ -172,7 +190,7 @@ class Pictures(tf_keras.callbacks.Callback):  # type: ignore[misc]
 
     def __init__(self, training: PainterTraining, crops: Array, names: Sequence[str], folder: Path) -> None:
         super().__init__()
-        self._painter = Painter.of(training.network, training.card)
+        self._painter = Painter.of(training.network, training.card, training.styles)
         self._x = crops.astype(np.float32) / 255
         self._names = names
         self._folder = folder

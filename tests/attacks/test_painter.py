@@ -16,7 +16,14 @@ from artattack.attacks.entries import Reading
 from artattack.attacks.painter import PainterAttack
 from artattack.attacks.painter_card import PainterCard, PainterFile, PainterStyle
 from artattack.attacks.painter_entry import PainterEntry
-from artattack.attacks.painter_network import Painter, build_network, conditional_normalization, painted, with_styles
+from artattack.attacks.painter_network import (
+    Painter,
+    build_network,
+    conditional_normalization,
+    mirrored,
+    painted,
+    with_styles,
+)
 from artattack.attacks.parametrization import Smoothing
 from artattack.attacks.rounding import round_within
 from artattack.bound import Bound
@@ -26,8 +33,8 @@ from artattack.errors import ArtattackError
 from artattack.evaluation.plan import make_plan
 from artattack.evaluation.run import run_benchmark
 from artattack.files import sha256_file
-from artattack.inputs.images import as_measured, quantize, read_image, save_png
-from artattack.inputs.styles import style_files
+from artattack.inputs.images import as_measured, quantize, read_image, save_png, to_uint8
+from artattack.inputs.styles import load_styles, style_files
 from artattack.models.estimator import ArtEstimator
 from artattack.runtime import load_tensorflow
 from artattack.training.card_writing import write_painter_card
@@ -37,6 +44,14 @@ pytestmark = pytest.mark.usefixtures("models_load_once")
 
 STYLES = ("marble", "waves")
 RNG = np.random.default_rng
+CARD = PainterCard(
+    title="small",
+    styles=(PainterStyle(name="a"), PainterStyle(name="b")),
+    backbone="quicknet_tiny",
+    budget=Bound("psnr", 20.0),
+    decay=1.5,
+    lowest=1 / 64,
+)
 
 
 def network(styles: int = 2) -> Any:
@@ -50,11 +65,21 @@ def network(styles: int = 2) -> Any:
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A painter of two bundled styles, through quicknet_tiny."""
-    path = tmp_path_factory.mktemp("painter") / "small.keras"
-    save_network(network(), path)
+    return written(tmp_path_factory.mktemp("painter") / "small.keras", network())
+
+
+@pytest.fixture(scope="module")
+def blending(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same painter, which starts from images blended with the style."""
+    return written(tmp_path_factory.mktemp("blending") / "small.keras", network(), init="style")
+
+
+def written(path: Path, net: Any, **card: Any) -> Path:
+    """Write a painter of two bundled styles, through quicknet_tiny."""
+    save_network(net, path)
     learnt = [PainterStyle(name=name, sha256=tuple(map(sha256_file, style_files(name)))) for name in STYLES]
-    given = {"backbone": "quicknet_tiny", "budget": Bound("psnr", 20.0), "decay": 1.5, "lowest": 1 / 64}
-    write_painter_card(PainterCard(title="small", styles=tuple(learnt), **given), path)
+    write_painter_card(CARD.model_copy(update={"styles": tuple(learnt), **card}), path)
+    save_png(path.with_suffix(".png"), to_uint8(np.concatenate([load_styles(name, 224)[0] for name in STYLES], 1)))
     return path
 
 
@@ -144,11 +169,11 @@ def test_painting_is_differentiable_inside_the_ball() -> None:
     weights = rng.normal(size=x.shape).astype(np.float32)
 
     def loss(step: float) -> float:
-        made = painted(tf.constant(x), smoothing(change + step * along), ball).numpy()
+        made = painted(tf.constant(x), tf.constant(x), smoothing(change + step * along), CARD, ball).numpy()
         return float((made.astype(np.float64) * weights).sum())
 
     with tf.GradientTape() as tape:
-        made = painted(tf.constant(x), smoothing(change), ball)
+        made = painted(tf.constant(x), tf.constant(x), smoothing(change), CARD, ball)
         value = tf.reduce_sum(made * weights)
     slope = float((tape.gradient(value, change).numpy() * along).sum())
     assert abs(slope) > 0.1
@@ -171,6 +196,73 @@ def test_paintings_of_any_size_keep_the_ball_on_the_8_bit_grid(file: Path, size:
     assert np.array_equal(quantize(files), files)
     if size != (1, 1):
         assert (files != x).any((1, 2, 3)).all()
+
+
+@pytest.mark.parametrize("size", [(7, 12), (12, 7), (4, 3), (10, 26)])
+def test_a_style_is_continued_by_its_mirror_images(size: tuple[int, int]) -> None:
+    style = pictures(2, 5, 5)
+    longer = np.pad(style, [(0, 0), (0, 30), (0, 30), (0, 0)], "symmetric")
+    assert np.array_equal(mirrored(style, *size), longer[:, : size[0], : size[1]])
+
+
+@pytest.mark.parametrize("size", [(224, 224), (30, 250)])
+def test_a_painter_that_changes_nothing_leaves_the_blend_with_the_style(size: tuple[int, int], tmp_path: Path) -> None:
+    """On the way from the image to the style, the blend is at the root mean square of 20 dB, a tenth."""
+    net, x = network(), pictures(2, *size)
+    net.get_layer("change").set_weights([0 * v for v in net.get_layer("change").get_weights()])
+    painter = Painter(PainterFile(written(tmp_path / "small.keras", net, init="style")))
+    styles = [np.pad(load_styles(name, 224)[0], [(0, 26), (0, 26), (0, 0)], "symmetric") for name in STYLES]
+    marble, waves = (style[: size[0], : size[1]] for style in styles)
+    for mix, style in (([0, 1], waves), ([0.5, 0.5], (marble + waves) / 2)):
+        change = style - x
+        farthest = np.sqrt(np.square(change).mean((1, 2, 3), keepdims=True))
+        assert painter.paint(x, np.array(mix)) == pytest.approx(x + 0.1 * change / farthest, abs=1e-5)
+
+
+@pytest.mark.parametrize("text", ["l2=0.5", "psnr=30", "linf=0.02"])
+def test_the_network_changes_the_initial_image_within_its_reach(text: str) -> None:
+    rng, ball = RNG(3), Bound.parse(text)
+    x = pictures(2, 10, 12)
+    first, change = x + np.float32(0.001), rng.normal(0, 0.1, x.shape).astype(np.float32)
+    card = CARD.model_copy(update={"budget": ball, "reach": 0.5})
+    moved = painted(tf.constant(x), tf.constant(first), tf.constant(change), card, Bound("linf", 1.0)).numpy() - first
+    if ball.distance == "linf":
+        expected = np.clip(change, -0.01, 0.01)
+    else:
+        length = 0.25 if ball.distance == "l2" else 0.5 * 10 ** (-30 / 20) * np.sqrt(10 * 12 * 3)
+        expected = change * length / np.sqrt(np.square(change).sum((1, 2, 3), keepdims=True))
+    assert moved == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_painting_begins_with_the_blend_in_every_ball(blending: Path) -> None:
+    painter, x, mix = Painter(PainterFile(blending)), pictures(2, 32, 36), np.float32([[0, 1], [0.5, 0.5]])
+    first = painter.first(x, mix)
+    smoothed = painter.smoothing(32, 36)(painter.network([first, mix]))
+    for text in ("psnr=20", "psnr=30", "linf=4/255"):
+        ball = Bound.parse(text)
+        made = painted(tf.constant(x), tf.constant(first), smoothed, painter.card, ball).numpy()
+        assert painter.paint(x, mix, ball) == pytest.approx(made, abs=1e-5)
+        assert ball.contains(x, round_within(x, made, ball)).all()
+
+
+def test_a_painter_without_its_picture_of_styles_is_one_line(blending: Path, tmp_path: Path) -> None:
+    for path in blending.parent.iterdir():
+        shutil.copy(path, tmp_path)
+    save_png(tmp_path / "small.png", np.zeros((224, 224, 3), np.uint8))
+    with pytest.raises(ArtattackError, match=r"small\.png has 224x224 px instead of 448x224"):
+        Painter(PainterFile(tmp_path / "small.keras"))
+    (tmp_path / "small.png").unlink()
+    with pytest.raises(ArtattackError, match=r"its styles: .*small\.png"):
+        make_plan(parse_benchmark({"attacks": [{"attack": "painter", "painter": str(tmp_path / "small.keras")}]}))
+
+
+def test_a_painting_depends_on_the_card_and_the_picture(file: Path, blending: Path) -> None:
+    """So the cache and the run's hashes count them."""
+    names = {
+        path: [Path(word).name for word in PainterEntry(attack="painter", painter=str(path), style=("waves",)).paths()]
+        for path in (file, blending)
+    }
+    assert list(names.values()) == [["small.keras", "small.json"], ["small.keras", "small.json", "small.png"]]
 
 
 def test_the_change_of_a_psnr_ball_reaches_its_edge(file: Path) -> None:

@@ -17,7 +17,8 @@ from artattack.attacks.painter_card import PainterFile
 from artattack.attacks.painter_network import Painter
 from artattack.errors import ArtattackError
 from artattack.inputs.image_sets import open_image_set
-from artattack.inputs.images import read_image, save_png
+from artattack.inputs.images import read_image, save_png, to_uint8
+from artattack.inputs.styles import load_styles
 from artattack.models.network import is_binary_convolution
 from artattack.training import painter as painters
 from artattack.training.painter import PainterSettings, plan_painter, train_painter
@@ -71,8 +72,13 @@ def test_a_training_writes_a_painter_its_card_and_pictures(trained: Path) -> Non
     assert "| styles | marble, waves |" in (trained / "painter.md").read_text()
     assert read_image(trained / "samples" / "0003.png").shape == (32, 3 * 32, 3)  # one crop: itself, and two styles
     assert sorted(path.name for path in trained.iterdir()) == [
-        "painter.csv", "painter.json", "painter.keras", "painter.md", "samples", "settings.json"
+        "painter.csv", "painter.json", "painter.keras", "painter.md", "painter.png", "samples", "settings.json"
     ]  # fmt: skip
+    assert (card.init, card.reach) == ("style", 0.7)
+    first = "the photo blended with the style up to the ball, changed by at most 0.7 of the ball's radius"
+    assert f"| initial image | {first} |" in (trained / "painter.md").read_text()
+    pictures = [to_uint8(load_styles(name, 224)[0]) for name in card.names]
+    assert np.array_equal(read_image(trained / "painter.png"), np.concatenate(pictures, 1))
 
 
 def test_training_lowers_the_style_loss(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,6 +116,11 @@ def test_an_added_style_leaves_the_others_bit_for_bit(photos: Path, trained: Pat
     assert card.names == ("marble", "waves", "woodcut")
     assert card.facts["trained_styles"] == ["woodcut"]
     before, after = PainterFile(start), PainterFile(tmp_path / "more" / "painter.keras")
+    picture = read_image(tmp_path / "more" / "painter.png")
+    assert np.array_equal(picture[:, : 2 * 224], read_image(trained / "painter.png"))
+    assert np.array_equal(picture[:, 2 * 224 :], to_uint8(load_styles("woodcut", 224)[0]))
+    with pytest.raises(ArtattackError, match="has init style; give the same with --add-style"):
+        train_painter(more.model_copy(update={"init": "content"}), tmp_path / "other")
     old, new = Painter(before), Painter(after)
     x = np.random.default_rng(3).uniform(0, 1, (2, 32, 36, 3)).astype(np.float32)
     for name in before.card.names:
@@ -122,6 +133,7 @@ def test_a_painter_goes_on_from_another_at_a_larger_size(photos: Path, trained: 
     start = str(trained / "painter.keras")
     card = train_painter(settings(photos, start=start, size=40, steps=1), tmp_path / "on")
     assert card.names == ("marble", "waves")
+    assert card.init == "style"
     with pytest.raises(ArtattackError, match=r"has the styles marble, waves; give the same, or --add-style"):
         train_painter(settings(photos, start=start, style=("waves",)), tmp_path / "other")
 
@@ -136,6 +148,13 @@ def test_a_painter_with_binarized_blocks(photos: Path, trained: Path, tmp_path: 
         train_painter(settings(photos, start=start), tmp_path / "other")
     with pytest.raises(ArtattackError, match="has float blocks; leave out --binary"):
         train_painter(settings(photos, start=str(trained / "painter.keras"), binary=True), tmp_path / "other")
+
+
+def test_a_painter_that_starts_from_the_photo_has_no_picture_of_styles(photos: Path, tmp_path: Path) -> None:
+    card = train_painter(settings(photos, init="content", steps=1), tmp_path / "out")
+    assert (card.init, card.reach) == ("content", None)
+    assert "| initial image | the photo |" in (tmp_path / "out" / "painter.md").read_text()
+    assert not (tmp_path / "out" / "painter.png").exists()
 
 
 def test_guides_are_fooled_along_with_painting(photos: Path, tmp_path: Path) -> None:
@@ -195,6 +214,7 @@ def test_bundled_samples_are_refused_under_any_name(photos: Path, tmp_path: Path
 def test_a_plan_says_what_is_trained_and_how_long(photos: Path) -> None:
     plan = "\n".join(plan_painter(settings(photos)))
     assert "styles     marble, waves" in plan
+    assert "initial    the photo blended with the style up to the ball" in plan
     assert "3 epochs of 1 steps of 5 crops" in plan
     assert "inside psnr=20" in plan
 
