@@ -83,7 +83,7 @@ def test_a_training_writes_a_painter_its_card_and_pictures(trained: Path) -> Non
 
 def test_training_lowers_the_style_loss(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(painters, "_CROPS_PER_EPOCH", 60)  # twelve steps
-    alone = settings(photos, steps=60, learning_rate=0.01, budget="psnr=10", shift_weight=0)
+    alone = settings(photos, init="content", steps=60, learning_rate=0.01, budget="psnr=10", shift_weight=0)
     train_painter(alone, tmp_path / "out")
     history = pd.read_csv(tmp_path / "out" / "painter.csv")
     assert len(history) == 5
