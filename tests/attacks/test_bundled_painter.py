@@ -11,7 +11,7 @@ from artattack.attacks.painter_card import BUNDLED, PainterFile
 from artattack.distances import psnr
 from artattack.files import sha256_file
 from artattack.inputs.image_sets import load_images
-from artattack.inputs.styles import style_files, style_names
+from artattack.inputs.styles import load_styles, style_files, style_names
 from artattack.models import load_model
 from artattack.models.estimator import to_estimator
 
@@ -22,10 +22,13 @@ SIZE = 128
 
 def test_it_is_small_and_has_the_styles_of_the_package() -> None:
     file = PainterFile(BUNDLED)
-    assert file.path.stat().st_size < 2e6
+    assert sum(path.stat().st_size for path in file.files) < 2e6
     assert file.card.names == style_names()
     for style in file.card.styles:
         assert style.sha256 == tuple(map(sha256_file, style_files(style.name)))
+    styles = file.read_styles()
+    assert styles is not None
+    np.testing.assert_array_equal(styles, [load_styles(name, 224)[0] for name in file.card.names])
     assert file.card.facts["images_trained_on"] > 200
     assert "samples" not in file.card.facts["data"]  # the photos that measure it
 
@@ -42,7 +45,9 @@ def test_a_run_names_its_file_the_same_on_every_machine(tmp_path: Path) -> None:
         out=tmp_path,
     )
     files = load_run(tmp_path).info["config"]["files"]
-    assert files == {"artattack/models/weights/painter.keras": sha256_file(PainterFile(BUNDLED).path)}
+    parts = {path.name: path for path in PainterFile(BUNDLED).files}
+    assert set(parts) == {"painter.keras", "painter.json", "painter.png"}
+    assert files == {f"artattack/models/weights/{name}": sha256_file(path) for name, path in parts.items()}
 
 
 def test_it_paints_in_every_style_on_the_edge_of_its_ball() -> None:
@@ -56,9 +61,9 @@ def test_it_paints_in_every_style_on_the_edge_of_its_ball() -> None:
         painted = attack.generate(x)
         assert psnr(x, painted) == pytest.approx([20, 20], abs=0.01)
         before, after = attack.style_distance(x), attack.style_distance(painted)
-        assert (after < (0.9 if style == "woodcut" else 0.8) * before).all(), style
+        assert (after < (0.85 if style == "woodcut" else 0.8) * before).all(), style
         shares.append((after / before).mean())
         together = attack.distances_before(x, card.names)[:, card.names.index(style)]
         np.testing.assert_allclose(together, before, rtol=1e-6)
         assert np.array_equal(painted, attack.generate(x))
-    assert np.mean(shares) < 0.65
+    assert np.mean(shares) < 0.6
