@@ -35,7 +35,7 @@ class PainterAttack(SettableAttack):
     Args:
         estimator: an ART estimator, whose clip values the images have. If it is one of artattack's own around the
             painter's backbone (`artattack.models.estimator.to_estimator`), `style_distance` measures in its features.
-        painter: the painter's file, with its card beside it, or `bundled`.
+        painter: the painter's file, with its card and any picture of its styles beside it, or `bundled`.
         style: a style that the painter has learnt, by name or image file, or a blend `a+b` of such styles.
         budget: ball of the paintings, `linf`, `l2` or `psnr`; None for that of the painter's training.
         batch_size: images painted at once; by default as many as have the pixels of 8 images of 224 px.

@@ -1,4 +1,4 @@
-"""Painter files and their cards: the styles, ball and models of a painter, read without TensorFlow."""
+"""Painter files, their cards and pictures of styles, read without TensorFlow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from artattack.models.bundled import FOLDER
 from artattack.models.card import card_path
 from artattack.validation import Distance, Section, explain
 
-STYLE_SIZE = 224  # px; style images count at this size, whatever the size of the photos
+STYLE_SIZE = 224  # px; style images are cropped and scaled to this size, whatever the size of the photos
 BUNDLED = "bundled"  # the word for the painter that comes with the package
 _BUNDLED_FILE = FOLDER / "painter.keras"
 
@@ -64,10 +64,10 @@ class PainterCard(Section):
 
 
 class PainterFile:
-    """A painter's file and its card.
+    """A painter's file, its card and, if it blends, the picture of its styles.
 
     Args:
-        painter: path of a `.keras` file with its card beside it, or `bundled`.
+        painter: path of a `.keras` file with the others beside it, or `bundled`.
 
     Attributes:
         path: path of the `.keras` file.
@@ -82,14 +82,9 @@ class PainterFile:
         self.card = read_painter_card(self.path)
 
     @property
-    def styles_path(self) -> Path:
-        """The picture `NAME.png` of the styles, side by side; painters whose initial image is the photo have none."""
-        return self.path.with_suffix(".png")
-
-    @property
     def files(self) -> tuple[Path, ...]:
         """The files that a painting depends on: the network, its card and, if initial images need it, the styles."""
-        styles = (self.styles_path,) if self.card.init == "style" else ()
+        styles = (styles_path(self.path),) if self.card.init == "style" else ()
         return self.path, card_path(self.path), *styles
 
     def read_styles(self) -> np.ndarray | None:
@@ -102,13 +97,13 @@ class PainterFile:
             return None
         shape = STYLE_SIZE, len(self.card.styles) * STYLE_SIZE, 3
         try:
-            picture = read_image(self.styles_path)
+            picture = read_image(styles_path(self.path))
         except ArtattackError as error:
             raise ArtattackError(f"painter '{self.path}': its styles: {error}") from error
         if picture.shape != shape:
             raise ArtattackError(
-                f"painter '{self.path}': {self.styles_path.name} has {picture.shape[1]}x{picture.shape[0]} px instead "
-                f"of {shape[1]}x{shape[0]}; `artattack train-painter` writes it with the painter"
+                f"painter '{self.path}': {styles_path(self.path).name} has {picture.shape[1]}x{picture.shape[0]} px "
+                f"instead of {shape[1]}x{shape[0]}; `artattack train-painter` writes it with the painter"
             )
         return to_float(np.stack(np.split(picture, len(self.card.styles), axis=1)))
 
@@ -159,6 +154,11 @@ class PainterFile:
         if files and all(file.is_file() for file in files):
             return self._by_hash.get(tuple(sha256_file(file) for file in files))
         return self.card.names.index(style) if style in self.card.names else None
+
+
+def styles_path(painter: Path) -> Path:
+    """Return the picture `NAME.png` of a painter's styles, side by side; without blending, a painter has none."""
+    return painter.with_suffix(".png")
 
 
 def read_painter_card(painter: Path) -> PainterCard:

@@ -11,9 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from artattack.attacks.painter_card import PainterFile
-from artattack.attacks.painter_network import LEAST, STRIDE, Painter, mirrored, painted
+from artattack.attacks.painter_network import LEAST, STRIDE, Painter, blended, mirrored, painted
 from artattack.attacks.parametrization import Smoothing
-from artattack.attacks.projection import project
 from artattack.bound import Bound
 from artattack.errors import ArtattackError
 from artattack.files import write_file
@@ -35,7 +34,8 @@ def export_painter(
 ) -> int:
     """Write a painter to a file: from an image (1, H, W, 3) float32 in [0, 1] to its painting.
 
-    The file smooths the change, scales it into the ball and clips it, as `Painter.paint` does. A TFLite file has
+    The file blends, changes and clips the image, and scales the change into the ball, as `Painter.paint` does; it
+    holds the style, or the mean of several, in 8 bits. A TFLite file has
     standard operators only; a file for Larq Compute Engine also has that engine's operators, for binarized blocks.
 
     Args:
@@ -60,13 +60,14 @@ def export_painter(
     painter = Painter(file)
     smooth = _by_matrices(size, painter.smoothing(*size))
 
-    styles = file.read_styles()
-    style_image = None if styles is None else to_uint8(mirrored(np.tensordot(mix[None], styles, 1), *size))
+    style_image = None
+    if painter.styles is not None:  # 8 bits take a quarter of the file
+        style_image = to_uint8(mirrored(np.tensordot(mix[None], painter.styles, 1), *size))
 
     def paint(image: tf.Tensor) -> tf.Tensor:
         first = image
         if style_image is not None:
-            first = project(tf.cast(tf.constant(style_image), tf.float32) / 255.0, image, file.card.budget)
+            first = blended(image, tf.cast(tf.constant(style_image), tf.float32) / 255.0, file.card)
         change = painter.network([first, tf.constant(mix[None])], training=False)
         return painted(image, first, smooth(change), file.card, budget)
 

@@ -4,7 +4,10 @@ An image transformation network (Johnson, Alahi & Fei-Fei, ECCV 2016) with condi
 one network holds several styles (Dumoulin, Shlens & Kudlur, ICLR 2017), and reflection padding. Its upsampling is
 bilinear: nearest upsampling paints a grid of its own. It computes a change at half the image's resolution, and enlarges
 it. `Smoothing` spreads the change by the attack's spectrum, because a plain generator paints the stride grid of the
-backbone; `project` scales it into the ball.
+backbone.
+
+A painting starts from the photo blended with the style, which keeps the style's own texture, or from the photo itself.
+The card's `reach` bounds the network's change, and `project` scales the whole change into the ball.
 
 Residual blocks may be binarized: convolutions of 1-bit weights with 1-bit activations, each with a shortcut of its own
 that keeps real values (Bi-Real Net: Liu et al., ECCV 2018).
@@ -54,8 +57,8 @@ def build_network(
         blocks: residual blocks; by default `BLOCKS`.
 
     Returns:
-        A network from images (N, H, W, 3) in [0, 1], H and W multiples of 4, and weights of styles (N, S) to a change
-        (N, H, W, 3) in decorrelated colours, before smoothing.
+        A network from initial images (N, H, W, 3) in [0, 1], H and W multiples of 4, and weights of styles (N, S) to a
+        change (N, H, W, 3) in decorrelated colours, before smoothing.
     """
     layers = tf_keras.layers
     image, mix = layers.Input((None, None, 3), name="image"), layers.Input((styles,), name="mix")
@@ -177,6 +180,19 @@ def mirrored(styles: np.ndarray, height: int, width: int) -> np.ndarray:
     return styles[:, np.minimum(down, 2 * side - 1 - down)][:, :, np.minimum(right, 2 * side - 1 - right)]
 
 
+def blended(x: tf.Tensor, styles: tf.Tensor, card: PainterCard) -> tf.Tensor:
+    """Return initial images (N, H, W, 3): images blended with styles up to the edge of the ball of training.
+
+    As in the style attack with `init: style`, projecting a style onto the ball blends it with the image.
+
+    Args:
+        x: images (N, H, W, 3) in [0, 1].
+        styles: a style for each image, of the same shape and range.
+        card: the painter's card.
+    """
+    return project(styles, x, card.budget)
+
+
 def painted(
     x: tf.Tensor, first: tf.Tensor, change: tf.Tensor, card: PainterCard, budget: Bound | None = None
 ) -> tf.Tensor:
@@ -203,10 +219,11 @@ class Painter:
     Attributes:
         network: the Keras network, as `build_network` returns it.
         card: the painter's card.
+        styles: images (S, 224, 224, 3) in [0, 1] that initial images blend in, or None.
         smoothing: function from the height and width of images to their `Smoothing`; the latest ones are kept.
 
     Raises:
-        ArtattackError: the file cannot be read, or holds no painter.
+        ArtattackError: the file or the picture of its styles cannot be read, or holds no painter.
     """
 
     def __init__(self, file: PainterFile) -> None:
@@ -224,7 +241,7 @@ class Painter:
     def _set(self, network: Any, card: PainterCard, styles: np.ndarray | None) -> None:
         self.network = network
         self.card = card
-        self._styles = styles
+        self.styles = styles
         shapes = [tf.TensorSpec((None, None, None, 3)), tf.TensorSpec((None, len(card.styles)))]
         self._change = compiled(lambda x, mix: network([x, mix], training=False), input_signature=shapes)
         self.smoothing = lru_cache(_SIZES_KEPT)(lambda h, w: Smoothing(h, w, card.decay, card.lowest))
@@ -251,24 +268,23 @@ class Painter:
         smoothing = self.smoothing(height, width)
         parts = []
         for start in range(0, len(x), at_once):
-            few, mix = np.asarray(x[start : start + at_once], np.float32), mixes[start : start + at_once]
-            first = self.first(few, mix)
-            change = self._change(tf.constant(_padded(first)), tf.constant(mix))
+            few, own = np.asarray(x[start : start + at_once], np.float32), mixes[start : start + at_once]
+            first = self.first(few, own)
+            change = self._change(tf.constant(_padded(first)), tf.constant(own))
             change = smoothing(change[:, :height, :width])
             parts.append(painted(tf.constant(few), tf.constant(first), change, self.card, budget).numpy())
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
     def first(self, x: np.ndarray, mixes: np.ndarray) -> np.ndarray:
-        """Return the initial images of images (N, H, W, 3), which mixes (N, S) of the styles determine.
+        """Return initial images (N, H, W, 3): each image `blended` with its mix (N, S) of the styles.
 
-        As in the style attack with `init: style`, projecting a style onto the ball blends it with the image. The ball
-        is that of training, whatever the ball of the painting.
+        Without styles, initial images are the images themselves.
         """
-        if self._styles is None:
+        if self.styles is None:
             return x
-        mixed = np.tensordot(mixes, self._styles, 1)
-        blended = project(tf.constant(mirrored(mixed, *x.shape[1:3])), tf.constant(x), self.card.budget)
-        return np.asarray(blended)
+        side = max(x.shape[1:3])  # of a style, small images show a part
+        mixed = np.tensordot(mixes[:1] if (mixes == mixes[0]).all() else mixes, self.styles[:, :side, :side], 1)
+        return np.asarray(blended(tf.constant(x), tf.constant(mirrored(mixed, *x.shape[1:3])), self.card))
 
 
 def _padded(x: np.ndarray) -> np.ndarray:

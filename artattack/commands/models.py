@@ -160,6 +160,7 @@ def export_model(
 
         sides = read_sides(size)
         painter = PainterFile(name)  # before TensorFlow's slow import
+        painter.read_styles()
         painter.mix(style)
         from artattack.runtime import load_tensorflow
 

@@ -212,7 +212,8 @@ def train_painter(
 ) -> None:
     """Train a painter: a small network that paints any image in one pass, in any of the styles it has learnt.
 
-    The written painter.keras, with its card, is the painter of the attack `painter` and of `artattack attack`.
+    The written painter.keras, with the files beside it, is the painter of the attack `painter` and of `artattack
+    attack`.
     """
     given = {name: value for name, value in locals().items() if name in _PAINTER}
     settings = _checked(PainterSettings, given)

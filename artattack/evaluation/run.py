@@ -392,8 +392,9 @@ def _anywhere(word: str) -> str:
 def _read_anew(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """Return the `config` in a run's run.json as this version would have written it, for comparison with `new`.
 
-    An option newer than the run gets its default. A newer fact about a model of equal weights gets its value in `new`,
-    except whether outputs are probabilities, which does not follow from the weights.
+    An option newer than the run gets its default. A file that this version counts in addition, such as a painter's
+    card, and a newer fact about a model of equal weights get their value in `new`, except whether outputs are
+    probabilities, which does not follow from the weights.
     """
     try:
         benchmark = parse_benchmark(old["benchmark"]).model_dump(mode="json")
@@ -403,7 +404,8 @@ def _read_anew(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]
         name: {key: value for key, value in new["models"].get(name, {}).items() if key != "outputs"} | told
         for name, told in old.get("models", {}).items()
     }
-    return {"files": new["files"], **old, "benchmark": benchmark, "models": models}
+    files = {**new["files"], **old.get("files", {})}
+    return {**old, "files": files, "benchmark": benchmark, "models": models}
 
 
 def _cells_told(plan: Plan) -> dict[str, Any]:

@@ -141,7 +141,9 @@ def _learnt(
             f"--{words[0].replace('_', '-')}: not with a painter, which was trained before; of the options of style it "
             "takes --budget"
         )
-    return PainterFile(painter).mix(style)
+    file = PainterFile(painter)
+    file.read_styles()  # an error before TensorFlow's slow import
+    return file.mix(style)
 
 
 def _painted(x: np.ndarray, painter: str | Path, mix: np.ndarray, budget: Bound | None) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from artattack.attacks.painter_card import PainterCard
+from artattack.attacks.painter_card import PainterCard, styles_path
 from artattack.files import write_file
 from artattack.inputs.labels import names_of
 from artattack.models.card import Card, card_path
@@ -103,7 +103,8 @@ def write_painter_card(card: PainterCard, painter: Path) -> None:
         "spectrum": f"1 / max(f, {card.lowest:g})^{card.decay:g}, f in cycles per pixel",
         **{key.replace("_", " "): in_words(value) for key, value in card.facts.items()},
     }
-    use = f"painter of the attack `painter` by its path; `{card_path(painter).name}` beside it names its styles."
+    use = f"painter of the attack `painter` by its path; `{card_path(painter).name}` beside it names its styles"
+    use += f", and `{styles_path(painter).name}` holds them." if card.init == "style" else "."
     _write_readable(painter, card.title, f"`{painter.name}`, a {use}", rows)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from artattack.attacks.options import StyleOptions
-from artattack.attacks.painter_card import STYLE_SIZE, PainterCard, PainterFile, PainterStyle
+from artattack.attacks.painter_card import STYLE_SIZE, PainterCard, PainterFile, PainterStyle, styles_path
 from artattack.bound import Bound
 from artattack.errors import ArtattackError
 from artattack.files import sha256_file, write_file
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from artattack.training.painter_fitting import PainterTraining
 
 _STYLE = StyleOptions()  # the loss is the style attack's own
-_REACH = 0.7  # keeps the texture of the style in the painting
+_REACH = 0.7  # share of the ball's radius; less than 1 keeps the style's own texture
 _LOWEST = 1 / 32  # cycles per pixel; coarser changes get no larger gain, which leaves most of the ball to strokes
 _CROPS_PER_EPOCH = 1000  # approximate, for a checkpoint about every minute
 _MOST_HELD_OUT = 24  # images for the validation loss
@@ -56,7 +56,7 @@ class PainterSettings(Section):
     reach: PositiveFloat | None = Field(
         None,
         description="largest change that the network makes to the initial image, as a share of the ball's radius; "
-        f"default: that of --start; otherwise {_REACH:g} with init style, and no limit with init content",
+        f"default: that of --start with the same init; otherwise {_REACH:g} with init style, no limit with content",
     )
     binary: bool = Field(
         False, description="binarize the residual blocks: 1-bit weights and activations, for Larq Compute Engine"
@@ -137,7 +137,7 @@ def plan_painter(settings: PainterSettings) -> list[str]:
 def train_painter(
     settings: PainterSettings, out: Path, *, resume: bool = False, on_progress: Progress = lambda *_: None
 ) -> PainterCard:
-    """Train a painter, and write painter.keras, its card, the picture painter.png of its styles, and its history.
+    """Train a painter, and write painter.keras, its card, its history and, if it blends, the picture of its styles.
 
     The loss of each crop is that of the style attack: style through the backbone, geometric mean over its style layers,
     under random shifts, total variation and, with guides, the loss that fools them. A further term is the difference
@@ -212,8 +212,19 @@ def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
     if begun and settings.decay not in (None, begun.card.decay):
         raise ArtattackError(f"--start: '{settings.start}' has decay {begun.card.decay:g}; give the same")
     init = settings.init or (begun.card.init if begun else "content" if settings.guide else "style")
-    if begun and settings.add_style and init != begun.card.init:
-        raise ArtattackError(f"--init: '{settings.start}' has init {begun.card.init}; give the same with --add-style")
+    reach = settings.reach or (_REACH if init == "style" else None)
+    if begun and not settings.reach and init == begun.card.init:
+        reach = begun.card.reach
+    if init == "style" and settings.budget.distance == "l2":
+        same = Bound("psnr", -20 * math.log10(settings.budget.value / math.sqrt(3 * settings.size**2)))
+        raise ArtattackError(
+            f"--budget: blending with the style needs a ball for images of every size: psnr={same.value:.4g} is "
+            f"{settings.budget} at {settings.size} px; or give --init content"
+        )
+    if begun and settings.add_style:
+        for name, given in (("init", init), ("reach", reach), ("budget", settings.budget)):
+            if given != (own := getattr(begun.card, name)):
+                raise ArtattackError(f"--{name}: '{settings.start}' has {own}; give the same with --add-style")
     if begun and begun.card.binary != settings.binary:
         kind, say = ("binarized", "give") if begun.card.binary else ("float", "leave out")
         raise ArtattackError(f"--start: '{settings.start}' has {kind} blocks; {say} --binary")
@@ -226,7 +237,7 @@ def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
         guides=tuple(dict.fromkeys((*(begun.card.guides if begun else ()), *settings.guide))),
         budget=settings.budget,
         init=init,
-        reach=settings.reach or (begun.card.reach if begun else None) or (_REACH if init == "style" else None),
+        reach=reach,
         binary=settings.binary,
         decay=_decay(settings, begun),
         lowest=begun.card.lowest if begun else _LOWEST,
@@ -291,7 +302,9 @@ def _compiled(settings: PainterSettings, card: PainterCard, begun: PainterFile |
     each = [objective.style_targets(tf.constant(images)) for images in styles]
     guides: list[Any] = [load_model(name) for name in settings.guide]
     kept = begun.read_styles() if begun and settings.add_style else None
-    means = [to_float(to_uint8(images.mean(0, keepdims=True))) for images in styles]  # as in the file; of a blend
+    means = [
+        to_float(to_uint8(images.mean(0, keepdims=True))) for images in styles
+    ]  # a blend's mean, rounded as in the file
     training = PainterTraining(
         network,
         card.model_copy(update={"backbone_sha256": backbone.weights_sha256}),
@@ -401,9 +414,9 @@ def _written(
 
     save_network(training.network, path)
     card = training.card
-    write_painter_card(card, path)  # needed to open the file for measuring
     if training.styles is not None:
-        save_png(PainterFile(path).styles_path, to_uint8(np.concatenate(training.styles, 1)))
+        save_png(styles_path(path), to_uint8(np.concatenate(training.styles, 1)))
+    write_painter_card(card, path)  # needed to open the file for measuring
     painter = Painter(PainterFile(path))
     steps = len(history) * _epoch(settings, len(material.trained))[1]
     facts: dict[str, Any] = {

@@ -14,9 +14,8 @@ from artattack.attacks.guidance import Guidance
 from artattack.attacks.objective import Objective, Targets, total_variation
 from artattack.attacks.options import StyleOptions
 from artattack.attacks.painter_card import STYLE_SIZE, PainterCard
-from artattack.attacks.painter_network import STRIDE, Painter, mirrored, painted
+from artattack.attacks.painter_network import STRIDE, Painter, blended, mirrored, painted
 from artattack.attacks.parametrization import Smoothing
-from artattack.attacks.projection import project
 from artattack.inputs.images import save_png, to_uint8
 from artattack.training.data import Array
 
@@ -41,7 +40,7 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         options: weights of the terms, and jitter.
         shift_weight: weight of `unsteadiness`.
         size: side of the crops in pixels.
-        seed: seed of shifts and of views of guides.
+        seed: seed of shifts, of the parts of styles and of views of guides.
     """
 
     def __init__(
@@ -138,14 +137,14 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         return loss, style
 
     def _first(self, x: tf.Tensor, places: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
-        """Return the initial images of crops (B, S, S, 3): blended with a random part of their styles."""
+        """Return initial images of crops (B, S, S, 3), blended with a part of their styles, random if seeded."""
         if self._patterns is None:
             return x
         corner = tf.zeros((2,), tf.int32)
         if seed is not None:
             corner = tf.random.stateless_uniform((2,), seed + 2, 0, STYLE_SIZE + 1, tf.int32)
         part = tf.slice(self._patterns, [0, corner[0], corner[1], 0], [-1, self._size, self._size, 3])
-        return project(tf.gather(part, places), x, self.card.budget)
+        return blended(x, tf.gather(part, places), self.card)
 
 
 def unsteadiness(change: tf.Tensor, returned: tf.Tensor) -> tf.Tensor:

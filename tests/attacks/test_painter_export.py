@@ -27,7 +27,7 @@ def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         layer.set_weights([values + rng.normal(0, 0.2, values.shape) for values in layer.get_weights()])
     save_network(network, path)
     given: dict[str, Any] = {"backbone": "quicknet_tiny", "budget": Bound("psnr", 20.0), "decay": 1.5, "lowest": 1 / 32}
-    given["init"] = request.param
+    given |= {"init": request.param, "reach": 0.7 if request.param == "style" else None}
     card = PainterCard(title="two", styles=(PainterStyle(name="one"), PainterStyle(name="two")), **given)
     write_painter_card(card, path)
     save_png(path.with_suffix(".png"), np.random.default_rng(5).integers(0, 256, (224, 448, 3), np.uint8))

@@ -15,6 +15,7 @@ from artattack import cli
 from artattack.attacks import painter_network
 from artattack.attacks.painter_card import PainterFile
 from artattack.attacks.painter_network import Painter
+from artattack.bound import Bound
 from artattack.errors import ArtattackError
 from artattack.inputs.image_sets import open_image_set
 from artattack.inputs.images import read_image, save_png, to_uint8
@@ -119,8 +120,13 @@ def test_an_added_style_leaves_the_others_bit_for_bit(photos: Path, trained: Pat
     picture = read_image(tmp_path / "more" / "painter.png")
     assert np.array_equal(picture[:, : 2 * 224], read_image(trained / "painter.png"))
     assert np.array_equal(picture[:, 2 * 224 :], to_uint8(load_styles("woodcut", 224)[0]))
-    with pytest.raises(ArtattackError, match="has init style; give the same with --add-style"):
-        train_painter(more.model_copy(update={"init": "content"}), tmp_path / "other")
+    for wrong, told in (
+        ({"init": "content"}, r"--init: .* has style; give the same with --add-style"),
+        ({"reach": 0.5}, r"--reach: .* has 0\.7; give"),
+        ({"budget": Bound("psnr", 25.0)}, r"--budget: .* has psnr=20; give"),
+    ):
+        with pytest.raises(ArtattackError, match=told):
+            train_painter(more.model_copy(update=wrong), tmp_path / "other")
     old, new = Painter(before), Painter(after)
     x = np.random.default_rng(3).uniform(0, 1, (2, 32, 36, 3)).astype(np.float32)
     for name in before.card.names:
@@ -134,6 +140,8 @@ def test_a_painter_goes_on_from_another_at_a_larger_size(photos: Path, trained: 
     card = train_painter(settings(photos, start=start, size=40, steps=1), tmp_path / "on")
     assert card.names == ("marble", "waves")
     assert card.init == "style"
+    plan = "\n".join(plan_painter(settings(photos, start=start, init="content")))
+    assert "initial    the photo\n" in plan  # without the reach of the other
     with pytest.raises(ArtattackError, match=r"has the styles marble, waves; give the same, or --add-style"):
         train_painter(settings(photos, start=start, style=("waves",)), tmp_path / "other")
 
@@ -247,6 +255,7 @@ def test_the_time_is_measured_once(photos: Path, tmp_path: Path, monkeypatch: py
         (["--style", "waves", "--add-style"], "--add-style: give the painter to add styles to, with --start"),
         (["--budget", "none"], "--budget: a painter paints inside a ball"),
         (["--budget", "psnr"], "--budget: 'psnr' is no distance"),
+        (["--budget", "l2=22.17"], "psnr=20 is l2=22.17 at 128 px; or give --init content"),
         (["--size", "33"], "--size"),
         (["--start", "nowhere.keras"], "painter 'nowhere.keras': no such file"),
     ],
