@@ -16,7 +16,6 @@ from artattack.attacks.parametrization import Smoothing
 from artattack.bound import Bound
 from artattack.errors import ArtattackError
 from artattack.files import write_file
-from artattack.inputs.images import to_uint8
 from artattack.models.export import check_format
 from artattack.models.network import reason
 from artattack.runtime import quietly
@@ -35,8 +34,8 @@ def export_painter(
     """Write a painter to a file: from an image (1, H, W, 3) float32 in [0, 1] to its painting.
 
     The file blends, changes and clips the image, and scales the change into the ball, as `Painter.paint` does; it
-    holds the style, or the mean of several, in 8 bits. A TFLite file has
-    standard operators only; a file for Larq Compute Engine also has that engine's operators, for binarized blocks.
+    holds the style at the image's size, as float32. A TFLite file has standard operators only; a file for Larq Compute
+    Engine also has that engine's operators, for binarized blocks.
 
     Args:
         file: the painter.
@@ -60,14 +59,10 @@ def export_painter(
     painter = Painter(file)
     smooth = _by_matrices(size, painter.smoothing(*size))
 
-    style_image = None
-    if painter.styles is not None:  # 8 bits take a quarter of the file
-        style_image = to_uint8(mirrored(np.tensordot(mix[None], painter.styles, 1), *size))
+    styles = None if painter.styles is None else mirrored(np.tensordot(mix[None], painter.styles, 1), *size)
 
     def paint(image: tf.Tensor) -> tf.Tensor:
-        first = image
-        if style_image is not None:
-            first = blended(image, tf.cast(tf.constant(style_image), tf.float32) / 255.0, file.card)
+        first = image if styles is None else blended(image, tf.constant(styles), file.card)
         change = painter.network([first, tf.constant(mix[None])], training=False)
         return painted(image, first, smooth(change), file.card, budget)
 

@@ -52,8 +52,7 @@ def test_the_file_paints_as_the_painter_does(
     assert np.sqrt(np.mean((expected - x) ** 2)) == pytest.approx(0.1, rel=1e-3)  # 20 dB: paint that can be compared
     size_of_file = export_painter(file, style, size, tmp_path / "painter.tflite")
     assert size_of_file == (tmp_path / "painter.tflite").stat().st_size
-    tolerance = 0.5 / 255 if "+" in style else 2e-4  # the file holds the mean of two styles in 8 bits
-    np.testing.assert_allclose(run(tmp_path / "painter.tflite", x[0]), expected[0], atol=tolerance)
+    np.testing.assert_allclose(run(tmp_path / "painter.tflite", x[0]), expected[0], atol=2e-4)
 
 
 def test_the_command_writes_it_and_bad_input_is_one_line(file: PainterFile, tmp_path: Path) -> None:
