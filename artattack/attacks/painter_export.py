@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from artattack.attacks.painter_card import PainterFile
-from artattack.attacks.painter_network import LEAST, STRIDE, Painter, blended, mirrored, painted
+from artattack.attacks.painter_network import LEAST, STRIDE, Painter, blended, painted
 from artattack.attacks.parametrization import Smoothing
 from artattack.bound import Bound
 from artattack.errors import ArtattackError
@@ -58,8 +58,7 @@ def export_painter(
     mix = file.mix(style)
     painter = Painter(file)
     smooth = _by_matrices(size, painter.smoothing(*size))
-
-    styles = None if painter.styles is None else mirrored(np.tensordot(mix[None], painter.styles, 1), *size)
+    styles = None if painter.styles is None else painter.mixed(mix[None], *size)
 
     def paint(image: tf.Tensor) -> tf.Tensor:
         first = image if styles is None else blended(image, tf.constant(styles), file.card)

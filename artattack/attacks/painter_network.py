@@ -282,9 +282,14 @@ class Painter:
         """
         if self.styles is None:
             return x
-        side = max(x.shape[1:3])  # of a style, small images show a part
-        mixed = np.tensordot(mixes[:1] if (mixes == mixes[0]).all() else mixes, self.styles[:, :side, :side], 1)
-        return np.asarray(blended(tf.constant(x), tf.constant(mirrored(mixed, *x.shape[1:3])), self.card))
+        own = mixes[:1] if (mixes == mixes[0]).all() else mixes
+        return np.asarray(blended(tf.constant(x), tf.constant(self.mixed(own, *x.shape[1:3])), self.card))
+
+    def mixed(self, mixes: np.ndarray, height: int, width: int) -> np.ndarray:
+        """Return mixes (N, S) of the styles as images (N, H, W, 3), for a painter with styles."""
+        assert self.styles is not None
+        side = max(height, width)  # of a style, small images show a part
+        return mirrored(np.tensordot(mixes, self.styles[:, :side, :side], 1), height, width)
 
 
 def _padded(x: np.ndarray) -> np.ndarray:

@@ -211,10 +211,7 @@ def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
         )
     if begun and settings.decay not in (None, begun.card.decay):
         raise ArtattackError(f"--start: '{settings.start}' has decay {begun.card.decay:g}; give the same")
-    init = settings.init or (begun.card.init if begun else "content" if settings.guide else "style")
-    reach = settings.reach or (_REACH if init == "style" else None)
-    if begun and not settings.reach and init == begun.card.init:
-        reach = begun.card.reach
+    init, reach = _initial(settings, begun)
     if init == "style" and settings.budget.distance == "l2":
         same = Bound("psnr", -20 * math.log10(settings.budget.value / math.sqrt(3 * settings.size**2)))
         raise ArtattackError(
@@ -243,6 +240,16 @@ def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
         lowest=begun.card.lowest if begun else _LOWEST,
     )
     return card, begun
+
+
+def _initial(settings: PainterSettings, begun: PainterFile | None) -> tuple[Literal["style", "content"], float | None]:
+    """Return the initial image, and the reach of the network's change to it."""
+    init = settings.init or (begun.card.init if begun else "content" if settings.guide else "style")
+    if settings.reach is not None:
+        return init, settings.reach
+    if begun and init == begun.card.init:
+        return init, begun.card.reach
+    return init, _REACH if init == "style" else None
 
 
 def _decay(settings: PainterSettings, begun: PainterFile | None) -> float:
@@ -301,17 +308,19 @@ def _compiled(settings: PainterSettings, card: PainterCard, begun: PainterFile |
     styles = [load_styles(word, STYLE_SIZE) for word in settings.style]
     each = [objective.style_targets(tf.constant(images)) for images in styles]
     guides: list[Any] = [load_model(name) for name in settings.guide]
-    kept = begun.read_styles() if begun and settings.add_style else None
-    means = [
-        to_float(to_uint8(images.mean(0, keepdims=True))) for images in styles
-    ]  # a blend's mean, rounded as in the file
+    shown = None
+    if card.init == "style":
+        kept = begun.read_styles() if begun and settings.add_style else None
+        means = np.stack([images.mean(0) for images in styles])
+        means = to_float(to_uint8(means))  # as in the file
+        shown = means if kept is None else np.concatenate([kept, means])
     training = PainterTraining(
         network,
         card.model_copy(update={"backbone_sha256": backbone.weights_sha256}),
         learnt=tuple(learnt),
         objective=objective,
         targets=[tf.concat(layer, 0) for layer in zip(*each, strict=True)],
-        styles=np.concatenate([*([] if kept is None else [kept]), *means]) if card.init == "style" else None,
+        styles=shown,
         guides=guides,
         guidance=Guidance(guides, options) if guides else None,
         options=options,
