@@ -8,8 +8,10 @@ needs Keras 2, and Keras 3 normalizes at inference by the affine map itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from typing import Any
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import larq as lq
 import numpy as np
@@ -18,8 +20,8 @@ import tf_keras
 
 from artattack.attacks.gradients import max_pool_of_pairs, straight_through
 from artattack.attacks.surrogate import surrogate, with_gradient
-from artattack.models.model import Model
-from artattack.models.network import Layer, keras_of, layer_names, rebuild
+from artattack.models.model import Model, weights_sha256
+from artattack.models.network import Layer, Network, keras_of, layer_names, rebuild
 from artattack.tracing import compiled
 
 _KERNELS = {
@@ -27,6 +29,9 @@ _KERNELS = {
     "depthwise_quantizer": "depthwise_kernel",
     "pointwise_quantizer": "pointwise_kernel",
 }
+# Frozen copies in use, by network; then by its weights, layers, surrogate and pooling. Attacks of a run often read the
+# same features, and copying a network takes a second.
+_copies: WeakKeyDictionary[Network, WeakValueDictionary[tuple[Any, ...], Network]] = WeakKeyDictionary()
 
 
 class InferenceBatchNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
@@ -65,6 +70,8 @@ class InferenceBatchNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
 class Features:
     """A frozen copy of a backbone, from images of any size to the outputs of some layers.
 
+    Equal arguments share a copy while it is in use and the backbone's weights stay the same.
+
     Args:
         model: the backbone, which stays unchanged.
         layers: layer specifications, see `artattack.models.network.layer_names`.
@@ -83,26 +90,20 @@ class Features:
         gradient: str | None = None,
         average_pooling: bool = False,
     ) -> None:
-        derivative = surrogate(gradient) if gradient else None
-        average_pool = keras_of(model.network).layers.AveragePooling2D
-
-        def replace(layer: Layer) -> Any:
-            if average_pooling and type(layer).__name__ == "MaxPooling2D":
-                return average_pool.from_config(layer.get_config())  # both have the same configuration
-            if isinstance(layer, tf_keras.layers.MaxPooling2D) and _pools_pairs(layer):
-                return tf_keras.layers.Lambda(max_pool_of_pairs, name=layer.name)
-            if isinstance(layer, tf_keras.layers.BatchNormalization) and list(np.ravel(layer.axis)) in (
-                [3],
-                [-1],
-            ):
-                return InferenceBatchNormalization(layer)
-            if any(getattr(layer, key, None) is not None for key in ("input_quantizer", *_KERNELS)):
-                return _frozen(layer, derivative)
-            return None
-
-        names = layer_names(model.network, layers)
+        names = tuple(layer_names(model.network, layers))
+        copies = _copies.setdefault(model.network, WeakValueDictionary())
+        key = weights_sha256(model.network), names, gradient, average_pooling
+        network = copies.get(key)
+        if network is None:
+            network = copies[key] = _frozen_copy(model.network, names, gradient, average_pooling)
+        self.network = network
         self._preprocessing = model.preprocessing
-        self.network = rebuild(model.network, names, input_shape=(None, None, 3), replace=replace)
+
+    def only(self, places: Iterable[int]) -> Features:
+        """Return the features of some of these layers, by their places from 0 on, through the same copy."""
+        part = copy(self)
+        part.network = keras_of(self.network).Model(self.network.input, [self.network.outputs[k] for k in places])
+        return part
 
     def bytes_per_image(self, height: int, width: int) -> int:
         """Return the approximate memory of one image's activations, forward and backward, in bytes."""
@@ -115,6 +116,25 @@ class Features:
         """Return the layers' outputs, each (N, h, w, C), for images (N, H, W, 3) float32 in [0, 1]."""
         outputs = self.network(self._preprocessing(x), training=False)
         return outputs if isinstance(outputs, list) else [outputs]
+
+
+def _frozen_copy(network: Network, names: Sequence[str], gradient: str | None, average_pooling: bool) -> Network:
+    """Return a frozen copy of a network for images of any size, cut at layers."""
+    derivative = surrogate(gradient) if gradient else None
+    average_pool = keras_of(network).layers.AveragePooling2D
+
+    def replace(layer: Layer) -> Any:
+        if average_pooling and type(layer).__name__ == "MaxPooling2D":
+            return average_pool.from_config(layer.get_config())  # both have the same configuration
+        if isinstance(layer, tf_keras.layers.MaxPooling2D) and _pools_pairs(layer):
+            return tf_keras.layers.Lambda(max_pool_of_pairs, name=layer.name)
+        if isinstance(layer, tf_keras.layers.BatchNormalization) and list(np.ravel(layer.axis)) in ([3], [-1]):
+            return InferenceBatchNormalization(layer)
+        if any(getattr(layer, key, None) is not None for key in ("input_quantizer", *_KERNELS)):
+            return _frozen(layer, derivative)
+        return None
+
+    return rebuild(network, names, input_shape=(None, None, 3), replace=replace)
 
 
 def _pools_pairs(layer: Layer) -> bool:

@@ -8,7 +8,6 @@ variation is a mean absolute difference per value.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -200,9 +199,14 @@ class Objective:
             raise ArtattackError(f"style_layer_weights: {len(style)} layers, but {len(self._weights)} weights")
         if style and not (min(self._weights) >= 0 and 0 < sum(self._weights) < np.inf):
             raise ArtattackError(f"style_layer_weights: from 0 on, and not all 0, not {tuple(self._weights)}")
-        freeze = partial(Features, model, gradient=options.surrogate, average_pooling=options.pooling == "average")
-        self._features = freeze((*style, *content)) if style or content else _no_features
-        self._content_features = freeze(content) if content else _no_features
+        self._features: _Read = _no_features
+        self._content_features: _Read = _no_features
+        if style or content:
+            average = options.pooling == "average"
+            features = Features(model, (*style, *content), gradient=options.surrogate, average_pooling=average)
+            self._features = features
+            if content:
+                self._content_features = features.only(range(len(style), len(style) + len(content)))
         self._style_count = len(style)
         self._mean = MEANS[options.style_mean]
         self._style_distances = compiled(self._style_distances_of, reduce_retracing=True)
@@ -284,6 +288,9 @@ class Objective:
     def _distance(self, statistics: list[tf.Tensor], targets: list[tf.Tensor], mean: Mean) -> tf.Tensor:
         """Return the distance (N,) of statistics to a style's targets."""
         return mean([relative_distance(*pair) for pair in zip(statistics, targets, strict=True)], self._weights)
+
+
+_Read = Callable[[tf.Tensor], list[tf.Tensor]]  # images to features
 
 
 def _no_features(x: tf.Tensor) -> list[tf.Tensor]:

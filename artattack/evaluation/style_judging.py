@@ -49,9 +49,9 @@ class StyleJudge:
             raise ArtattackError(f"style judge '{model.name}' has no default style layers: name a registry model")
         self.name = model.name
         self.bank = tuple(bank)
-        shapes = [output.shape for output in Features(model, model.style_layers)(tf.zeros((1, *size, 3)))]
-        fine = [name for name, shape in zip(model.style_layers, shapes, strict=True) if size[0] <= _FINEST * shape[1]]
-        features = Features(model, fine or model.style_layers[:1])
+        every = Features(model, model.style_layers)
+        shapes = [output.shape for output in every(tf.zeros((1, *size, 3)))]
+        features = every.only([k for k, shape in enumerate(shapes) if size[0] <= _FINEST * shape[1]] or [0])
         self._statistics = compiled(
             lambda x: [gram(f) for f in features(x)],
             input_signature=[tf.TensorSpec((None, *size, 3), tf.float32)],

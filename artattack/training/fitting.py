@@ -17,6 +17,7 @@ import tf_keras
 
 from artattack.errors import ArtattackError
 from artattack.progress import Progress
+from artattack.tracing import forgetting_gradients
 from artattack.training.best_epoch import epochs_since_best
 from artattack.training.data import Array
 
@@ -104,6 +105,7 @@ def whole(arrays: tuple[Array, ...], batch: int) -> tf.data.Dataset:
     return rows.map(lambda rows: tuple(_taken(arrays, rows)))
 
 
+@forgetting_gradients()
 def fit(
     model: Any,
     data: Callable[[int], tf.data.Dataset],
@@ -182,6 +184,7 @@ def clear(work: Path) -> None:
     shutil.rmtree(work, ignore_errors=True)
 
 
+@forgetting_gradients()
 def seconds_of_a_step(step: Callable[..., Any], batches: Iterable[Any]) -> float:
     """Return the mean seconds per training step, without the first two, which compile.
 

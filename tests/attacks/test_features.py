@@ -1,5 +1,8 @@
 """Feature networks: equal to the backbone's own layers, at any size, with the changes that options make."""
 
+import gc
+import weakref
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -70,8 +73,36 @@ def test_kernels_are_binarized_once_and_the_backbone_keeps_its_own(model: Model)
     assert not np.isin(latent, (-1.0, 1.0)).all()
 
 
+def test_equal_features_share_a_copy_while_it_is_in_use_and_weights_stay(model: Model) -> None:
+    first = Features(model, ["stem", "norm2"])
+    assert Features(model, ["stem", "norm2"]).network is first.network
+    assert Features(replace(model, name="other"), ["stem", "norm2"]).network is first.network
+    assert Features(model, ["norm2"]).network is not first.network
+    assert Features(model, ["stem", "norm2"], gradient="tanh:0.3").network is not first.network
+    layer = model.network.get_layer("stem")
+    kernel, bias = layer.get_weights()
+    layer.set_weights([2 * kernel, bias])
+    try:
+        changed = Features(model, ["stem", "norm2"])
+        np.testing.assert_allclose(changed(X)[0], 2 * first(X)[0], rtol=1e-6)
+    finally:
+        layer.set_weights([kernel, bias])
+    freed = weakref.ref(changed.network)
+    del changed
+    gc.collect()
+    assert freed() is None
+
+
 def test_cut_at_the_deepest_layer_used(model: Model) -> None:
     assert [layer.name for layer in Features(model, ["pool", "stem"]).network.layers][-1] == "pool"
+
+
+def test_some_of_the_layers_are_read_through_the_same_copy(model: Model) -> None:
+    every = Features(model, ["stem", "binary:0", "norm2"])
+    for places in ([2], [0, 1]):
+        for own, expected in zip(every.only(places)(X), [every(X)[k] for k in places], strict=True):
+            np.testing.assert_array_equal(own, expected)
+    assert every.only([0]).network.get_layer("stem") is every.network.get_layer("stem")
 
 
 def test_surrogate_changes_gradients_and_not_outputs(model: Model) -> None:

@@ -47,13 +47,31 @@ def small_networks_and_epochs() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def eager() -> Iterator[None]:
+    """Take steps eagerly: tracing one takes longer than the few that most of these tests take."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def compiled(eager: None) -> Iterator[None]:
+    """Compile steps, as everywhere but here."""
+    tf.config.run_functions_eagerly(False)
+    yield
+    tf.config.run_functions_eagerly(True)
+
+
 def settings(photos: Path, **options: Any) -> PainterSettings:
     given = {"style": ("marble", "waves"), "backbone": "quicknet_tiny", "size": 32, "batch": 5, "steps": 3}
     return PainterSettings(images=str(photos), **{**given, **options})
 
 
 @pytest.fixture(scope="module")
-def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory, small_networks_and_epochs: None) -> Path:
+def trained(
+    photos: Path, tmp_path_factory: pytest.TempPathFactory, small_networks_and_epochs: None, eager: None
+) -> Path:
     """The folder of a training of three epochs of one step."""
     out = tmp_path_factory.mktemp("trained") / "out"
     train_painter(settings(photos), out)
@@ -82,6 +100,7 @@ def test_a_training_writes_a_painter_its_card_and_pictures(trained: Path) -> Non
     assert np.array_equal(read_image(trained / "painter.png"), np.concatenate(pictures, 1))
 
 
+@pytest.mark.usefixtures("compiled")
 def test_training_lowers_the_style_loss(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(painters, "_CROPS_PER_EPOCH", 60)  # twelve steps
     alone = settings(photos, init="content", steps=60, learning_rate=0.01, budget="psnr=10", shift_weight=0)
@@ -181,6 +200,7 @@ def test_a_change_that_a_shift_turns_around_is_unsteady() -> None:
     np.testing.assert_allclose(found, [0, 0, 4, 2 * 4 / 10, 2], atol=1e-5)
 
 
+@pytest.mark.usefixtures("compiled")
 def test_training_makes_a_painter_steady(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(painters, "_CROPS_PER_EPOCH", 60)  # twelve steps
     x = np.stack([read_image(path) for path in sorted(photos.iterdir())]).astype(np.float32) / 255
