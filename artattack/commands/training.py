@@ -199,6 +199,8 @@ def train_painter(
     minutes: Annotated[float | None, _of(_PAINTER, "minutes")] = None,
     batch: Annotated[int, _of(_PAINTER, "batch")] = _PAINTER["batch"].default,
     learning_rate: Annotated[float, _of(_PAINTER, "learning_rate")] = _PAINTER["learning_rate"].default,
+    imitate: Annotated[str | None, _of(_PAINTER, "imitate")] = None,
+    imitate_weight: Annotated[float, _of(_PAINTER, "imitate_weight")] = _PAINTER["imitate_weight"].default,
     style_weight: Annotated[float, _of(_PAINTER, "style_weight")] = _PAINTER["style_weight"].default,
     tv_weight: Annotated[float, _of(_PAINTER, "tv_weight")] = _PAINTER["tv_weight"].default,
     guide_weight: Annotated[float, _of(_PAINTER, "guide_weight")] = _PAINTER["guide_weight"].default,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -21,6 +22,7 @@ from artattack.inputs.styles import load_styles, style_files, style_names
 from artattack.progress import Progress
 from artattack.training.crops import Drawing, check_images, cut, find_images, fresh_batches, held_out, readable
 from artattack.training.data import Array
+from artattack.training.examples import Examples, read_examples
 from artattack.training.train import Share, begin, in_time
 from artattack.validation import DistanceOrNone, Names, Section, as_list
 
@@ -74,6 +76,14 @@ class PainterSettings(Section):
     learning_rate: PositiveFloat = Field(
         0.002, description="initial learning rate of Adam; it falls to 0 along a cosine"
     )
+    imitate: str | None = Field(
+        None,
+        description="folder of a finished run whose style attack has painted photos in each style: images that the "
+        "painter learns to match",
+    )
+    imitate_weight: PositiveFloat = Field(
+        10.0, description="weight of the difference from the images of --imitate: squared, over their squared change"
+    )
     style_weight: PositiveFloat = Field(_STYLE.style_weight, description="weight of the style loss")
     tv_weight: NonNegativeFloat = Field(_STYLE.tv_weight, description="weight of the anisotropic total variation")
     guide_weight: NonNegativeFloat = Field(1.0, description="weight of the loss that fools guides")
@@ -99,11 +109,13 @@ class _Material:
     Attributes:
         trained: readable training images.
         held: uint8 (M, S, S, 3), a crop of each held-out image.
+        examples: paintings to imitate, without those of held-out images; None without `--imitate`.
         unreadable: number of unreadable images.
     """
 
     trained: list[Path]
     held: Array
+    examples: Examples | None
     unreadable: int
 
 
@@ -116,8 +128,8 @@ def plan_painter(settings: PainterSettings) -> list[str]:
     files = find_images(settings.images)
     check_images(files)
     card, begun = _begun(settings)
-    training = _compiled(settings, card, begun, 1)
-    step = _seconds_of_a_step(settings, training)
+    examples = _examples(settings)
+    step = _seconds_of_a_step(settings, training := _compiled(settings, card, begun, 1), examples)
     crops, per_epoch = _epoch(settings, len(files))
     epochs = _epochs(settings, per_epoch, step)
     return [
@@ -128,6 +140,7 @@ def plan_painter(settings: PainterSettings) -> list[str]:
         f"loss       {settings.style_weight:g} style through {card.backbone}"
         + (f", {settings.guide_weight:g} fooling {', '.join(card.guides)}" if card.guides else "")
         + f", {settings.shift_weight:g} shifts"
+        + (f", {settings.imitate_weight:g} imitating {len(examples.files)} images" if examples else "")
         + f", inside {card.budget}",
         f"training   {epochs} epochs of {per_epoch} steps of {settings.batch} crops, {step:.2f} s each: "
         f"{in_time(step * per_epoch * epochs)}",
@@ -141,9 +154,11 @@ def train_painter(
 
     The loss of each crop is that of the style attack: style through the backbone, geometric mean over its style layers,
     under random shifts, total variation and, with guides, the loss that fools them. A further term is the difference
-    that a small shift of the crop makes to its change: `artattack.training.painter_fitting.unsteadiness`. Steps take
-    the styles in turn, one for each crop. `samples/` shows held-out crops in each style while the painter trains. A
-    killed training resumes from its last complete epoch, with the results of an uninterrupted one.
+    that a small shift of the crop makes to its change: `artattack.training.painter_fitting.unsteadiness`. With
+    `imitate`, another term compares paintings of further crops with the style attack's images of them, because the
+    attack's descent finds textures that the style loss alone does not teach a network. Steps take the styles in turn,
+    one for each crop. `samples/` shows held-out crops in each style while the painter trains. A killed training resumes
+    from its last complete epoch, with the results of an uninterrupted one.
 
     Args:
         settings: settings.
@@ -173,14 +188,21 @@ def train_painter(
     material = _read(settings, files, on_progress)
     crops, per_epoch = _epoch(settings, len(material.trained))
     work = out / ".painter"
-    epochs = _chosen_epochs(settings, card, begun, per_epoch, work, on_progress)
+    epochs = _chosen_epochs(settings, card, begun, material.examples, per_epoch, work, on_progress)
     training = _compiled(settings, card, begun, epochs * per_epoch)
     course = fitting.Course(epochs, settings.batch, epochs, settings.seed)
     drawing = Drawing((settings.size, settings.size), settings.size, crops, 0.0, settings.seed)
     turns = np.arange(len(material.held)) % len(training.learnt)
+
+    def batches(start: int) -> Any:
+        shown = fresh_batches(material.trained, drawing, course, start, _CROPS_PER_EPOCH)
+        if material.examples:
+            shown = material.examples.beside(shown, settings.size, course, per_epoch, start)
+        return shown.map(lambda *tensors: (tensors,))  # Keras gives a step a single tuple
+
     history = fitting.fit(
         training,
-        lambda start: fresh_batches(material.trained, drawing, course, start, _CROPS_PER_EPOCH),
+        batches,
         per_epoch,
         fitting.whole((material.held, np.asarray(training.learnt, np.int32)[turns]), settings.batch),
         course,
@@ -325,6 +347,7 @@ def _compiled(settings: PainterSettings, card: PainterCard, begun: PainterFile |
         guidance=Guidance(guides, options) if guides else None,
         options=options,
         shift_weight=settings.shift_weight,
+        imitate_weight=settings.imitate_weight,
         size=settings.size,
         seed=settings.seed,
     )
@@ -355,6 +378,7 @@ def _chosen_epochs(
     settings: PainterSettings,
     card: PainterCard,
     begun: PainterFile | None,
+    examples: Examples | None,
     per_epoch: int,
     work: Path,
     on_progress: Progress,
@@ -365,18 +389,19 @@ def _chosen_epochs(
     kept = work / "epochs.json"
     if not kept.is_file():
         on_progress("timing a few steps", 0, 1)
-        seconds = _seconds_of_a_step(settings, _compiled(settings, card, begun, 1))
+        seconds = _seconds_of_a_step(settings, _compiled(settings, card, begun, 1), examples)
         write_file(kept, json.dumps(_epochs(settings, per_epoch, seconds)).encode())
     return int(json.loads(kept.read_bytes()))
 
 
-def _seconds_of_a_step(settings: PainterSettings, training: PainterTraining) -> float:
+def _seconds_of_a_step(settings: PainterSettings, training: PainterTraining, examples: Examples | None) -> float:
     import tensorflow as tf
 
     from artattack.training.fitting import seconds_of_a_step
 
     x = np.random.default_rng(0).uniform(-1, 1, (settings.batch, settings.size, settings.size, 3)).astype(np.float32)
-    return seconds_of_a_step(training.train_on_batch, tf.data.Dataset.from_tensors((x,)).repeat())
+    beside = next(examples.crops_of_epoch(settings.size, settings.batch, 1, settings.seed, 0)) if examples else ()
+    return seconds_of_a_step(training.train_on_batch, tf.data.Dataset.from_tensors(((x, *beside),)).repeat())
 
 
 def _read(settings: PainterSettings, files: list[Path], on_progress: Progress) -> _Material:
@@ -395,7 +420,17 @@ def _read(settings: PainterSettings, files: list[Path], on_progress: Progress) -
         if number in held
     ]
     trained = [path for number, path in enumerate(good) if number not in held]
-    return _Material(trained, np.stack(crops), len(files) - len(good))
+    examples = _examples(settings, [good[number] for number in held])
+    return _Material(trained, np.stack(crops), examples, len(files) - len(good))
+
+
+def _examples(settings: PainterSettings, held: Sequence[Path] = ()) -> Examples | None:
+    """Return the paintings to imitate, if any, without those of held-out images."""
+    if settings.imitate is None:
+        return None
+    assert settings.budget is not None
+    without = {sha256_file(path) for path in held}
+    return read_examples(settings.imitate, settings.style, settings.budget, settings.size, without)
 
 
 def _with_time_left(on_progress: Progress) -> Progress:
@@ -428,6 +463,7 @@ def _written(
     write_painter_card(card, path)  # needed to open the file for measuring
     painter = Painter(PainterFile(path))
     steps = len(history) * _epoch(settings, len(material.trained))[1]
+    named = {"start": settings.start, "imitate": settings.imitate}
     facts: dict[str, Any] = {
         "style_distance": _measured(painter, training, material.held),
         "measured_on": "held-out crops of the validation loss",
@@ -437,11 +473,12 @@ def _written(
         "data": Path(settings.images).name,
         "images_trained_on": len(material.trained),
         "images_measured_on": len(material.held),
+        "images_imitated": len(material.examples.files) if material.examples else 0,
         "unreadable": material.unreadable,
         "crops": steps * settings.batch,
         **course_facts(history),
         "settings": settings.model_dump(mode="json", exclude={"images", "start", "style"})
-        | {"start": Path(settings.start).name if settings.start else None},
+        | {name: Path(path).name if path else None for name, path in named.items()},
     }
     history.to_csv(path.with_suffix(".csv"), index=False)
     card = card.model_copy(update={"facts": facts})

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras
 
 from artattack.attacks.guidance import Guidance
-from artattack.attacks.objective import Objective, Targets, total_variation
+from artattack.attacks.objective import Objective, Targets, relative_distance, total_variation
 from artattack.attacks.options import StyleOptions
 from artattack.attacks.painter_card import STYLE_SIZE, PainterCard
 from artattack.attacks.painter_network import STRIDE, Painter, blended, mirrored, painted
@@ -22,6 +22,7 @@ from artattack.training.data import Array
 _LONGEST = 20.0  # norm of a step's gradient; usual ones are below 10
 _FARTHEST = STRIDE - 1  # px that `unsteadiness` shifts crops; the network is steady under whole strides
 _VALIDATED = (2, 1)  # px, the shift of held-out crops
+_PERIOD = 2 * STYLE_SIZE  # px, of a style continued by its mirror images
 _BORDER = 8  # px that it leaves out: shifted crops wrap around
 
 
@@ -39,6 +40,7 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         guidance: loss that fools the guides; None without guides.
         options: weights of the terms, and jitter.
         shift_weight: weight of `unsteadiness`.
+        imitate_weight: weight of the difference from examples.
         size: side of the crops in pixels.
         seed: seed of shifts, of the parts of styles and of views of guides.
     """
@@ -56,6 +58,7 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         guidance: Guidance | None,
         options: StyleOptions,
         shift_weight: float,
+        imitate_weight: float,
         size: int,
         seed: int,
     ) -> None:
@@ -66,11 +69,12 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         self.objective = objective
         self.targets = targets
         self.styles = styles
-        self._patterns = None if styles is None else tf.constant(mirrored(styles, *[size + STYLE_SIZE] * 2))
+        self._patterns = None if styles is None else tf.constant(mirrored(styles, *[size + _PERIOD] * 2))
         self._size = size
         self._fooled = (guides, guidance)  # a tuple, so that Keras does not save the guides' weights
         self._options = options
         self._shift_weight = shift_weight
+        self._imitate_weight = imitate_weight
         self._smoothing = Smoothing(size, size, card.decay, card.lowest)
         self._seed = seed % 2**31
         self._means = {name: tf_keras.metrics.Mean(name=name) for name in ("loss", "style")}
@@ -81,14 +85,16 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         return list(self._means.values())
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Take one step; crop i of step t is painted in style (t B + i) mod S."""
-        (x,) = data
+        """Take one step on crops and, if there are any, examples; crop i of step t shows style (t B + i) mod S."""
+        ((x, *example),) = data
         step = tf.cast(self.optimizer.iterations, tf.int32)
         count = tf.shape(x)[0]
         turns = (step * count + tf.range(count)) % len(self.learnt)
         with tf.GradientTape() as tape:
             loss, style = self._losses_of(x, turns, tf.stack([self._seed, step]))
             mean = tf.reduce_mean(loss)
+            if example:
+                mean += self._imitate_weight * tf.reduce_mean(self._unlike(*example))
         variables = self.network.trainable_variables
         gradients = limited(tape.gradient(mean, variables))
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
@@ -135,6 +141,26 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
             views = tf.bitwise.invert(tf.zeros((2,), tf.int32) if seed is None else seed)
             loss += options.guide_weight * guidance.loss(made, own, views)[0]
         return loss, style
+
+    def _unlike(self, originals: tf.Tensor, paintings: tf.Tensor, turns: tf.Tensor, corners: tf.Tensor) -> tf.Tensor:
+        """Return how far crops are painted from examples, (B,): the squared difference over their squared change.
+
+        Args:
+            originals: uint8 (B, S, S, 3).
+            paintings: the attack's images of them, likewise.
+            turns: int32 (B,), their styles.
+            corners: int32 (B, 2), their upper left corners in the images.
+        """
+        x, wanted = (tf.cast(images, tf.float32) / 255.0 for images in (originals, paintings))
+        places = tf.gather(tf.constant(list(self.learnt)), turns)
+        first = x
+        if self._patterns is not None:
+            size = [1, self._size, self._size, 3]
+            begins = tf.unstack(tf.concat([places[:, None], corners % _PERIOD, tf.zeros_like(places)[:, None]], 1))
+            first = blended(x, tf.concat([tf.slice(self._patterns, begin, size) for begin in begins], 0), self.card)
+        change = self.network([first, tf.one_hot(places, len(self.card.styles))], training=True)
+        made = painted(x, first, self._smoothing(change), self.card)
+        return relative_distance(made - x, wanted - x)
 
     def _first(self, x: tf.Tensor, places: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
         """Return initial images of crops (B, S, S, 3), blended with a part of their styles, random if seeded."""

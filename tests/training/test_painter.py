@@ -17,6 +17,7 @@ from artattack.attacks.painter_card import PainterFile
 from artattack.attacks.painter_network import Painter
 from artattack.bound import Bound
 from artattack.errors import ArtattackError
+from artattack.evaluation.run import run_benchmark
 from artattack.inputs.image_sets import open_image_set
 from artattack.inputs.images import read_image, save_png, to_uint8
 from artattack.inputs.styles import load_styles
@@ -188,6 +189,37 @@ def test_guides_are_fooled_along_with_painting(photos: Path, tmp_path: Path) -> 
     card = train_painter(settings(photos, guide=("quicknet_tiny",), steps=1), tmp_path / "out")
     assert card.guides == ("quicknet_tiny",)
     assert card.decay == 0
+
+
+def test_paintings_of_a_run_are_imitated(photos: Path, tmp_path: Path) -> None:
+    benchmark: dict[str, Any] = {
+        "images": {"set": str(photos), "size": 40},
+        "classifiers": "quicknet_tiny",
+        "feature_model": "quicknet_tiny",
+        "attacks": [{"attack": "style", "backbone": "quicknet_tiny", "style": ["marble", "waves"], "steps": 2}],
+    }
+    run_benchmark(benchmark, out=tmp_path / "run", cache=False)
+    given = settings(photos, imitate=str(tmp_path / "run"), imitate_weight=1000, learning_rate=0.01)
+    assert "1000 imitating 6 images" in "\n".join(plan_painter(given))
+    card = train_painter(given, tmp_path / "out")
+    assert card.facts["images_imitated"] == 5  # without the one that is held out
+    assert card.facts["settings"]["imitate"] == "run"
+
+    def stop(what: str, done: int, total: int) -> None:
+        if what.startswith("painting") and done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_painter(given, tmp_path / "again", on_progress=stop)
+    train_painter(given, tmp_path / "again", resume=True)
+    other = train_painter(settings(photos, learning_rate=0.01), tmp_path / "other")
+    assert other.facts["images_imitated"] == 0
+    whole, resumed, alone = (
+        Painter(PainterFile(tmp_path / name / "painter.keras")).network.get_weights()
+        for name in ("out", "again", "other")
+    )
+    assert all(map(np.array_equal, whole, resumed))
+    assert not any(map(np.allclose, whole[:1], alone[:1]))
 
 
 def test_a_change_that_a_shift_turns_around_is_unsteady() -> None:

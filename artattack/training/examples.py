@@ -1,0 +1,161 @@
+"""Examples for a painter to imitate: the images of a run's style attack, beside their originals."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from artattack.bound import ROUNDING, Bound
+from artattack.errors import ArtattackError
+from artattack.inputs.image_sets import hashes_of
+from artattack.inputs.images import read_image
+from artattack.training.data import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import tensorflow as tf
+
+    from artattack.training.fitting import Course
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Images of an attack in several styles, beside their originals, all of one size.
+
+    Attributes:
+        files: for each image, its original's file and that of its painting in each style.
+        size: (H, W) of the images.
+    """
+
+    files: tuple[tuple[Path, ...], ...]
+    size: tuple[int, int]
+
+    def crops_of_epoch(
+        self, side: int, batch: int, steps: int, seed: int, epoch: int
+    ) -> Iterator[tuple[Array, Array, Array, Array]]:
+        """Yield the batches of an epoch, each in new random places; seed and epoch alone determine them.
+
+        Crop i of step t, counted from the start of training, shows style (t B + i) mod S.
+
+        Args:
+            side: side of the crops in pixels.
+            batch: crops per batch, B.
+            steps: batches per epoch.
+            seed: seed of the training.
+            epoch: number of the epoch.
+
+        Yields:
+            Crops of originals and of paintings, uint8 (B, side, side, 3), their styles, int32 (B,), and their upper
+            left corners in the images, int32 (B, 2).
+        """
+        rng = np.random.default_rng((seed, 6, epoch))
+        styles = len(self.files[0]) - 1
+        order: list[int] = []
+        for step in range(epoch * steps, (epoch + 1) * steps):
+            turns = (step * batch + np.arange(batch)) % styles
+            corners = np.stack([rng.integers(0, length - side + 1, batch) for length in self.size], 1)
+            pairs = []
+            for turn, (top, left) in zip(turns, corners, strict=True):
+                order = order or rng.permutation(len(self.files)).tolist()
+                files = self.files[order.pop()]
+                pairs.append([read_image(f)[top : top + side, left : left + side] for f in (files[0], files[1 + turn])])
+            originals, paintings = (np.stack(images) for images in zip(*pairs, strict=True))
+            yield originals, paintings, turns.astype(np.int32), corners.astype(np.int32)
+
+    def beside(self, shown: tf.data.Dataset, side: int, course: Course, steps: int, start: int) -> tf.data.Dataset:
+        """Return batches of training images with a batch of examples beside each.
+
+        Args:
+            shown: batches of one tensor, of all epochs from `start` on.
+            side: side of the crops in pixels.
+            course: length of training.
+            steps: batches per epoch.
+            start: first epoch.
+
+        Returns:
+            Tuples of the tensor and of the four arrays of `crops_of_epoch`.
+        """
+        import tensorflow as tf
+
+        def draw() -> Iterator[tuple[Array, ...]]:
+            for epoch in range(start, course.epochs):
+                yield from self.crops_of_epoch(side, course.batch, steps, course.seed, epoch)
+
+        shape = (course.batch, side, side, 3)
+        images, turns = tf.TensorSpec(shape, tf.uint8), tf.TensorSpec(shape[:1], tf.int32)
+        corners = tf.TensorSpec((course.batch, 2), tf.int32)
+        drawn = tf.data.Dataset.from_generator(draw, output_signature=(images, images, turns, corners)).prefetch(2)
+        return tf.data.Dataset.zip((shown, drawn)).map(lambda x, example: (*x, *example))
+
+
+def read_examples(run: str, styles: Sequence[str], ball: Bound, side: int, without: Collection[str] = ()) -> Examples:
+    """Return the style attack's images in a finished run's folder, as examples for a painter.
+
+    Args:
+        run: the folder.
+        styles: styles as benchmark files name them, in the order of the painter's.
+        ball: ball of the painter's paintings.
+        side: side of the crops to take, in pixels.
+        without: SHA-256 of originals that are left out.
+
+    Raises:
+        ArtattackError: the folder holds no finished run, a style has no images or those of several attacks, images lie
+            outside the ball or are smaller than the crops, or their originals are bundled samples.
+    """
+    from artattack.results.records import at_own_distance, attacks_of
+    from artattack.results.run_folder import load_run
+
+    if ball.distance == "l2":
+        raise ArtattackError("--imitate: crops need a ball for images of every size; give --budget in psnr or linf")
+    folder = load_run(run)
+    records = at_own_distance(attacks_of(folder.records))
+    made = records[(records["kind"] == "style") & records["error"].isna()]
+    made = made[made["classifier"] == made["classifier"].iloc[0]] if len(made) else made
+    columns = {style: _images_in(made[made["style"] == style], run, style) for style in styles}
+    samples = hashes_of("samples")
+    for style, rows in columns.items():
+        if not _inside(rows, ball).all():
+            raise ArtattackError(f"--imitate: {run}: images in style '{style}' lie outside the painter's ball, {ball}")
+        if rows["image_sha256"].isin(list(samples)).any():
+            raise ArtattackError(f"--imitate: {run}: the bundled samples measure painters; attack other photos")
+    hashes = next(iter(columns.values()))["image_sha256"]
+    shared = [
+        image
+        for image, sha in hashes.items()
+        if sha not in without and all(image in rows.index for rows in columns.values())
+    ]
+    if not shared:
+        raise ArtattackError(f"--imitate: {run}: no image was attacked in every style")
+    files = tuple(
+        (
+            folder.images / "original" / f"{image}.png",
+            *(folder.path / str(rows.at[image, "file"]) for rows in columns.values()),
+        )
+        for image in shared
+    )
+    height, width = read_image(files[0][0]).shape[:2]
+    if min(height, width) < side:
+        raise ArtattackError(
+            f"--imitate: {run}: its images have {height} x {width} px, and crops have {side}: lower --size"
+        )
+    return Examples(files, (height, width))
+
+
+def _images_in(rows: pd.DataFrame, run: str, style: str) -> pd.DataFrame:
+    """Return the records of the attack's images in a style, by image."""
+    attacks = list(dict.fromkeys(rows["attack"] + " through " + rows["source"]))
+    if len(attacks) != 1:
+        found = f"several attacks have it: {', '.join(attacks)}" if attacks else "the run has no images in it"
+        raise ArtattackError(f"--imitate: {run}: style '{style}': {found}; run one style attack in every style")
+    return rows.set_index("image")
+
+
+def _inside(rows: pd.DataFrame, ball: Bound) -> Array:
+    """Return whether images lie inside a ball of `linf` or `psnr`, (N,) bool."""
+    from artattack.results.standing import moved
+
+    return moved(rows[ball.distance], ball.distance) <= moved([ball.value], ball.distance) + ROUNDING

@@ -1,0 +1,177 @@
+"""Examples for a painter: which images of a run they are, their crops, and how a painter is compared with them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from artattack.attacks.objective import Objective
+from artattack.attacks.options import StyleOptions
+from artattack.attacks.painter_card import PainterCard, PainterStyle
+from artattack.attacks.painter_network import build_network, mirrored
+from artattack.bound import Bound
+from artattack.errors import ArtattackError
+from artattack.evaluation.run import run_benchmark
+from artattack.files import sha256_file
+from artattack.inputs.images import read_image, save_png
+from artattack.inputs.styles import load_styles
+from artattack.models import load_model
+from artattack.training.examples import Examples, read_examples
+from artattack.training.painter_fitting import PainterTraining
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
+
+SIZE = 40
+STYLES = ["marble", "waves"]
+BALL = Bound("psnr", 20.0)
+ATTACK: dict[str, Any] = {"attack": "style", "backbone": "quicknet_tiny", "style": STYLES, "steps": 2}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    for number in range(3):
+        save_png(folder / f"{number}.png", np.kron(rng.integers(0, 256, (5, 6, 3), np.uint8), np.ones((9, 9, 1), "B")))
+    return folder
+
+
+def run(photos: Path | str, out: Path, *attacks: dict[str, Any]) -> str:
+    benchmark = {
+        "images": {"set": str(photos), "size": SIZE, "limit": 3},
+        "classifiers": "quicknet_tiny",
+        "feature_model": "quicknet_tiny",
+        "attacks": list(attacks),
+    }
+    run_benchmark(benchmark, out=out, cache=False)
+    return str(out)
+
+
+@pytest.fixture(scope="module")
+def painted(photos: Path, tmp_path_factory: pytest.TempPathFactory, models_load_once: None) -> str:
+    """The folder of a run of the style attack in two styles."""
+    return run(photos, tmp_path_factory.mktemp("runs") / "run", ATTACK, {"attack": "noise", "like": "style"})
+
+
+def test_examples_are_the_attacks_images_in_the_order_of_the_styles(photos: Path, painted: str) -> None:
+    examples = read_examples(painted, ["waves", "marble"], BALL, SIZE)
+    assert examples.size == (SIZE, SIZE)
+    assert len(examples.files) == 3
+    for files in examples.files:
+        assert files[0].parts[-2:] == ("original", files[1].name)
+        assert [path.parent.name for path in files[1:]] == [
+            "style--waves--quicknet_tiny", "style--marble--quicknet_tiny"
+        ]  # fmt: skip
+    held = sha256_file(photos / "1.png")
+    left = read_examples(painted, STYLES, BALL, SIZE, {held})
+    assert len(left.files) == 2
+    assert not any("1" in files[0].stem for files in left.files)
+
+
+def test_crops_are_of_one_place_and_follow_from_the_seed_and_the_epoch(painted: str) -> None:
+    examples = read_examples(painted, STYLES, BALL, 32)
+    whole = {path: read_image(path) for files in examples.files for path in files}
+    drawn = list(examples.crops_of_epoch(32, 3, 2, 7, 1))
+    assert [turns.tolist() for _, _, turns, _ in drawn] == [[0, 1, 0], [1, 0, 1]]  # crops 6 to 11 of the training
+    shown = []
+    for originals, paintings, turns, corners in drawn:
+        assert originals.shape == paintings.shape == (3, 32, 32, 3)
+        for original, painting, turn, (top, left) in zip(originals, paintings, turns, corners, strict=True):
+            part = np.s_[top : top + 32, left : left + 32]
+            (files,) = (f for f in examples.files if np.array_equal(whole[f[0]][part], original))
+            assert np.array_equal(whole[files[1 + turn]][part], painting)
+            shown.append(files[0])
+    assert sorted(map(shown[:3].count, set(shown))) == [1, 1, 1]  # each image once before any comes again
+    for (first, _, _, _), (again, _, _, _) in zip(drawn, examples.crops_of_epoch(32, 3, 2, 7, 1), strict=True):
+        assert np.array_equal(first, again)
+    (other, *_), *_ = examples.crops_of_epoch(32, 3, 2, 7, 0)
+    assert not np.array_equal(drawn[0][0], other)
+
+
+@pytest.mark.parametrize("init", ["content", "style"])
+def test_a_painter_that_changes_nothing_differs_from_examples_by_their_change(init: Any) -> None:
+    """Without a change of the network, a painting is the initial image: the photo, or its blend with the style."""
+    backbone: Any = load_model("quicknet_tiny")
+    objective = Objective(backbone, StyleOptions())
+    styles = np.concatenate([load_styles(name, 224) for name in STYLES])
+    network = build_network(2, filters=(4, 8), blocks=0)
+    last = network.get_layer("change")
+    last.set_weights([np.zeros_like(weights) for weights in last.get_weights()])
+    card = PainterCard(
+        title="",
+        styles=tuple(PainterStyle(name=name, sha256=("",)) for name in STYLES),
+        backbone="quicknet_tiny",
+        guides=(),
+        budget=BALL,
+        init=init,
+        reach=None,
+        binary=False,
+        decay=1.5,
+        lowest=1 / 32,
+    )
+    training = PainterTraining(
+        network,
+        card,
+        learnt=(0, 1),
+        objective=objective,
+        targets=[],
+        styles=styles if init == "style" else None,
+        guides=(),
+        guidance=None,
+        options=StyleOptions(),
+        shift_weight=0,
+        imitate_weight=1,
+        size=32,
+        seed=0,
+    )
+    rng = np.random.default_rng(1)
+    x, wanted = rng.integers(0, 256, (2, 3, 32, 32, 3), np.uint8)
+    turns, corners = np.int32([1, 0, 1]), np.int32([[0, 0], [3, 8], [230, 1000]])
+    found = training._unlike(*map(tf.constant, (x, wanted, turns, corners)))
+    before, after = x / 255.0, wanted / 255.0
+    first = before
+    if init == "style":
+        large = mirrored(styles, 300, 1100)
+        parts = np.stack([large[k, i : i + 32, j : j + 32] for k, (i, j) in zip(turns, corners, strict=True)])
+        share = 0.1 / np.sqrt(np.square(parts - before).mean((1, 2, 3), keepdims=True))  # 20 dB: 0.1 root mean square
+        first = before + np.minimum(share, 1) * (parts - before)
+    expected = np.square(first - after).sum((1, 2, 3)) / np.square(after - before).sum((1, 2, 3))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_what_does_not_fit_is_refused(photos: Path, painted: str, tmp_path: Path) -> None:
+    for given, message in (
+        ((painted, ["marble", "woodcut"], BALL, SIZE), "style 'woodcut': the run has no images in it"),
+        ((painted, STYLES, BALL, SIZE + 4), "its images have 40 x 40 px, and crops have 44: lower --size"),
+        ((painted, STYLES, Bound("psnr", 30.0), SIZE), r"style 'marble' lie outside the painter's ball, psnr=30"),
+        ((painted, STYLES, Bound("l2", 3.0), SIZE), "give --budget in psnr or linf"),
+        ((str(tmp_path), STYLES, BALL, SIZE), "run"),
+    ):
+        with pytest.raises(ArtattackError, match=message):
+            read_examples(*given)
+    both = run(photos, tmp_path / "both", ATTACK, ATTACK | {"name": "longer", "steps": 3})
+    with pytest.raises(ArtattackError, match="several attacks have it: style through quicknet_tiny, longer through"):
+        read_examples(both, STYLES, BALL, SIZE)
+    samples = run("samples", tmp_path / "samples", ATTACK)
+    with pytest.raises(ArtattackError, match="the bundled samples measure painters; attack other photos"):
+        read_examples(samples, STYLES, BALL, SIZE)
+
+
+def test_crops_beside_training_images_go_on_where_a_training_resumes() -> None:
+    """Batches of a resumed training are those of an uninterrupted one."""
+    from artattack.training.fitting import Course
+
+    class Numbered(Examples):
+        def crops_of_epoch(self, side: int, batch: int, steps: int, seed: int, epoch: int) -> Any:
+            for step in range(steps):
+                images = np.full((batch, side, side, 3), 10 * epoch + step, np.uint8)
+                yield images, images, np.zeros(batch, np.int32), np.zeros((batch, 2), np.int32)
+
+    def numbers(start: int) -> list[tuple[int, int]]:
+        shown = tf.data.Dataset.from_tensor_slices((np.arange(2 * start, 6)[:, None, None],)).map(lambda x: (x,))
+        both = Numbered((), (8, 8)).beside(shown, 8, Course(3, 4, 3, 0), 2, start)
+        return [(int(x[0, 0]), int(original[0, 0, 0, 0])) for x, original, *_ in both]
+
+    assert numbers(0) == [(0, 0), (1, 1), (2, 10), (3, 11), (4, 20), (5, 21)]
+    assert numbers(1) == numbers(0)[2:]
