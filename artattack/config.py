@@ -33,7 +33,7 @@ from artattack.attacks.style_entry import StyleEntry
 from artattack.bound import Bound
 from artattack.distances import default_budgets
 from artattack.errors import ArtattackError, one_line, unknown
-from artattack.inputs.image_sets import image_set_infos
+from artattack.inputs.image_sets import image_set_names
 from artattack.models.classifier import Gives
 from artattack.models.defences import plain_defences
 from artattack.models.http_options import HttpOptions
@@ -408,7 +408,7 @@ def _resolved(benchmark: Benchmark, base: Path) -> Benchmark:
         whole = str(near(path, *(info.name for info in model_infos())))
         return f"{kind.word}:{whole}" if kind and whole != path else word if kind else whole
 
-    update = {"set": near(benchmark.images.set, *(info.name for info in image_set_infos()))}
+    update = {"set": near(benchmark.images.set, *image_set_names())}
     if isinstance(benchmark.images.label_space, str):
         update["label_space"] = near(benchmark.images.label_space, "imagenet", "own")
     images = benchmark.images.model_copy(update=update)

@@ -128,6 +128,11 @@ class Images(NamedTuple):
     errors: dict[str, str]
 
 
+def image_set_names() -> tuple[str, ...]:
+    """Return the names of the image sets known by name, without reading their manifests."""
+    return tuple(_NAMED)
+
+
 def image_set_infos() -> tuple[ImageSetInfo, ...]:
     """Return the image sets known by name."""
     return tuple(

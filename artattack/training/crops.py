@@ -11,7 +11,7 @@ import numpy as np
 
 from artattack.errors import ArtattackError
 from artattack.files import sha256_file, writing
-from artattack.inputs.image_sets import hashes_of, image_set_infos, open_image_set
+from artattack.inputs.image_sets import hashes_of, image_set_names, open_image_set
 from artattack.inputs.images import read_image
 from artattack.progress import Progress
 from artattack.training.data import Array, image_files
@@ -77,8 +77,7 @@ def find_images(name: str) -> list[Path]:
         ArtattackError: there are fewer than three images.
     """
     path = Path(name).expanduser()
-    by_name = {info.name for info in image_set_infos()}
-    if name not in by_name and path.is_dir():
+    if name not in image_set_names() and path.is_dir():
         files = list(image_files(path))
     else:
         files = [sample.path for sample in open_image_set(name).samples]
