@@ -270,7 +270,8 @@ def distances_table(runs: Sequence[RunFolder]) -> str:
 
 def variants_of(table: pd.DataFrame) -> pd.Series[str]:
     """Return the name of each row's attack or control, with its style and source."""
-    return table[VARIANT].fillna("").apply(named, axis=1)
+    keys = table[VARIANT].fillna("").itertuples(index=False, name=None)
+    return pd.Series([named(key) for key in keys], index=table.index, dtype=object)
 
 
 def by_variant(records: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
