@@ -245,6 +245,7 @@ class Painter:
         shapes = [tf.TensorSpec((None, None, None, 3)), tf.TensorSpec((None, len(card.styles)))]
         self._change = compiled(lambda x, mix: network([x, mix], training=False), input_signature=shapes)
         self.smoothing = lru_cache(_SIZES_KEPT)(lambda h, w: Smoothing(h, w, card.decay, card.lowest))
+        self._painting = lru_cache(_SIZES_KEPT)(self._make_painting)
 
     def paint(
         self, x: np.ndarray, mix: np.ndarray, budget: Bound | None = None, batch_size: int | None = None
@@ -265,25 +266,32 @@ class Painter:
         height, width = x.shape[1:3]
         at_once = batch_size or max(1, _PIXELS // (height * width))
         mixes = np.broadcast_to(np.asarray(mix, np.float32), (len(x), len(self.card.styles)))
-        smoothing = self.smoothing(height, width)
+        distance, value = budget or self.card.budget
+        painting = self._painting(height, width, distance)
         parts = []
         for start in range(0, len(x), at_once):
             few, own = np.asarray(x[start : start + at_once], np.float32), mixes[start : start + at_once]
-            first = self.first(few, own)
-            change = self._change(tf.constant(_padded(first)), tf.constant(own))
-            change = smoothing(change[:, :height, :width])
-            parts.append(painted(tf.constant(few), tf.constant(first), change, self.card, budget).numpy())
+            styles = few
+            if self.styles is not None:
+                styles = self.mixed(own[:1] if (own == own[0]).all() else own, height, width)
+            parts.append(painting(few, styles, own, np.float32(value)).numpy())
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
-    def first(self, x: np.ndarray, mixes: np.ndarray) -> np.ndarray:
-        """Return initial images (N, H, W, 3): each image `blended` with its mix (N, S) of the styles.
+    def _make_painting(self, height: int, width: int, distance: str) -> Any:
+        """Return the compiled function from images, their styles, mixes and a ball's radius to paintings."""
+        smoothing = self.smoothing(height, width)
+        rows, columns = (_reflected(side) for side in (height, width))
 
-        Without styles, initial images are the images themselves.
-        """
-        if self.styles is None:
-            return x
-        own = mixes[:1] if (mixes == mixes[0]).all() else mixes
-        return np.asarray(blended(tf.constant(x), tf.constant(self.mixed(own, *x.shape[1:3])), self.card))
+        def painting(x: tf.Tensor, styles: tf.Tensor, mixes: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+            first = x if self.styles is None else blended(x, styles, self.card)
+            seen = first
+            if (len(rows), len(columns)) != (height, width):
+                seen = tf.gather(tf.gather(first, rows, axis=1), columns, axis=2)
+            change = smoothing(self._change(seen, mixes)[:, :height, :width])
+            return painted(x, first, change, self.card, Bound(distance, value))
+
+        images = tf.TensorSpec((None, height, width, 3))
+        return compiled(painting, input_signature=[images, images, tf.TensorSpec((None, None)), tf.TensorSpec(())])
 
     def mixed(self, mixes: np.ndarray, height: int, width: int) -> np.ndarray:
         """Return mixes (N, S) of the styles as images (N, H, W, 3), for a painter with styles."""
@@ -292,7 +300,6 @@ class Painter:
         return mirrored(np.tensordot(mixes, self.styles[:, :side, :side], 1), height, width)
 
 
-def _padded(x: np.ndarray) -> np.ndarray:
-    """Reflect images (N, H, W, 3) to the right and below, to sides that the network takes."""
-    more = [max(LEAST, -(-side // STRIDE) * STRIDE) - side for side in x.shape[1:3]]
-    return np.pad(x, [(0, 0), (0, more[0]), (0, more[1]), (0, 0)], "reflect") if any(more) else x
+def _reflected(side: int) -> np.ndarray:
+    """Return the rows that extend an image downwards, by reflection, to a side that the network takes."""
+    return np.pad(np.arange(side), (0, max(LEAST, -(-side // STRIDE) * STRIDE) - side), "reflect")

@@ -18,6 +18,7 @@ from artattack.attacks.painter_card import PainterCard, PainterFile, PainterStyl
 from artattack.attacks.painter_entry import PainterEntry
 from artattack.attacks.painter_network import (
     Painter,
+    blended,
     build_network,
     conditional_normalization,
     mirrored,
@@ -236,7 +237,7 @@ def test_the_network_changes_the_initial_image_within_its_reach(text: str) -> No
 
 def test_a_painting_begins_with_the_blend_in_every_ball(blending: Path) -> None:
     painter, x, mix = Painter(PainterFile(blending)), pictures(2, 32, 36), np.float32([[0, 1], [0.5, 0.5]])
-    first = painter.first(x, mix)
+    first = blended(tf.constant(x), tf.constant(painter.mixed(mix, 32, 36)), painter.card).numpy()
     smoothed = painter.smoothing(32, 36)(painter.network([first, mix]))
     for text in ("psnr=20", "psnr=30", "linf=4/255"):
         ball = Bound.parse(text)
