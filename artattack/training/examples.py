@@ -13,6 +13,7 @@ from artattack.bound import ROUNDING, Bound
 from artattack.errors import ArtattackError
 from artattack.inputs.image_sets import hashes_of
 from artattack.inputs.images import read_image
+from artattack.training.crops import held_out
 from artattack.training.data import Array
 
 if TYPE_CHECKING:
@@ -28,11 +29,29 @@ class Examples:
 
     Attributes:
         files: for each image, its original's file and that of its painting in each style.
+        hashes: SHA-256 of each image's file before it was cropped.
         size: (H, W) of the images.
     """
 
     files: tuple[tuple[Path, ...], ...]
+    hashes: tuple[str, ...]
     size: tuple[int, int]
+
+    def parted(self, held: Collection[str], share: float, seed: int) -> tuple[Examples, Examples]:
+        """Return the examples to train on and those to validate with, at least one of each if there are two images.
+
+        Args:
+            held: SHA-256 of the images that the training holds out.
+            share: share of the images to hold out if none of them is in `held`.
+            seed: seed of that choice.
+        """
+        places = [place for place, sha in enumerate(self.hashes) if sha in held]
+        places = places or held_out(np.arange(len(self.files)), share, seed).tolist()
+        rest = [place for place in range(len(self.files)) if place not in places]
+        return self._at(rest), self._at(places)
+
+    def _at(self, places: Sequence[int]) -> Examples:
+        return Examples(tuple(self.files[k] for k in places), tuple(self.hashes[k] for k in places), self.size)
 
     def crops_of_epoch(
         self, side: int, batch: int, steps: int, seed: int, epoch: int
@@ -100,11 +119,11 @@ def read_examples(run: str, styles: Sequence[str], ball: Bound, side: int, witho
         styles: styles as benchmark files name them, in the order of the painter's.
         ball: ball of the painter's paintings.
         side: side of the crops to take, in pixels.
-        without: SHA-256 of originals that are left out.
 
     Raises:
-        ArtattackError: the folder holds no finished run, a style has no images or those of several attacks, images lie
-            outside the ball or are smaller than the crops, or their originals are bundled samples.
+        ArtattackError: the folder holds no finished run, a style has no images or those of several attacks, fewer
+            than two images have every style, they lie outside the ball or are smaller than the crops, or their
+            originals are bundled samples.
     """
     from artattack.results.records import at_own_distance, attacks_of
     from artattack.results.run_folder import load_run
@@ -123,13 +142,9 @@ def read_examples(run: str, styles: Sequence[str], ball: Bound, side: int, witho
         if rows["image_sha256"].isin(list(samples)).any():
             raise ArtattackError(f"--imitate: {run}: the bundled samples measure painters; attack other photos")
     hashes = next(iter(columns.values()))["image_sha256"]
-    shared = [
-        image
-        for image, sha in hashes.items()
-        if sha not in without and all(image in rows.index for rows in columns.values())
-    ]
-    if not shared:
-        raise ArtattackError(f"--imitate: {run}: no image was attacked in every style")
+    shared = [image for image in hashes.index if all(image in rows.index for rows in columns.values())]
+    if len(shared) < 2:
+        raise ArtattackError(f"--imitate: {run}: fewer than two images were attacked in every style")
     files = tuple(
         (
             folder.images / "original" / f"{image}.png",
@@ -142,7 +157,7 @@ def read_examples(run: str, styles: Sequence[str], ball: Bound, side: int, witho
         raise ArtattackError(
             f"--imitate: {run}: its images have {height} x {width} px, and crops have {side}: lower --size"
         )
-    return Examples(files, (height, width))
+    return Examples(files, tuple(hashes[shared]), (height, width))
 
 
 def _images_in(rows: pd.DataFrame, run: str, style: str) -> pd.DataFrame:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -110,12 +109,14 @@ class _Material:
         trained: readable training images.
         held: uint8 (M, S, S, 3), a crop of each held-out image.
         examples: paintings to imitate, without those of held-out images; None without `--imitate`.
+        held_examples: crops of the others, M as `Examples.crops_of_epoch` yields them.
         unreadable: number of unreadable images.
     """
 
     trained: list[Path]
     held: Array
     examples: Examples | None
+    held_examples: tuple[Array, ...]
     unreadable: int
 
 
@@ -193,6 +194,7 @@ def train_painter(
     course = fitting.Course(epochs, settings.batch, epochs, settings.seed)
     drawing = Drawing((settings.size, settings.size), settings.size, crops, 0.0, settings.seed)
     turns = np.arange(len(material.held)) % len(training.learnt)
+    validation = (material.held, np.asarray(training.learnt, np.int32)[turns], *material.held_examples)
 
     def batches(start: int) -> Any:
         shown = fresh_batches(material.trained, drawing, course, start, _CROPS_PER_EPOCH)
@@ -204,7 +206,7 @@ def train_painter(
         training,
         batches,
         per_epoch,
-        fitting.whole((material.held, np.asarray(training.learnt, np.int32)[turns]), settings.batch),
+        fitting.whole(validation, settings.batch),
         course,
         work,
         "painting",
@@ -420,17 +422,22 @@ def _read(settings: PainterSettings, files: list[Path], on_progress: Progress) -
         if number in held
     ]
     trained = [path for number, path in enumerate(good) if number not in held]
-    examples = _examples(settings, [good[number] for number in held])
-    return _Material(trained, np.stack(crops), examples, len(files) - len(good))
+    unreadable = len(files) - len(good)
+    examples = _examples(settings)
+    if examples is None:
+        return _Material(trained, np.stack(crops), None, (), unreadable)
+    hashes = {sha256_file(good[number]) for number in held}
+    trained_on, validating = examples.parted(hashes, settings.held_out, settings.seed)
+    shown = next(validating.crops_of_epoch(settings.size, len(crops), 1, settings.seed, 0))
+    return _Material(trained, np.stack(crops), trained_on, shown, unreadable)
 
 
-def _examples(settings: PainterSettings, held: Sequence[Path] = ()) -> Examples | None:
-    """Return the paintings to imitate, if any, without those of held-out images."""
+def _examples(settings: PainterSettings) -> Examples | None:
+    """Return the paintings to imitate, if any."""
     if settings.imitate is None:
         return None
     assert settings.budget is not None
-    without = {sha256_file(path) for path in held}
-    return read_examples(settings.imitate, settings.style, settings.budget, settings.size, without)
+    return read_examples(settings.imitate, settings.style, settings.budget, settings.size)
 
 
 def _with_time_left(on_progress: Progress) -> Progress:

@@ -77,11 +77,11 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         self._imitate_weight = imitate_weight
         self._smoothing = Smoothing(size, size, card.decay, card.lowest)
         self._seed = seed % 2**31
-        self._means = {name: tf_keras.metrics.Mean(name=name) for name in ("loss", "style")}
+        self._means = {name: tf_keras.metrics.Mean(name=name) for name in ("loss", "style", "unlike")}
 
     @property
     def metrics(self) -> list[Any]:
-        """The mean loss and style loss of an epoch, which Keras resets."""
+        """The means of an epoch, which Keras resets: loss, style loss, and difference from examples."""
         return list(self._means.values())
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
@@ -91,25 +91,33 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         count = tf.shape(x)[0]
         turns = (step * count + tf.range(count)) % len(self.learnt)
         with tf.GradientTape() as tape:
-            loss, style = self._losses_of(x, turns, tf.stack([self._seed, step]))
-            mean = tf.reduce_mean(loss)
-            if example:
-                mean += self._imitate_weight * tf.reduce_mean(self._unlike(*example))
+            losses = self._all_losses(x, turns, example, tf.stack([self._seed, step]))
+            mean = tf.reduce_mean(losses["loss"])
         variables = self.network.trainable_variables
         gradients = limited(tape.gradient(mean, variables))
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return self._told(loss, style)
+        return self._told(losses)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Return the mean losses of crops in the styles at given places of the network, unshifted."""
-        x, places = data
+        """Return the mean losses of crops in the styles at given places of the network, unshifted, and of examples."""
+        x, places, *example = data
         turns = tf.cast(places, tf.int32) - self.learnt[0]  # learnt styles stand side by side
-        return self._told(*self._losses_of(x, turns, None))
+        return self._told(self._all_losses(x, turns, example, None))
 
-    def _told(self, loss: tf.Tensor, style: tf.Tensor) -> dict[str, tf.Tensor]:
-        for name, values in (("loss", loss), ("style", style)):
+    def _all_losses(
+        self, x: tf.Tensor, turns: tf.Tensor, example: Sequence[tf.Tensor], seed: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        """Return the losses (B,) of crops and examples, by their metrics' names."""
+        loss, style = self._losses_of(x, turns, seed)
+        if not example:
+            return {"loss": loss, "style": style}
+        unlike = self._unlike(*example)
+        return {"loss": loss + self._imitate_weight * unlike, "style": style, "unlike": unlike}
+
+    def _told(self, found: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        for name, values in found.items():
             self._means[name].update_state(values)
-        return {name: mean.result() for name, mean in self._means.items()}
+        return {name: self._means[name].result() for name in found}
 
     def _losses_of(self, x: tf.Tensor, turns: tf.Tensor, seed: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the loss (B,) and the style loss (B,) of crops (B, S, S, 3) in [-1, 1] painted in styles `turns`."""

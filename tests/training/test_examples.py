@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from artattack.attacks.objective import Objective
 from artattack.attacks.options import StyleOptions
@@ -63,10 +64,12 @@ def test_examples_are_the_attacks_images_in_the_order_of_the_styles(photos: Path
         assert [path.parent.name for path in files[1:]] == [
             "style--waves--quicknet_tiny", "style--marble--quicknet_tiny"
         ]  # fmt: skip
-    held = sha256_file(photos / "1.png")
-    left = read_examples(painted, STYLES, BALL, SIZE, {held})
-    assert len(left.files) == 2
-    assert not any("1" in files[0].stem for files in left.files)
+    trained, held = examples.parted({sha256_file(photos / "1.png")}, 0.2, 0)
+    assert [files[0].stem for files in held.files] == ["1"]
+    assert [files[0].stem for files in trained.files] == ["0", "2"]
+    trained, held = examples.parted({"of another photo"}, 0.2, 0)
+    assert (len(trained.files), len(held.files)) == (2, 1)
+    assert {*trained.files, *held.files} == {*examples.files}
 
 
 def test_crops_are_of_one_place_and_follow_from_the_seed_and_the_epoch(painted: str) -> None:
@@ -139,6 +142,15 @@ def test_a_painter_that_changes_nothing_differs_from_examples_by_their_change(in
     expected = np.square(first - after).sum((1, 2, 3)) / np.square(after - before).sum((1, 2, 3))
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
+    x, wanted, losses = x // 2 + 64, x // 2 + 90, []  # brighter by 0.1: it learns from them
+    optimizer = tf_keras.optimizers.Adam(0.003)
+    for _ in range(20):
+        with tf.GradientTape() as tape:
+            losses.append(tf.reduce_mean(training._unlike(*map(tf.constant, (x, wanted, turns, corners)))))
+        variables = network.trainable_variables
+        optimizer.apply_gradients(zip(tape.gradient(losses[-1], variables), variables, strict=True))
+    assert losses[-1] < 0.8 * losses[0]
+
 
 def test_what_does_not_fit_is_refused(photos: Path, painted: str, tmp_path: Path) -> None:
     for given, message in (
@@ -170,7 +182,7 @@ def test_crops_beside_training_images_go_on_where_a_training_resumes() -> None:
 
     def numbers(start: int) -> list[tuple[int, int]]:
         shown = tf.data.Dataset.from_tensor_slices((np.arange(2 * start, 6)[:, None, None],)).map(lambda x: (x,))
-        both = Numbered((), (8, 8)).beside(shown, 8, Course(3, 4, 3, 0), 2, start)
+        both = Numbered((), (), (8, 8)).beside(shown, 8, Course(3, 4, 3, 0), 2, start)
         return [(int(x[0, 0]), int(original[0, 0, 0, 0])) for x, original, *_ in both]
 
     assert numbers(0) == [(0, 0), (1, 1), (2, 10), (3, 11), (4, 20), (5, 21)]

@@ -204,6 +204,7 @@ def test_paintings_of_a_run_are_imitated(photos: Path, tmp_path: Path) -> None:
     card = train_painter(given, tmp_path / "out")
     assert card.facts["images_imitated"] == 5  # without the one that is held out
     assert card.facts["settings"]["imitate"] == "run"
+    assert pd.read_csv(tmp_path / "out" / "painter.csv")["unlike"].gt(0).all()
 
     def stop(what: str, done: int, total: int) -> None:
         if what.startswith("painting") and done == 2:
