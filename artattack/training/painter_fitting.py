@@ -164,8 +164,9 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         first = x
         if self._patterns is not None:
             size = [1, self._size, self._size, 3]
-            begins = tf.unstack(tf.concat([places[:, None], corners % _PERIOD, tf.zeros_like(places)[:, None]], 1))
-            first = blended(x, tf.concat([tf.slice(self._patterns, begin, size) for begin in begins], 0), self.card)
+            begins = tf.concat([places[:, None], corners % _PERIOD, tf.zeros_like(places)[:, None]], 1)
+            parts = tf.map_fn(lambda begin: tf.slice(self._patterns, begin, size)[0], begins, tf.float32)
+            first = blended(x, parts, self.card)
         change = self.network([first, tf.one_hot(places, len(self.card.styles))], training=True)
         made = painted(x, first, self._smoothing(change), self.card)
         return relative_distance(made - x, wanted - x)
