@@ -141,6 +141,9 @@ def test_a_painter_that_changes_nothing_differs_from_examples_by_their_change(in
         first = before + np.minimum(share, 1) * (parts - before)
     expected = np.square(first - after).sum((1, 2, 3)) / np.square(after - before).sum((1, 2, 3))
     np.testing.assert_allclose(found, expected, rtol=1e-4)
+    images, one = tf.TensorSpec((None, 32, 32, 3), tf.uint8), tf.TensorSpec((None,), tf.int32)
+    of_any_batch = tf.function(training._unlike, [images, images, one, tf.TensorSpec((None, 2), tf.int32)])
+    np.testing.assert_allclose(of_any_batch(x, wanted, turns, corners), expected, rtol=1e-4)
 
     x, wanted, losses = x // 2 + 64, x // 2 + 90, []  # brighter by 0.1: it learns from them
     optimizer = tf_keras.optimizers.Adam(0.003)
