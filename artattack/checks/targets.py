@@ -56,7 +56,7 @@ def targets_of_run(path: Path, limit: int = LIMIT) -> Targets:
         raise ArtattackError(f"{path / 'run.json'}: does not name the run's classifiers") from error
     if not specs:
         raise ArtattackError(f"{path}: checks read layers, and none of the run's classifiers has readable ones")
-    samples = [Sample(file.stem, file) for file in sorted((folder.images / "original").glob("*.png"))]
+    samples = [Sample(file.stem, file) for file in sorted(folder.originals.glob("*.png"))]
     if len(samples) < FEWEST:
         raise ArtattackError(
             f"{folder.images / 'original'}: checks need at least {FEWEST} images, found {len(samples)}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -79,11 +78,6 @@ class CellImages:
     def _original(self, sample: Sample) -> np.ndarray:
         """Return the copy of an original, uint8 (H, W, 3)."""
         try:
-            return read_image(original(self._folder, sample))
+            return read_image(self._folder.original(sample.id))
         except ArtattackError as error:
             raise ArtattackError(f"{error}: the run has copied it there: resume the run (--resume)") from error
-
-
-def original(folder: RunFolder, sample: Sample) -> Path:
-    """Return the path of the cropped copy of an original in a run folder; an unreadable image has no copy."""
-    return folder.images / "original" / f"{sample.id}.png"

@@ -261,7 +261,6 @@ def _in_folder(
     extend: bool,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Do the remaining cells of a run in its locked folder."""
-    from artattack.evaluation.cell_images import original
     from artattack.evaluation.cells import CellWorker
     from artattack.results.run_folder import RunFolder
 
@@ -273,7 +272,7 @@ def _in_folder(
     unreadable = {}
     with saving() as save:
         for sample in plan.samples:
-            copy = original(folder, sample)
+            copy = folder.original(sample.id)
             if (sample.id not in copied or not copy.exists()) and (
                 why := _copy_original(sample, benchmark, copy, save)
             ):

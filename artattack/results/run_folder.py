@@ -196,6 +196,15 @@ class RunFolder:
         """The folder of adversarial images."""
         return self.path / "images"
 
+    @property
+    def originals(self) -> Path:
+        """The folder of originals, as cropped for the run."""
+        return self.images / "original"
+
+    def original(self, image: str) -> Path:
+        """Return the file of an original by its id; an unreadable image has none."""
+        return self.originals / f"{image}.png"
+
     @cached_property
     def records(self) -> pd.DataFrame:
         """The records of a finished run, with the columns and dtypes of `artattack.results.columns.RECORDS`."""

@@ -107,7 +107,7 @@ def _draw(drawing: Any, run: RunFolder, table: pd.DataFrame) -> None:
 
 
 def _original(run: RunFolder, image: str) -> Any:
-    path = run.images / "original" / f"{image}.png"
+    path = run.original(image)
     return read_image(path) if path.is_file() else None
 
 

@@ -88,7 +88,7 @@ def _look(run: RunFolder, table: pd.DataFrame) -> pd.DataFrame:
         own = records[records["attack"] == attack]
         changes = np.stack(
             [
-                to_float(read_image(run.path / file)) - to_float(read_image(run.images / "original" / f"{image}.png"))
+                to_float(read_image(run.path / file)) - to_float(read_image(run.original(image)))
                 for file, image in own[["file", "image"]].itertuples(index=False, name=None)
             ]
         )

@@ -111,7 +111,7 @@ class Examples:
         return tf.data.Dataset.zip((shown, drawn)).map(lambda x, example: (*x, *example))
 
 
-def read_examples(run: str, styles: Sequence[str], ball: Bound, side: int, without: Collection[str] = ()) -> Examples:
+def read_examples(run: str, styles: Sequence[str], ball: Bound, side: int) -> Examples:
     """Return the style attack's images in a finished run's folder, as examples for a painter.
 
     Args:
@@ -147,7 +147,7 @@ def read_examples(run: str, styles: Sequence[str], ball: Bound, side: int, witho
         raise ArtattackError(f"--imitate: {run}: fewer than two images were attacked in every style")
     files = tuple(
         (
-            folder.images / "original" / f"{image}.png",
+            folder.original(image),
             *(folder.path / str(rows.at[image, "file"]) for rows in columns.values()),
         )
         for image in shared

@@ -123,11 +123,11 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         """Return the loss (B,) and the style loss (B,) of crops (B, S, S, 3) in [-1, 1] painted in styles `turns`."""
         x = (x + 1.0) / 2.0
         options = self._options
-        places = tf.constant(list(self.learnt))
-        mix = tf.one_hot(tf.gather(places, turns), len(self.card.styles))
-        first = self._first(x, tf.gather(places, turns), seed)
-        change = self.network([first, mix], training=True)
-        seen = made = painted(x, first, self._smoothing(change), self.card)
+        corner = tf.zeros((2,), tf.int32)
+        if seed is not None:
+            corner = tf.random.stateless_uniform((2,), seed + 2, 0, STYLE_SIZE + 1, tf.int32)
+        mix, first, change, made = self._painted(x, turns, tf.tile(corner[None], [tf.shape(x)[0], 1]))
+        seen = made
         if seed is not None and options.jitter:
             shift = tf.random.stateless_uniform((2,), seed, -options.jitter, options.jitter + 1, tf.int32)
             seen = tf.roll(made, shift, (1, 2))
@@ -160,6 +160,17 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
             corners: int32 (B, 2), their upper left corners in the images.
         """
         x, wanted = (tf.cast(images, tf.float32) / 255.0 for images in (originals, paintings))
+        made = self._painted(x, turns, corners)[-1]
+        return relative_distance(made - x, wanted - x)
+
+    def _painted(self, x: tf.Tensor, turns: tf.Tensor, corners: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Return mixes, initial images, changes before smoothing, and paintings of crops.
+
+        Args:
+            x: crops (B, S, S, 3) in [0, 1].
+            turns: int32 (B,), their styles.
+            corners: int32 (B, 2), the corners of the parts of the styles that initial images blend in.
+        """
         places = tf.gather(tf.constant(list(self.learnt)), turns)
         first = x
         if self._patterns is not None:
@@ -167,19 +178,9 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
             begins = tf.concat([places[:, None], corners % _PERIOD, tf.zeros_like(places)[:, None]], 1)
             parts = tf.map_fn(lambda begin: tf.slice(self._patterns, begin, size)[0], begins, tf.float32)
             first = blended(x, parts, self.card)
-        change = self.network([first, tf.one_hot(places, len(self.card.styles))], training=True)
-        made = painted(x, first, self._smoothing(change), self.card)
-        return relative_distance(made - x, wanted - x)
-
-    def _first(self, x: tf.Tensor, places: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
-        """Return initial images of crops (B, S, S, 3), blended with a part of their styles, random if seeded."""
-        if self._patterns is None:
-            return x
-        corner = tf.zeros((2,), tf.int32)
-        if seed is not None:
-            corner = tf.random.stateless_uniform((2,), seed + 2, 0, STYLE_SIZE + 1, tf.int32)
-        part = tf.slice(self._patterns, [0, corner[0], corner[1], 0], [-1, self._size, self._size, 3])
-        return blended(x, tf.gather(part, places), self.card)
+        mix = tf.one_hot(places, len(self.card.styles))
+        change = self.network([first, mix], training=True)
+        return mix, first, change, painted(x, first, self._smoothing(change), self.card)
 
 
 def unsteadiness(change: tf.Tensor, returned: tf.Tensor) -> tf.Tensor:
