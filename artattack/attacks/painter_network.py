@@ -2,9 +2,10 @@
 
 An image transformation network (Johnson, Alahi & Fei-Fei, ECCV 2016) with conditional instance normalization, so that
 one network holds several styles (Dumoulin, Shlens & Kudlur, ICLR 2017), and reflection padding. Its upsampling is
-bilinear: nearest upsampling paints a grid of its own. It computes a change at half the image's resolution, and enlarges
-it. `Smoothing` spreads the change by the attack's spectrum, because a plain generator paints the stride grid of the
-backbone.
+bilinear: nearest upsampling paints a grid of its own. It computes at half the image's resolution, beside a copy of the
+image, and rearranges 12 channels into a change of full resolution (sub-pixel convolution: Shi et al., CVPR 2016), so
+that fine strokes cost little. `without_grid` takes out the pattern of the network's own stride. `Smoothing` spreads the
+change by the attack's spectrum, because a plain generator paints the stride grid of the backbone.
 
 A painting starts from the photo blended with the style, which keeps the style's own texture, or from the photo itself.
 The card's `reach` bounds the network's change, and `project` scales the whole change into the ball.
@@ -31,7 +32,6 @@ from artattack.attacks.projection import project, shortened
 from artattack.bound import Bound
 from artattack.errors import ArtattackError
 from artattack.models.local import read_network
-from artattack.models.network import is_binary_convolution
 from artattack.tracing import compiled
 
 FILTERS = (16, 48)  # channels at a half and at a quarter of the resolution
@@ -73,7 +73,8 @@ def build_network(
         x = conditional_normalization(x, mix, name)
         return layers.ReLU(name=f"{name}_relu")(x) if active else x
 
-    x = normalized(convolved(2.0 * image - 1.0, fine, "down1", 5, 2), "down1_norm")
+    scaled = 2.0 * image - 1.0
+    half = normalized(convolved(scaled, fine, "down1", 5, 2), "down1_norm")
 
     def block(x: Any, name: str) -> Any:
         inner = normalized(convolved(x, coarse, f"{name}a"), f"{name}a_norm")
@@ -81,7 +82,7 @@ def build_network(
         return layers.Add(name=f"{name}_sum")([x, inner])
 
     def binary_block(x: Any, name: str) -> Any:
-        for half in "ab":
+        for part in "ab":
             x_padded = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT")
             inner = lq.layers.QuantConv2D(
                 coarse,
@@ -90,23 +91,40 @@ def build_network(
                 kernel_quantizer="ste_sign",
                 kernel_constraint="weight_clip",
                 use_bias=False,
-                name=f"{name}{half}",
+                name=f"{name}{part}",
             )(x_padded)
-            inner = normalized(inner, f"{name}{half}_norm", active=False)
-            x = layers.Add(name=f"{name}{half}_sum")([x, inner])
+            inner = normalized(inner, f"{name}{part}_norm", active=False)
+            x = layers.Add(name=f"{name}{part}_sum")([x, inner])
         return x
 
     # Without ReLU before binarized blocks: the sign of values that are never negative says nothing.
-    x = normalized(convolved(x, coarse, "down2", 3, 2), "down2_norm", active=not binary)
+    x = normalized(convolved(half, coarse, "down2", 3, 2), "down2_norm", active=not binary)
     for number in range(BLOCKS if blocks is None else blocks):
         x = (binary_block if binary else block)(x, f"block{number}")
     x = layers.UpSampling2D(2, interpolation="bilinear", name="up")(x)
+    x = layers.Concatenate(name="up_joined")([x, half])
     x = normalized(convolved(x, fine, "up_conv"), "up_norm")
+    x = layers.Concatenate(name="change_joined")([x, tf.nn.space_to_depth(scaled, 2)])
     x = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT")
     first = tf_keras.initializers.RandomNormal(stddev=_FIRST_CHANGE)
-    x = layers.Conv2D(3, 3, use_bias=False, kernel_initializer=first, name="change")(x)
-    change = layers.UpSampling2D(2, interpolation="bilinear", name="change_up")(x)
-    return tf_keras.Model([image, mix], change, name="painter")
+    x = layers.Conv2D(12, 3, use_bias=False, kernel_initializer=first, name="change")(x)
+    change = without_grid(tf.nn.depth_to_space(x, 2))
+    network = tf_keras.Model([image, mix], change, name="painter")
+    last = network.get_layer("change")
+    last.set_weights([np.tile(last.get_weights()[0][..., :3], 4)])  # a smooth start: pixels of a square begin alike
+    return network
+
+
+def without_grid(change: Any) -> Any:
+    """Return a change (N, H, W, 3) without the part that repeats every `STRIDE` px; its mean colour stays.
+
+    Strides tempt a network to paint a grid: it treats pixels at different places within a stride differently. All
+    pixels of an image at the same place within a stride then have the same mean.
+    """
+    places = tf.nn.space_to_depth(change, STRIDE)  # (N, H / 4, W / 4, 48): places within a stride, then colours
+    means = tf.math.reduce_mean(places, (1, 2), keepdims=True)
+    whole = tf.math.reduce_mean(change, (1, 2), keepdims=True)
+    return tf.nn.depth_to_space(places - means + tf.tile(whole, [1, 1, 1, STRIDE**2]), STRIDE)
 
 
 def conditional_normalization(x: Any, mix: Any, name: str) -> Any:
@@ -139,17 +157,12 @@ def with_styles(network: Any, mixes: np.ndarray) -> Any:
         network: the original, of S styles.
         mixes: (T, S) float32; an identity matrix with further rows adds styles.
     """
-    filters = (network.get_layer("down1").filters, network.get_layer("down2").filters)
-    firsts = [layer for layer in network.layers if layer.name.startswith("block") and layer.name.endswith("a")]
-    binary = any(map(is_binary_convolution, firsts))
-    changed = build_network(len(mixes), binary=binary, filters=filters, blocks=len(firsts))
+    inputs = [tf_keras.Input((None, None, 3), name="image"), tf_keras.Input((len(mixes),), name="mix")]
+    changed = tf_keras.models.clone_model(network, inputs)
     own = {layer.name for layer in style_layers(network)}
     for layer in network.layers:
-        if layer.get_weights():
-            values = layer.get_weights()
-            changed.get_layer(layer.name).set_weights([mixes @ v for v in values] if layer.name in own else values)
-        elif hasattr(layer, "interpolation"):
-            changed.get_layer(layer.name).interpolation = layer.interpolation  # painters of earlier versions: nearest
+        values = layer.get_weights()
+        changed.get_layer(layer.name).set_weights([mixes @ v for v in values] if layer.name in own else values)
     return changed
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _STYLE = StyleOptions()  # the loss is the style attack's own
 _REACH = 0.7  # share of the ball's radius; less than 1 keeps the style's own texture
+_FINE = 0.5  # decay with examples, which show fine strokes; without them, a flatter spectrum paints the backbone's grid
 _LOWEST = 1 / 32  # cycles per pixel; coarser changes get no larger gain, which leaves most of the ball to strokes
 _CROPS_PER_EPOCH = 1000  # approximate, for a checkpoint about every minute
 _MOST_HELD_OUT = 24  # images for the validation loss
@@ -57,7 +58,8 @@ class PainterSettings(Section):
     reach: PositiveFloat | None = Field(
         None,
         description="largest change that the network makes to the initial image, as a share of the ball's radius; "
-        f"default: that of --start with the same init; otherwise {_REACH:g} with init style, no limit with content",
+        f"default: that of --start with the same init; otherwise {_REACH:g} with init style, no limit with content or "
+        "--imitate",
     )
     binary: bool = Field(
         False, description="binarize the residual blocks: 1-bit weights and activations, for Larq Compute Engine"
@@ -83,7 +85,9 @@ class PainterSettings(Section):
     imitate_weight: PositiveFloat = Field(
         10.0, description="weight of the difference from the images of --imitate: squared, over their squared change"
     )
-    style_weight: PositiveFloat = Field(_STYLE.style_weight, description="weight of the style loss")
+    style_weight: NonNegativeFloat = Field(
+        _STYLE.style_weight, description="weight of the style loss; 0, with --imitate, trains on its images alone"
+    )
     tv_weight: NonNegativeFloat = Field(_STYLE.tv_weight, description="weight of the anisotropic total variation")
     guide_weight: NonNegativeFloat = Field(1.0, description="weight of the loss that fools guides")
     shift_weight: NonNegativeFloat = Field(
@@ -95,7 +99,7 @@ class PainterSettings(Section):
     decay: NonNegativeFloat | None = Field(
         None,
         description="power of the spectrum that smooths the change; default: that of --start; otherwise "
-        f"{_STYLE.decay:g} or, with guides, 0: a smooth change hardly fools them",
+        f"{_STYLE.decay:g}, with --imitate {_FINE:g} or, with guides, 0: a smooth change hardly fools them",
     )
     held_out: Share = Field(0.05, description="share of the images held out for the validation loss, at most 24 images")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of every random choice")
@@ -221,6 +225,8 @@ def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
     begun = PainterFile(settings.start) if settings.start else None
     if settings.add_style and begun is None:
         raise ArtattackError("--add-style: give the painter to add styles to, with --start")
+    if not (settings.style_weight or settings.imitate or settings.guide):
+        raise ArtattackError("--style-weight: 0 leaves nothing to learn; give a weight above 0, --imitate or --guide")
     if settings.budget is None:
         raise ArtattackError("--budget: a painter paints inside a ball; give one, such as psnr=20")
     learnt = tuple(_style(word) for word in settings.style)
@@ -273,7 +279,7 @@ def _initial(settings: PainterSettings, begun: PainterFile | None) -> tuple[Lite
         return init, settings.reach
     if begun and init == begun.card.init:
         return init, begun.card.reach
-    return init, _REACH if init == "style" else None
+    return init, _REACH if init == "style" and not settings.imitate else None
 
 
 def _decay(settings: PainterSettings, begun: PainterFile | None) -> float:
@@ -281,7 +287,7 @@ def _decay(settings: PainterSettings, begun: PainterFile | None) -> float:
         return settings.decay
     if begun:
         return begun.card.decay
-    return 0.0 if settings.guide else _STYLE.decay
+    return 0.0 if settings.guide else _FINE if settings.imitate else _STYLE.decay
 
 
 def _style(word: str) -> PainterStyle:
@@ -328,7 +334,7 @@ def _compiled(settings: PainterSettings, card: PainterCard, begun: PainterFile |
     options = _STYLE.model_copy(
         update={name: getattr(settings, name) for name in ("style_weight", "tv_weight", "guide_weight", "jitter")}
     )
-    objective = Objective(backbone, options)
+    objective = Objective(backbone, _STYLE)
     styles = [load_styles(word, STYLE_SIZE) for word in settings.style]
     each = [objective.style_targets(tf.constant(images)) for images in styles]
     guides: list[Any] = [load_model(name) for name in settings.guide]

@@ -22,6 +22,7 @@ from artattack.training.data import Array
 _LONGEST = 20.0  # norm of a step's gradient; usual ones are below 10
 _FARTHEST = STRIDE - 1  # px that `unsteadiness` shifts crops; the network is steady under whole strides
 _VALIDATED = (2, 1)  # px, the shift of held-out crops
+_SHARPNESS = 1.5  # power of the frequency by which `unsteadiness` weighs changes: a grid is faint beside strokes
 _PERIOD = 2 * STYLE_SIZE  # px, of a style continued by its mirror images
 _BORDER = 8  # px that it leaves out: shifted crops wrap around
 
@@ -76,6 +77,7 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         self._shift_weight = shift_weight
         self._imitate_weight = imitate_weight
         self._smoothing = Smoothing(size, size, card.decay, card.lowest)
+        self._sharpened = Smoothing(size, size, card.decay - _SHARPNESS, card.lowest)
         self._seed = seed % 2**31
         self._means = {name: tf_keras.metrics.Mean(name=name) for name in ("loss", "style", "unlike")}
 
@@ -108,19 +110,19 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         self, x: tf.Tensor, turns: tf.Tensor, example: Sequence[tf.Tensor], seed: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
         """Return the losses (B,) of crops and examples, by their metrics' names."""
-        loss, style = self._losses_of(x, turns, seed)
+        losses = self._losses_of(x, turns, seed)
         if not example:
-            return {"loss": loss, "style": style}
+            return losses
         unlike = self._unlike(*example)
-        return {"loss": loss + self._imitate_weight * unlike, "style": style, "unlike": unlike}
+        return losses | {"loss": losses["loss"] + self._imitate_weight * unlike, "unlike": unlike}
 
     def _told(self, found: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         for name, values in found.items():
             self._means[name].update_state(values)
         return {name: self._means[name].result() for name in found}
 
-    def _losses_of(self, x: tf.Tensor, turns: tf.Tensor, seed: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the loss (B,) and the style loss (B,) of crops (B, S, S, 3) in [-1, 1] painted in styles `turns`."""
+    def _losses_of(self, x: tf.Tensor, turns: tf.Tensor, seed: tf.Tensor | None) -> dict[str, tf.Tensor]:
+        """Return the loss and the style loss (B,) of crops (B, S, S, 3) in [-1, 1] painted in styles `turns`."""
         x = (x + 1.0) / 2.0
         options = self._options
         corner = tf.zeros((2,), tf.int32)
@@ -131,9 +133,11 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         if seed is not None and options.jitter:
             shift = tf.random.stateless_uniform((2,), seed, -options.jitter, options.jitter + 1, tf.int32)
             seen = tf.roll(made, shift, (1, 2))
-        targets = Targets([tf.gather(layer, turns) for layer in self.targets], [])
-        style = self.objective(seen, targets).style
-        loss = options.style_weight * style
+        loss, told = tf.zeros_like(turns, tf.float32), {}
+        if options.style_weight or seed is None:  # validation tells the style loss even if it has no weight
+            targets = Targets([tf.gather(layer, turns) for layer in self.targets], [])
+            style = self.objective(seen, targets).style
+            loss, told = options.style_weight * style, {"style": style}
         if options.tv_weight:
             loss += options.tv_weight * total_variation(made)
         if self._shift_weight:
@@ -142,13 +146,13 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
                 shift = tf.random.stateless_uniform((2,), seed + 1, 1, _FARTHEST + 1, tf.int32)
             shifted = self.network([tf.roll(first, shift, (1, 2)), mix], training=True)
             returned = tf.roll(shifted, -shift, (1, 2))
-            loss += self._shift_weight * unsteadiness(change, returned)
+            loss += self._shift_weight * unsteadiness(*map(self._sharpened, (change, returned)))
         guides, guidance = self._fooled
         if guidance is not None:
             own = [tf.stop_gradient(tf.argmax(guide.logits(x), 1, tf.int32)) for guide in guides]
             views = tf.bitwise.invert(tf.zeros((2,), tf.int32) if seed is None else seed)
             loss += options.guide_weight * guidance.loss(made, own, views)[0]
-        return loss, style
+        return told | {"loss": loss}
 
     def _unlike(self, originals: tf.Tensor, paintings: tf.Tensor, turns: tf.Tensor, corners: tf.Tensor) -> tf.Tensor:
         """Return how far crops are painted from examples, (B,): the squared difference over their squared change.
@@ -186,11 +190,11 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
 def unsteadiness(change: tf.Tensor, returned: tf.Tensor) -> tf.Tensor:
     """Return how far changes depend on the place of an image: 0 for a painter that paints a shifted image alike.
 
-    A network with strides tends to paint patterns that follow its own grid of positions. Their high frequencies are
-    faint beside smoothed strokes, so changes count as they are before smoothing.
+    A network with strides tends to paint patterns that follow its own grid of positions. They are faint beside strokes
+    and have high frequencies, so the training compares changes with amplitudes multiplied by the frequency^1.5.
 
     Args:
-        change: changes (N, H, W, 3) of images, as the network returns them.
+        change: changes (N, H, W, 3) of images.
         returned: changes of the shifted images, shifted back.
 
     Returns:

@@ -66,7 +66,7 @@ def test_costs_counted_by_hand(file: PainterFile) -> None:
     costs = network_costs(of_one_size(Painter(file).network, (32, 32)))
     binary = 2 * 9 * 32 * 32
     norms = 2 * 2 * (4 + 32 + 32 + 32 + 4)  # scale and offset of two styles
-    whole = binary + 75 * 4 + 9 * 4 * 32 + 9 * 32 * 4 + 9 * 4 * 3 + norms
+    whole = binary + 75 * 4 + 9 * 4 * 32 + 9 * (32 + 4) * 4 + 9 * (4 + 12) * 12 + norms
     assert costs["parameters"] == whole
     assert costs["binary_share"] == pytest.approx(binary / whole)
     assert costs["packed_mib"] * 2**20 == pytest.approx(4 * (whole - binary) + binary / 8)

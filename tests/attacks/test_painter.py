@@ -24,6 +24,7 @@ from artattack.attacks.painter_network import (
     mirrored,
     painted,
     with_styles,
+    without_grid,
 )
 from artattack.attacks.parametrization import Smoothing
 from artattack.attacks.rounding import round_within
@@ -93,25 +94,49 @@ def pictures(count: int, height: int, width: int) -> np.ndarray:
 
 def test_a_painter_of_an_earlier_version_keeps_its_upsampling() -> None:
     old = network()
-    for name in ("up", "change_up"):
-        old.get_layer(name).interpolation = "nearest"
+    old.get_layer("up").interpolation = "nearest"
     x = RNG(1).uniform(0, 1, (1, 32, 36, 3)).astype(np.float32)
     changes = [made([x, np.float32([[1, 0]])]).numpy() for made in (old, with_styles(old, np.eye(2, dtype=np.float32)))]
     np.testing.assert_array_equal(*changes)
     assert abs(changes[0] - network()([x, np.float32([[1, 0]])]).numpy()).max() > 1e-3
 
 
-@pytest.mark.parametrize("binary", [False, True])
-def test_the_change_is_enlarged_without_steps(binary: bool) -> None:
-    """Of each pair of neighbours inside a pixel of the small map, the difference is the mean of those beside it."""
-    made = build_network(2, binary=binary, filters=(4, 32), blocks=1)
+def test_the_change_has_a_kernel_for_each_of_four_neighbours() -> None:
+    """Channels 3 k to 3 k + 2 of the half-resolution map become the colours of pixel k of each 2 x 2 square."""
+    made = network()
+    joined = tf_keras.Model(made.inputs, made.get_layer("change_joined").output)
+    x, mix = RNG(1).uniform(0, 1, (1, 32, 36, 3)).astype(np.float32), np.float32([[1, 0]])
+    padded = np.pad(joined([x, mix]).numpy(), ((0, 0), (1, 1), (1, 1), (0, 0)), "reflect")
+    (kernel,) = made.get_layer("change").get_weights()
+    expected = np.zeros_like(x)
+    for row, column in np.ndindex(32, 36):
+        part = padded[0, row // 2 : row // 2 + 3, column // 2 : column // 2 + 3]
+        of_pixel = kernel[..., 3 * (2 * (row % 2) + column % 2) :][..., :3]
+        expected[0, row, column] = np.tensordot(part, of_pixel, 3)
+    for row, column in np.ndindex(4, 4):  # the grid of the stride
+        expected[:, row::4, column::4] -= expected[:, row::4, column::4].mean((1, 2), keepdims=True)
+    found = made([x, mix]).numpy()
+    np.testing.assert_allclose(found - found.mean((1, 2)), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_only_the_grid_of_the_stride_and_not_the_mean_colour_goes() -> None:
+    rng = RNG(0)
+    grid = np.tile(rng.normal(size=(1, 4, 4, 3)), (1, 8, 9, 1))
+    rest = rng.normal(size=(1, 32, 36, 3))
+    for row, column in np.ndindex(4, 4):
+        rest[:, row::4, column::4] -= rest[:, row::4, column::4].mean((1, 2), keepdims=True)
+    colour = rng.normal(size=(1, 1, 1, 3))
+    found = without_grid(tf.constant(grid + rest + colour, tf.float32)).numpy()
+    np.testing.assert_allclose(found, rest + colour + grid.mean((1, 2)), atol=1e-5)
+
+
+def test_the_last_layer_sees_every_pixel_of_the_image() -> None:
+    made = network()
+    joined = tf_keras.Model(made.inputs, made.get_layer("change_joined").output)
     x = RNG(1).uniform(0, 1, (1, 32, 36, 3)).astype(np.float32)
-    change = made([x, np.float32([[1, 0]])]).numpy()
-    for axis in (1, 2):
-        steps = np.moveaxis(np.diff(change, axis=axis), axis, 0)
-        inner, beside = steps[2:-1:2], (steps[1:-2:2] + steps[3::2]) / 2
-        np.testing.assert_allclose(inner, beside, atol=1e-6)
-        assert abs(inner).max() > 1e-4
+    seen = joined([x, np.float32([[1, 0]])]).numpy()[0, ..., -12:]
+    squares = x[0].reshape(16, 2, 18, 2, 3).transpose(0, 2, 1, 3, 4).reshape(16, 18, 12)
+    np.testing.assert_allclose(seen, 2 * squares - 1, atol=1e-6)
 
 
 def test_conditional_normalization_and_its_gradient_are_the_closed_forms() -> None:
