@@ -204,7 +204,6 @@ def train_painter(
     style_weight: Annotated[float, _of(_PAINTER, "style_weight")] = _PAINTER["style_weight"].default,
     tv_weight: Annotated[float, _of(_PAINTER, "tv_weight")] = _PAINTER["tv_weight"].default,
     guide_weight: Annotated[float, _of(_PAINTER, "guide_weight")] = _PAINTER["guide_weight"].default,
-    shift_weight: Annotated[float, _of(_PAINTER, "shift_weight")] = _PAINTER["shift_weight"].default,
     jitter: Annotated[int, _of(_PAINTER, "jitter")] = _PAINTER["jitter"].default,
     decay: Annotated[float | None, _of(_PAINTER, "decay")] = None,
     held_out: Annotated[float, _of(_PAINTER, "held_out")] = _PAINTER["held_out"].default,

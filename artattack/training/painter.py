@@ -90,9 +90,6 @@ class PainterSettings(Section):
     )
     tv_weight: NonNegativeFloat = Field(_STYLE.tv_weight, description="weight of the anisotropic total variation")
     guide_weight: NonNegativeFloat = Field(1.0, description="weight of the loss that fools guides")
-    shift_weight: NonNegativeFloat = Field(
-        3.0, description="weight of the difference that small shifts of a crop make to its change; lowers the grid"
-    )
     jitter: int = Field(
         _STYLE.jitter, ge=0, le=64, description="maximum random shift of the backbone's input at each step, in pixels"
     )
@@ -144,7 +141,6 @@ def plan_painter(settings: PainterSettings) -> list[str]:
         f"initial    {card.init_in_words}",
         f"loss       {settings.style_weight:g} style through {card.backbone}"
         + (f", {settings.guide_weight:g} fooling {', '.join(card.guides)}" if card.guides else "")
-        + f", {settings.shift_weight:g} shifts"
         + (f", {settings.imitate_weight:g} imitating {len(examples.files)} images" if examples else "")
         + f", inside {card.budget}",
         f"training   {epochs} epochs of {per_epoch} steps of {settings.batch} crops, {step:.2f} s each: "
@@ -158,12 +154,11 @@ def train_painter(
     """Train a painter, and write painter.keras, its card, its history and, if it blends, the picture of its styles.
 
     The loss of each crop is that of the style attack: style through the backbone, geometric mean over its style layers,
-    under random shifts, total variation and, with guides, the loss that fools them. A further term is the difference
-    that a small shift of the crop makes to its change: `artattack.training.painter_fitting.unsteadiness`. With
-    `imitate`, another term compares paintings of further crops with the style attack's images of them, because the
-    attack's descent finds textures that the style loss alone does not teach a network. Steps take the styles in turn,
-    one for each crop. `samples/` shows held-out crops in each style while the painter trains. A killed training resumes
-    from its last complete epoch, with the results of an uninterrupted one.
+    under random shifts, total variation and, with guides, the loss that fools them. With `imitate`, another term
+    compares paintings of further crops with the style attack's images of them, because the attack's descent finds
+    textures that the style loss alone does not teach a network. Steps take the styles in turn, one for each crop.
+    `samples/` shows held-out crops in each style while the painter trains. A killed training resumes from its last
+    complete epoch, with the results of an uninterrupted one.
 
     Args:
         settings: settings.
@@ -354,7 +349,6 @@ def _compiled(settings: PainterSettings, card: PainterCard, begun: PainterFile |
         guides=guides,
         guidance=Guidance(guides, options) if guides else None,
         options=options,
-        shift_weight=settings.shift_weight,
         imitate_weight=settings.imitate_weight,
         size=settings.size,
         seed=settings.seed,

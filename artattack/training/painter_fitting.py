@@ -14,17 +14,13 @@ from artattack.attacks.guidance import Guidance
 from artattack.attacks.objective import Objective, Targets, relative_distance, total_variation
 from artattack.attacks.options import StyleOptions
 from artattack.attacks.painter_card import STYLE_SIZE, PainterCard
-from artattack.attacks.painter_network import STRIDE, Painter, blended, mirrored, painted
+from artattack.attacks.painter_network import Painter, blended, mirrored, painted
 from artattack.attacks.parametrization import Smoothing
 from artattack.inputs.images import save_png, to_uint8
 from artattack.training.data import Array
 
 _LONGEST = 20.0  # norm of a step's gradient; usual ones are below 10
-_FARTHEST = STRIDE - 1  # px that `unsteadiness` shifts crops; the network is steady under whole strides
-_VALIDATED = (2, 1)  # px, the shift of held-out crops
-_SHARPNESS = 1.5  # power of the frequency by which `unsteadiness` weighs changes: a grid is faint beside strokes
 _PERIOD = 2 * STYLE_SIZE  # px, of a style continued by its mirror images
-_BORDER = 8  # px that it leaves out: shifted crops wrap around
 
 
 class PainterTraining(tf_keras.Model):  # type: ignore[misc]
@@ -40,7 +36,6 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         guides: classifiers to fool.
         guidance: loss that fools the guides; None without guides.
         options: weights of the terms, and jitter.
-        shift_weight: weight of `unsteadiness`.
         imitate_weight: weight of the difference from examples.
         size: side of the crops in pixels.
         seed: seed of shifts, of the parts of styles and of views of guides.
@@ -58,7 +53,6 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         guides: Sequence[Any],
         guidance: Guidance | None,
         options: StyleOptions,
-        shift_weight: float,
         imitate_weight: float,
         size: int,
         seed: int,
@@ -74,10 +68,8 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         self._size = size
         self._fooled = (guides, guidance)  # a tuple, so that Keras does not save the guides' weights
         self._options = options
-        self._shift_weight = shift_weight
         self._imitate_weight = imitate_weight
         self._smoothing = Smoothing(size, size, card.decay, card.lowest)
-        self._sharpened = Smoothing(size, size, card.decay - _SHARPNESS, card.lowest)
         self._seed = seed % 2**31
         self._means = {name: tf_keras.metrics.Mean(name=name) for name in ("loss", "style", "unlike")}
 
@@ -128,7 +120,7 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         corner = tf.zeros((2,), tf.int32)
         if seed is not None:
             corner = tf.random.stateless_uniform((2,), seed + 2, 0, STYLE_SIZE + 1, tf.int32)
-        mix, first, change, made = self._painted(x, turns, tf.tile(corner[None], [tf.shape(x)[0], 1]))
+        made = self._painted(x, turns, tf.tile(corner[None], [tf.shape(x)[0], 1]))
         seen = made
         if seed is not None and options.jitter:
             shift = tf.random.stateless_uniform((2,), seed, -options.jitter, options.jitter + 1, tf.int32)
@@ -140,13 +132,6 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
             loss, told = options.style_weight * style, {"style": style}
         if options.tv_weight:
             loss += options.tv_weight * total_variation(made)
-        if self._shift_weight:
-            shift = tf.constant(_VALIDATED)
-            if seed is not None:
-                shift = tf.random.stateless_uniform((2,), seed + 1, 1, _FARTHEST + 1, tf.int32)
-            shifted = self.network([tf.roll(first, shift, (1, 2)), mix], training=True)
-            returned = tf.roll(shifted, -shift, (1, 2))
-            loss += self._shift_weight * unsteadiness(*map(self._sharpened, (change, returned)))
         guides, guidance = self._fooled
         if guidance is not None:
             own = [tf.stop_gradient(tf.argmax(guide.logits(x), 1, tf.int32)) for guide in guides]
@@ -164,11 +149,11 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
             corners: int32 (B, 2), their upper left corners in the images.
         """
         x, wanted = (tf.cast(images, tf.float32) / 255.0 for images in (originals, paintings))
-        made = self._painted(x, turns, corners)[-1]
+        made = self._painted(x, turns, corners)
         return relative_distance(made - x, wanted - x)
 
-    def _painted(self, x: tf.Tensor, turns: tf.Tensor, corners: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Return mixes, initial images, changes before smoothing, and paintings of crops.
+    def _painted(self, x: tf.Tensor, turns: tf.Tensor, corners: tf.Tensor) -> tf.Tensor:
+        """Return the paintings (B, S, S, 3) of crops.
 
         Args:
             x: crops (B, S, S, 3) in [0, 1].
@@ -182,29 +167,8 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
             begins = tf.concat([places[:, None], corners % _PERIOD, tf.zeros_like(places)[:, None]], 1)
             parts = tf.map_fn(lambda begin: tf.slice(self._patterns, begin, size)[0], begins, tf.float32)
             first = blended(x, parts, self.card)
-        mix = tf.one_hot(places, len(self.card.styles))
-        change = self.network([first, mix], training=True)
-        return mix, first, change, painted(x, first, self._smoothing(change), self.card)
-
-
-def unsteadiness(change: tf.Tensor, returned: tf.Tensor) -> tf.Tensor:
-    """Return how far changes depend on the place of an image: 0 for a painter that paints a shifted image alike.
-
-    A network with strides tends to paint patterns that follow its own grid of positions. They are faint beside strokes
-    and have high frequencies, so the training compares changes with amplitudes multiplied by the frequency^1.5.
-
-    Args:
-        change: changes (N, H, W, 3) of images.
-        returned: changes of the shifted images, shifted back.
-
-    Returns:
-        (N,): twice the sum of squared differences over the sum of all squares, without the border: 2 for unrelated
-            changes, 4 for opposite ones.
-    """
-    middle = (slice(None), slice(_BORDER, -_BORDER), slice(_BORDER, -_BORDER))
-    inside, other = change[middle], returned[middle]
-    energy = tf.reduce_sum(tf.square(inside), (1, 2, 3)) + tf.reduce_sum(tf.square(other), (1, 2, 3))
-    return 2 * tf.reduce_sum(tf.math.squared_difference(inside, other), (1, 2, 3)) / (energy + 1e-12)
+        change = self.network([first, tf.one_hot(places, len(self.card.styles))], training=True)
+        return painted(x, first, self._smoothing(change), self.card)
 
 
 def limited(gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:

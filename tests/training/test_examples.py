@@ -123,7 +123,6 @@ def test_a_painter_that_changes_nothing_differs_from_examples_by_their_change(in
         guides=(),
         guidance=None,
         options=StyleOptions(),
-        shift_weight=0,
         imitate_weight=1,
         size=32,
         seed=0,

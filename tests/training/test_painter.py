@@ -24,7 +24,7 @@ from artattack.inputs.styles import load_styles
 from artattack.models.network import is_binary_convolution
 from artattack.training import painter as painters
 from artattack.training.painter import PainterSettings, plan_painter, train_painter
-from artattack.training.painter_fitting import limited, unsteadiness
+from artattack.training.painter_fitting import limited
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
 
@@ -104,7 +104,7 @@ def test_a_training_writes_a_painter_its_card_and_pictures(trained: Path) -> Non
 @pytest.mark.usefixtures("compiled")
 def test_training_lowers_the_style_loss(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(painters, "_CROPS_PER_EPOCH", 60)  # twelve steps
-    alone = settings(photos, init="content", steps=60, learning_rate=0.01, budget="psnr=5", decay=0.5, shift_weight=0)
+    alone = settings(photos, init="content", steps=60, learning_rate=0.01, budget="psnr=5", decay=0.5)
     train_painter(alone, tmp_path / "out")
     history = pd.read_csv(tmp_path / "out" / "painter.csv")
     assert len(history) == 5
@@ -229,33 +229,6 @@ def test_paintings_of_a_run_are_imitated(photos: Path, tmp_path: Path) -> None:
     assert all(distances["after"] > 0 for distances in card.facts["style_distance"].values())
     with pytest.raises(ArtattackError, match="--style-weight: 0 leaves nothing to learn; give a weight above 0"):
         plan_painter(settings(photos, style_weight=0.0))
-
-
-def test_a_change_that_a_shift_turns_around_is_unsteady() -> None:
-    """|a - b|^2 over the mean of |a|^2 and |b|^2: 0 for equal changes, 2 for unrelated ones, 4 for opposite ones."""
-    change = np.random.default_rng(0).normal(0, 1, (1, 40, 44, 3)).astype(np.float32)
-    outside = change.copy()
-    outside[:, :8], outside[:, :, :8] = 9, 9  # the border does not count
-    pairs = [(change, change), (change, outside), (change, -change), (change, 3 * change), (change, 0 * change)]
-    found = [float(unsteadiness(tf.constant(one), tf.constant(other))[0]) for one, other in pairs]
-    np.testing.assert_allclose(found, [0, 0, 4, 2 * 4 / 10, 2], atol=1e-5)
-
-
-@pytest.mark.usefixtures("compiled")
-def test_training_makes_a_painter_steady(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(painters, "_CROPS_PER_EPOCH", 60)  # twelve steps
-    x = np.stack([read_image(path) for path in sorted(photos.iterdir())]).astype(np.float32) / 255
-
-    def after(weight: float) -> float:
-        given = settings(photos, steps=48, learning_rate=0.01, budget="psnr=10", shift_weight=weight)
-        train_painter(given, tmp_path / f"{weight:g}")
-        painter = Painter(PainterFile(tmp_path / f"{weight:g}" / "painter.keras"))
-        shift, mix = (1, 2), np.tile(np.float32([[0, 1]]), (len(x), 1))
-        one = painter.network([x, mix])
-        other = tf.roll(painter.network([np.roll(x, shift, (1, 2)), mix]), (-1, -2), (1, 2))
-        return float(tf.reduce_mean(unsteadiness(one, other)))
-
-    assert after(10.0) < 0.7 * after(0.0)
 
 
 def test_gradients_are_shortened_and_infinite_ones_are_dropped() -> None:
