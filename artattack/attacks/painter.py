@@ -28,7 +28,7 @@ _STYLES_KEPT = 16  # styles whose statistics are kept, at one image size each
 
 
 class PainterAttack(SettableAttack):
-    """Paints images by a network that was trained to lower the style attack's loss (Johnson et al., ECCV 2016).
+    """Paints images by a network that was trained to paint like the style attack (Johnson et al., ECCV 2016).
 
     Each image takes one forward pass of a small network. The change is scaled into the ball.
 

@@ -85,10 +85,13 @@ class PainterSettings(Section):
     imitate_weight: PositiveFloat = Field(
         10.0, description="weight of the difference from the images of --imitate: squared, over their squared change"
     )
-    style_weight: NonNegativeFloat = Field(
-        _STYLE.style_weight, description="weight of the style loss; 0, with --imitate, trains on its images alone"
+    style_weight: NonNegativeFloat | None = Field(
+        None, description=f"weight of the style loss; default: {_STYLE.style_weight:g} or, with --imitate, 0"
     )
-    tv_weight: NonNegativeFloat = Field(_STYLE.tv_weight, description="weight of the anisotropic total variation")
+    tv_weight: NonNegativeFloat | None = Field(
+        None,
+        description=f"weight of the anisotropic total variation; default: {_STYLE.tv_weight:g} or, with --imitate, 0",
+    )
     guide_weight: NonNegativeFloat = Field(1.0, description="weight of the loss that fools guides")
     jitter: int = Field(
         _STYLE.jitter, ge=0, le=64, description="maximum random shift of the backbone's input at each step, in pixels"
@@ -100,6 +103,14 @@ class PainterSettings(Section):
     )
     held_out: Share = Field(0.05, description="share of the images held out for the validation loss, at most 24 images")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of every random choice")
+
+    @property
+    def loss(self) -> StyleOptions:
+        """The style attack's options with the weights of the loss."""
+        given = {"style_weight": self.style_weight, "tv_weight": self.tv_weight}
+        usual = {"style_weight": 0.0, "tv_weight": 0.0} if self.imitate else {}
+        chosen = usual | {name: weight for name, weight in given.items() if weight is not None}
+        return _STYLE.model_copy(update={**chosen, "guide_weight": self.guide_weight, "jitter": self.jitter})
 
 
 @dataclass(frozen=True)
@@ -139,7 +150,7 @@ def plan_painter(settings: PainterSettings) -> list[str]:
         f"images     {len(files)}, {crops} crops of {settings.size} px each in an epoch, none of `samples`",
         f"painter    {training.network.count_params():,} parameters, {_trained(training):,} of them trained",
         f"initial    {card.init_in_words}",
-        f"loss       {settings.style_weight:g} style through {card.backbone}"
+        f"loss       {settings.loss.style_weight:g} style through {card.backbone}"
         + (f", {settings.guide_weight:g} fooling {', '.join(card.guides)}" if card.guides else "")
         + (f", {settings.imitate_weight:g} imitating {len(examples.files)} images" if examples else "")
         + f", inside {card.budget}",
@@ -220,7 +231,7 @@ def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
     begun = PainterFile(settings.start) if settings.start else None
     if settings.add_style and begun is None:
         raise ArtattackError("--add-style: give the painter to add styles to, with --start")
-    if not (settings.style_weight or settings.imitate or settings.guide):
+    if not (settings.loss.style_weight or settings.imitate or settings.guide):
         raise ArtattackError("--style-weight: 0 leaves nothing to learn; give a weight above 0, --imitate or --guide")
     if settings.budget is None:
         raise ArtattackError("--budget: a painter paints inside a ball; give one, such as psnr=20")
@@ -326,9 +337,6 @@ def _compiled(settings: PainterSettings, card: PainterCard, begun: PainterFile |
         if settings.add_style:
             for layer in network.layers:
                 layer.trainable = layer in style_layers(network)
-    options = _STYLE.model_copy(
-        update={name: getattr(settings, name) for name in ("style_weight", "tv_weight", "guide_weight", "jitter")}
-    )
     objective = Objective(backbone, _STYLE)
     styles = [load_styles(word, STYLE_SIZE) for word in settings.style]
     each = [objective.style_targets(tf.constant(images)) for images in styles]
@@ -347,8 +355,8 @@ def _compiled(settings: PainterSettings, card: PainterCard, begun: PainterFile |
         targets=[tf.concat(layer, 0) for layer in zip(*each, strict=True)],
         styles=shown,
         guides=guides,
-        guidance=Guidance(guides, options) if guides else None,
-        options=options,
+        guidance=Guidance(guides, settings.loss) if guides else None,
+        options=settings.loss,
         imitate_weight=settings.imitate_weight,
         size=settings.size,
         seed=settings.seed,

@@ -221,9 +221,11 @@ def test_paintings_of_a_run_are_imitated(photos: Path, tmp_path: Path) -> None:
     assert all(map(np.array_equal, whole, resumed))
     assert not any(map(np.allclose, whole[:1], alone[:1]))
 
-    card = train_painter(given.model_copy(update={"style_weight": 0.0}), tmp_path / "only")
+    beside = train_painter(given.model_copy(update={"style_weight": 10.0}), tmp_path / "beside")
+    assert beside.facts["settings"]["style_weight"] == 10
+    assert pd.read_csv(tmp_path / "beside" / "painter.csv")["style"].gt(0).all()
     assert (card.decay, card.reach) == (0.5, None)  # examples show fine strokes, and whole changes
-    history = pd.read_csv(tmp_path / "only" / "painter.csv")
+    history = pd.read_csv(tmp_path / "out" / "painter.csv")
     assert "style" not in history
     assert history["val_style"].gt(0).all()  # measured all the same
     assert all(distances["after"] > 0 for distances in card.facts["style_distance"].values())
