@@ -2,10 +2,12 @@
 
 An image transformation network (Johnson, Alahi & Fei-Fei, ECCV 2016) with conditional instance normalization, so that
 one network holds several styles (Dumoulin, Shlens & Kudlur, ICLR 2017), and reflection padding. Its upsampling is
-bilinear: nearest upsampling paints a grid of its own. It computes at half the image's resolution, beside a copy of the
-image, and rearranges 12 channels into a change of full resolution (sub-pixel convolution: Shi et al., CVPR 2016), so
-that fine strokes cost little. `without_grid` takes out the pattern of the network's own stride. `Smoothing` spreads the
-change by the attack's spectrum, because a plain generator paints the stride grid of the backbone.
+bilinear: nearest upsampling paints a grid of its own. The network computes at half the image's resolution. The layer
+after the upsampling also sees the first layer's output, and the last layer also sees the image, each 2 x 2 pixels as 12
+channels. The 12 channels of its output become a change of full resolution (sub-pixel convolution: Shi et al., CVPR
+2016), so that fine strokes cost little. `without_grid` subtracts the pattern that repeats with the network's stride.
+`Smoothing` applies a spectrum with the card's `decay`: a steep one keeps a painter that learns from the style loss from
+painting the backbone's grid.
 
 A painting starts from the photo blended with the style, which keeps the style's own texture, or from the photo itself.
 The card's `reach` bounds the network's change, and `project` scales the whole change into the ball.
@@ -118,8 +120,8 @@ def build_network(
 def without_grid(change: Any) -> Any:
     """Return a change (N, H, W, 3) without the part that repeats every `STRIDE` px; its mean colour stays.
 
-    Strides tempt a network to paint a grid: it treats pixels at different places within a stride differently. All
-    pixels of an image at the same place within a stride then have the same mean.
+    A network with strides treats the 16 places within a stride differently, and so tends to paint a grid. In the
+    result, the mean over the pixels of each place is the change's mean colour.
     """
     places = tf.nn.space_to_depth(change, STRIDE)  # (N, H / 4, W / 4, 48): places within a stride, then colours
     means = tf.math.reduce_mean(places, (1, 2), keepdims=True)
@@ -159,6 +161,8 @@ def with_styles(network: Any, mixes: np.ndarray) -> Any:
     """
     inputs = [tf_keras.Input((None, None, 3), name="image"), tf_keras.Input((len(mixes),), name="mix")]
     changed = tf_keras.models.clone_model(network, inputs)
+    for layer in changed.layers:
+        layer.trainable = True  # a painter to which styles were added trained only some of them
     own = {layer.name for layer in style_layers(network)}
     for layer in network.layers:
         values = layer.get_weights()

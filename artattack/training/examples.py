@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -111,7 +111,7 @@ class Examples:
         return tf.data.Dataset.zip((shown, drawn)).map(lambda x, example: (*x, *example))
 
 
-def read_examples(run: str, styles: Sequence[str], ball: Bound, side: int) -> Examples:
+def read_examples(run: str, styles: Sequence[str], ball: Bound, side: int, backbone_sha256: str) -> Examples:
     """Return the style attack's images in a finished run's folder, as examples for a painter.
 
     Args:
@@ -119,11 +119,12 @@ def read_examples(run: str, styles: Sequence[str], ball: Bound, side: int) -> Ex
         styles: styles as benchmark files name them, in the order of the painter's.
         ball: ball of the painter's paintings.
         side: side of the crops to take, in pixels.
+        backbone_sha256: weights of the painter's backbone, which its card names as the model that it learnt from.
 
     Raises:
         ArtattackError: the folder holds no finished run, a style has no images or those of several attacks, fewer
-            than two images have every style, they lie outside the ball or are smaller than the crops, or their
-            originals are bundled samples.
+            than two images have every style, they lie outside the ball or are smaller than the crops, their
+            originals are bundled samples, or the attack read another model than the backbone.
     """
     from artattack.results.records import at_own_distance, attacks_of
     from artattack.results.run_folder import load_run
@@ -136,6 +137,8 @@ def read_examples(run: str, styles: Sequence[str], ball: Bound, side: int) -> Ex
     made = made[made["classifier"] == made["classifier"].iloc[0]] if len(made) else made
     columns = {style: _images_in(made[made["style"] == style], run, style) for style in styles}
     samples = hashes_of("samples")
+    for rows in columns.values():
+        _check_reading(folder.info["config"], rows.iloc[0], run, backbone_sha256)
     for style, rows in columns.items():
         if not _inside(rows, ball).all():
             raise ArtattackError(f"--imitate: {run}: images in style '{style}' lie outside the painter's ball, {ball}")
@@ -167,6 +170,18 @@ def _images_in(rows: pd.DataFrame, run: str, style: str) -> pd.DataFrame:
         found = f"several attacks have it: {', '.join(attacks)}" if attacks else "the run has no images in it"
         raise ArtattackError(f"--imitate: {run}: style '{style}': {found}; run one style attack in every style")
     return rows.set_index("image")
+
+
+def _check_reading(config: dict[str, Any], row: pd.Series[Any], run: str, backbone_sha256: str) -> None:
+    """Raise ArtattackError if an attack read other models than a backbone: the painter's card would not name them."""
+    source = row["source"]
+    if config.get("models", {}).get(source, {}).get("sha256") != backbone_sha256:
+        raise ArtattackError(
+            f"--imitate: {run}: its attack '{row['attack']}' reads {source}; give that model as --backbone"
+        )
+    entries = [entry for entry in config["benchmark"]["attacks"] if entry["name"] == row["attack"]]
+    if any(entry.get("guide") for entry in entries):
+        raise ArtattackError(f"--imitate: {run}: its attack '{row['attack']}' has guides; imitate one without")
 
 
 def _inside(rows: pd.DataFrame, ball: Bound) -> Array:

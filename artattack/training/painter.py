@@ -28,7 +28,7 @@ from artattack.validation import DistanceOrNone, Names, Section, as_list
 if TYPE_CHECKING:
     from artattack.training.painter_fitting import PainterTraining
 
-_STYLE = StyleOptions()  # the loss is the style attack's own
+_STYLE = StyleOptions()  # the style loss is the style attack's own
 _REACH = 0.7  # share of the ball's radius; less than 1 keeps the style's own texture
 _FINE = 0.5  # decay with examples, which show fine strokes; without them, a flatter spectrum paints the backbone's grid
 _LOWEST = 1 / 32  # cycles per pixel; coarser changes get no larger gain, which leaves most of the ball to strokes
@@ -145,15 +145,18 @@ def plan_painter(settings: PainterSettings) -> list[str]:
     step = _seconds_of_a_step(settings, training := _compiled(settings, card, begun, 1), examples)
     crops, per_epoch = _epoch(settings, len(files))
     epochs = _epochs(settings, per_epoch, step)
+    weights = settings.loss
+    terms = [
+        f"{weights.style_weight:g} style through {card.backbone}" * (weights.style_weight > 0),
+        f"{weights.guide_weight:g} fooling {', '.join(card.guides)}" * bool(card.guides),
+        f"{settings.imitate_weight:g} imitating {len(examples.files)} images" if examples else "",
+    ]
     return [
         f"styles     {', '.join(card.names)}" + f"; trained: {', '.join(_learnt(settings, card))}" * settings.add_style,
         f"images     {len(files)}, {crops} crops of {settings.size} px each in an epoch, none of `samples`",
         f"painter    {training.network.count_params():,} parameters, {_trained(training):,} of them trained",
         f"initial    {card.init_in_words}",
-        f"loss       {settings.loss.style_weight:g} style through {card.backbone}"
-        + (f", {settings.guide_weight:g} fooling {', '.join(card.guides)}" if card.guides else "")
-        + (f", {settings.imitate_weight:g} imitating {len(examples.files)} images" if examples else "")
-        + f", inside {card.budget}",
+        f"loss       {', '.join(filter(None, terms))}, inside {card.budget}",
         f"training   {epochs} epochs of {per_epoch} steps of {settings.batch} crops, {step:.2f} s each: "
         f"{in_time(step * per_epoch * epochs)}",
     ]
@@ -164,10 +167,11 @@ def train_painter(
 ) -> PainterCard:
     """Train a painter, and write painter.keras, its card, its history and, if it blends, the picture of its styles.
 
-    The loss of each crop is that of the style attack: style through the backbone, geometric mean over its style layers,
-    under random shifts, total variation and, with guides, the loss that fools them. With `imitate`, another term
-    compares paintings of further crops with the style attack's images of them, because the attack's descent finds
-    textures that the style loss alone does not teach a network. Steps take the styles in turn, one for each crop.
+    Without `imitate`, the loss of each crop is that of the style attack: style through the backbone, geometric mean
+    over its style layers, under random shifts, total variation and, with guides, the loss that fools them. With
+    `imitate`, it is the difference between paintings of crops and the style attack's images of them, which show
+    textures that the style loss does not teach a network; `style_weight`, `tv_weight` and guides add the other terms.
+    Steps take the styles in turn, one for each crop.
     `samples/` shows held-out crops in each style while the painter trains. A killed training resumes from its last
     complete epoch, with the results of an uninterrupted one.
 
@@ -231,7 +235,7 @@ def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
     begun = PainterFile(settings.start) if settings.start else None
     if settings.add_style and begun is None:
         raise ArtattackError("--add-style: give the painter to add styles to, with --start")
-    if not (settings.loss.style_weight or settings.imitate or settings.guide):
+    if not (settings.loss.style_weight or settings.imitate or (settings.guide and settings.guide_weight)):
         raise ArtattackError("--style-weight: 0 leaves nothing to learn; give a weight above 0, --imitate or --guide")
     if settings.budget is None:
         raise ArtattackError("--budget: a painter paints inside a ball; give one, such as psnr=20")
@@ -444,8 +448,11 @@ def _examples(settings: PainterSettings) -> Examples | None:
     """Return the paintings to imitate, if any."""
     if settings.imitate is None:
         return None
+    from artattack.models import load_model
+
     assert settings.budget is not None
-    return read_examples(settings.imitate, settings.style, settings.budget, settings.size)
+    weights = load_model(settings.backbone).weights_sha256
+    return read_examples(settings.imitate, settings.style, settings.budget, settings.size, weights)
 
 
 def _with_time_left(on_progress: Progress) -> Progress:

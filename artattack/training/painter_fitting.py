@@ -24,7 +24,7 @@ _PERIOD = 2 * STYLE_SIZE  # px, of a style continued by its mirror images
 
 
 class PainterTraining(tf_keras.Model):  # type: ignore[misc]
-    """A painter's network with the style attack's loss on its paintings.
+    """A painter's network with its loss: the style attack's on its paintings, their difference from examples, or both.
 
     Args:
         network: the painter's network.

@@ -23,6 +23,7 @@ from artattack.attacks.painter_network import (
     conditional_normalization,
     mirrored,
     painted,
+    style_layers,
     with_styles,
     without_grid,
 )
@@ -92,13 +93,33 @@ def pictures(count: int, height: int, width: int) -> np.ndarray:
 # ---- the pieces
 
 
-def test_a_painter_of_an_earlier_version_keeps_its_upsampling() -> None:
-    old = network()
-    old.get_layer("up").interpolation = "nearest"
-    x = RNG(1).uniform(0, 1, (1, 32, 36, 3)).astype(np.float32)
-    changes = [made([x, np.float32([[1, 0]])]).numpy() for made in (old, with_styles(old, np.eye(2, dtype=np.float32)))]
+def test_a_painter_of_an_earlier_version_paints_and_takes_more_styles(tmp_path: Path) -> None:
+    """Its last layer has three channels at half the resolution, which are enlarged."""
+    new = network()
+    layers, half = tf_keras.layers, new.get_layer("up_norm_relu").output
+    rough = layers.Conv2D(3, 3, padding="same", use_bias=False, name="change")(half)
+    old = tf_keras.Model(new.inputs, layers.UpSampling2D(2, interpolation="nearest", name="change_up")(rough))
+    file = PainterFile(written(tmp_path / "old.keras", old))
+    x = RNG(1).uniform(0.2, 0.8, (1, 32, 36, 3)).astype(np.float32)
+    painted_by_file = Painter(file).paint(x, file.mix("waves"))
+    assert abs(painted_by_file - x).max() > 0.01
+    changes = [
+        made([x, mix]).numpy()
+        for made, mix in (
+            (old, np.float32([[0, 1]])),
+            (with_styles(Painter(file).network, np.eye(3, 2, dtype=np.float32)), np.float32([[0, 1, 0]])),
+        )
+    ]
     np.testing.assert_array_equal(*changes)
-    assert abs(changes[0] - network()([x, np.float32([[1, 0]])]).numpy()).max() > 1e-3
+
+
+def test_all_layers_of_a_painter_with_more_styles_can_be_trained() -> None:
+    """Also if that painter was trained in its styles' parameters alone."""
+    once = network()
+    for layer in once.layers:
+        layer.trainable = layer in style_layers(once)
+    more = with_styles(once, np.eye(3, 2, dtype=np.float32))
+    assert len(more.trainable_variables) == len(more.variables) > len(once.trainable_variables)
 
 
 def test_the_change_has_a_kernel_for_each_of_four_neighbours() -> None:

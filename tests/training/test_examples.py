@@ -38,6 +38,10 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def weights(model: str = "quicknet_tiny") -> str:
+    return load_model(model).weights_sha256
+
+
 def run(photos: Path | str, out: Path, *attacks: dict[str, Any]) -> str:
     benchmark = {
         "images": {"set": str(photos), "size": SIZE, "limit": 3},
@@ -56,7 +60,7 @@ def painted(photos: Path, tmp_path_factory: pytest.TempPathFactory, models_load_
 
 
 def test_examples_are_the_attacks_images_in_the_order_of_the_styles(photos: Path, painted: str) -> None:
-    examples = read_examples(painted, ["waves", "marble"], BALL, SIZE)
+    examples = read_examples(painted, ["waves", "marble"], BALL, SIZE, weights())
     assert examples.size == (SIZE, SIZE)
     assert len(examples.files) == 3
     for files in examples.files:
@@ -73,7 +77,7 @@ def test_examples_are_the_attacks_images_in_the_order_of_the_styles(photos: Path
 
 
 def test_crops_are_of_one_place_and_follow_from_the_seed_and_the_epoch(painted: str) -> None:
-    examples = read_examples(painted, STYLES, BALL, 32)
+    examples = read_examples(painted, STYLES, BALL, 32, weights())
     whole = {path: read_image(path) for files in examples.files for path in files}
     drawn = list(examples.crops_of_epoch(32, 3, 2, 7, 1))
     assert [turns.tolist() for _, _, turns, _ in drawn] == [[0, 1, 0], [1, 0, 1]]  # crops 6 to 11 of the training
@@ -163,13 +167,23 @@ def test_what_does_not_fit_is_refused(photos: Path, painted: str, tmp_path: Path
         ((str(tmp_path), STYLES, BALL, SIZE), "run"),
     ):
         with pytest.raises(ArtattackError, match=message):
-            read_examples(*given)
+            read_examples(*given, weights())
     both = run(photos, tmp_path / "both", ATTACK, ATTACK | {"name": "longer", "steps": 3})
     with pytest.raises(ArtattackError, match="several attacks have it: style through quicknet_tiny, longer through"):
-        read_examples(both, STYLES, BALL, SIZE)
+        read_examples(both, STYLES, BALL, SIZE, weights())
     samples = run("samples", tmp_path / "samples", ATTACK)
     with pytest.raises(ArtattackError, match="the bundled samples measure painters; attack other photos"):
-        read_examples(samples, STYLES, BALL, SIZE)
+        read_examples(samples, STYLES, BALL, SIZE, weights())
+
+
+def test_an_attack_that_read_other_models_than_the_painter_names_is_refused(
+    photos: Path, painted: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ArtattackError, match="its attack 'style' reads quicknet_tiny; give that model as --backbone"):
+        read_examples(painted, STYLES, BALL, SIZE, weights("quicknet_distilled"))
+    guided = run(photos, tmp_path / "guided", ATTACK | {"guide": "quicknet_tiny"})
+    with pytest.raises(ArtattackError, match="its attack 'style' has guides; imitate one without"):
+        read_examples(guided, STYLES, BALL, SIZE, weights())
 
 
 def test_crops_beside_training_images_go_on_where_a_training_resumes() -> None:

@@ -228,7 +228,9 @@ def test_paintings_of_a_run_are_imitated(photos: Path, tmp_path: Path) -> None:
     history = pd.read_csv(tmp_path / "out" / "painter.csv")
     assert "style" not in history
     assert history["val_style"].gt(0).all()  # measured all the same
-    assert all(distances["after"] > 0 for distances in card.facts["style_distance"].values())
+    crops = [{style: d["before"] for style, d in one.facts["style_distance"].items()} for one in (card, beside)]
+    assert crops[0] == crops[1]
+    assert min(crops[0].values()) > 0
     with pytest.raises(ArtattackError, match="--style-weight: 0 leaves nothing to learn; give a weight above 0"):
         plan_painter(settings(photos, style_weight=0.0))
 
