@@ -71,7 +71,7 @@ NEAR = "L2 10"  # the balls in docs/comparison.yaml
 ALIKE = "SSIM 0.8"  # the budget in docs/comparison-far.yaml
 VARIANT = ["attack", "style", "source"]
 DISTANCES = {"l2": "L2", "delta_e": "ΔE", "ssim": "SSIM"}
-README_PICTURE = ("imagenet_17_22", "stained-glass")  # image and style
+README_PICTURE = ("imagenet_13_471", "marble")  # image and style
 MANY_COLOURS = 20_000  # which no drawing has, and every photo
 INK, PAPER = (30, 30, 30), (255, 255, 255)
 
