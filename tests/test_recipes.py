@@ -263,6 +263,7 @@ def test_files_that_a_recipe_touches() -> None:
         assert sum(file.startswith("artattack/") for file in {*new, *changes}) == FILES[name], name
 
 
+@pytest.mark.slow
 def test_a_native_attack(run: Path, records: pd.DataFrame) -> None:
     clean = images(run, records, "clean")
     np.testing.assert_allclose(images(run, records, "invert"), clean + 0.25 * (1 - 2 * clean), atol=0.51 / 255)

@@ -17,6 +17,8 @@ from artattack.networks.runtimes import Task, Timing
 from artattack.training.card_writing import write_painter_card
 from artattack.training.networks import save_network
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> PainterFile:

@@ -33,6 +33,7 @@ def test_it_is_small_and_has_the_styles_of_the_package() -> None:
     assert "samples" not in file.card.facts["data"]  # the photos that measure it
 
 
+@pytest.mark.slow
 def test_a_run_names_its_file_the_same_on_every_machine(tmp_path: Path) -> None:
     run_benchmark(
         {

@@ -19,6 +19,8 @@ from artattack.inputs.images import quantize
 from artattack.models.estimator import ArtEstimator, to_estimator
 from artattack.models.model import Model
 
+pytestmark = pytest.mark.slow
+
 Paint = Callable[..., np.ndarray]
 Attack = Callable[..., StyleTransferAttack]
 SIZE = 24  # of the images in conftest.py

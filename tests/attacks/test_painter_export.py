@@ -18,6 +18,8 @@ from artattack.inputs.images import save_png
 from artattack.training.card_writing import write_painter_card
 from artattack.training.networks import save_network
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", params=["content", "style"])
 def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> PainterFile:

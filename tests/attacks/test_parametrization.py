@@ -107,6 +107,7 @@ PIXELS: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 def test_fourier_with_jitter_leaves_no_grid() -> None:
     # The bundled network's first layers have a stride of 4 px, which shows in pixels' gradients.
     x = load_images("samples", size=112, limit=2).x

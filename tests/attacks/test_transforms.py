@@ -14,6 +14,8 @@ from artattack.attacks import transforms
 from artattack.attacks.options import TRANSFORM_NAMES
 from artattack.attacks.transforms import TRANSFORMS, bsr, di, each_transformed, eot, ssm, transformed
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 HEIGHT, WIDTH = 16, 12
 X = RNG.random((2, HEIGHT, WIDTH, 3)).astype(np.float32)

@@ -102,6 +102,7 @@ def test_weights_that_recognise_nothing_do_not_stay(server: Any, photos: Path, t
     assert path.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("right", [True, False])
 def test_larq_zoos_checksum_is_compared(
     right: bool, server: Any, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

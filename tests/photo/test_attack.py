@@ -80,6 +80,7 @@ def test_long_names_are_cut_and_untrained_networks_are_marked(monkeypatch: pytes
     assert 10 < len(cut) < 40  # of 160 letters
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_painted_photo_and_both_beside_each_other(tmp_path: Path) -> None:
     load_tensorflow()  # which keeps the error stream it finds; that of a command tried here is soon closed
     photo, out = tmp_path / "photo.png", tmp_path / "deep" / "painted.png"

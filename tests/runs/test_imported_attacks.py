@@ -18,7 +18,7 @@ from artattack.evaluation.run import run_benchmark
 from artattack.report import write_report
 from artattack.results.run_folder import load_run
 
-pytestmark = pytest.mark.usefixtures("models_load_once")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
 
 SIZE = 32
 MODULE = '''

@@ -18,6 +18,8 @@ from artattack.models.card import read_card
 from artattack.training import harden as hardening
 from artattack.training.harden import HardenSettings, average_weights, harden, plan_hardening
 
+pytestmark = pytest.mark.slow
+
 
 def kl(taught: np.ndarray, learnt: np.ndarray) -> float:
     p, q = log_softmax(taught), log_softmax(learnt)
