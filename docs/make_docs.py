@@ -89,15 +89,15 @@ def seen(row: pd.Series, when: str) -> str:
     return f"{row[f'top1_name_{when}'][:24]}\n{row[f'top1_confidence_{when}']:.0%}"
 
 
-def readme_picture(folder: Path, records: pd.DataFrame, image: str, style: str) -> np.ndarray:
+def readme_picture(run: RunFolder, records: pd.DataFrame, image: str, style: str) -> np.ndarray:
     """Return content, style, result in a row, with labels before and after."""
     row = records.query("image == @image and style == @style and classifier == @CLASSIFIER").iloc[0]
-    original = read_image(folder / "images" / "original" / f"{image}.png")
+    original = read_image(run.original(image))
     painter = to_uint8(load_styles(style, original.shape[:2])[0])
     panels = [
         caption(original, seen(row, "before")),
         caption(painter, f"style: {style}"),
-        caption(read_image(folder / row["file"]), seen(row, "after")),
+        caption(read_image(run.path / row["file"]), seen(row, "after")),
     ]
     return np.concatenate(panels, 1)
 
@@ -460,17 +460,17 @@ def rate(row: dict[Any, Any], name: str) -> str:
     )
 
 
-def gallery(folder: Path, records: pd.DataFrame) -> np.ndarray:
+def gallery(run: RunFolder, records: pd.DataFrame) -> np.ndarray:
     """Return a grid: an image in each row, the original and each attack in the columns."""
     attacks = list(dict.fromkeys(records["attack"]))
     rows = []
     for image in list(dict.fromkeys(records["image"]))[:SHOWN]:
-        original = read_image(folder / "images" / "original" / f"{image}.png")
+        original = read_image(run.original(image))
         panels = [caption(fit(original, 160, 1.0), "original\n")]
         for attack in attacks:
             row = records.query("image == @image and attack == @attack and classifier == @CLASSIFIER").iloc[0]
             panels.append(
-                caption(fit(read_image(folder / row["file"]), 160, 1.0), f"{attack}\n{row['top1_name_after'][:22]}")
+                caption(fit(read_image(run.path / row["file"]), 160, 1.0), f"{attack}\n{row['top1_name_after'][:22]}")
             )
         rows.append(panels)
     half = (len(rows[0]) + 1) // 2
@@ -618,7 +618,7 @@ def comparison_page(run: RunFolder) -> None:
 def style_page(run: RunFolder) -> None:
     """Draw the gallery of docs/recipe.md and write its table of options."""
     records = run.records[run.records["kind"] != "clean"]
-    Image.fromarray(gallery(run.path, records)).save(HERE / "images" / "gallery.jpg", quality=88)
+    Image.fromarray(gallery(run, records)).save(HERE / "images" / "gallery.jpg", quality=88)
     insert(HERE / "recipe.md", with_origin(options_table, run))
 
 
@@ -750,11 +750,11 @@ def painter_page(run: RunFolder) -> None:
     """Draw the pictures of docs/painter.md and of the README."""
     painted = run.records[run.records["attack"] == "painter"]
     farthest = painted[painted["budget"] == painted["budget"].max()]
-    picture = readme_picture(run.path, farthest, *README_PICTURE)
+    picture = readme_picture(run, farthest, *README_PICTURE)
     Image.fromarray(picture).save(HERE / "images" / "readme.png", optimize=True)
     rows = []
     for image, mine in list(farthest.groupby("image", sort=False))[:SHOWN]:
-        original = read_image(run.path / "images" / "original" / f"{image}.png")
+        original = read_image(run.original(image))
         files = mine.drop_duplicates("file").set_index("style")["file"]
         panels = [caption(fit(original, 200, 1.0), "photo", 20)]
         panels += [caption(fit(read_image(run.path / file), 200, 1.0), style, 20) for style, file in files.items()]

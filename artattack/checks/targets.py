@@ -58,9 +58,7 @@ def targets_of_run(path: Path, limit: int = LIMIT) -> Targets:
         raise ArtattackError(f"{path}: checks read layers, and none of the run's classifiers has readable ones")
     samples = [Sample(file.stem, file) for file in sorted(folder.originals.glob("*.png"))]
     if len(samples) < FEWEST:
-        raise ArtattackError(
-            f"{folder.images / 'original'}: checks need at least {FEWEST} images, found {len(samples)}"
-        )
+        raise ArtattackError(f"{folder.originals}: checks need at least {FEWEST} images, found {len(samples)}")
     x = to_float(np.stack([read_image(sample.path) for sample in spread(samples, limit)]))
     load_tensorflow()
     models: dict[str, Any] = {name: load_model(**spec.arguments(), seed=seed) for name, spec in specs.items()}

@@ -171,9 +171,8 @@ def train_painter(
     over its style layers, under random shifts, total variation and, with guides, the loss that fools them. With
     `imitate`, it is the difference between paintings of crops and the style attack's images of them, which show
     textures that the style loss does not teach a network; `style_weight`, `tv_weight` and guides add the other terms.
-    Steps take the styles in turn, one for each crop.
-    `samples/` shows held-out crops in each style while the painter trains. A killed training resumes from its last
-    complete epoch, with the results of an uninterrupted one.
+    Steps take the styles in turn, one for each crop. `samples/` shows held-out crops in each style while the painter
+    trains. A killed training resumes from its last complete epoch, with the results of an uninterrupted one.
 
     Args:
         settings: settings.

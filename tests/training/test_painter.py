@@ -104,11 +104,12 @@ def test_a_training_writes_a_painter_its_card_and_pictures(trained: Path) -> Non
 @pytest.mark.usefixtures("compiled")
 def test_training_lowers_the_style_loss(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(painters, "_CROPS_PER_EPOCH", 60)  # twelve steps
-    alone = settings(photos, init="content", steps=60, learning_rate=0.01, budget="psnr=5", decay=0.5)
+    alone = settings(photos, init="content", size=40, steps=60, learning_rate=0.01, budget="psnr=5", decay=0.5)
     train_painter(alone, tmp_path / "out")
     history = pd.read_csv(tmp_path / "out" / "painter.csv")
     assert len(history) == 5
     assert history["style"].iloc[-1] < 0.95 * history["style"].iloc[0]
+    assert history["val_style"].iloc[-1] < history["val_style"].iloc[0]
 
 
 def test_a_training_that_was_stopped_ends_with_identical_weights(photos: Path, trained: Path, tmp_path: Path) -> None:
