@@ -31,6 +31,7 @@ _SKIPPED = "artattack/skipped"  # in pytest's cache
 _WORKER = 3.3e9  # bytes of memory that a worker takes by the end of the whole suite
 _ENOUGH = 2.1e9  # bytes of memory above which a worker frees graphs and models; below, tests share what is compiled
 _GROWTH = 0.3e9  # bytes of memory after which it does so again
+_MANY = 3  # youngest collections since the last one of the middle generation: a test that compiled something
 _COMPILED = (  # made from a loaded model and options alone, so that one instance serves several runs
     "artattack.models.estimator.to_estimator",
     "artattack.attacks.features.Features",
@@ -79,6 +80,26 @@ def models_load_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def eager() -> Iterator[None]:
+    """Run functions eagerly: tracing one takes longer than the few steps that these tests take."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def compiled(eager: None) -> Iterator[None]:
+    """Compile functions in one test of a file that is `eager`."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(False)
+    yield
+    tf.config.run_functions_eagerly(True)
+
+
 @cache
 def _freeze() -> None:
     """Keep TensorFlow's own objects out of all later garbage collections, which they would slow down."""
@@ -103,11 +124,16 @@ def _gradients_are_forgotten() -> Iterator[None]:
 def _memory_is_bounded() -> Iterator[None]:
     """After a test, free graphs if memory has grown and, if that is not enough, shared models and their programs.
 
-    Garbage collection alone comes too late: the objects are few, and their memory is TensorFlow's.
+    Garbage collection alone comes too late: the objects are few, and their memory is TensorFlow's. The graphs of a test
+    are young, and collecting them at once keeps whole collections, of seconds each, few.
     """
     yield
     global _bound
-    if "tensorflow" not in sys.modules or _resident() < _bound:
+    if "tensorflow" not in sys.modules:
+        return
+    if gc.get_count()[1] > _MANY:
+        gc.collect(1)
+    if _resident() < _bound:
         return
     _free()
     if _resident() > _ENOUGH:

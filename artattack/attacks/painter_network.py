@@ -5,7 +5,7 @@ one network holds several styles (Dumoulin, Shlens & Kudlur, ICLR 2017), and ref
 bilinear: nearest upsampling paints a grid of its own. The network computes at half the image's resolution. The layer
 after the upsampling also sees the first layer's output, and the last layer also sees the image, each 2 x 2 pixels as 12
 channels. The 12 channels of its output become a change of full resolution (sub-pixel convolution: Shi et al., CVPR
-2016), so that fine strokes cost little. `without_grid` subtracts the pattern that repeats with the network's stride.
+2016), so that fine strokes cost little. `without_grid` subtracts what repeats with the network's stride.
 `Smoothing` applies a spectrum with the card's `decay`: a steep one keeps a painter that learns from the style loss from
 painting the backbone's grid.
 
@@ -118,15 +118,18 @@ def build_network(
 
 
 def without_grid(change: Any) -> Any:
-    """Return a change (N, H, W, 3) without the part that repeats every `STRIDE` px; its mean colour stays.
+    """Return a change (N, H, W, 3) without the pattern that repeats every `STRIDE` px around each pixel.
 
-    A network with strides treats the 16 places within a stride differently, and so tends to paint a grid. In the
-    result, the mean over the pixels of each place is the change's mean colour.
+    A network with strides treats the 16 places within a stride differently, and so tends to paint a grid, strong where
+    nothing else is. The result lacks, for each place, the mean over the 3 x 3 nearest pixels of that place, except for
+    the mean colour of the 12 x 12 pixels around.
     """
     places = tf.nn.space_to_depth(change, STRIDE)  # (N, H / 4, W / 4, 48): places within a stride, then colours
-    means = tf.math.reduce_mean(places, (1, 2), keepdims=True)
-    whole = tf.math.reduce_mean(change, (1, 2), keepdims=True)
-    return tf.nn.depth_to_space(places - means + tf.tile(whole, [1, 1, 1, STRIDE**2]), STRIDE)
+    around = tf.pad(places, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT")
+    means = tf.nn.avg_pool2d(around, 3, 1, "VALID")
+    shape = tf.shape(means)
+    colours = tf.reduce_mean(tf.reshape(means, tf.concat([shape[:3], [STRIDE**2, 3]], 0)), 3)
+    return tf.nn.depth_to_space(places - means + tf.tile(colours, [1, 1, 1, STRIDE**2]), STRIDE)
 
 
 def conditional_normalization(x: Any, mix: Any, name: str) -> Any:

@@ -201,6 +201,7 @@ def train_painter(
     learning_rate: Annotated[float, _of(_PAINTER, "learning_rate")] = _PAINTER["learning_rate"].default,
     imitate: Annotated[str | None, _of(_PAINTER, "imitate")] = None,
     imitate_weight: Annotated[float, _of(_PAINTER, "imitate_weight")] = _PAINTER["imitate_weight"].default,
+    feature_weight: Annotated[float, _of(_PAINTER, "feature_weight")] = _PAINTER["feature_weight"].default,
     style_weight: Annotated[float | None, _of(_PAINTER, "style_weight")] = None,
     tv_weight: Annotated[float | None, _of(_PAINTER, "tv_weight")] = None,
     guide_weight: Annotated[float, _of(_PAINTER, "guide_weight")] = _PAINTER["guide_weight"].default,

@@ -78,7 +78,10 @@ def rebuild(
         if shape != own_shape and _pools_everything(layer):
             return keras.layers.GlobalAveragePooling2D(keepdims=True, name=layer.name)
         # Keras 3 lists operations among the layers; they have no state, so the copy can share them.
-        return type(layer).from_config(layer.get_config()) if hasattr(layer, "weights") else layer
+        if not hasattr(layer, "weights"):
+            return layer
+        config = layer.get_config()  # drawing initial weights, which the original's replace, takes a sixth of the time
+        return type(layer).from_config(config | {key: "zeros" for key in config if key.endswith("_initializer")})
 
     def give_weights(original: Network, copy: Network) -> None:
         for layer in copy.layers:

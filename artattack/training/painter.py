@@ -83,7 +83,14 @@ class PainterSettings(Section):
         "painter learns to match",
     )
     imitate_weight: PositiveFloat = Field(
-        10.0, description="weight of the difference from the images of --imitate: squared, over their squared change"
+        10.0,
+        description="weight of the difference from the images of --imitate: squared, over their squared change, and in "
+        "the energies of frequency bands",
+    )
+    feature_weight: NonNegativeFloat = Field(
+        30.0,
+        description="weight of the difference from the images of --imitate in the backbone's features; 0 trains "
+        "three times as fast",
     )
     style_weight: NonNegativeFloat | None = Field(
         None, description=f"weight of the style loss; default: {_STYLE.style_weight:g} or, with --imitate, 0"
@@ -150,6 +157,7 @@ def plan_painter(settings: PainterSettings) -> list[str]:
         f"{weights.style_weight:g} style through {card.backbone}" * (weights.style_weight > 0),
         f"{weights.guide_weight:g} fooling {', '.join(card.guides)}" * bool(card.guides),
         f"{settings.imitate_weight:g} imitating {len(examples.files)} images" if examples else "",
+        f"{settings.feature_weight:g} their features" * bool(examples and settings.feature_weight),
     ]
     return [
         f"styles     {', '.join(card.names)}" + f"; trained: {', '.join(_learnt(settings, card))}" * settings.add_style,
@@ -169,8 +177,9 @@ def train_painter(
 
     Without `imitate`, the loss of each crop is that of the style attack: style through the backbone, geometric mean
     over its style layers, under random shifts, total variation and, with guides, the loss that fools them. With
-    `imitate`, it is the difference between paintings of crops and the style attack's images of them, which show
-    textures that the style loss does not teach a network; `style_weight`, `tv_weight` and guides add the other terms.
+    `imitate`, it is the difference between paintings of crops and the style attack's images of them, in pixels, in the
+    energies of frequency bands and in the backbone's features; these images show textures that the style loss does not
+    teach a network. `style_weight`, `tv_weight` and guides add the other terms.
     Steps take the styles in turn, one for each crop. `samples/` shows held-out crops in each style while the painter
     trains. A killed training resumes from its last complete epoch, with the results of an uninterrupted one.
 
@@ -341,6 +350,10 @@ def _compiled(settings: PainterSettings, card: PainterCard, begun: PainterFile |
             for layer in network.layers:
                 layer.trainable = layer in style_layers(network)
     objective = Objective(backbone, _STYLE)
+    likeness = None
+    if settings.imitate and settings.feature_weight:
+        layers = tuple(backbone.style_layers)
+        likeness = Objective(backbone, StyleOptions(style_weight=0, content_weight=1, content_layers=layers))
     styles = [load_styles(word, STYLE_SIZE) for word in settings.style]
     each = [objective.style_targets(tf.constant(images)) for images in styles]
     guides: list[Any] = [load_model(name) for name in settings.guide]
@@ -361,6 +374,8 @@ def _compiled(settings: PainterSettings, card: PainterCard, begun: PainterFile |
         guidance=Guidance(guides, settings.loss) if guides else None,
         options=settings.loss,
         imitate_weight=settings.imitate_weight,
+        feature_weight=settings.feature_weight,
+        likeness=likeness,
         size=settings.size,
         seed=settings.seed,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from artattack.attacks.parametrization import Smoothing
 from artattack.inputs.images import save_png, to_uint8
 from artattack.training.data import Array
 
+BANDS = (0.0, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 0.36, 0.71)  # edges in cycles per pixel, to the corner of the spectrum
+_FAINT = 1e-5  # share of the energy that a band without any counts as
+_DIFFERENCES = ("unlike", "unlike_bands", "unlike_features")  # of paintings from examples
 _LONGEST = 20.0  # norm of a step's gradient; usual ones are below 10
 _PERIOD = 2 * STYLE_SIZE  # px, of a style continued by its mirror images
 
@@ -36,7 +40,9 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         guides: classifiers to fool.
         guidance: loss that fools the guides; None without guides.
         options: weights of the terms, and jitter.
-        imitate_weight: weight of the difference from examples.
+        imitate_weight: weight of the difference from examples in pixels and in the energies of `BANDS`.
+        feature_weight: weight of the difference from examples in features.
+        likeness: content in the features that compare paintings with examples; None without a weight.
         size: side of the crops in pixels.
         seed: seed of shifts, of the parts of styles and of views of guides.
     """
@@ -54,6 +60,8 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         guidance: Guidance | None,
         options: StyleOptions,
         imitate_weight: float,
+        feature_weight: float,
+        likeness: Objective | None,
         size: int,
         seed: int,
     ) -> None:
@@ -68,14 +76,15 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         self._size = size
         self._fooled = (guides, guidance)  # a tuple, so that Keras does not save the guides' weights
         self._options = options
-        self._imitate_weight = imitate_weight
+        self._weights = dict(zip(_DIFFERENCES, (imitate_weight, imitate_weight, feature_weight), strict=True))
+        self._likeness = likeness
         self._smoothing = Smoothing(size, size, card.decay, card.lowest)
         self._seed = seed % 2**31
-        self._means = {name: tf_keras.metrics.Mean(name=name) for name in ("loss", "style", "unlike")}
+        self._means = {name: tf_keras.metrics.Mean(name=name) for name in ("loss", "style", *_DIFFERENCES)}
 
     @property
     def metrics(self) -> list[Any]:
-        """The means of an epoch, which Keras resets: loss, style loss, and difference from examples."""
+        """The means of an epoch, which Keras resets: loss, style loss, and differences from examples."""
         return list(self._means.values())
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
@@ -105,8 +114,9 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         losses = self._losses_of(x, turns, seed)
         if not example:
             return losses
-        unlike = self._unlike(*example)
-        return losses | {"loss": losses["loss"] + self._imitate_weight * unlike, "unlike": unlike}
+        differences = self._differences(*example, seed)
+        weighted = [self._weights[name] * far for name, far in differences.items()]
+        return losses | differences | {"loss": tf.add_n([losses["loss"], *weighted])}
 
     def _told(self, found: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         for name, values in found.items():
@@ -121,14 +131,10 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         if seed is not None:
             corner = tf.random.stateless_uniform((2,), seed + 2, 0, STYLE_SIZE + 1, tf.int32)
         made = self._painted(x, turns, tf.tile(corner[None], [tf.shape(x)[0], 1]))
-        seen = made
-        if seed is not None and options.jitter:
-            shift = tf.random.stateless_uniform((2,), seed, -options.jitter, options.jitter + 1, tf.int32)
-            seen = tf.roll(made, shift, (1, 2))
         loss, told = tf.zeros_like(turns, tf.float32), {}
         if options.style_weight or seed is None:  # validation tells the style loss even if it has no weight
             targets = Targets([tf.gather(layer, turns) for layer in self.targets], [])
-            style = self.objective(seen, targets).style
+            style = self.objective(self._shifted(made, seed), targets).style
             loss, told = options.style_weight * style, {"style": style}
         if options.tv_weight:
             loss += options.tv_weight * total_variation(made)
@@ -139,18 +145,39 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
             loss += options.guide_weight * guidance.loss(made, own, views)[0]
         return told | {"loss": loss}
 
-    def _unlike(self, originals: tf.Tensor, paintings: tf.Tensor, turns: tf.Tensor, corners: tf.Tensor) -> tf.Tensor:
-        """Return how far crops are painted from examples, (B,): the squared difference over their squared change.
+    def _differences(
+        self, originals: tf.Tensor, paintings: tf.Tensor, turns: tf.Tensor, corners: tf.Tensor, seed: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        """Return how far crops are painted from examples, each (B,).
+
+        `unlike` is the squared difference over the examples' squared change. Alone, it would teach the mean of all
+        changes that the attack might make, with too little energy in fine strokes; hence `unlike_bands`, the
+        `band_distance`. `unlike_features` is the relative squared distance of the backbone's features (perceptual loss:
+        Johnson et al., ECCV 2016), under one random shift of both.
 
         Args:
             originals: uint8 (B, S, S, 3).
             paintings: the attack's images of them, likewise.
             turns: int32 (B,), their styles.
             corners: int32 (B, 2), their upper left corners in the images.
+            seed: int32 (2,), of the shift; None for no shift.
         """
         x, wanted = (tf.cast(images, tf.float32) / 255.0 for images in (originals, paintings))
         made = self._painted(x, turns, corners)
-        return relative_distance(made - x, wanted - x)
+        change, target = made - x, wanted - x
+        differences = {"unlike": relative_distance(change, target), "unlike_bands": band_distance(change, target)}
+        if self._likeness is not None:
+            seen, example = (self._shifted(images, seed) for images in (made, wanted))
+            targets = Targets([], self._likeness.content_targets(example))
+            differences["unlike_features"] = self._likeness(seen, targets).content
+        return differences
+
+    def _shifted(self, images: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
+        """Return images (B, S, S, 3) rolled by up to `jitter` px, all alike; with no seed, as they are."""
+        if seed is None or not self._options.jitter:
+            return images
+        most = self._options.jitter
+        return tf.roll(images, tf.random.stateless_uniform((2,), seed, -most, most + 1, tf.int32), (1, 2))
 
     def _painted(self, x: tf.Tensor, turns: tf.Tensor, corners: tf.Tensor) -> tf.Tensor:
         """Return the paintings (B, S, S, 3) of crops.
@@ -169,6 +196,29 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
             first = blended(x, parts, self.card)
         change = self.network([first, tf.one_hot(places, len(self.card.styles))], training=True)
         return painted(x, first, self._smoothing(change), self.card)
+
+
+def band_distance(change: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    """Return the mean over `BANDS` of the squared log ratio of the bands' shares in the energies of two changes, (B,).
+
+    Args:
+        change: (B, S, S, 3) float32.
+        target: likewise.
+    """
+    side = change.shape[1]
+    frequencies = np.fft.fftfreq(side)
+    radius = np.hypot(frequencies[:, None], frequencies[None])
+    masks = np.stack([(radius >= low) & (radius < high) for low, high in pairwise(BANDS)], -1).astype(np.float32)
+
+    def shares(x: tf.Tensor) -> tf.Tensor:
+        spectrum = tf.signal.fft2d(tf.cast(tf.transpose(x, (0, 3, 1, 2)), tf.complex64))
+        energies = tf.einsum(
+            "bchw,hwk->bk", tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum)), masks
+        )
+        return energies / (tf.reduce_sum(energies, 1, keepdims=True) + 1e-12)
+
+    ratios = tf.math.log(shares(change) + _FAINT) - tf.math.log(shares(target) + _FAINT)
+    return tf.reduce_mean(tf.square(ratios), 1)
 
 
 def limited(gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:

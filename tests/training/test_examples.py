@@ -1,5 +1,6 @@
 """Examples for a painter: which images of a run they are, their crops, and how a painter is compared with them."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from artattack.inputs.images import read_image, save_png
 from artattack.inputs.styles import load_styles
 from artattack.models import load_model
 from artattack.training.examples import Examples, read_examples
-from artattack.training.painter_fitting import PainterTraining
+from artattack.training.painter_fitting import PainterTraining, band_distance
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
 
@@ -38,6 +39,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@cache
 def weights(model: str = "quicknet_tiny") -> str:
     return load_model(model).weights_sha256
 
@@ -128,13 +130,16 @@ def test_a_painter_that_changes_nothing_differs_from_examples_by_their_change(in
         guidance=None,
         options=StyleOptions(),
         imitate_weight=1,
+        feature_weight=0,
+        likeness=None,
         size=32,
         seed=0,
     )
     rng = np.random.default_rng(1)
     x, wanted = rng.integers(0, 256, (2, 3, 32, 32, 3), np.uint8)
     turns, corners = np.int32([1, 0, 1]), np.int32([[0, 0], [3, 8], [230, 1000]])
-    found = training._unlike(*map(tf.constant, (x, wanted, turns, corners)))
+    crops = tf.constant(x), tf.constant(wanted), tf.constant(turns), tf.constant(corners)
+    found = training._differences(*crops, None)["unlike"]
     before, after = x / 255.0, wanted / 255.0
     first = before
     if init == "style":
@@ -145,17 +150,36 @@ def test_a_painter_that_changes_nothing_differs_from_examples_by_their_change(in
     expected = np.square(first - after).sum((1, 2, 3)) / np.square(after - before).sum((1, 2, 3))
     np.testing.assert_allclose(found, expected, rtol=1e-4)
     images, one = tf.TensorSpec((None, 32, 32, 3), tf.uint8), tf.TensorSpec((None,), tf.int32)
-    of_any_batch = tf.function(training._unlike, [images, images, one, tf.TensorSpec((None, 2), tf.int32)])
-    np.testing.assert_allclose(of_any_batch(x, wanted, turns, corners), expected, rtol=1e-4)
+    signature = [images, images, one, tf.TensorSpec((None, 2), tf.int32)]
+    of_any_batch = tf.function(lambda *crops: training._differences(*crops, None), signature)
+    np.testing.assert_allclose(of_any_batch(x, wanted, turns, corners)["unlike"], expected, rtol=1e-4)
 
     x, wanted, losses = x // 2 + 64, x // 2 + 90, []  # brighter by 0.1: it learns from them
     optimizer = tf_keras.optimizers.Adam(0.003)
     for _ in range(20):
         with tf.GradientTape() as tape:
-            losses.append(tf.reduce_mean(training._unlike(*map(tf.constant, (x, wanted, turns, corners)))))
+            found = training._differences(*map(tf.constant, (x, wanted, turns, corners)), None)
+            losses.append(tf.reduce_mean(found["unlike"]))
         variables = network.trainable_variables
         optimizer.apply_gradients(zip(tape.gradient(losses[-1], variables), variables, strict=True))
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_bands_are_compared_by_their_shares_of_the_energy() -> None:
+    """Waves of 1/16 and 1/4 cycles per pixel; the size of the whole change does not matter."""
+    places = np.arange(32)
+    slow, fast = (np.cos(2 * np.pi * places * cycles / 32)[None, None, :, None] for cycles in (2, 8))
+    both = np.ones((1, 32, 1, 3)) * (slow + fast)
+    coarse = np.ones((1, 32, 1, 3)) * (3 * slow + fast)
+    pairs = np.concatenate([both, both, both]), np.concatenate([0.1 * both, coarse, 2 * slow + 0 * both])
+    found = band_distance(*(tf.constant(change, tf.float32) for change in pairs))
+    faint = 1e-5
+    expected = [
+        0,
+        (np.log((0.5 + faint) / (0.9 + faint)) ** 2 + np.log((0.5 + faint) / (0.1 + faint)) ** 2) / 6,
+        (np.log((0.5 + faint) / (1 + faint)) ** 2 + np.log((0.5 + faint) / faint) ** 2) / 6,
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_what_does_not_fit_is_refused(photos: Path, painted: str, tmp_path: Path) -> None:

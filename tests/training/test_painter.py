@@ -26,7 +26,7 @@ from artattack.training import painter as painters
 from artattack.training.painter import PainterSettings, plan_painter, train_painter
 from artattack.training.painter_fitting import limited
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once", "eager")]
 
 
 @pytest.fixture(scope="module")
@@ -46,22 +46,6 @@ def small_networks_and_epochs() -> Iterator[None]:
         patch.setattr(painter_network, "BINARY_FILTERS", (4, 32))
         patch.setattr(painter_network, "BLOCKS", 1)
         yield
-
-
-@pytest.fixture(scope="module", autouse=True)
-def eager() -> Iterator[None]:
-    """Take steps eagerly: tracing one takes longer than the few that most of these tests take."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
-@pytest.fixture
-def compiled(eager: None) -> Iterator[None]:
-    """Compile steps, as everywhere but here."""
-    tf.config.run_functions_eagerly(False)
-    yield
-    tf.config.run_functions_eagerly(True)
 
 
 def settings(photos: Path, **options: Any) -> PainterSettings:
@@ -104,7 +88,7 @@ def test_a_training_writes_a_painter_its_card_and_pictures(trained: Path) -> Non
 @pytest.mark.usefixtures("compiled")
 def test_training_lowers_the_style_loss(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(painters, "_CROPS_PER_EPOCH", 60)  # twelve steps
-    alone = settings(photos, init="content", size=40, steps=60, learning_rate=0.01, budget="psnr=5", decay=0.5)
+    alone = settings(photos, init="content", size=40, steps=60, learning_rate=0.003, budget="psnr=5", decay=0.5)
     train_painter(alone, tmp_path / "out")
     history = pd.read_csv(tmp_path / "out" / "painter.csv")
     assert len(history) == 5
