@@ -31,7 +31,6 @@ _SKIPPED = "artattack/skipped"  # in pytest's cache
 _WORKER = 3.3e9  # bytes of memory that a worker takes by the end of the whole suite
 _ENOUGH = 2.1e9  # bytes of memory above which a worker frees graphs and models; below, tests share what is compiled
 _GROWTH = 0.3e9  # bytes of memory after which it does so again
-_MANY = 3  # youngest collections since the last one of the middle generation: a test that compiled something
 _COMPILED = (  # made from a loaded model and options alone, so that one instance serves several runs
     "artattack.models.estimator.to_estimator",
     "artattack.attacks.features.Features",
@@ -124,22 +123,20 @@ def _gradients_are_forgotten() -> Iterator[None]:
 def _memory_is_bounded() -> Iterator[None]:
     """After a test, free graphs if memory has grown and, if that is not enough, shared models and their programs.
 
-    Garbage collection alone comes too late: the objects are few, and their memory is TensorFlow's. The graphs of a test
-    are young, and collecting them at once keeps whole collections, of seconds each, few.
+    Garbage collection alone comes too late: the objects are few, and their memory is TensorFlow's. A collection of all
+    objects takes seconds, so the first one leaves out those that have outlived another.
     """
     yield
     global _bound
-    if "tensorflow" not in sys.modules:
-        return
-    if gc.get_count()[1] > _MANY:
-        gc.collect(1)
-    if _resident() < _bound:
+    if "tensorflow" not in sys.modules or _resident() < _bound:
         return
     _free()
     if _resident() > _ENOUGH:
         for made_once in (_loaded, *_once().values()):
             made_once.cache_clear()
+        gc.unfreeze()
         _free()
+    gc.freeze()
     _bound = max(_ENOUGH, _resident() + _GROWTH)
 
 

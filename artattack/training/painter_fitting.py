@@ -114,7 +114,7 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         losses = self._losses_of(x, turns, seed)
         if not example:
             return losses
-        differences = self._differences(*example, seed)
+        differences = self._differences(*example, seed=seed)
         weighted = [self._weights[name] * far for name, far in differences.items()]
         return losses | differences | {"loss": tf.add_n([losses["loss"], *weighted])}
 
@@ -146,7 +146,13 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         return told | {"loss": loss}
 
     def _differences(
-        self, originals: tf.Tensor, paintings: tf.Tensor, turns: tf.Tensor, corners: tf.Tensor, seed: tf.Tensor | None
+        self,
+        originals: tf.Tensor,
+        paintings: tf.Tensor,
+        turns: tf.Tensor,
+        corners: tf.Tensor,
+        *,
+        seed: tf.Tensor | None,
     ) -> dict[str, tf.Tensor]:
         """Return how far crops are painted from examples, each (B,).
 

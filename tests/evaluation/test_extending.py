@@ -21,7 +21,7 @@ from artattack.results.judgements import from_json
 from artattack.results.plain_data import seal, unseal
 from artattack.results.run_folder import RunFolder, load_run
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once", "eager")]
 
 FGSM = {"attack": "fgsm", "source": "quicknet_tiny", "eps": "8/255"}
 SMALL: dict[str, Any] = {

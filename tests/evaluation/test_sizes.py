@@ -24,7 +24,7 @@ from artattack.models.wanted_size import agreed_size, wanted_size
 from artattack.report import write_report
 from artattack.results.run_folder import load_run
 
-pytestmark = pytest.mark.usefixtures("models_load_once")
+pytestmark = pytest.mark.usefixtures("models_load_once", "eager")
 
 WIDE = (48, 144)
 

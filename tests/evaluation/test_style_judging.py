@@ -23,7 +23,7 @@ from artattack.models.model import Model
 from artattack.results.judgements import NO_STYLE, from_json
 from artattack.results.run_folder import load_run
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once", "eager")]
 
 SIZE = 64
 BANK = ("waves", "marble", "waves+marble")

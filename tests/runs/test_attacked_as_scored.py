@@ -15,7 +15,7 @@ from artattack.evaluation.run import run_benchmark
 from artattack.inputs.image_sets import load_images, open_image_set
 from artattack.models.estimator import to_estimator
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once", "eager")]
 
 SIZE = 64
 NAME = "quicknet_tiny"
@@ -90,6 +90,7 @@ def test_the_label_is_the_class_seen(run: Runs, tmp_path: Path) -> None:
     np.testing.assert_array_equal(levels(folder, records, "fgsm"), as_levels(made))
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize(
     "attack",
     [{"attack": "deepfool", "max_iter": 20}, {"attack": "hopskipjump", "max_iter": 3, "max_eval": 50, "init_eval": 10}],
@@ -101,6 +102,7 @@ def test_a_minimum_norm_attack_is_not_erased_by_rounding(run: Runs, attack: dict
     assert rows.loc[rows["flip_float"], "flip"].all()
 
 
+@pytest.mark.usefixtures("compiled")
 def test_outcomes_of_the_unrounded_image_are_recorded(run: Runs) -> None:
     """Within 0.3 levels nothing is left of an attack in 8 bits; before rounding some images flip."""
     records, folder = run({"attack": "pgd", "source": NAME, "eps": 0.3 / 255, "eps_step": 0.1 / 255, "max_iter": 40})

@@ -23,7 +23,7 @@ from artattack.inputs.image_sets import load_images
 from artattack.inputs.images import as_measured, quantize, to_float
 from artattack.models.estimator import ArtEstimator, to_estimator
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once", "eager")]
 
 SIZE = 64
 NAME = "quicknet_tiny"

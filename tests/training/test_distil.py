@@ -22,7 +22,7 @@ from artattack.training.fitting import Course
 from artattack.training.imitation import build_joint, build_student, compare, mean_square, pair_layers
 from artattack.training.networks import binary_kernels
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("eager")]
 
 CLASSES = ["tench", "hen", "goldfish"]
 
@@ -206,6 +206,7 @@ def small_teacher() -> Any:
     )
 
 
+@pytest.mark.usefixtures("compiled")
 def test_features_are_learnt_and_the_unexplained_share_equals_numpys(
     striped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ from artattack.models import load_model
 from artattack.training.examples import Examples, read_examples
 from artattack.training.painter_fitting import PainterTraining, band_distance
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once", "eager")]
 
 SIZE = 40
 STYLES = ["marble", "waves"]
@@ -98,6 +98,7 @@ def test_crops_are_of_one_place_and_follow_from_the_seed_and_the_epoch(painted: 
     assert not np.array_equal(drawn[0][0], other)
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("init", ["content", "style"])
 def test_a_painter_that_changes_nothing_differs_from_examples_by_their_change(init: Any) -> None:
     """Without a change of the network, a painting is the initial image: the photo, or its blend with the style."""
@@ -139,7 +140,7 @@ def test_a_painter_that_changes_nothing_differs_from_examples_by_their_change(in
     x, wanted = rng.integers(0, 256, (2, 3, 32, 32, 3), np.uint8)
     turns, corners = np.int32([1, 0, 1]), np.int32([[0, 0], [3, 8], [230, 1000]])
     crops = tf.constant(x), tf.constant(wanted), tf.constant(turns), tf.constant(corners)
-    found = training._differences(*crops, None)["unlike"]
+    found = training._differences(*crops, seed=None)["unlike"]
     before, after = x / 255.0, wanted / 255.0
     first = before
     if init == "style":
@@ -151,14 +152,14 @@ def test_a_painter_that_changes_nothing_differs_from_examples_by_their_change(in
     np.testing.assert_allclose(found, expected, rtol=1e-4)
     images, one = tf.TensorSpec((None, 32, 32, 3), tf.uint8), tf.TensorSpec((None,), tf.int32)
     signature = [images, images, one, tf.TensorSpec((None, 2), tf.int32)]
-    of_any_batch = tf.function(lambda *crops: training._differences(*crops, None), signature)
+    of_any_batch = tf.function(lambda *crops: training._differences(*crops, seed=None), signature)
     np.testing.assert_allclose(of_any_batch(x, wanted, turns, corners)["unlike"], expected, rtol=1e-4)
 
     x, wanted, losses = x // 2 + 64, x // 2 + 90, []  # brighter by 0.1: it learns from them
     optimizer = tf_keras.optimizers.Adam(0.003)
     for _ in range(20):
         with tf.GradientTape() as tape:
-            found = training._differences(*map(tf.constant, (x, wanted, turns, corners)), None)
+            found = training._differences(*map(tf.constant, (x, wanted, turns, corners)), seed=None)
             losses.append(tf.reduce_mean(found["unlike"]))
         variables = network.trainable_variables
         optimizer.apply_gradients(zip(tape.gradient(losses[-1], variables), variables, strict=True))
