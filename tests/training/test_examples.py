@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
+from artattack.attacks.features import Features
 from artattack.attacks.objective import Objective
 from artattack.attacks.options import StyleOptions
 from artattack.attacks.painter_card import PainterCard, PainterStyle
@@ -103,7 +104,7 @@ def test_crops_are_of_one_place_and_follow_from_the_seed_and_the_epoch(painted: 
 def test_a_painter_that_changes_nothing_differs_from_examples_by_their_change(init: Any) -> None:
     """Without a change of the network, a painting is the initial image: the photo, or its blend with the style."""
     backbone: Any = load_model("quicknet_tiny")
-    objective = Objective(backbone, StyleOptions())
+    objective, layers = Objective(backbone, StyleOptions()), tuple(backbone.style_layers)
     styles = np.concatenate([load_styles(name, 224) for name in STYLES])
     network = build_network(2, filters=(4, 8), blocks=0)
     last = network.get_layer("change")
@@ -131,8 +132,8 @@ def test_a_painter_that_changes_nothing_differs_from_examples_by_their_change(in
         guidance=None,
         options=StyleOptions(),
         imitate_weight=1,
-        feature_weight=0,
-        likeness=None,
+        feature_weight=1,
+        likeness=Objective(backbone, StyleOptions(style_weight=0, content_weight=1, content_layers=layers)),
         size=32,
         seed=0,
     )
@@ -140,7 +141,7 @@ def test_a_painter_that_changes_nothing_differs_from_examples_by_their_change(in
     x, wanted = rng.integers(0, 256, (2, 3, 32, 32, 3), np.uint8)
     turns, corners = np.int32([1, 0, 1]), np.int32([[0, 0], [3, 8], [230, 1000]])
     crops = tf.constant(x), tf.constant(wanted), tf.constant(turns), tf.constant(corners)
-    found = training._differences(*crops, seed=None)["unlike"]
+    found = training._differences(*crops, seed=None)
     before, after = x / 255.0, wanted / 255.0
     first = before
     if init == "style":
@@ -149,7 +150,10 @@ def test_a_painter_that_changes_nothing_differs_from_examples_by_their_change(in
         share = 0.1 / np.sqrt(np.square(parts - before).mean((1, 2, 3), keepdims=True))  # 20 dB: 0.1 root mean square
         first = before + np.minimum(share, 1) * (parts - before)
     expected = np.square(first - after).sum((1, 2, 3)) / np.square(after - before).sum((1, 2, 3))
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    np.testing.assert_allclose(found["unlike"], expected, rtol=1e-4)
+    pairs = zip(*(Features(backbone, layers)(tf.constant(shown, tf.float32)) for shown in (first, after)), strict=True)
+    shares = [np.square(a - b).sum((1, 2, 3)) / np.square(b).sum((1, 2, 3)) for a, b in pairs]
+    np.testing.assert_allclose(found["unlike_features"], np.mean(shares, 0), rtol=0.02)  # signs turn within rounding
     images, one = tf.TensorSpec((None, 32, 32, 3), tf.uint8), tf.TensorSpec((None,), tf.int32)
     signature = [images, images, one, tf.TensorSpec((None, 2), tf.int32)]
     of_any_batch = tf.function(lambda *crops: training._differences(*crops, seed=None), signature)

@@ -180,7 +180,9 @@ def test_paintings_of_a_run_are_imitated(photos: Path, tmp_path: Path) -> None:
         "images": {"set": str(photos), "size": 40},
         "classifiers": "quicknet_tiny",
         "feature_model": "quicknet_tiny",
-        "attacks": [{"attack": "style", "backbone": "quicknet_tiny", "style": ["marble", "waves"], "steps": 2}],
+        "attacks": [
+            {"attack": "style", "backbone": "quicknet_tiny", "style": ["marble", "waves", "woodcut"], "steps": 2}
+        ],
     }
     run_benchmark(benchmark, out=tmp_path / "run", cache=False)
     given = settings(photos, imitate=str(tmp_path / "run"), imitate_weight=1000, learning_rate=0.01)
@@ -188,7 +190,9 @@ def test_paintings_of_a_run_are_imitated(photos: Path, tmp_path: Path) -> None:
     card = train_painter(given, tmp_path / "out")
     assert card.facts["images_imitated"] == 5  # without the one that is held out
     assert card.facts["settings"]["imitate"] == "run"
-    assert pd.read_csv(tmp_path / "out" / "painter.csv")["unlike"].gt(0).all()
+    history = pd.read_csv(tmp_path / "out" / "painter.csv")
+    differences = [f"{split}{name}" for split in ("", "val_") for name in ("unlike", "unlike_bands", "unlike_features")]
+    assert history[differences].gt(0).all(None)
 
     def stop(what: str, done: int, total: int) -> None:
         if what.startswith("painting") and done == 2:
@@ -210,7 +214,6 @@ def test_paintings_of_a_run_are_imitated(photos: Path, tmp_path: Path) -> None:
     assert beside.facts["settings"]["style_weight"] == 10
     assert pd.read_csv(tmp_path / "beside" / "painter.csv")["style"].gt(0).all()
     assert (card.decay, card.reach) == (0.5, None)  # examples show fine strokes, and whole changes
-    history = pd.read_csv(tmp_path / "out" / "painter.csv")
     assert "style" not in history
     assert history["val_style"].gt(0).all()  # measured all the same
     crops = [{style: d["before"] for style, d in one.facts["style_distance"].items()} for one in (card, beside)]
@@ -218,6 +221,17 @@ def test_paintings_of_a_run_are_imitated(photos: Path, tmp_path: Path) -> None:
     assert min(crops[0].values()) > 0
     with pytest.raises(ArtattackError, match="--style-weight: 0 leaves nothing to learn; give a weight above 0"):
         plan_painter(settings(photos, style_weight=0.0))
+
+    guided = train_painter(
+        given.model_copy(update={"guide": ("quicknet_tiny",), "feature_weight": 0.0}), tmp_path / "guided"
+    )
+    assert guided.guides == ("quicknet_tiny",)
+    history = pd.read_csv(tmp_path / "guided" / "painter.csv")
+    assert history["unlike"].gt(0).all()
+    assert "unlike_features" not in history
+    start = str(tmp_path / "out" / "painter.keras")
+    more = given.model_copy(update={"start": start, "add_style": True, "style": ("woodcut",)})
+    assert train_painter(more, tmp_path / "more").names == ("marble", "waves", "woodcut")
 
 
 def test_gradients_are_shortened_and_infinite_ones_are_dropped() -> None:
