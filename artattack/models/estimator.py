@@ -126,7 +126,8 @@ class ArtEstimator(TensorFlowV2Classifier):  # type: ignore[misc]
         gradients = np.empty((pairs.size, *x.shape[1:]), np.float32)
         for start in range(0, pairs.size, self._rows):
             rows = np.arange(start, min(start + self._rows, pairs.size))
-            gradients[rows] = self._class_gradients(x[rows // pairs.shape[1]], pairs.flat[rows])
+            some = tf.constant(x[rows // pairs.shape[1]])  # a tensor, which a function that runs eagerly needs
+            gradients[rows] = self._class_gradients(some, tf.constant(pairs.flat[rows]))
         return gradients.reshape(count, -1, *x.shape[1:])
 
     def _check_params(self) -> None:

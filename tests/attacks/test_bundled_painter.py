@@ -15,7 +15,7 @@ from artattack.inputs.styles import load_styles, style_files, style_names
 from artattack.models import load_model
 from artattack.models.estimator import to_estimator
 
-pytestmark = pytest.mark.usefixtures("models_load_once")
+pytestmark = pytest.mark.usefixtures("models_load_once", "eager")
 
 SIZE = 128
 

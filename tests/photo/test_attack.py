@@ -13,7 +13,7 @@ from artattack.photo.attack import Painted
 from artattack.photo.side_by_side import View, draw_side_by_side
 from artattack.runtime import load_tensorflow
 
-pytestmark = pytest.mark.usefixtures("models_load_once")
+pytestmark = pytest.mark.usefixtures("models_load_once", "eager")
 
 CAT, DOG, BALL = (281, "tabby", 0.75), (207, "golden retriever", 0.5), (852, "tennis ball", 0.25)
 BLUE, RED = map(ImageColor.getrgb, ("#0072b2", "#b00020"))

@@ -90,7 +90,6 @@ def test_the_label_is_the_class_seen(run: Runs, tmp_path: Path) -> None:
     np.testing.assert_array_equal(levels(folder, records, "fgsm"), as_levels(made))
 
 
-@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize(
     "attack",
     [{"attack": "deepfool", "max_iter": 20}, {"attack": "hopskipjump", "max_iter": 3, "max_eval": 50, "init_eval": 10}],

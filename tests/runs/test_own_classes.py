@@ -28,7 +28,7 @@ from artattack.photo.attack import _view
 from artattack.report import write_report
 from artattack.results.run_folder import load_run
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once", "eager")]
 
 COLOURS = {"red": (230, 20, 20), "green": (20, 230, 20), "blue": (20, 20, 230)}
 DOCS = Path(__file__).resolve().parents[2] / "docs"

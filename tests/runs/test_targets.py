@@ -18,7 +18,7 @@ from artattack.inputs.labels import imagenet_classes
 from artattack.models.estimator import to_estimator
 from artattack.results.run_folder import load_run
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once", "eager")]
 
 SIZE, NAME = 64, "quicknet_tiny"
 PGD = {"attack": "pgd", "source": NAME, "eps": "48/255", "max_iter": 20, "targeted": True}

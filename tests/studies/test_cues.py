@@ -22,7 +22,7 @@ from artattack.results.statistics import pooled_rate, wilson
 from artattack.studies import Settings, find_study, study_benchmark, write_study
 from artattack.studies.cues import tally
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once", "eager")]
 
 
 def test_the_entry_class_is_that_of_the_highest_mean_confidence() -> None:
