@@ -28,8 +28,8 @@ write_art_settings()  # before several workers import ART at once
 absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__  # ART's import closes it, but not pytest's own
 
 _SKIPPED = "artattack/skipped"  # in pytest's cache
-_WORKER = 3.3e9  # bytes of memory that a worker takes by the end of the whole suite
-_ENOUGH = 2.1e9  # bytes of memory above which a worker frees graphs and models; below, tests share what is compiled
+_WORKER = 2.8e9  # bytes of memory that a worker takes at most in the whole suite, with some to spare
+_ENOUGH = 1.9e9  # bytes of memory above which a worker frees graphs and models; below, tests share what is compiled
 _GROWTH = 0.3e9  # bytes of memory after which it does so again
 _COMPILED = (  # made from a loaded model and options alone, so that one instance serves several runs
     "artattack.models.estimator.to_estimator",

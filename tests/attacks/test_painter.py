@@ -43,7 +43,7 @@ from artattack.runtime import load_tensorflow
 from artattack.training.card_writing import write_painter_card
 from artattack.training.networks import save_network
 
-pytestmark = pytest.mark.usefixtures("models_load_once")
+pytestmark = pytest.mark.usefixtures("models_load_once", "eager")
 
 STYLES = ("marble", "waves")
 RNG = np.random.default_rng
