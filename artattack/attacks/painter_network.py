@@ -127,8 +127,7 @@ def without_grid(change: Any) -> Any:
     places = tf.nn.space_to_depth(change, STRIDE)  # (N, H / 4, W / 4, 48): places within a stride, then colours
     around = tf.pad(places, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT")
     means = tf.nn.avg_pool2d(around, 3, 1, "VALID")
-    shape = tf.shape(means)
-    colours = tf.reduce_mean(tf.reshape(means, tf.concat([shape[:3], [STRIDE**2, 3]], 0)), 3)
+    colours = tf.nn.avg_pool2d(tf.nn.depth_to_space(means, STRIDE), STRIDE, STRIDE, "VALID")
     return tf.nn.depth_to_space(places - means + tf.tile(colours, [1, 1, 1, STRIDE**2]), STRIDE)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -148,8 +149,9 @@ def plan_painter(settings: PainterSettings) -> list[str]:
     files = find_images(settings.images)
     check_images(files)
     card, begun = _begun(settings)
-    examples = _examples(settings)
-    step = _seconds_of_a_step(settings, training := _compiled(settings, card, begun, 1), examples)
+    backbone = _backbone(settings)
+    examples = _examples(settings, backbone)
+    step = _seconds_of_a_step(settings, training := _compiled(settings, backbone, card, begun, 1), examples)
     crops, per_epoch = _epoch(settings, len(files))
     epochs = _epochs(settings, per_epoch, step)
     weights = settings.loss
@@ -208,11 +210,17 @@ def train_painter(
     from artattack.training import fitting
     from artattack.training.painter_fitting import Pictures
 
-    material = _read(settings, files, on_progress)
+    backbone = _backbone(settings)
+    material = _read(settings, backbone, files, on_progress)
     crops, per_epoch = _epoch(settings, len(material.trained))
     work = out / ".painter"
-    epochs = _chosen_epochs(settings, card, begun, material.examples, per_epoch, work, on_progress)
-    training = _compiled(settings, card, begun, epochs * per_epoch)
+
+    def timed() -> float:
+        on_progress("timing a few steps", 0, 1)
+        return _seconds_of_a_step(settings, _compiled(settings, backbone, card, begun, 1), material.examples)
+
+    epochs = _chosen_epochs(settings, per_epoch, work, timed)
+    training = _compiled(settings, backbone, card, begun, epochs * per_epoch)
     course = fitting.Course(epochs, settings.batch, epochs, settings.seed)
     drawing = Drawing((settings.size, settings.size), settings.size, crops, 0.0, settings.seed)
     turns = np.arange(len(material.held)) % len(training.learnt)
@@ -320,7 +328,19 @@ def _learnt(settings: PainterSettings, card: PainterCard) -> tuple[str, ...]:
     return card.names[-len(settings.style) :]
 
 
-def _compiled(settings: PainterSettings, card: PainterCard, begun: PainterFile | None, steps: int) -> PainterTraining:
+def _backbone(settings: PainterSettings) -> Any:
+    """Load the model whose features measure style."""
+    from artattack.models import load_model
+
+    backbone = load_model(settings.backbone)
+    if backbone.gives != "features":
+        raise ArtattackError(f"backbone '{settings.backbone}' has no readable layers")
+    return backbone
+
+
+def _compiled(
+    settings: PainterSettings, backbone: Any, card: PainterCard, begun: PainterFile | None, steps: int
+) -> PainterTraining:
     """Build and compile a painter with its loss; the seed determines its initial weights."""
     import tensorflow as tf
     import tf_keras
@@ -333,9 +353,6 @@ def _compiled(settings: PainterSettings, card: PainterCard, begun: PainterFile |
     from artattack.training.painter_fitting import PainterTraining
     from artattack.training.train import make_optimizer
 
-    backbone: Any = load_model(settings.backbone)
-    if backbone.gives != "features":
-        raise ArtattackError(f"backbone '{settings.backbone}' has no readable layers")
     tf_keras.utils.set_random_seed(settings.seed)
     count = len(card.styles)
     learnt = range(count - len(settings.style), count)
@@ -402,23 +419,20 @@ def _epochs(settings: PainterSettings, per_epoch: int, seconds: float) -> int:
     return max(1, round(steps / per_epoch))
 
 
-def _chosen_epochs(
-    settings: PainterSettings,
-    card: PainterCard,
-    begun: PainterFile | None,
-    examples: Examples | None,
-    per_epoch: int,
-    work: Path,
-    on_progress: Progress,
-) -> int:
-    """Return the number of epochs; with `minutes`, steps are timed once, and a resumed training keeps the number."""
+def _chosen_epochs(settings: PainterSettings, per_epoch: int, work: Path, timed: Callable[[], float]) -> int:
+    """Return the number of epochs; with `minutes`, steps are timed once, and a resumed training keeps the number.
+
+    Args:
+        settings: settings.
+        per_epoch: steps of an epoch.
+        work: folder that keeps the number.
+        timed: function that returns the seconds of a step.
+    """
     if settings.minutes is None:
         return _epochs(settings, per_epoch, 0.0)
     kept = work / "epochs.json"
     if not kept.is_file():
-        on_progress("timing a few steps", 0, 1)
-        seconds = _seconds_of_a_step(settings, _compiled(settings, card, begun, 1), examples)
-        write_file(kept, json.dumps(_epochs(settings, per_epoch, seconds)).encode())
+        write_file(kept, json.dumps(_epochs(settings, per_epoch, timed())).encode())
     return int(json.loads(kept.read_bytes()))
 
 
@@ -432,7 +446,7 @@ def _seconds_of_a_step(settings: PainterSettings, training: PainterTraining, exa
     return seconds_of_a_step(training.train_on_batch, tf.data.Dataset.from_tensors(((x, *beside),)).repeat())
 
 
-def _read(settings: PainterSettings, files: list[Path], on_progress: Progress) -> _Material:
+def _read(settings: PainterSettings, backbone: Any, files: list[Path], on_progress: Progress) -> _Material:
     """Split images into training and held-out ones, and cut the held-out crops."""
     from artattack.inputs.images import read_image
 
@@ -449,7 +463,7 @@ def _read(settings: PainterSettings, files: list[Path], on_progress: Progress) -
     ]
     trained = [path for number, path in enumerate(good) if number not in held]
     unreadable = len(files) - len(good)
-    examples = _examples(settings)
+    examples = _examples(settings, backbone)
     if examples is None:
         return _Material(trained, np.stack(crops), None, (), unreadable)
     hashes = {sha256_file(good[number]) for number in held}
@@ -458,15 +472,12 @@ def _read(settings: PainterSettings, files: list[Path], on_progress: Progress) -
     return _Material(trained, np.stack(crops), trained_on, shown, unreadable)
 
 
-def _examples(settings: PainterSettings) -> Examples | None:
+def _examples(settings: PainterSettings, backbone: Any) -> Examples | None:
     """Return the paintings to imitate, if any."""
     if settings.imitate is None:
         return None
-    from artattack.models import load_model
-
     assert settings.budget is not None
-    weights = load_model(settings.backbone).weights_sha256
-    return read_examples(settings.imitate, settings.style, settings.budget, settings.size, weights)
+    return read_examples(settings.imitate, settings.style, settings.budget, settings.size, backbone.weights_sha256)
 
 
 def _with_time_left(on_progress: Progress) -> Progress:
