@@ -73,6 +73,14 @@ class Bound(NamedTuple):
             and math.isclose(self.value, other.value, rel_tol=1e-9)
         )
 
+    def as_psnr(self, values: int) -> float:
+        """Return the PSNR in dB of images at the edge of an `l2` or `psnr` ball.
+
+        Args:
+            values: number of values of an image, H * W * 3.
+        """
+        return self.value if self.distance == "psnr" else -20.0 * math.log10(self.value / math.sqrt(values))
+
     def contains(self, x: np.ndarray, moved: np.ndarray) -> np.ndarray:
         """Return whether 8-bit images (N, H, W, 3) are within the bound of their originals, (N,) bool.
 

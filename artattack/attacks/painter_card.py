@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
+from artattack.bound import Bound
 from artattack.errors import ArtattackError, nearest
 from artattack.files import sha256_file
 from artattack.inputs.images import read_image, to_float
@@ -37,7 +40,8 @@ class PainterCard(Section):
     backbone: str = Field(description="model whose features measured style in training")
     backbone_sha256: str = Field("", description="hash of the backbone's weights")
     guides: tuple[str, ...] = Field((), description="classifiers that training fooled")
-    budget: Distance = Field(description="ball of training: linf, l2 or psnr, and its radius")
+    budget: Distance = Field(description="ball of training, the largest if there are several: linf, l2 or psnr")
+    smaller: tuple[Distance, ...] = Field((), description="further balls of training, in psnr, from large to small")
     init: Literal["style", "content"] = Field(
         "content", description="initial image: the photo itself, or the photo blended with the style up to the ball"
     )
@@ -51,10 +55,48 @@ class PainterCard(Section):
     lowest: float = Field(gt=0, description="frequency below which the spectrum is flat, in cycles per pixel")
     facts: dict[str, Any] = Field({}, description="facts for readers: data, settings, time, measured distances")
 
+    @field_validator("smaller")
+    @classmethod
+    def _in_order(cls, smaller: tuple[Bound, ...], info: ValidationInfo) -> tuple[Bound, ...]:
+        balls = (info.data.get("budget"), *smaller)
+        if smaller and not all(ball and ball.distance == "psnr" for ball in balls):
+            raise ValueError("several balls have to be in psnr")
+        if any(larger.value >= ball.value for larger, ball in pairwise(filter(None, balls))):
+            raise ValueError("balls go from large to small")
+        return smaller
+
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the styles."""
         return tuple(style.name for style in self.styles)
+
+    @property
+    def balls(self) -> tuple[Bound, ...]:
+        """The balls of training, from large to small."""
+        return (self.budget, *self.smaller)
+
+    @property
+    def rows(self) -> int:
+        """The number of the network's rows of normalization parameters: for each style, one for each ball."""
+        return len(self.styles) * len(self.balls)
+
+    def ball_for(self, budget: Bound | None, values: int) -> tuple[Bound, np.ndarray]:
+        """Return the ball for which the network paints, and the weights (B,) float32 of the balls of training.
+
+        Between two balls of training, their weights are linear in dB. Outside all of them, the nearest counts, and the
+        painting has to be scaled. A budget in `linf` gets the largest.
+
+        Args:
+            budget: ball of the paintings; by default the largest of training.
+            values: number of values of an image, H * W * 3.
+        """
+        count = len(self.balls)
+        if count == 1 or budget is None or budget.distance == "linf":
+            return self.budget, np.eye(count, dtype=np.float32)[0]
+        known = [ball.value for ball in self.balls]
+        level = float(np.clip(budget.as_psnr(values), known[0], known[-1]))
+        weights = [np.interp(level, known, own) for own in np.eye(count)]
+        return Bound("psnr", level), np.asarray(weights, np.float32)
 
     @property
     def init_in_words(self) -> str:
@@ -154,6 +196,11 @@ class PainterFile:
         if files and all(file.is_file() for file in files):
             return self._by_hash.get(tuple(sha256_file(file) for file in files))
         return self.card.names.index(style) if style in self.card.names else None
+
+
+def in_words(balls: Sequence[Bound]) -> str:
+    """Return balls as text."""
+    return " and ".join(map(str, balls))
 
 
 def styles_path(painter: Path) -> Path:

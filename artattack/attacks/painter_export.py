@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from artattack.attacks.painter_card import PainterFile
-from artattack.attacks.painter_network import LEAST, STRIDE, Painter, blended, painted
+from artattack.attacks.painter_network import LEAST, STRIDE, Painter, blended, painted, rows_of
 from artattack.attacks.parametrization import Smoothing
 from artattack.bound import Bound
 from artattack.errors import ArtattackError
@@ -42,7 +42,7 @@ def export_painter(
         style: a style that it has learnt, or a blend `a+b`.
         size: (H, W) of the images, multiples of 4 from 16 on.
         path: the file to write.
-        budget: ball of the paintings; by default that of training.
+        budget: ball of the paintings; by default the largest of training.
         to: `tflite`, or `lce` (extra `lce`).
 
     Returns:
@@ -59,11 +59,13 @@ def export_painter(
     painter = Painter(file)
     smooth = _by_matrices(size, painter.smoothing(*size))
     styles = None if painter.styles is None else painter.mixed(mix[None], *size)
+    ball, weights = file.card.ball_for(budget, 3 * size[0] * size[1])
+    rows = rows_of(mix[None], weights)
 
     def paint(image: tf.Tensor) -> tf.Tensor:
-        first = image if styles is None else blended(image, tf.constant(styles), file.card)
-        change = painter.network([first, tf.constant(mix[None])], training=False)
-        return painted(image, first, smooth(change), file.card, budget)
+        first = image if styles is None else blended(image, tf.constant(styles), ball)
+        change = painter.network([first, tf.constant(rows)], training=False)
+        return painted(image, first, smooth(change), file.card.reach, ball, budget)
 
     signature = [tf.TensorSpec((1, *size, 3), tf.float32, name="image")]
     try:

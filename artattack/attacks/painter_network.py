@@ -10,7 +10,9 @@ channels. The 12 channels of its output become a change of full resolution (sub-
 painting the backbone's grid.
 
 A painting starts from the photo blended with the style, which keeps the style's own texture, or from the photo itself.
-The card's `reach` bounds the network's change, and `project` scales the whole change into the ball.
+The card's `reach` bounds the network's change, and `project` scales the whole change into the ball. A painter of
+several balls has normalization parameters for each style in each ball; between two balls it mixes them, as it mixes
+styles.
 
 Residual blocks may be binarized: convolutions of 1-bit weights with 1-bit activations, each with a shortcut of its own
 that keeps real values (Bi-Real Net: Liu et al., ECCV 2018).
@@ -48,28 +50,26 @@ _SIZES_KEPT = 8  # image sizes whose smoothing is kept
 
 
 def build_network(
-    styles: int, *, binary: bool = False, filters: Sequence[int] | None = None, blocks: int | None = None
+    rows: int, *, binary: bool = False, filters: Sequence[int] | None = None, blocks: int | None = None
 ) -> Any:
     """Build a painter's network; standard layers and TensorFlow functions only, so that any Keras 2 reads its file.
 
     Args:
-        styles: number of styles.
+        rows: number of normalization parameters of each channel, one for each style in each ball.
         binary: whether residual blocks have 1-bit weights and activations, in layers of larq.
         filters: channels at a half and at a quarter of the resolution; by default `FILTERS` or `BINARY_FILTERS`.
         blocks: residual blocks; by default `BLOCKS`.
 
     Returns:
-        A network from initial images (N, H, W, 3) in [0, 1], H and W multiples of 4, and weights of styles (N, S) to a
+        A network from initial images (N, H, W, 3) in [0, 1], H and W multiples of 4, and weights of rows (N, R) to a
         change (N, H, W, 3) in decorrelated colours, before smoothing.
     """
     layers = tf_keras.layers
-    image, mix = layers.Input((None, None, 3), name="image"), layers.Input((styles,), name="mix")
+    image, mix = layers.Input((None, None, 3), name="image"), layers.Input((rows,), name="mix")
     fine, coarse = filters or (BINARY_FILTERS if binary else FILTERS)
 
     def convolved(x: Any, channels: int, name: str, kernel: int = 3, stride: int = 1) -> Any:
-        border = kernel // 2
-        x = tf.pad(x, [[0, 0], [border, border], [border, border], [0, 0]], "REFLECT")
-        return layers.Conv2D(channels, kernel, stride, use_bias=False, name=name)(x)
+        return layers.Conv2D(channels, kernel, stride, use_bias=False, name=name)(reflected(x, kernel // 2))
 
     def normalized(x: Any, name: str, active: bool = True) -> Any:
         x = conditional_normalization(x, mix, name)
@@ -85,7 +85,6 @@ def build_network(
 
     def binary_block(x: Any, name: str) -> Any:
         for part in "ab":
-            x_padded = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT")
             inner = lq.layers.QuantConv2D(
                 coarse,
                 3,
@@ -94,7 +93,7 @@ def build_network(
                 kernel_constraint="weight_clip",
                 use_bias=False,
                 name=f"{name}{part}",
-            )(x_padded)
+            )(reflected(x, 1))
             inner = normalized(inner, f"{name}{part}_norm", active=False)
             x = layers.Add(name=f"{name}{part}_sum")([x, inner])
         return x
@@ -103,18 +102,33 @@ def build_network(
     x = normalized(convolved(half, coarse, "down2", 3, 2), "down2_norm", active=not binary)
     for number in range(BLOCKS if blocks is None else blocks):
         x = (binary_block if binary else block)(x, f"block{number}")
+    x = layers.Conv2D(fine, 1, use_bias=False, name="up_few")(x)
     x = layers.UpSampling2D(2, interpolation="bilinear", name="up")(x)
     x = layers.Concatenate(name="up_joined")([x, half])
     x = normalized(convolved(x, fine, "up_conv"), "up_norm")
     x = layers.Concatenate(name="change_joined")([x, tf.nn.space_to_depth(scaled, 2)])
-    x = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT")
     first = tf_keras.initializers.RandomNormal(stddev=_FIRST_CHANGE)
-    x = layers.Conv2D(12, 3, use_bias=False, kernel_initializer=first, name="change")(x)
+    x = layers.Conv2D(12, 3, use_bias=False, kernel_initializer=first, name="change")(reflected(x, 1))
     change = without_grid(tf.nn.depth_to_space(x, 2))
     network = tf_keras.Model([image, mix], change, name="painter")
     last = network.get_layer("change")
     last.set_weights([np.tile(last.get_weights()[0][..., :3], 4)])  # a smooth start: pixels of a square begin alike
     return network
+
+
+def reflected(x: Any, border: int) -> Any:
+    """Return maps (N, H, W, C) with a border of mirror images, as `tf.pad` in mode `REFLECT`, which is far slower."""
+    for axis in (1, 2):
+        before = [_line(x, axis, k) for k in range(border, 0, -1)]
+        after = [_line(x, axis, -k) for k in range(2, border + 2)]
+        x = tf.concat([*before, x, *after], axis)
+    return x
+
+
+def _line(x: Any, axis: int, place: int) -> Any:
+    """Return one row (axis 1) or column (axis 2) of maps, as a map; a negative place counts from the end."""
+    line = slice(place, place + 1)
+    return x[:, line] if axis == 1 else x[:, :, line]
 
 
 def without_grid(change: Any) -> Any:
@@ -125,8 +139,7 @@ def without_grid(change: Any) -> Any:
     the mean colour of the 12 x 12 pixels around.
     """
     places = tf.nn.space_to_depth(change, STRIDE)  # (N, H / 4, W / 4, 48): places within a stride, then colours
-    around = tf.pad(places, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT")
-    means = tf.nn.avg_pool2d(around, 3, 1, "VALID")
+    means = tf.nn.avg_pool2d(reflected(places, 1), 3, 1, "VALID")
     colours = tf.nn.avg_pool2d(tf.nn.depth_to_space(means, STRIDE), STRIDE, STRIDE, "VALID")
     return tf.nn.depth_to_space(places - means + tf.tile(colours, [1, 1, 1, STRIDE**2]), STRIDE)
 
@@ -135,7 +148,7 @@ def conditional_normalization(x: Any, mix: Any, name: str) -> Any:
     """Return conditional instance normalization of (N, H, W, C): scale and offset by style (Dumoulin et al., eq. 5).
 
     z = gamma (x - mean) / sqrt(variance + 1e-5) + beta, with the mean and variance of each image's channel over its
-    positions. The weights (N, S) of styles mix the rows of gamma and beta (S, C), which start at 1 and 0.
+    positions. The weights (N, R) mix the rows of gamma and beta (R, C), which start at 1 and 0.
     """
     layers, channels = tf_keras.layers, x.shape[-1]
 
@@ -150,16 +163,16 @@ def conditional_normalization(x: Any, mix: Any, name: str) -> Any:
 
 
 def style_layers(network: Any) -> list[Any]:
-    """Return the layers of a painter's network that hold the parameters of styles, one row a style."""
+    """Return the layers of a painter's network that hold the parameters of styles, a row for each in each ball."""
     return [layer for layer in network.layers if layer.name.endswith(("_norm_scale", "_norm_offset"))]
 
 
-def with_styles(network: Any, mixes: np.ndarray) -> Any:
-    """Return a painter's network for other styles: each a mix of the styles of the original.
+def with_rows(network: Any, mixes: np.ndarray) -> Any:
+    """Return a painter's network for other styles or balls: each row a mix of the rows of the original.
 
     Args:
-        network: the original, of S styles.
-        mixes: (T, S) float32; an identity matrix with further rows adds styles.
+        network: the original, of R rows.
+        mixes: (T, R) float32; an identity matrix with further rows adds styles.
     """
     inputs = [tf_keras.Input((None, None, 3), name="image"), tf_keras.Input((len(mixes),), name="mix")]
     changed = tf_keras.models.clone_model(network, inputs)
@@ -174,18 +187,18 @@ def with_styles(network: Any, mixes: np.ndarray) -> Any:
 
 def of_one_size(network: Any, size: tuple[int, int]) -> Any:
     """Return a painter's network for images of one size (H, W), whose operations can be counted."""
-    styles = network.inputs[1].shape[-1]
-    inputs = [tf_keras.Input((*size, 3), name="image"), tf_keras.Input((styles,), name="mix")]
+    rows = network.inputs[1].shape[-1]
+    inputs = [tf_keras.Input((*size, 3), name="image"), tf_keras.Input((rows,), name="mix")]
     return tf_keras.models.clone_model(network, inputs)
 
 
-def check_network(network: Any, path: Path, styles: int) -> None:
-    """Raise ArtattackError unless a network is a painter's, for that number of styles."""
+def check_network(network: Any, path: Path, card: PainterCard) -> None:
+    """Raise ArtattackError unless a network is a painter's, for the styles and balls of its card."""
     shapes = [tuple(part.shape) for part in (*getattr(network, "inputs", ()), *getattr(network, "outputs", ()))]
-    if shapes != [(None, None, None, 3), (None, styles), (None, None, None, 3)]:
+    if shapes != [(None, None, None, 3), (None, card.rows), (None, None, None, 3)]:
         raise ArtattackError(
-            f"painter '{path}': not a painter's network for the {styles} styles of its card; `artattack train-painter` "
-            "writes both"
+            f"painter '{path}': not a painter's network for the {len(card.styles)} styles of its card; `artattack "
+            "train-painter` writes both"
         )
 
 
@@ -199,34 +212,43 @@ def mirrored(styles: np.ndarray, height: int, width: int) -> np.ndarray:
     return styles[:, np.minimum(down, 2 * side - 1 - down)][:, :, np.minimum(right, 2 * side - 1 - right)]
 
 
-def blended(x: tf.Tensor, styles: tf.Tensor, card: PainterCard) -> tf.Tensor:
-    """Return initial images (N, H, W, 3): images blended with styles up to the edge of the ball of training.
+def blended(x: tf.Tensor, styles: tf.Tensor, ball: Bound) -> tf.Tensor:
+    """Return initial images (N, H, W, 3): images blended with styles up to the edge of a ball.
 
     As in the style attack with `init: style`, projecting a style onto the ball blends it with the image.
 
     Args:
         x: images (N, H, W, 3) in [0, 1].
         styles: a style for each image, of the same shape and range.
-        card: the painter's card.
+        ball: the ball for which the painter paints, as for `project`.
     """
-    return project(styles, x, card.budget)
+    return project(styles, x, ball)
 
 
 def painted(
-    x: tf.Tensor, first: tf.Tensor, change: tf.Tensor, card: PainterCard, budget: Bound | None = None
+    x: tf.Tensor, first: tf.Tensor, change: tf.Tensor, reach: float | None, ball: Bound, budget: Bound | None = None
 ) -> tf.Tensor:
     """Return paintings (N, H, W, 3) in [0, 1] inside the ball: the initial image plus the change; differentiable.
 
     Args:
         x: images (N, H, W, 3) in [0, 1].
         first: initial images of the same shape and range, from which the network computed the change.
-        change: the network's output for them, smoothed; not yet within the card's `reach`.
-        card: the painter's card.
-        budget: ball of the paintings; by default that of training.
+        change: the network's output for them, smoothed; not yet within `reach`.
+        reach: the largest change to initial images as a share of the ball's radius, or None.
+        ball: the ball for which the painter paints, as for `project`.
+        budget: ball of the paintings; by default the same.
     """
-    if card.reach is not None:
-        change = shortened(change, card.budget, card.reach)
-    return project(first + change, x, budget or card.budget)
+    if reach is not None:
+        change = shortened(change, ball, reach)
+    return project(first + change, x, budget or ball)
+
+
+def rows_of(mix: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the weights (..., R) of a network's rows, from those (..., S) of styles and (B,) of balls, R = S B.
+
+    Row s B + b belongs to style s and ball b.
+    """
+    return np.asarray((mix[..., np.newaxis] * weights).reshape(*mix.shape[:-1], -1), np.float32)
 
 
 class Painter:
@@ -247,7 +269,7 @@ class Painter:
 
     def __init__(self, file: PainterFile) -> None:
         network = read_network(file.path)
-        check_network(network, file.path, len(file.card.styles))
+        check_network(network, file.path, file.card)
         self._set(network, file.card, file.read_styles())
 
     @classmethod
@@ -261,7 +283,7 @@ class Painter:
         self.network = network
         self.card = card
         self.styles = styles
-        shapes = [tf.TensorSpec((None, None, None, 3)), tf.TensorSpec((None, len(card.styles)))]
+        shapes = [tf.TensorSpec((None, None, None, 3)), tf.TensorSpec((None, card.rows))]
         self._change = compiled(lambda x, mix: network([x, mix], training=False), input_signature=shapes)
         self.smoothing = lru_cache(_SIZES_KEPT)(lambda h, w: Smoothing(h, w, card.decay, card.lowest))
         self._painting = lru_cache(_SIZES_KEPT)(self._make_painting)
@@ -274,7 +296,7 @@ class Painter:
         Args:
             x: images (N, H, W, 3) float32 in [0, 1].
             mix: weights of the styles, (S,) or (N, S).
-            budget: ball of the paintings; by default that of training.
+            budget: ball of the paintings; by default the largest of training.
             batch_size: images at once; by default as many as have the pixels of 8 images of 224 px, at least 1.
 
         Returns:
@@ -285,7 +307,8 @@ class Painter:
         height, width = x.shape[1:3]
         at_once = batch_size or max(1, _PIXELS // (height * width))
         mixes = np.broadcast_to(np.asarray(mix, np.float32), (len(x), len(self.card.styles)))
-        distance, value = budget or self.card.budget
+        ball, weights = self.card.ball_for(budget, x[0].size)
+        distance, value = budget or ball
         painting = self._painting(height, width, distance)
         parts = []
         for start in range(0, len(x), at_once):
@@ -293,24 +316,32 @@ class Painter:
             styles = few
             if self.styles is not None:
                 styles = self.mixed(own[:1] if (own == own[0]).all() else own, height, width)
-            parts.append(painting(few, styles, own, np.float32(value)).numpy())
+            rows = rows_of(own, weights)
+            parts.append(painting(few, styles, rows, np.float32(ball.value), np.float32(value)).numpy())
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
     def _make_painting(self, height: int, width: int, distance: str) -> Any:
-        """Return the compiled function from images, their styles, mixes and a ball's radius to paintings."""
+        """Return the compiled function to paintings.
+
+        Its arguments are images, their styles, the weights of rows, and the values of the ball for which the network
+        paints and of the ball of the paintings.
+        """
         smoothing = self.smoothing(height, width)
         rows, columns = (_reflected(side) for side in (height, width))
 
-        def painting(x: tf.Tensor, styles: tf.Tensor, mixes: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
-            first = x if self.styles is None else blended(x, styles, self.card)
+        def painting(
+            x: tf.Tensor, styles: tf.Tensor, mixes: tf.Tensor, level: tf.Tensor, value: tf.Tensor
+        ) -> tf.Tensor:
+            ball = Bound(self.card.budget.distance, level)
+            first = x if self.styles is None else blended(x, styles, ball)
             seen = first
             if (len(rows), len(columns)) != (height, width):
                 seen = tf.gather(tf.gather(first, rows, axis=1), columns, axis=2)
             change = smoothing(self._change(seen, mixes)[:, :height, :width])
-            return painted(x, first, change, self.card, Bound(distance, value))
+            return painted(x, first, change, self.card.reach, ball, Bound(distance, value))
 
-        images = tf.TensorSpec((None, height, width, 3))
-        return compiled(painting, input_signature=[images, images, tf.TensorSpec((None, None)), tf.TensorSpec(())])
+        images, number = tf.TensorSpec((None, height, width, 3)), tf.TensorSpec(())
+        return compiled(painting, input_signature=[images, images, tf.TensorSpec((None, None)), number, number])
 
     def mixed(self, mixes: np.ndarray, height: int, width: int) -> np.ndarray:
         """Return mixes (N, S) of the styles as images (N, H, W, 3), for a painter with styles."""

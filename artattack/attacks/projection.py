@@ -18,7 +18,8 @@ def project(x: tf.Tensor, original: tf.Tensor, budget: Bound | None) -> tf.Tenso
     Args:
         x: images, any values.
         original: centres of the balls, in [0, 1].
-        budget: `linf` or `l2` and its radius, or `psnr` and its lower bound in dB, as number or tensor (); or None.
+        budget: `linf` or `l2` and its radius, or `psnr` and its lower bound in dB; a number, or a tensor that has a
+            value for all images, (), or one for each, (N, 1, 1, 1). Or None.
     """
     if budget is None:
         return clip_to_unit(x)

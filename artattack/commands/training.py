@@ -188,7 +188,7 @@ def train_painter(
     style: Annotated[list[str], _of(_PAINTER, "style")] = list(_PAINTER["style"].default),  # noqa: B006
     backbone: Annotated[str, _of(_PAINTER, "backbone")] = _PAINTER["backbone"].default,
     guide: Annotated[list[str], _of(_PAINTER, "guide")] = [],  # noqa: B006
-    budget: Annotated[str, _of(_PAINTER, "budget")] = str(_PAINTER["budget"].default),
+    budget: Annotated[list[str], _of(_PAINTER, "budget")] = [str(ball) for ball in _PAINTER["budget"].default],  # noqa: B006
     init: Annotated[Literal["style", "content"] | None, _of(_PAINTER, "init")] = None,
     reach: Annotated[float | None, _of(_PAINTER, "reach")] = None,
     binary: Annotated[bool, _of(_PAINTER, "binary")] = False,

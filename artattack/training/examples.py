@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Examples:
-    """Images of an attack in several styles, beside their originals, all of one size.
+    """Images of attacks in several styles, beside their originals, all of one size.
 
     Attributes:
-        files: for each image, its original's file and that of its painting in each style.
+        files: for each image, its original's file and that of its painting in each turn: in each style, inside each
+            ball.
         hashes: SHA-256 of each image's file before it was cropped.
         size: (H, W) of the images.
     """
@@ -58,7 +60,7 @@ class Examples:
     ) -> Iterator[tuple[Array, Array, Array, Array]]:
         """Yield the batches of an epoch, each in new random places; seed and epoch alone determine them.
 
-        Crop i of step t, counted from the start of training, shows style (t B + i) mod S.
+        Crop i of step t, counted from the start of training, shows turn (t B + i) mod T.
 
         Args:
             side: side of the crops in pixels.
@@ -68,14 +70,14 @@ class Examples:
             epoch: number of the epoch.
 
         Yields:
-            Crops of originals and of paintings, uint8 (B, side, side, 3), their styles, int32 (B,), and their upper
+            Crops of originals and of paintings, uint8 (B, side, side, 3), their turns, int32 (B,), and their upper
             left corners in the images, int32 (B, 2).
         """
         rng = np.random.default_rng((seed, 6, epoch))
-        styles = len(self.files[0]) - 1
+        count = len(self.files[0]) - 1
         order: list[int] = []
         for step in range(epoch * steps, (epoch + 1) * steps):
-            turns = (step * batch + np.arange(batch)) % styles
+            turns = (step * batch + np.arange(batch)) % count
             corners = np.stack([rng.integers(0, length - side + 1, batch) for length in self.size], 1)
             pairs = []
             for turn, (top, left) in zip(turns, corners, strict=True):
@@ -111,47 +113,46 @@ class Examples:
         return tf.data.Dataset.zip((shown, drawn)).map(lambda x, example: (*x, *example))
 
 
-def read_examples(run: str, styles: Sequence[str], ball: Bound, side: int, backbone_sha256: str) -> Examples:
+def read_examples(run: str, styles: Sequence[str], balls: Sequence[Bound], side: int, backbone_sha256: str) -> Examples:
     """Return the style attack's images in a finished run's folder, as examples for a painter.
+
+    A ball's examples are the images of the attack that stayed inside it, but not inside the next smaller ball.
 
     Args:
         run: the folder.
         styles: styles as benchmark files name them, in the order of the painter's.
-        ball: ball of the painter's paintings.
+        balls: balls of the painter's paintings, from large to small.
         side: side of the crops to take, in pixels.
         backbone_sha256: weights of the painter's backbone, which its card names as the model that it learnt from.
 
     Raises:
-        ArtattackError: the folder holds no finished run, a style has no images or those of several attacks, fewer
-            than two images have every style, they lie outside the ball or are smaller than the crops, their
-            originals are bundled samples, or the attack read another model than the backbone.
+        ArtattackError: the folder holds no finished run, a style has no images inside a ball or those of several
+            attacks, fewer than two images have every style, they are smaller than the crops, their originals are
+            bundled samples, or the attack read another model than the backbone.
     """
     from artattack.results.records import at_own_distance, attacks_of
     from artattack.results.run_folder import load_run
 
-    if ball.distance == "l2":
+    if balls[0].distance == "l2":
         raise ArtattackError("--imitate: crops need a ball for images of every size; give --budget in psnr or linf")
     folder = load_run(run)
     records = at_own_distance(attacks_of(folder.records))
     made = records[(records["kind"] == "style") & records["error"].isna()]
     made = made[made["classifier"] == made["classifier"].iloc[0]] if len(made) else made
-    columns = {style: _images_in(made[made["style"] == style], run, style) for style in styles}
+    columns = [rows for style in styles for rows in _images_in(made[made["style"] == style], run, style, balls)]
     samples = hashes_of("samples")
-    for rows in columns.values():
+    for rows in columns:
         _check_reading(folder.info["config"], rows.iloc[0], run, backbone_sha256)
-    for style, rows in columns.items():
-        if not _inside(rows, ball).all():
-            raise ArtattackError(f"--imitate: {run}: images in style '{style}' lie outside the painter's ball, {ball}")
         if rows["image_sha256"].isin(list(samples)).any():
             raise ArtattackError(f"--imitate: {run}: the bundled samples measure painters; attack other photos")
-    hashes = next(iter(columns.values()))["image_sha256"]
-    shared = [image for image in hashes.index if all(image in rows.index for rows in columns.values())]
+    hashes = columns[0]["image_sha256"]
+    shared = [image for image in hashes.index if all(image in rows.index for rows in columns)]
     if len(shared) < 2:
         raise ArtattackError(f"--imitate: {run}: fewer than two images were attacked in every style")
     files = tuple(
         (
             folder.original(image),
-            *(folder.path / str(rows.at[image, "file"]) for rows in columns.values()),
+            *(folder.path / str(rows.at[image, "file"]) for rows in columns),
         )
         for image in shared
     )
@@ -163,13 +164,25 @@ def read_examples(run: str, styles: Sequence[str], ball: Bound, side: int, backb
     return Examples(files, tuple(hashes[shared]), (height, width))
 
 
-def _images_in(rows: pd.DataFrame, run: str, style: str) -> pd.DataFrame:
-    """Return the records of the attack's images in a style, by image."""
-    attacks = list(dict.fromkeys(rows["attack"] + " through " + rows["source"]))
-    if len(attacks) != 1:
-        found = f"several attacks have it: {', '.join(attacks)}" if attacks else "the run has no images in it"
-        raise ArtattackError(f"--imitate: {run}: style '{style}': {found}; run one style attack in every style")
-    return rows.set_index("image")
+def _images_in(rows: pd.DataFrame, run: str, style: str, balls: Sequence[Bound]) -> Iterator[pd.DataFrame]:
+    """Yield for each ball the records of its attack's images in a style, by image."""
+    attacks = {str(name): own for name, own in rows.groupby(rows["attack"] + " through " + rows["source"], sort=False)}
+    smallest = {
+        name: next((ball for ball in reversed(balls) if _inside(own, ball).all()), None)
+        for name, own in attacks.items()
+    }
+    for ball, smaller in zip_longest(balls, balls[1:]):
+        found = [name for name in attacks if smallest[name] == ball]
+        if len(found) == 1:
+            yield attacks[found[0]].set_index("image")
+            continue
+        wrong = f"several attacks have it: {', '.join(found)}; run one style attack in every style"
+        if not attacks:
+            wrong = "the run has no images in it; run one style attack in every style"
+        elif not found:
+            left = f" but not inside {smaller}" if smaller else ""
+            wrong = f"no attack's images all lie inside {ball}{left}; run one with `budget: {ball}`"
+        raise ArtattackError(f"--imitate: {run}: style '{style}': {wrong}")
 
 
 def _check_reading(config: dict[str, Any], row: pd.Series[Any], run: str, backbone_sha256: str) -> None:

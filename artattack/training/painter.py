@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from artattack.attacks.options import StyleOptions
-from artattack.attacks.painter_card import STYLE_SIZE, PainterCard, PainterFile, PainterStyle, styles_path
+from artattack.attacks.painter_card import STYLE_SIZE, PainterCard, PainterFile, PainterStyle, in_words, styles_path
 from artattack.bound import Bound
 from artattack.errors import ArtattackError
 from artattack.files import sha256_file, write_file
@@ -24,7 +24,7 @@ from artattack.training.crops import Drawing, check_images, cut, find_images, fr
 from artattack.training.data import Array
 from artattack.training.examples import Examples, read_examples
 from artattack.training.train import Share, begin, in_time
-from artattack.validation import DistanceOrNone, Names, Section, as_list
+from artattack.validation import Distance, Names, Section, as_list
 
 if TYPE_CHECKING:
     from artattack.training.painter_fitting import PainterTraining
@@ -48,8 +48,11 @@ class PainterSettings(Section):
     guide: Annotated[tuple[str, ...], BeforeValidator(as_list)] = Field(
         (), description="classifiers to fool together with painting"
     )
-    budget: DistanceOrNone = Field(
-        Bound("psnr", 20.0), description="ball of the paintings: linf=8/255, l2=5 (at the crops' size) or psnr=20 (dB)"
+    budget: Annotated[tuple[Distance, ...], BeforeValidator(as_list)] = Field(
+        (Bound("psnr", 20.0),),
+        min_length=1,
+        description="ball of the paintings: linf=8/255, l2=5 (at the crops' size) or psnr=20 (dB); several in psnr "
+        "teach the painter each of them and those between",
     )
     init: Literal["style", "content"] | None = Field(
         None,
@@ -166,7 +169,7 @@ def plan_painter(settings: PainterSettings) -> list[str]:
         f"images     {len(files)}, {crops} crops of {settings.size} px each in an epoch, none of `samples`",
         f"painter    {training.network.count_params():,} parameters, {_trained(training):,} of them trained",
         f"initial    {card.init_in_words}",
-        f"loss       {', '.join(filter(None, terms))}, inside {card.budget}",
+        f"loss       {', '.join(filter(None, terms))}, inside {in_words(card.balls)}",
         f"training   {epochs} epochs of {per_epoch} steps of {settings.batch} crops, {step:.2f} s each: "
         f"{in_time(step * per_epoch * epochs)}",
     ]
@@ -223,8 +226,8 @@ def train_painter(
     training = _compiled(settings, backbone, card, begun, epochs * per_epoch)
     course = fitting.Course(epochs, settings.batch, epochs, settings.seed)
     drawing = Drawing((settings.size, settings.size), settings.size, crops, 0.0, settings.seed)
-    turns = np.arange(len(material.held)) % len(training.learnt)
-    validation = (material.held, np.asarray(training.learnt, np.int32)[turns], *material.held_examples)
+    turns = np.arange(len(material.held), dtype=np.int32) % (len(training.learnt) * len(card.balls))
+    validation = (material.held, turns, *material.held_examples)
 
     def batches(start: int) -> Any:
         shown = fresh_batches(material.trained, drawing, course, start, _CROPS_PER_EPOCH)
@@ -253,8 +256,7 @@ def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
         raise ArtattackError("--add-style: give the painter to add styles to, with --start")
     if not (settings.loss.style_weight or settings.imitate or (settings.guide and settings.guide_weight)):
         raise ArtattackError("--style-weight: 0 leaves nothing to learn; give a weight above 0, --imitate or --guide")
-    if settings.budget is None:
-        raise ArtattackError("--budget: a painter paints inside a ball; give one, such as psnr=20")
+    budget, *smaller = balls = _balls(settings)
     learnt = tuple(_style(word) for word in settings.style)
     styles = (*begun.card.styles, *learnt) if begun and settings.add_style else learnt
     names = [style.name for style in styles]
@@ -268,27 +270,32 @@ def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
     if begun and settings.decay not in (None, begun.card.decay):
         raise ArtattackError(f"--start: '{settings.start}' has decay {begun.card.decay:g}; give the same")
     init, reach = _initial(settings, begun)
-    if init == "style" and settings.budget.distance == "l2":
-        same = Bound("psnr", -20 * math.log10(settings.budget.value / math.sqrt(3 * settings.size**2)))
+    if init == "style" and budget.distance == "l2":
+        same = budget.as_psnr(3 * settings.size**2)
         raise ArtattackError(
-            f"--budget: blending with the style needs a ball for images of every size: psnr={same.value:.4g} is "
-            f"{settings.budget} at {settings.size} px; or give --init content"
+            f"--budget: blending with the style needs a ball for images of every size: psnr={same:.4g} is {budget} at "
+            f"{settings.size} px; or give --init content"
         )
     if begun and settings.add_style:
-        for name, given in (("init", init), ("reach", reach), ("budget", settings.budget)):
-            if given != (own := getattr(begun.card, name)):
+        for name, given, own in (
+            ("init", init, begun.card.init),
+            ("reach", reach, begun.card.reach),
+            ("budget", in_words(balls), in_words(begun.card.balls)),
+        ):
+            if given != own:
                 raise ArtattackError(f"--{name}: '{settings.start}' has {own}; give the same with --add-style")
     if begun and begun.card.binary != settings.binary:
         kind, say = ("binarized", "give") if begun.card.binary else ("float", "leave out")
         raise ArtattackError(f"--start: '{settings.start}' has {kind} blocks; {say} --binary")
     kind = "1-bit painter" if settings.binary else "Painter"
-    title = f"{kind} of {len(styles)} styles through {Path(settings.backbone).name}, inside {settings.budget}"
+    title = f"{kind} of {len(styles)} styles through {Path(settings.backbone).name}, inside {in_words(balls)}"
     card = PainterCard(
         title=title,
         styles=styles,
         backbone=settings.backbone,
         guides=tuple(dict.fromkeys((*(begun.card.guides if begun else ()), *settings.guide))),
-        budget=settings.budget,
+        budget=budget,
+        smaller=tuple(smaller),
         init=init,
         reach=reach,
         binary=settings.binary,
@@ -296,6 +303,18 @@ def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
         lowest=begun.card.lowest if begun else _LOWEST,
     )
     return card, begun
+
+
+def _balls(settings: PainterSettings) -> tuple[Bound, ...]:
+    """Return the balls of a training, from large to small."""
+    balls = settings.budget
+    if len(balls) > 1:
+        if any(ball.distance != "psnr" for ball in balls):
+            raise ArtattackError("--budget: several balls have to be in psnr, such as psnr=20 and psnr=26")
+        if len({ball.value for ball in balls}) < len(balls):
+            raise ArtattackError(f"--budget: {', '.join(map(str, balls))}: one is there twice")
+        balls = tuple(sorted(balls, key=lambda ball: ball.value))
+    return balls
 
 
 def _initial(settings: PainterSettings, begun: PainterFile | None) -> tuple[Literal["style", "content"], float | None]:
@@ -347,7 +366,7 @@ def _compiled(
 
     from artattack.attacks.guidance import Guidance
     from artattack.attacks.objective import Objective
-    from artattack.attacks.painter_network import Painter, build_network, style_layers, with_styles
+    from artattack.attacks.painter_network import Painter, build_network, style_layers, with_rows
     from artattack.inputs.images import to_float, to_uint8
     from artattack.models import load_model
     from artattack.training.painter_fitting import PainterTraining
@@ -357,12 +376,13 @@ def _compiled(
     count = len(card.styles)
     learnt = range(count - len(settings.style), count)
     if begun is None:
-        network = build_network(count, binary=settings.binary)
+        network = build_network(card.rows, binary=settings.binary)
     else:
         old = Painter(begun).network
         mixes = np.eye(count, len(begun.card.styles), dtype=np.float32)
         mixes[len(begun.card.styles) :] = 1.0 / len(begun.card.styles)  # new styles start at the mean of the others
-        network = with_styles(old, mixes)
+        nearest = [begun.card.ball_for(ball, 3 * settings.size**2)[1] for ball in card.balls]
+        network = with_rows(old, np.kron(mixes, nearest))
         if settings.add_style:
             for layer in network.layers:
                 layer.trainable = layer in style_layers(network)
@@ -476,8 +496,7 @@ def _examples(settings: PainterSettings, backbone: Any) -> Examples | None:
     """Return the paintings to imitate, if any."""
     if settings.imitate is None:
         return None
-    assert settings.budget is not None
-    return read_examples(settings.imitate, settings.style, settings.budget, settings.size, backbone.weights_sha256)
+    return read_examples(settings.imitate, settings.style, _balls(settings), settings.size, backbone.weights_sha256)
 
 
 def _with_time_left(on_progress: Progress) -> Progress:

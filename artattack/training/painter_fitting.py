@@ -17,6 +17,7 @@ from artattack.attacks.options import StyleOptions
 from artattack.attacks.painter_card import STYLE_SIZE, PainterCard
 from artattack.attacks.painter_network import Painter, blended, mirrored, painted
 from artattack.attacks.parametrization import Smoothing
+from artattack.bound import Bound
 from artattack.inputs.images import save_png, to_uint8
 from artattack.training.data import Array
 
@@ -33,7 +34,7 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
     Args:
         network: the painter's network.
         card: card of the painter, without facts.
-        learnt: indices of the styles to learn, among the network's.
+        learnt: indices of the styles to learn, side by side among the card's.
         objective: style in the backbone's features.
         targets: style statistics of each layer, one row for each of `learnt`.
         styles: images (S, 224, 224, 3) in [0, 1] of all styles of the card, which initial images blend in, or None.
@@ -88,11 +89,14 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         return list(self._means.values())
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Take one step on crops and, if there are any, examples; crop i of step t shows style (t B + i) mod S."""
+        """Take one step on crops and, if there are any, examples; crop i of step t shows turn (t B + i) mod T.
+
+        The turns are the styles to learn, each in every ball: turn s B + b is style s in ball b of B balls.
+        """
         ((x, *example),) = data
         step = tf.cast(self.optimizer.iterations, tf.int32)
         count = tf.shape(x)[0]
-        turns = (step * count + tf.range(count)) % len(self.learnt)
+        turns = (step * count + tf.range(count)) % (len(self.learnt) * len(self.card.balls))
         with tf.GradientTape() as tape:
             losses = self._all_losses(x, turns, example, tf.stack([self._seed, step]))
             mean = tf.reduce_mean(losses["loss"])
@@ -102,10 +106,9 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         return self._told(losses)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Return the mean losses of crops in the styles at given places of the network, unshifted, and of examples."""
-        x, places, *example = data
-        turns = tf.cast(places, tf.int32) - self.learnt[0]  # learnt styles stand side by side
-        return self._told(self._all_losses(x, turns, example, None))
+        """Return the mean losses of crops in given turns, unshifted, and of examples."""
+        x, turns, *example = data
+        return self._told(self._all_losses(x, tf.cast(turns, tf.int32), example, None))
 
     def _all_losses(
         self, x: tf.Tensor, turns: tf.Tensor, example: Sequence[tf.Tensor], seed: tf.Tensor | None
@@ -124,7 +127,7 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         return {name: self._means[name].result() for name in found}
 
     def _losses_of(self, x: tf.Tensor, turns: tf.Tensor, seed: tf.Tensor | None) -> dict[str, tf.Tensor]:
-        """Return the loss and the style loss (B,) of crops (B, S, S, 3) in [-1, 1] painted in styles `turns`."""
+        """Return the loss and the style loss (B,) of crops (B, S, S, 3) in [-1, 1], painted in given turns."""
         x = (x + 1.0) / 2.0
         options = self._options
         corner = tf.zeros((2,), tf.int32)
@@ -133,7 +136,8 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         made = self._painted(x, turns, tf.tile(corner[None], [tf.shape(x)[0], 1]))
         loss, told = tf.zeros_like(turns, tf.float32), {}
         if options.style_weight or seed is None:  # validation tells the style loss even if it has no weight
-            targets = Targets([tf.gather(layer, turns) for layer in self.targets], [])
+            styles = turns // len(self.card.balls)
+            targets = Targets([tf.gather(layer, styles) for layer in self.targets], [])
             style = self.objective(self._shifted(made, seed), targets).style
             loss, told = options.style_weight * style, {"style": style}
         if options.tv_weight:
@@ -164,7 +168,7 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         Args:
             originals: uint8 (B, S, S, 3).
             paintings: the attack's images of them, likewise.
-            turns: int32 (B,), their styles.
+            turns: int32 (B,), their turns.
             corners: int32 (B, 2), their upper left corners in the images.
             seed: int32 (2,), of the shift; None for no shift.
         """
@@ -190,18 +194,22 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
 
         Args:
             x: crops (B, S, S, 3) in [0, 1].
-            turns: int32 (B,), their styles.
+            turns: int32 (B,), their turns.
             corners: int32 (B, 2), the corners of the parts of the styles that initial images blend in.
         """
-        places = tf.gather(tf.constant(list(self.learnt)), turns)
+        balls = self.card.balls
+        places = self.learnt[0] + turns // len(balls)
+        levels = tf.gather(tf.constant([ball.value for ball in balls], tf.float32), turns % len(balls))
+        ball = Bound(self.card.budget.distance, levels[:, None, None, None])
         first = x
         if self._patterns is not None:
             size = [1, self._size, self._size, 3]
             begins = tf.concat([places[:, None], corners % _PERIOD, tf.zeros_like(places)[:, None]], 1)
             parts = tf.map_fn(lambda begin: tf.slice(self._patterns, begin, size)[0], begins, tf.float32)
-            first = blended(x, parts, self.card)
-        change = self.network([first, tf.one_hot(places, len(self.card.styles))], training=True)
-        return painted(x, first, self._smoothing(change), self.card)
+            first = blended(x, parts, ball)
+        rows = tf.one_hot(turns + self.learnt[0] * len(balls), self.card.rows)
+        change = self.network([first, rows], training=True)
+        return painted(x, first, self._smoothing(change), self.card.reach, ball)
 
 
 def band_distance(change: tf.Tensor, target: tf.Tensor) -> tf.Tensor:

@@ -10,7 +10,7 @@ import tf_keras
 
 from artattack.attacks.painter_card import PainterCard, PainterFile, PainterStyle
 from artattack.attacks.painter_export import export_painter
-from artattack.attacks.painter_network import Painter, build_network, of_one_size, with_styles
+from artattack.attacks.painter_network import Painter, build_network, of_one_size, with_rows
 from artattack.bound import Bound
 from artattack.networks.efficiency import exportable, measure_models, network_costs
 from artattack.networks.runtimes import Task, Timing
@@ -58,7 +58,7 @@ def test_a_block_adds_normalized_convolutions_of_signs(file: PainterFile) -> Non
 
 def test_more_styles_keep_the_blocks_binary(file: PainterFile) -> None:
     old = Painter(file).network
-    more = with_styles(old, np.eye(3, 2, dtype=np.float32))
+    more = with_rows(old, np.eye(3, 2, dtype=np.float32))
     x = np.random.default_rng(1).random((1, 32, 32, 3)).astype(np.float32)
     assert np.array_equal(old([x, np.eye(2, dtype=np.float32)[:1]]), more([x, np.eye(3, dtype=np.float32)[:1]]))
     assert network_costs(of_one_size(more, (32, 32)))["binary_share"] > 0
@@ -68,7 +68,7 @@ def test_costs_counted_by_hand(file: PainterFile) -> None:
     costs = network_costs(of_one_size(Painter(file).network, (32, 32)))
     binary = 2 * 9 * 32 * 32
     norms = 2 * 2 * (4 + 32 + 32 + 32 + 4)  # scale and offset of two styles
-    whole = binary + 75 * 4 + 9 * 4 * 32 + 9 * (32 + 4) * 4 + 9 * (4 + 12) * 12 + norms
+    whole = binary + 75 * 4 + 9 * 4 * 32 + 32 * 4 + 9 * (4 + 4) * 4 + 9 * (4 + 12) * 12 + norms
     assert costs["parameters"] == whole
     assert costs["binary_share"] == pytest.approx(binary / whole)
     assert costs["packed_mib"] * 2**20 == pytest.approx(4 * (whole - binary) + binary / 8)

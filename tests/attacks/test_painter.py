@@ -24,7 +24,7 @@ from artattack.attacks.painter_network import (
     mirrored,
     painted,
     style_layers,
-    with_styles,
+    with_rows,
     without_grid,
 )
 from artattack.attacks.parametrization import Smoothing
@@ -57,9 +57,9 @@ CARD = PainterCard(
 )
 
 
-def network(styles: int = 2) -> Any:
+def network(rows: int = 2) -> Any:
     """Return a small painter's network with lively random parameters."""
-    made, rng = build_network(styles, filters=(4, 8), blocks=1), RNG(0)
+    made, rng = build_network(rows, filters=(4, 8), blocks=1), RNG(0)
     for layer in made.layers:
         layer.set_weights([v + rng.normal(0.0, 0.2, v.shape) for v in layer.get_weights()])
     return made
@@ -107,7 +107,7 @@ def test_a_painter_of_an_earlier_version_paints_and_takes_more_styles(tmp_path: 
         made([x, mix]).numpy()
         for made, mix in (
             (old, np.float32([[0, 1]])),
-            (with_styles(Painter(file).network, np.eye(3, 2, dtype=np.float32)), np.float32([[0, 1, 0]])),
+            (with_rows(Painter(file).network, np.eye(3, 2, dtype=np.float32)), np.float32([[0, 1, 0]])),
         )
     ]
     np.testing.assert_array_equal(*changes)
@@ -118,7 +118,7 @@ def test_all_layers_of_a_painter_with_more_styles_can_be_trained() -> None:
     once = network()
     for layer in once.layers:
         layer.trainable = layer in style_layers(once)
-    more = with_styles(once, np.eye(3, 2, dtype=np.float32))
+    more = with_rows(once, np.eye(3, 2, dtype=np.float32))
     assert len(more.trainable_variables) == len(more.variables) > len(once.trainable_variables)
 
 
@@ -228,11 +228,13 @@ def test_painting_is_differentiable_inside_the_ball() -> None:
     weights = rng.normal(size=x.shape).astype(np.float32)
 
     def loss(step: float) -> float:
-        made = painted(tf.constant(x), tf.constant(x), smoothing(change + step * along), CARD, ball).numpy()
+        made = painted(
+            tf.constant(x), tf.constant(x), smoothing(change + step * along), None, CARD.budget, ball
+        ).numpy()
         return float((made.astype(np.float64) * weights).sum())
 
     with tf.GradientTape() as tape:
-        made = painted(tf.constant(x), tf.constant(x), smoothing(change), CARD, ball)
+        made = painted(tf.constant(x), tf.constant(x), smoothing(change), None, CARD.budget, ball)
         value = tf.reduce_sum(made * weights)
     slope = float((tape.gradient(value, change).numpy() * along).sum())
     assert abs(slope) > 0.1
@@ -283,8 +285,8 @@ def test_the_network_changes_the_initial_image_within_its_reach(text: str) -> No
     rng, ball = RNG(3), Bound.parse(text)
     x = pictures(2, 10, 12)
     first, change = x + np.float32(0.001), rng.normal(0, 0.1, x.shape).astype(np.float32)
-    card = CARD.model_copy(update={"budget": ball, "reach": 0.5})
-    moved = painted(tf.constant(x), tf.constant(first), tf.constant(change), card, Bound("linf", 1.0)).numpy() - first
+    made = painted(tf.constant(x), tf.constant(first), tf.constant(change), 0.5, ball, Bound("linf", 1.0))
+    moved = made.numpy() - first
     if ball.distance == "linf":
         expected = np.clip(change, -0.01, 0.01)
     else:
@@ -293,13 +295,56 @@ def test_the_network_changes_the_initial_image_within_its_reach(text: str) -> No
     assert moved == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("init", ["content", "style"])
+def test_a_painter_of_several_balls_mixes_them_in_between(init: str, tmp_path: Path) -> None:
+    """24 dB is a third from 26 to 20 dB: a third of the rows for 20 dB; smaller balls than 26 dB are scaled to."""
+    path = written(tmp_path / "both.keras", network(4), init=init, smaller=(Bound("psnr", 26.0),))
+    painter, x, mix = Painter(PainterFile(path)), pictures(2, 32, 36), np.float32([0.25, 0.75])
+    for text, level, weights in (
+        ("psnr=20", 20.0, (1, 0)),
+        ("psnr=26", 26.0, (0, 1)),
+        ("psnr=24", 24.0, (1 / 3, 2 / 3)),
+        (f"l2={10 ** (-24 / 20) * np.sqrt(32 * 36 * 3)}", 24.0, (1 / 3, 2 / 3)),
+        ("psnr=12", 20.0, (1, 0)),
+        ("psnr=40", 26.0, (0, 1)),
+        ("linf=4/255", 20.0, (1, 0)),
+    ):
+        budget, ball = Bound.parse(text), Bound("psnr", level)
+        first = tf.constant(x)
+        if init == "style":
+            first = blended(first, tf.constant(painter.mixed(np.tile(mix, (2, 1)), 32, 36)), ball)
+        rows = np.float32([[0.25 * weights[0], 0.25 * weights[1], 0.75 * weights[0], 0.75 * weights[1]]] * 2)
+        made = painted(
+            tf.constant(x), first, painter.smoothing(32, 36)(painter.network([first, rows])), None, ball, budget
+        )
+        assert painter.paint(x, mix, budget) == pytest.approx(made.numpy(), abs=1e-5)
+    assert np.array_equal(painter.paint(x, mix), painter.paint(x, mix, Bound("psnr", 20.0)))
+
+
+@pytest.mark.parametrize(
+    ("budget", "smaller", "message"),
+    [
+        (Bound("psnr", 20.0), [Bound("linf", 0.1)], "several balls have to be in psnr"),
+        (Bound("l2", 20.0), [Bound("psnr", 26.0)], "several balls have to be in psnr"),
+        (Bound("psnr", 26.0), [Bound("psnr", 20.0)], "balls go from large to small"),
+        (Bound("psnr", 26.0), [Bound("psnr", 26.0)], "balls go from large to small"),
+    ],
+)
+def test_a_card_with_balls_out_of_order_is_refused(
+    budget: Bound, smaller: list[Bound], message: str, tmp_path: Path
+) -> None:
+    path = written(tmp_path / "both.keras", network(4), budget=budget, smaller=tuple(smaller))
+    with pytest.raises(ArtattackError, match=f"smaller: {message}"):
+        PainterFile(path)
+
+
 def test_a_painting_begins_with_the_blend_in_every_ball(blending: Path) -> None:
     painter, x, mix = Painter(PainterFile(blending)), pictures(2, 32, 36), np.float32([[0, 1], [0.5, 0.5]])
-    first = blended(tf.constant(x), tf.constant(painter.mixed(mix, 32, 36)), painter.card).numpy()
+    first = blended(tf.constant(x), tf.constant(painter.mixed(mix, 32, 36)), painter.card.budget).numpy()
     smoothed = painter.smoothing(32, 36)(painter.network([first, mix]))
     for text in ("psnr=20", "psnr=30", "linf=4/255"):
         ball = Bound.parse(text)
-        made = painted(tf.constant(x), tf.constant(first), smoothed, painter.card, ball).numpy()
+        made = painted(tf.constant(x), tf.constant(first), smoothed, None, painter.card.budget, ball).numpy()
         assert painter.paint(x, mix, ball) == pytest.approx(made, abs=1e-5)
         assert ball.contains(x, round_within(x, made, ball)).all()
 
@@ -359,7 +404,7 @@ def test_the_file_opens_without_artattack_s_layers(file: Path) -> None:
 def test_added_styles_leave_the_others_bit_for_bit() -> None:
     old = network()
     mixes = np.array([[1, 0], [0, 1], [0.5, 0.5]], np.float32)
-    new, x = with_styles(old, mixes), tf.constant(pictures(1, 16, 16))
+    new, x = with_rows(old, mixes), tf.constant(pictures(1, 16, 16))
     for place in range(2):
         before = old([x, tf.one_hot([place], 2)]).numpy()
         assert np.array_equal(new([x, tf.one_hot([place], 3)]).numpy(), before)

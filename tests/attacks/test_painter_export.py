@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from artattack import cli
 from artattack.attacks.painter_card import PainterCard, PainterFile, PainterStyle
 from artattack.attacks.painter_export import export_painter
-from artattack.attacks.painter_network import Painter, build_network
+from artattack.attacks.painter_network import Painter, build_network, with_rows
 from artattack.bound import Bound
 from artattack.errors import ArtattackError
 from artattack.inputs.images import save_png
@@ -20,11 +20,13 @@ from artattack.training.networks import save_network
 
 pytestmark = pytest.mark.slow
 
+RNG = np.random.default_rng
+
 
 @pytest.fixture(scope="module", params=["content", "style"])
 def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> PainterFile:
     path = tmp_path_factory.mktemp("painter") / "painter.keras"
-    network, rng = build_network(2, filters=(4, 8), blocks=1), np.random.default_rng(0)
+    network, rng = build_network(2, filters=(4, 8), blocks=1), RNG(0)
     for layer in network.layers:
         layer.set_weights([values + rng.normal(0, 0.2, values.shape) for values in layer.get_weights()])
     save_network(network, path)
@@ -32,7 +34,7 @@ def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     given |= {"init": request.param, "reach": 0.7 if request.param == "style" else None}
     card = PainterCard(title="two", styles=(PainterStyle(name="one"), PainterStyle(name="two")), **given)
     write_painter_card(card, path)
-    save_png(path.with_suffix(".png"), np.random.default_rng(5).integers(0, 256, (224, 448, 3), np.uint8))
+    save_png(path.with_suffix(".png"), RNG(5).integers(0, 256, (224, 448, 3), np.uint8))
     return PainterFile(path)
 
 
@@ -49,11 +51,26 @@ def run(path: Path, image: np.ndarray) -> np.ndarray:
 def test_the_file_paints_as_the_painter_does(
     style: str, size: tuple[int, int], file: PainterFile, tmp_path: Path
 ) -> None:
-    x = np.random.default_rng(1).uniform(0.2, 0.8, (1, *size, 3)).astype(np.float32)
+    x = RNG(1).uniform(0.2, 0.8, (1, *size, 3)).astype(np.float32)
     expected = Painter(file).paint(x, file.mix(style))
     assert np.sqrt(np.mean((expected - x) ** 2)) == pytest.approx(0.1, rel=1e-3)  # 20 dB: paint that can be compared
     size_of_file = export_painter(file, style, size, tmp_path / "painter.tflite")
     assert size_of_file == (tmp_path / "painter.tflite").stat().st_size
+    np.testing.assert_allclose(run(tmp_path / "painter.tflite", x[0]), expected[0], atol=2e-4)
+
+
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
+def test_the_file_of_a_smaller_ball_paints_as_the_painter_does(file: PainterFile, tmp_path: Path) -> None:
+    """A painter of two balls, in between."""
+    painter, budget = tmp_path / "both.keras", Bound("psnr", 24.0)
+    save_network(with_rows(Painter(file).network, RNG(2).uniform(0, 1, (4, 2)).astype(np.float32)), painter)
+    write_painter_card(file.card.model_copy(update={"smaller": (Bound("psnr", 26.0),)}), painter)
+    painter.with_suffix(".png").write_bytes(file.path.with_suffix(".png").read_bytes())
+    both = PainterFile(painter)
+    x = RNG(1).uniform(0.2, 0.8, (1, 32, 48, 3)).astype(np.float32)
+    expected = Painter(both).paint(x, both.mix("two"), budget)
+    assert -20 * np.log10(np.sqrt(np.mean((expected - x) ** 2))) == pytest.approx(24, abs=0.01)
+    export_painter(both, "two", (32, 48), tmp_path / "painter.tflite", budget)
     np.testing.assert_allclose(run(tmp_path / "painter.tflite", x[0]), expected[0], atol=2e-4)
 
 

@@ -63,7 +63,7 @@ def painted(photos: Path, tmp_path_factory: pytest.TempPathFactory, models_load_
 
 
 def test_examples_are_the_attacks_images_in_the_order_of_the_styles(photos: Path, painted: str) -> None:
-    examples = read_examples(painted, ["waves", "marble"], BALL, SIZE, weights())
+    examples = read_examples(painted, ["waves", "marble"], [BALL], SIZE, weights())
     assert examples.size == (SIZE, SIZE)
     assert len(examples.files) == 3
     for files in examples.files:
@@ -79,8 +79,28 @@ def test_examples_are_the_attacks_images_in_the_order_of_the_styles(photos: Path
     assert {*trained.files, *held.files} == {*examples.files}
 
 
+def test_each_ball_has_the_images_of_its_attack(photos: Path, tmp_path: Path) -> None:
+    """Turns go through the balls of a style, then through the styles."""
+    small = ATTACK | {"name": "small", "budget": "psnr=26"}
+    both = run(photos, tmp_path / "both", small, ATTACK)
+    examples = read_examples(both, STYLES, [BALL, Bound("psnr", 26.0)], SIZE, weights())
+    for files in examples.files:
+        assert [path.parent.name for path in files[1:]] == [
+            "style--marble--quicknet_tiny", "small--marble--quicknet_tiny",
+            "style--waves--quicknet_tiny", "small--waves--quicknet_tiny",
+        ]  # fmt: skip
+    (*_, turns, _), *_ = examples.crops_of_epoch(32, 5, 1, 7, 1)
+    assert turns.tolist() == [1, 2, 3, 0, 1]
+    for balls, message in (
+        ([Bound("psnr", 10.0), BALL], "no attack's images all lie inside psnr=10 but not inside psnr=20; run one"),
+        ([BALL], "several attacks have it: small through quicknet_tiny, style through"),
+    ):
+        with pytest.raises(ArtattackError, match=message):
+            read_examples(both, STYLES, balls, SIZE, weights())
+
+
 def test_crops_are_of_one_place_and_follow_from_the_seed_and_the_epoch(painted: str) -> None:
-    examples = read_examples(painted, STYLES, BALL, 32, weights())
+    examples = read_examples(painted, STYLES, [BALL], 32, weights())
     whole = {path: read_image(path) for files in examples.files for path in files}
     drawn = list(examples.crops_of_epoch(32, 3, 2, 7, 1))
     assert [turns.tolist() for _, _, turns, _ in drawn] == [[0, 1, 0], [1, 0, 1]]  # crops 6 to 11 of the training
@@ -189,30 +209,30 @@ def test_bands_are_compared_by_their_shares_of_the_energy() -> None:
 
 def test_what_does_not_fit_is_refused(photos: Path, painted: str, tmp_path: Path) -> None:
     for given, message in (
-        ((painted, ["marble", "woodcut"], BALL, SIZE), "style 'woodcut': the run has no images in it"),
-        ((painted, STYLES, BALL, SIZE + 4), "its images have 40 x 40 px, and crops have 44: lower --size"),
-        ((painted, STYLES, Bound("psnr", 30.0), SIZE), r"style 'marble' lie outside the painter's ball, psnr=30"),
-        ((painted, STYLES, Bound("l2", 3.0), SIZE), "give --budget in psnr or linf"),
-        ((str(tmp_path), STYLES, BALL, SIZE), "run"),
+        ((painted, ["marble", "woodcut"], [BALL], SIZE), "style 'woodcut': the run has no images in it"),
+        ((painted, STYLES, [BALL], SIZE + 4), "its images have 40 x 40 px, and crops have 44: lower --size"),
+        ((painted, STYLES, [Bound("psnr", 30.0)], SIZE), "no attack's images all lie inside psnr=30; run one"),
+        ((painted, STYLES, [Bound("l2", 3.0)], SIZE), "give --budget in psnr or linf"),
+        ((str(tmp_path), STYLES, [BALL], SIZE), "run"),
     ):
         with pytest.raises(ArtattackError, match=message):
             read_examples(*given, weights())
     both = run(photos, tmp_path / "both", ATTACK, ATTACK | {"name": "longer", "steps": 3})
     with pytest.raises(ArtattackError, match="several attacks have it: style through quicknet_tiny, longer through"):
-        read_examples(both, STYLES, BALL, SIZE, weights())
+        read_examples(both, STYLES, [BALL], SIZE, weights())
     samples = run("samples", tmp_path / "samples", ATTACK)
     with pytest.raises(ArtattackError, match="the bundled samples measure painters; attack other photos"):
-        read_examples(samples, STYLES, BALL, SIZE, weights())
+        read_examples(samples, STYLES, [BALL], SIZE, weights())
 
 
 def test_an_attack_that_read_other_models_than_the_painter_names_is_refused(
     photos: Path, painted: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ArtattackError, match="its attack 'style' reads quicknet_tiny; give that model as --backbone"):
-        read_examples(painted, STYLES, BALL, SIZE, weights("quicknet_distilled"))
+        read_examples(painted, STYLES, [BALL], SIZE, weights("quicknet_distilled"))
     guided = run(photos, tmp_path / "guided", ATTACK | {"guide": "quicknet_tiny"})
     with pytest.raises(ArtattackError, match="its attack 'style' has guides; imitate one without"):
-        read_examples(guided, STYLES, BALL, SIZE, weights())
+        read_examples(guided, STYLES, [BALL], SIZE, weights())
 
 
 def test_crops_beside_training_images_go_on_where_a_training_resumes() -> None:

@@ -14,13 +14,14 @@ from typer.testing import CliRunner
 from artattack import cli
 from artattack.attacks import painter_network
 from artattack.attacks.painter_card import PainterFile
-from artattack.attacks.painter_network import Painter
+from artattack.attacks.painter_network import Painter, style_layers
 from artattack.bound import Bound
 from artattack.errors import ArtattackError
 from artattack.evaluation.run import run_benchmark
 from artattack.inputs.image_sets import open_image_set
 from artattack.inputs.images import read_image, save_png, to_uint8
 from artattack.inputs.styles import load_styles
+from artattack.models import load_model
 from artattack.models.network import is_binary_convolution
 from artattack.training import painter as painters
 from artattack.training.painter import PainterSettings, plan_painter, train_painter
@@ -114,6 +115,48 @@ def test_a_training_that_was_stopped_ends_with_identical_weights(photos: Path, t
         assert np.array_equal(one, other)
 
 
+def test_a_training_for_several_balls_continues_from_one(photos: Path, trained: Path, tmp_path: Path) -> None:
+    """Each ball of a style starts with the style's parameters; the added style has both balls, too."""
+    balls = ("psnr=26", "psnr=20")
+    both = settings(photos, start=str(trained / "painter.keras"), budget=balls, learning_rate=1e-9, size=40)
+    card = train_painter(both, tmp_path / "both")
+    assert (str(card.budget), [*map(str, card.smaller)]) == ("psnr=20", ["psnr=26"])
+    assert "| ball | psnr=20 and psnr=26 |" in (tmp_path / "both" / "painter.md").read_text()
+    one, two = (Painter(PainterFile(folder / "painter.keras")) for folder in (trained, tmp_path / "both"))
+    for layer in style_layers(one.network):
+        rows, more = (made.get_layer(layer.name).get_weights()[0] for made in (one.network, two.network))
+        np.testing.assert_allclose(more, np.repeat(rows, 2, 0), atol=1e-6)  # style by style
+    x = np.random.default_rng(3).uniform(0, 1, (2, 32, 36, 3)).astype(np.float32)
+    np.testing.assert_allclose(one.paint(x, np.array([0, 1])), two.paint(x, np.array([0, 1])), atol=1e-4)
+    start = str(tmp_path / "both" / "painter.keras")
+    card = train_painter(
+        settings(photos, start=start, add_style=True, style=("woodcut",), budget=balls), tmp_path / "more"
+    )
+    assert card.rows == 6
+    three = Painter(PainterFile(tmp_path / "more" / "painter.keras"))
+    for layer in style_layers(two.network):
+        rows, more = (made.get_layer(layer.name).get_weights()[0] for made in (two.network, three.network))
+        np.testing.assert_array_equal(more[:4], rows)
+        if layer.name == "up_norm_scale":
+            assert (np.abs(more[4:] - rows.reshape(2, 2, -1).mean(0)) > 1e-6).any(1).all()  # both rows have learnt
+
+
+def test_each_turn_teaches_its_row_alone(photos: Path) -> None:
+    """Turn s B + b is style s in ball b: the gradient of a crop reaches that row, and paints inside that ball."""
+    given = settings(photos, budget=("psnr=20", "psnr=26"))
+    card, _ = painters._begun(given)
+    training = painters._compiled(given, load_model("quicknet_tiny"), card, None, 1)
+    x = tf.constant(np.random.default_rng(0).uniform(-1, 1, (1, 32, 32, 3)), tf.float32)
+    for turn, psnr in enumerate((20, 26, 20, 26)):
+        with tf.GradientTape() as tape:
+            made = training._painted((x + 1) / 2, tf.constant([turn]), tf.zeros((1, 2), tf.int32))
+            loss = training._losses_of(x, tf.constant([turn]), None)["loss"]
+        found = -10 * np.log10(np.square(made - (x + 1) / 2).mean())
+        assert psnr - 0.01 < found < psnr + 5  # a change within reach may lead inwards
+        rows = tape.gradient(loss, training.network.get_layer("up_norm_scale").trainable_variables)[0].numpy()
+        assert np.abs(rows).max(1).nonzero()[0].tolist() == [turn]
+
+
 def test_an_added_style_leaves_the_others_bit_for_bit(photos: Path, trained: Path, tmp_path: Path) -> None:
     start = str(trained / "painter.keras")
     more = settings(photos, start=start, add_style=True, style=("woodcut",))
@@ -127,7 +170,7 @@ def test_an_added_style_leaves_the_others_bit_for_bit(photos: Path, trained: Pat
     for wrong, told in (
         ({"init": "content"}, r"--init: .* has style; give the same with --add-style"),
         ({"reach": 0.5}, r"--reach: .* has 0\.7; give"),
-        ({"budget": Bound("psnr", 25.0)}, r"--budget: .* has psnr=20; give"),
+        ({"budget": (Bound("psnr", 25.0),)}, r"--budget: .* has psnr=20; give"),
     ):
         with pytest.raises(ArtattackError, match=told):
             train_painter(more.model_copy(update=wrong), tmp_path / "other")
@@ -290,7 +333,9 @@ def test_the_time_is_measured_once(photos: Path, tmp_path: Path, monkeypatch: py
     [
         (["--style", "wavs"], "unknown style 'wavs'; did you mean 'waves'"),
         (["--style", "waves", "--add-style"], "--add-style: give the painter to add styles to, with --start"),
-        (["--budget", "none"], "--budget: a painter paints inside a ball"),
+        (["--budget", "none"], "--budget: 'none' is no distance"),
+        (["--budget", "psnr=20", "--budget", "l2=5"], "--budget: several balls have to be in psnr"),
+        (["--budget", "psnr=20", "--budget", "psnr=20.0"], "--budget: psnr=20, psnr=20: one is there twice"),
         (["--budget", "psnr"], "--budget: 'psnr' is no distance"),
         (["--budget", "l2=22.17"], "psnr=20 is l2=22.17 at 128 px; or give --init content"),
         (["--size", "33"], "--size"),
