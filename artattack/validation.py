@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from artattack.bound import Bound, parse_number
-from artattack.distances import default_budgets
+from artattack.distances import BALLS, default_budgets
 from artattack.errors import ArtattackError, nearest, unknown
 
 _MISTAKES_SHOWN = 3
@@ -42,6 +42,23 @@ def _distance(value: Any) -> Any:
     return Bound.parse(value) if isinstance(value, str) else value
 
 
+def _as_bounds(value: Any) -> Any:
+    """Return one bound, as text or as a pair, as a list; a list of bounds is returned unchanged."""
+    is_pair = isinstance(value, list | tuple) and len(value) == 2 and isinstance(value[1], int | float)
+    return [value] if is_pair else as_list(value)
+
+
+def _in_order(balls: tuple[Bound, ...]) -> tuple[Bound, ...]:
+    for ball in balls:
+        if ball.distance not in BALLS:
+            raise ArtattackError(f"{ball}: no ball; give one in {', '.join(BALLS)}")
+    if len(balls) > 1 and any(ball.distance != "psnr" for ball in balls):
+        raise ArtattackError(f"{', '.join(map(str, balls))}: several balls have to be in psnr")
+    if len({ball.value for ball in balls}) < len(balls):
+        raise ArtattackError(f"{', '.join(map(str, balls))}: one is there twice")
+    return tuple(sorted(balls, key=lambda ball: ball.value))
+
+
 def _budgeted(name: str) -> str:
     if name not in default_budgets():
         raise unknown("distance", name, default_budgets())
@@ -66,9 +83,12 @@ Names = Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1)
 DistanceName = Annotated[str, AfterValidator(_budgeted)]  # name of a distance with budgets
 if TYPE_CHECKING:
     Distance = Bound
+    Balls = tuple[Bound, ...]
 else:  # text, or a name and a number
     _PAIR = Annotated[tuple[str, float], BeforeValidator(_distance)]
     Distance = Annotated[_PAIR, AfterValidator(lambda pair: Bound(*pair).checked())]
+    # balls to project images onto, from large to small; several are in psnr
+    Balls = Annotated[tuple[Distance, ...], BeforeValidator(_as_bounds), AfterValidator(_in_order)]
 DistanceOrNone = Annotated[Distance | None, BeforeValidator(lambda value: None if value == "none" else value)]
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import AliasChoices, Field, ValidationError
 
 from artattack.bound import Bound
 from artattack.errors import ArtattackError, nearest
@@ -18,7 +17,7 @@ from artattack.inputs.images import read_image, to_float
 from artattack.inputs.styles import style_files
 from artattack.models.bundled import FOLDER
 from artattack.models.card import card_path
-from artattack.validation import Distance, Section, explain
+from artattack.validation import Balls, Section, explain
 
 STYLE_SIZE = 224  # px; style images are cropped and scaled to this size, whatever the size of the photos
 BUNDLED = "bundled"  # the word for the painter that comes with the package
@@ -36,12 +35,15 @@ class PainterCard(Section):
     """The card `NAME.json` of the painter in `NAME.keras`."""
 
     title: str = Field(description="short description of the painter")
-    styles: tuple[PainterStyle, ...] = Field(min_length=1, description="styles, in the order of the network's input")
+    styles: tuple[PainterStyle, ...] = Field(min_length=1, description="styles, in the order of the network's rows")
     backbone: str = Field(description="model whose features measured style in training")
     backbone_sha256: str = Field("", description="hash of the backbone's weights")
     guides: tuple[str, ...] = Field((), description="classifiers that training fooled")
-    budget: Distance = Field(description="ball of training, the largest if there are several: linf, l2 or psnr")
-    smaller: tuple[Distance, ...] = Field((), description="further balls of training, in psnr, from large to small")
+    balls: Balls = Field(
+        min_length=1,
+        validation_alias=AliasChoices("balls", "budget"),  # earlier cards have one, as `budget`
+        description="balls of training: one in linf, l2 or psnr, or several in psnr, from large to small",
+    )
     init: Literal["style", "content"] = Field(
         "content", description="initial image: the photo itself, or the photo blended with the style up to the ball"
     )
@@ -55,29 +57,19 @@ class PainterCard(Section):
     lowest: float = Field(gt=0, description="frequency below which the spectrum is flat, in cycles per pixel")
     facts: dict[str, Any] = Field({}, description="facts for readers: data, settings, time, measured distances")
 
-    @field_validator("smaller")
-    @classmethod
-    def _in_order(cls, smaller: tuple[Bound, ...], info: ValidationInfo) -> tuple[Bound, ...]:
-        balls = (info.data.get("budget"), *smaller)
-        if smaller and not all(ball and ball.distance == "psnr" for ball in balls):
-            raise ValueError("several balls have to be in psnr")
-        if any(larger.value >= ball.value for larger, ball in pairwise(filter(None, balls))):
-            raise ValueError("balls go from large to small")
-        return smaller
-
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the styles."""
         return tuple(style.name for style in self.styles)
 
     @property
-    def balls(self) -> tuple[Bound, ...]:
-        """The balls of training, from large to small."""
-        return (self.budget, *self.smaller)
+    def budget(self) -> Bound:
+        """The largest ball of training."""
+        return self.balls[0]
 
     @property
     def rows(self) -> int:
-        """The number of the network's rows of normalization parameters: for each style, one for each ball."""
+        """The number of rows of normalization parameters: row s B + b belongs to style s and ball b of B balls."""
         return len(self.styles) * len(self.balls)
 
     def ball_for(self, budget: Bound | None, values: int) -> tuple[Bound, np.ndarray]:
@@ -198,9 +190,9 @@ class PainterFile:
         return self.card.names.index(style) if style in self.card.names else None
 
 
-def in_words(balls: Sequence[Bound]) -> str:
+def balls_in_words(balls: Sequence[Bound]) -> str:
     """Return balls as text."""
-    return " and ".join(map(str, balls))
+    return ", ".join(map(str, balls))
 
 
 def styles_path(painter: Path) -> Path:

@@ -30,7 +30,8 @@ class PainterEntry(Entry):
         ("stained-glass", "waves"), description="styles that the painter has learnt: names or files; a+b blends two"
     )
     budget: DistanceOrNone = Field(
-        None, description="ball of the paintings: linf=8/255, l2=5 or psnr=20 (dB); default: that of the training"
+        None,
+        description="ball of the paintings: linf=8/255, l2=5 or psnr=20 (dB); default: the largest of the training",
     )
 
     @classmethod

@@ -13,6 +13,7 @@ import tensorflow as tf
 from artattack.attacks.painter_card import PainterFile
 from artattack.attacks.painter_network import LEAST, STRIDE, Painter, blended, painted, rows_of
 from artattack.attacks.parametrization import Smoothing
+from artattack.attacks.projection import check_budget
 from artattack.bound import Bound
 from artattack.errors import ArtattackError
 from artattack.files import write_file
@@ -49,10 +50,11 @@ def export_painter(
         The file's size in bytes.
 
     Raises:
-        ArtattackError: the format is unknown, its converter is not installed, the painter has not learnt the style,
-            the size does not fit, or the file cannot be written.
+        ArtattackError: the format or the ball is unknown, the format's converter is not installed, the painter has not
+            learnt the style, the size does not fit, or the file cannot be written.
     """
     check_format(to)
+    check_budget(budget)
     if min(size) < LEAST or any(side % STRIDE for side in size):
         raise ArtattackError(f"size {size[0]}x{size[1]}: a painter's file takes sides from {LEAST} on, multiples of 4")
     mix = file.mix(style)

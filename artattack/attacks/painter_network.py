@@ -55,7 +55,7 @@ def build_network(
     """Build a painter's network; standard layers and TensorFlow functions only, so that any Keras 2 reads its file.
 
     Args:
-        rows: number of normalization parameters of each channel, one for each style in each ball.
+        rows: number of rows of normalization parameters, one for each style in each ball.
         binary: whether residual blocks have 1-bit weights and activations, in layers of larq.
         filters: channels at a half and at a quarter of the resolution; by default `FILTERS` or `BINARY_FILTERS`.
         blocks: residual blocks; by default `BLOCKS`.
@@ -163,7 +163,7 @@ def conditional_normalization(x: Any, mix: Any, name: str) -> Any:
 
 
 def style_layers(network: Any) -> list[Any]:
-    """Return the layers of a painter's network that hold the parameters of styles, a row for each in each ball."""
+    """Return the layers of a painter's network that hold the rows of styles in balls."""
     return [layer for layer in network.layers if layer.name.endswith(("_norm_scale", "_norm_offset"))]
 
 
@@ -197,8 +197,8 @@ def check_network(network: Any, path: Path, card: PainterCard) -> None:
     shapes = [tuple(part.shape) for part in (*getattr(network, "inputs", ()), *getattr(network, "outputs", ()))]
     if shapes != [(None, None, None, 3), (None, card.rows), (None, None, None, 3)]:
         raise ArtattackError(
-            f"painter '{path}': not a painter's network for the {len(card.styles)} styles of its card; `artattack "
-            "train-painter` writes both"
+            f"painter '{path}': not a painter's network for the {len(card.styles)} styles x {len(card.balls)} balls of "
+            "its card; `artattack train-painter` writes both"
         )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from artattack.bound import Bound
 from artattack.checks import defaults as check_defaults
 from artattack.commands.options import DEFAULT, LEAST_SIZE, Seed, examples, read_sides
 from artattack.commands.printing import lay_out, print_agreement, print_efficiency, say, show_progress
@@ -147,6 +148,10 @@ def export_model(
     style: Annotated[
         str | None, typer.Option(help="Style of a painter: the file paints it, from image to image.")
     ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="Ball of a painter's paintings, such as psnr=24. Default: the largest of its training."),
+    ] = None,
     size: Annotated[
         str, typer.Option(help="Size of a painter's images: a number of pixels, or height and width as in 480x640.")
     ] = "224",
@@ -162,12 +167,13 @@ def export_model(
         painter = PainterFile(name)  # before TensorFlow's slow import
         painter.read_styles()
         painter.mix(style)
+        ball = None if budget is None else Bound.parse(budget).checked((sides[0], sides[-1]))
         from artattack.runtime import load_tensorflow
 
         load_tensorflow()
         from artattack.attacks.painter_export import export_painter
 
-        written = export_painter(painter, style, (sides[0], sides[-1]), file, to=to)
+        written = export_painter(painter, style, (sides[0], sides[-1]), file, ball, to=to)
         say(console, f"Written: {file}, {written / 2**20:.2f} MiB ({written} bytes)")
         return
     from artattack.models.export import export_registered

@@ -11,7 +11,6 @@ import typer
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
 
-from artattack.bound import Bound
 from artattack.commands.options import examples
 from artattack.commands.printing import complain, say, show_progress
 from artattack.errors import ArtattackError
@@ -188,7 +187,7 @@ def train_painter(
     style: Annotated[list[str], _of(_PAINTER, "style")] = list(_PAINTER["style"].default),  # noqa: B006
     backbone: Annotated[str, _of(_PAINTER, "backbone")] = _PAINTER["backbone"].default,
     guide: Annotated[list[str], _of(_PAINTER, "guide")] = [],  # noqa: B006
-    budget: Annotated[list[str], _of(_PAINTER, "budget")] = [str(ball) for ball in _PAINTER["budget"].default],  # noqa: B006
+    budget: Annotated[list[str], _of(_PAINTER, "budget")] = [],  # noqa: B006
     init: Annotated[Literal["style", "content"] | None, _of(_PAINTER, "init")] = None,
     reach: Annotated[float | None, _of(_PAINTER, "reach")] = None,
     binary: Annotated[bool, _of(_PAINTER, "binary")] = False,
@@ -313,8 +312,7 @@ def _options(settings: BaseModel, arguments: set[str]) -> list[str]:
         if isinstance(value, bool):
             words.append(flag if value else flag.replace("--", "--no-", 1))
         else:
-            several = isinstance(value, tuple) and not isinstance(value, Bound)
-            words += [f"{flag}={item}" for item in (value if several else (value,))]
+            words += [f"{flag}={item}" for item in (value if isinstance(value, tuple) else (value,))]
     return words
 
 

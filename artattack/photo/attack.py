@@ -87,8 +87,8 @@ def attack_photo(
         tile: side of the tiles in pixels, or None to paint the photo as a whole.
         images: crop and size of the classifiers' input for a photo at its own resolution, as in a benchmark.
         seed: seed of every random choice.
-        options: options of the style attack. A painter paints in the ball of its training unless `budget` is set
-            explicitly.
+        options: options of the style attack. A painter paints in the largest ball of its training unless `budget` is
+            set explicitly.
 
     Raises:
         ArtattackError: the photo, the style, the painter or a model is unusable, a painter does not take an option, or

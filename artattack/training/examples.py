@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +115,8 @@ class Examples:
 def read_examples(run: str, styles: Sequence[str], balls: Sequence[Bound], side: int, backbone_sha256: str) -> Examples:
     """Return the style attack's images in a finished run's folder, as examples for a painter.
 
-    A ball's examples are the images of the attack that stayed inside it, but not inside the next smaller ball.
+    A ball's examples are the images of the attack that has the ball as its budget or, without one, of the only attack
+    whose images all lie inside it.
 
     Args:
         run: the folder.
@@ -139,10 +139,14 @@ def read_examples(run: str, styles: Sequence[str], balls: Sequence[Bound], side:
     records = at_own_distance(attacks_of(folder.records))
     made = records[(records["kind"] == "style") & records["error"].isna()]
     made = made[made["classifier"] == made["classifier"].iloc[0]] if len(made) else made
-    columns = [rows for style in styles for rows in _images_in(made[made["style"] == style], run, style, balls)]
+    entries = {entry["name"]: entry for entry in folder.info["config"]["benchmark"]["attacks"]}
+    budgets = {name: Bound(*entry["budget"]) for name, entry in entries.items() if entry.get("budget")}
+    columns = [
+        _images_in(made[made["style"] == style], run, style, ball, budgets) for style in styles for ball in balls
+    ]
     samples = hashes_of("samples")
     for rows in columns:
-        _check_reading(folder.info["config"], rows.iloc[0], run, backbone_sha256)
+        _check_reading(folder.info["config"].get("models", {}), entries, rows.iloc[0], run, backbone_sha256)
         if rows["image_sha256"].isin(list(samples)).any():
             raise ArtattackError(f"--imitate: {run}: the bundled samples measure painters; attack other photos")
     hashes = columns[0]["image_sha256"]
@@ -164,36 +168,33 @@ def read_examples(run: str, styles: Sequence[str], balls: Sequence[Bound], side:
     return Examples(files, tuple(hashes[shared]), (height, width))
 
 
-def _images_in(rows: pd.DataFrame, run: str, style: str, balls: Sequence[Bound]) -> Iterator[pd.DataFrame]:
-    """Yield for each ball the records of its attack's images in a style, by image."""
-    attacks = {str(name): own for name, own in rows.groupby(rows["attack"] + " through " + rows["source"], sort=False)}
-    smallest = {
-        name: next((ball for ball in reversed(balls) if _inside(own, ball).all()), None)
-        for name, own in attacks.items()
-    }
-    for ball, smaller in zip_longest(balls, balls[1:]):
-        found = [name for name in attacks if smallest[name] == ball]
-        if len(found) == 1:
-            yield attacks[found[0]].set_index("image")
-            continue
-        wrong = f"several attacks have it: {', '.join(found)}; run one style attack in every style"
-        if not attacks:
-            wrong = "the run has no images in it; run one style attack in every style"
-        elif not found:
-            left = f" but not inside {smaller}" if smaller else ""
-            wrong = f"no attack's images all lie inside {ball}{left}; run one with `budget: {ball}`"
-        raise ArtattackError(f"--imitate: {run}: style '{style}': {wrong}")
+def _images_in(rows: pd.DataFrame, run: str, style: str, ball: Bound, budgets: Mapping[str, Bound]) -> pd.DataFrame:
+    """Return the records of the images in a style for a ball, by image; `budgets` are the attacks' own."""
+    keys = rows["attack"].str.cat(rows["source"], " through ")
+    attacks = {str(name): own for name, own in rows.groupby(keys, sort=False)}
+    inside = [name for name, own in attacks.items() if _inside(own, ball).all()]
+    found = [name for name in inside if ball.equals(budgets.get(attacks[name]["attack"].iloc[0]))] or inside
+    if len(found) == 1:
+        return attacks[found[0]].set_index("image")
+    if not attacks:
+        wrong = "the run has no images in it"
+    elif not found:
+        wrong = f"no attack's images all lie inside {ball}"
+    else:
+        wrong = f"several attacks' images lie inside {ball}: {', '.join(found)}"
+    raise ArtattackError(f"--imitate: {run}: style '{style}': {wrong}; run one style attack with `budget: {ball}`")
 
 
-def _check_reading(config: dict[str, Any], row: pd.Series[Any], run: str, backbone_sha256: str) -> None:
+def _check_reading(
+    models: Mapping[str, Any], entries: Mapping[str, Any], row: pd.Series[Any], run: str, backbone_sha256: str
+) -> None:
     """Raise ArtattackError if an attack read other models than a backbone: the painter's card would not name them."""
     source = row["source"]
-    if config.get("models", {}).get(source, {}).get("sha256") != backbone_sha256:
+    if models.get(source, {}).get("sha256") != backbone_sha256:
         raise ArtattackError(
             f"--imitate: {run}: its attack '{row['attack']}' reads {source}; give that model as --backbone"
         )
-    entries = [entry for entry in config["benchmark"]["attacks"] if entry["name"] == row["attack"]]
-    if any(entry.get("guide") for entry in entries):
+    if entries[row["attack"]].get("guide"):
         raise ArtattackError(f"--imitate: {run}: its attack '{row['attack']}' has guides; imitate one without")
 
 

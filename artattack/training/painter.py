@@ -14,7 +14,14 @@ import numpy as np
 from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from artattack.attacks.options import StyleOptions
-from artattack.attacks.painter_card import STYLE_SIZE, PainterCard, PainterFile, PainterStyle, in_words, styles_path
+from artattack.attacks.painter_card import (
+    STYLE_SIZE,
+    PainterCard,
+    PainterFile,
+    PainterStyle,
+    balls_in_words,
+    styles_path,
+)
 from artattack.bound import Bound
 from artattack.errors import ArtattackError
 from artattack.files import sha256_file, write_file
@@ -24,7 +31,7 @@ from artattack.training.crops import Drawing, check_images, cut, find_images, fr
 from artattack.training.data import Array
 from artattack.training.examples import Examples, read_examples
 from artattack.training.train import Share, begin, in_time
-from artattack.validation import Distance, Names, Section, as_list
+from artattack.validation import Balls, Names, Section, as_list
 
 if TYPE_CHECKING:
     from artattack.training.painter_fitting import PainterTraining
@@ -37,6 +44,7 @@ _CROPS_PER_EPOCH = 1000  # approximate, for a checkpoint about every minute
 _MOST_HELD_OUT = 24  # images for the validation loss
 _SHOWN = 2  # held-out crops in the sample pictures
 _STEPS = 5000
+_BALL = Bound("psnr", 20.0)
 
 
 class PainterSettings(Section):
@@ -48,11 +56,10 @@ class PainterSettings(Section):
     guide: Annotated[tuple[str, ...], BeforeValidator(as_list)] = Field(
         (), description="classifiers to fool together with painting"
     )
-    budget: Annotated[tuple[Distance, ...], BeforeValidator(as_list)] = Field(
-        (Bound("psnr", 20.0),),
-        min_length=1,
+    budget: Balls = Field(
+        (),
         description="ball of the paintings: linf=8/255, l2=5 (at the crops' size) or psnr=20 (dB); several in psnr "
-        "teach the painter each of them and those between",
+        f"teach the painter each of them and those between; default: those of --start; otherwise {_BALL}",
     )
     init: Literal["style", "content"] | None = Field(
         None,
@@ -132,7 +139,8 @@ class _Material:
         trained: readable training images.
         held: uint8 (M, S, S, 3), a crop of each held-out image.
         examples: paintings to imitate, without those of held-out images; None without `--imitate`.
-        held_examples: crops of the others, M as `Examples.crops_of_epoch` yields them.
+        held_examples: crops of the others, as `Examples.crops_of_epoch` yields them.
+        validated: number of crops in the validation loss, at least one for each style in each ball.
         unreadable: number of unreadable images.
     """
 
@@ -140,6 +148,7 @@ class _Material:
     held: Array
     examples: Examples | None
     held_examples: tuple[Array, ...]
+    validated: int
     unreadable: int
 
 
@@ -153,7 +162,7 @@ def plan_painter(settings: PainterSettings) -> list[str]:
     check_images(files)
     card, begun = _begun(settings)
     backbone = _backbone(settings)
-    examples = _examples(settings, backbone)
+    examples = _examples(settings, backbone, card)
     step = _seconds_of_a_step(settings, training := _compiled(settings, backbone, card, begun, 1), examples)
     crops, per_epoch = _epoch(settings, len(files))
     epochs = _epochs(settings, per_epoch, step)
@@ -169,7 +178,7 @@ def plan_painter(settings: PainterSettings) -> list[str]:
         f"images     {len(files)}, {crops} crops of {settings.size} px each in an epoch, none of `samples`",
         f"painter    {training.network.count_params():,} parameters, {_trained(training):,} of them trained",
         f"initial    {card.init_in_words}",
-        f"loss       {', '.join(filter(None, terms))}, inside {in_words(card.balls)}",
+        f"loss       {', '.join(filter(None, terms))}, inside {balls_in_words(card.balls)}",
         f"training   {epochs} epochs of {per_epoch} steps of {settings.batch} crops, {step:.2f} s each: "
         f"{in_time(step * per_epoch * epochs)}",
     ]
@@ -185,8 +194,9 @@ def train_painter(
     `imitate`, it is the difference between paintings of crops and the style attack's images of them, in pixels, in the
     energies of frequency bands and in the backbone's features; these images show textures that the style loss does not
     teach a network. `style_weight`, `tv_weight` and guides add the other terms.
-    Steps take the styles in turn, one for each crop. `samples/` shows held-out crops in each style while the painter
-    trains. A killed training resumes from its last complete epoch, with the results of an uninterrupted one.
+    Steps take the styles in turn, each in every ball, one for each crop. `samples/` shows held-out crops in each style
+    while the painter trains. A killed training resumes from its last complete epoch, with the results of an
+    uninterrupted one.
 
     Args:
         settings: settings.
@@ -214,7 +224,7 @@ def train_painter(
     from artattack.training.painter_fitting import Pictures
 
     backbone = _backbone(settings)
-    material = _read(settings, backbone, files, on_progress)
+    material = _read(settings, backbone, card, files, on_progress)
     crops, per_epoch = _epoch(settings, len(material.trained))
     work = out / ".painter"
 
@@ -226,8 +236,9 @@ def train_painter(
     training = _compiled(settings, backbone, card, begun, epochs * per_epoch)
     course = fitting.Course(epochs, settings.batch, epochs, settings.seed)
     drawing = Drawing((settings.size, settings.size), settings.size, crops, 0.0, settings.seed)
-    turns = np.arange(len(material.held), dtype=np.int32) % (len(training.learnt) * len(card.balls))
-    validation = (material.held, turns, *material.held_examples)
+    shown = np.arange(material.validated)
+    turns = (shown % _turns(settings, card)).astype(np.int32)
+    validation = (material.held[shown % len(material.held)], turns, *material.held_examples)
 
     def batches(start: int) -> Any:
         shown = fresh_batches(material.trained, drawing, course, start, _CROPS_PER_EPOCH)
@@ -256,7 +267,7 @@ def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
         raise ArtattackError("--add-style: give the painter to add styles to, with --start")
     if not (settings.loss.style_weight or settings.imitate or (settings.guide and settings.guide_weight)):
         raise ArtattackError("--style-weight: 0 leaves nothing to learn; give a weight above 0, --imitate or --guide")
-    budget, *smaller = balls = _balls(settings)
+    balls = _balls(settings, begun)
     learnt = tuple(_style(word) for word in settings.style)
     styles = (*begun.card.styles, *learnt) if begun and settings.add_style else learnt
     names = [style.name for style in styles]
@@ -270,17 +281,17 @@ def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
     if begun and settings.decay not in (None, begun.card.decay):
         raise ArtattackError(f"--start: '{settings.start}' has decay {begun.card.decay:g}; give the same")
     init, reach = _initial(settings, begun)
-    if init == "style" and budget.distance == "l2":
-        same = budget.as_psnr(3 * settings.size**2)
+    if init == "style" and balls[0].distance == "l2":
+        same = balls[0].as_psnr(3 * settings.size**2)
         raise ArtattackError(
-            f"--budget: blending with the style needs a ball for images of every size: psnr={same:.4g} is {budget} at "
-            f"{settings.size} px; or give --init content"
+            f"--budget: blending with the style needs a ball for images of every size: psnr={same:.4g} is {balls[0]} "
+            f"at {settings.size} px; or give --init content"
         )
     if begun and settings.add_style:
         for name, given, own in (
             ("init", init, begun.card.init),
             ("reach", reach, begun.card.reach),
-            ("budget", in_words(balls), in_words(begun.card.balls)),
+            ("budget", balls_in_words(balls), balls_in_words(begun.card.balls)),
         ):
             if given != own:
                 raise ArtattackError(f"--{name}: '{settings.start}' has {own}; give the same with --add-style")
@@ -288,14 +299,13 @@ def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
         kind, say = ("binarized", "give") if begun.card.binary else ("float", "leave out")
         raise ArtattackError(f"--start: '{settings.start}' has {kind} blocks; {say} --binary")
     kind = "1-bit painter" if settings.binary else "Painter"
-    title = f"{kind} of {len(styles)} styles through {Path(settings.backbone).name}, inside {in_words(balls)}"
+    title = f"{kind} of {len(styles)} styles through {Path(settings.backbone).name}, inside {balls_in_words(balls)}"
     card = PainterCard(
         title=title,
         styles=styles,
         backbone=settings.backbone,
         guides=tuple(dict.fromkeys((*(begun.card.guides if begun else ()), *settings.guide))),
-        budget=budget,
-        smaller=tuple(smaller),
+        balls=balls,
         init=init,
         reach=reach,
         binary=settings.binary,
@@ -305,16 +315,9 @@ def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
     return card, begun
 
 
-def _balls(settings: PainterSettings) -> tuple[Bound, ...]:
+def _balls(settings: PainterSettings, begun: PainterFile | None) -> tuple[Bound, ...]:
     """Return the balls of a training, from large to small."""
-    balls = settings.budget
-    if len(balls) > 1:
-        if any(ball.distance != "psnr" for ball in balls):
-            raise ArtattackError("--budget: several balls have to be in psnr, such as psnr=20 and psnr=26")
-        if len({ball.value for ball in balls}) < len(balls):
-            raise ArtattackError(f"--budget: {', '.join(map(str, balls))}: one is there twice")
-        balls = tuple(sorted(balls, key=lambda ball: ball.value))
-    return balls
+    return settings.budget or (begun.card.balls if begun else (_BALL,))
 
 
 def _initial(settings: PainterSettings, begun: PainterFile | None) -> tuple[Literal["style", "content"], float | None]:
@@ -381,8 +384,8 @@ def _compiled(
         old = Painter(begun).network
         mixes = np.eye(count, len(begun.card.styles), dtype=np.float32)
         mixes[len(begun.card.styles) :] = 1.0 / len(begun.card.styles)  # new styles start at the mean of the others
-        nearest = [begun.card.ball_for(ball, 3 * settings.size**2)[1] for ball in card.balls]
-        network = with_rows(old, np.kron(mixes, nearest))
+        of_balls = [begun.card.ball_for(ball, 3 * settings.size**2)[1] for ball in card.balls]
+        network = with_rows(old, np.kron(mixes, of_balls))
         if settings.add_style:
             for layer in network.layers:
                 layer.trainable = layer in style_layers(network)
@@ -466,7 +469,9 @@ def _seconds_of_a_step(settings: PainterSettings, training: PainterTraining, exa
     return seconds_of_a_step(training.train_on_batch, tf.data.Dataset.from_tensors(((x, *beside),)).repeat())
 
 
-def _read(settings: PainterSettings, backbone: Any, files: list[Path], on_progress: Progress) -> _Material:
+def _read(
+    settings: PainterSettings, backbone: Any, card: PainterCard, files: list[Path], on_progress: Progress
+) -> _Material:
     """Split images into training and held-out ones, and cut the held-out crops."""
     from artattack.inputs.images import read_image
 
@@ -483,20 +488,26 @@ def _read(settings: PainterSettings, backbone: Any, files: list[Path], on_progre
     ]
     trained = [path for number, path in enumerate(good) if number not in held]
     unreadable = len(files) - len(good)
-    examples = _examples(settings, backbone)
+    validated = max(len(crops), _turns(settings, card))
+    examples = _examples(settings, backbone, card)
     if examples is None:
-        return _Material(trained, np.stack(crops), None, (), unreadable)
+        return _Material(trained, np.stack(crops), None, (), validated, unreadable)
     hashes = {sha256_file(good[number]) for number in held}
     trained_on, validating = examples.parted(hashes, settings.held_out, settings.seed)
-    shown = next(validating.crops_of_epoch(settings.size, len(crops), 1, settings.seed, 0))
-    return _Material(trained, np.stack(crops), trained_on, shown, unreadable)
+    shown = next(validating.crops_of_epoch(settings.size, validated, 1, settings.seed, 0))
+    return _Material(trained, np.stack(crops), trained_on, shown, validated, unreadable)
 
 
-def _examples(settings: PainterSettings, backbone: Any) -> Examples | None:
+def _turns(settings: PainterSettings, card: PainterCard) -> int:
+    """Return the number of turns: the styles to learn, each in every ball."""
+    return len(settings.style) * len(card.balls)
+
+
+def _examples(settings: PainterSettings, backbone: Any, card: PainterCard) -> Examples | None:
     """Return the paintings to imitate, if any."""
     if settings.imitate is None:
         return None
-    return read_examples(settings.imitate, settings.style, _balls(settings), settings.size, backbone.weights_sha256)
+    return read_examples(settings.imitate, settings.style, card.balls, settings.size, backbone.weights_sha256)
 
 
 def _with_time_left(on_progress: Progress) -> Progress:
@@ -554,13 +565,19 @@ def _written(
 
 
 def _measured(painter: Any, training: PainterTraining, held: Array) -> dict[str, dict[str, float]]:
-    """Return the mean style distance of held-out crops to each trained style, before and after painting."""
+    """Return the mean style distance of held-out crops to each trained style, before and after painting.
+
+    A painter of several balls paints inside each, and the facts name it.
+    """
     x = held.astype(np.float32) / 255
     found = {}
     for number, place in enumerate(training.learnt):
         targets = [layer[number : number + 1] for layer in training.targets]
         mix = np.eye(len(painter.card.styles), dtype=np.float32)[place]
-        pair = (training.objective.style_distance(images, targets).mean() for images in (x, painter.paint(x, mix)))
-        before, after = (round(float(value), 3) for value in pair)
-        found[painter.card.names[place]] = {"before": before, "after": after}
+        for ball in painter.card.balls:
+            made = painter.paint(x, mix, ball)
+            pair = (training.objective.style_distance(images, targets).mean() for images in (x, made))
+            before, after = (round(float(value), 3) for value in pair)
+            inside = f" inside {ball}" if len(painter.card.balls) > 1 else ""
+            found[painter.card.names[place] + inside] = {"before": before, "after": after}
     return found

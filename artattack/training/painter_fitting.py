@@ -248,6 +248,8 @@ def limited(gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
 class Pictures(tf_keras.callbacks.Callback):  # type: ignore[misc]
     """Writes a picture of held-out crops after each epoch: columns of originals, then of each style; NNNN.png.
 
+    Paintings fill the largest ball.
+
     Args:
         training: the painter in training.
         crops: uint8 (M, S, S, 3).

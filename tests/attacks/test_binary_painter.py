@@ -27,7 +27,12 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> PainterFile:
     for layer in network.layers:
         layer.set_weights([values + rng.normal(0, 0.2, values.shape) for values in layer.get_weights()])
     save_network(network, path)
-    given: dict[str, Any] = {"backbone": "quicknet_tiny", "budget": Bound("psnr", 20.0), "decay": 1.5, "lowest": 1 / 32}
+    given: dict[str, Any] = {
+        "backbone": "quicknet_tiny",
+        "balls": (Bound("psnr", 20.0),),
+        "decay": 1.5,
+        "lowest": 1 / 32,
+    }
     styles = (PainterStyle(name="one"), PainterStyle(name="two"))
     write_painter_card(PainterCard(title="two", styles=styles, binary=True, **given), path)
     return PainterFile(path)

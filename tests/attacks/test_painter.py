@@ -51,7 +51,7 @@ CARD = PainterCard(
     title="small",
     styles=(PainterStyle(name="a"), PainterStyle(name="b")),
     backbone="quicknet_tiny",
-    budget=Bound("psnr", 20.0),
+    balls=(Bound("psnr", 20.0),),
     decay=1.5,
     lowest=1 / 64,
 )
@@ -298,7 +298,7 @@ def test_the_network_changes_the_initial_image_within_its_reach(text: str) -> No
 @pytest.mark.parametrize("init", ["content", "style"])
 def test_a_painter_of_several_balls_mixes_them_in_between(init: str, tmp_path: Path) -> None:
     """24 dB is a third from 26 to 20 dB: a third of the rows for 20 dB; smaller balls than 26 dB are scaled to."""
-    path = written(tmp_path / "both.keras", network(4), init=init, smaller=(Bound("psnr", 26.0),))
+    path = written(tmp_path / "both.keras", network(4), init=init, balls=(Bound("psnr", 20.0), Bound("psnr", 26.0)))
     painter, x, mix = Painter(PainterFile(path)), pictures(2, 32, 36), np.float32([0.25, 0.75])
     for text, level, weights in (
         ("psnr=20", 20.0, (1, 0)),
@@ -322,20 +322,33 @@ def test_a_painter_of_several_balls_mixes_them_in_between(init: str, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("budget", "smaller", "message"),
+    ("balls", "message"),
     [
-        (Bound("psnr", 20.0), [Bound("linf", 0.1)], "several balls have to be in psnr"),
-        (Bound("l2", 20.0), [Bound("psnr", 26.0)], "several balls have to be in psnr"),
-        (Bound("psnr", 26.0), [Bound("psnr", 20.0)], "balls go from large to small"),
-        (Bound("psnr", 26.0), [Bound("psnr", 26.0)], "balls go from large to small"),
+        (["psnr=20", "linf=0.1"], "psnr=20, linf=0.1: several balls have to be in psnr"),
+        (["psnr=26", "psnr=26"], "psnr=26, psnr=26: one is there twice"),
+        (["ssim=0.8"], "ssim=0.8: no ball; give one in linf, l2, psnr"),
+        ([], "balls: at least one is wanted"),
     ],
 )
-def test_a_card_with_balls_out_of_order_is_refused(
-    budget: Bound, smaller: list[Bound], message: str, tmp_path: Path
-) -> None:
-    path = written(tmp_path / "both.keras", network(4), budget=budget, smaller=tuple(smaller))
-    with pytest.raises(ArtattackError, match=f"smaller: {message}"):
+def test_a_card_with_other_balls_is_refused(balls: list[str], message: str, tmp_path: Path) -> None:
+    path = written(tmp_path / "both.keras", network(4), balls=tuple(map(Bound.parse, balls)))
+    with pytest.raises(ArtattackError, match=message):
         PainterFile(path)
+
+
+def test_a_card_gives_its_balls_from_large_to_small_and_may_have_one(tmp_path: Path) -> None:
+    """Cards of earlier versions have the key `budget`, with one ball."""
+    both = written(tmp_path / "both.keras", network(4), balls=(Bound("psnr", 26.0), Bound("psnr", 20.0)))
+    card = PainterFile(both).card
+    assert [*map(str, card.balls), str(card.budget)] == ["psnr=20", "psnr=26", "psnr=20"]
+    path = written(tmp_path / "one.keras", network(2))
+    text = path.with_suffix(".json").read_text()
+    earlier = json.loads(text) | {"budget": ["psnr", 25.0]}
+    del earlier["balls"]
+    path.with_suffix(".json").write_text(json.dumps(earlier))
+    assert PainterFile(path).card.balls == (Bound("psnr", 25.0),)
+    with pytest.raises(ArtattackError, match="for the 2 styles x 1 balls of its card"):
+        Painter(PainterFile(shutil.copy(both, path)))
 
 
 def test_a_painting_begins_with_the_blend_in_every_ball(blending: Path) -> None:
@@ -440,7 +453,7 @@ def test_what_is_no_painter_is_said_in_one_line(file: Path, tmp_path: Path) -> N
         PainterFile(alone)
     told = json.loads(file.with_suffix(".json").read_bytes())
     alone.with_suffix(".json").write_text(json.dumps(told | {"styles": told["styles"][:1]}))
-    with pytest.raises(ArtattackError, match="not a painter's network for the 1 styles of its card"):
+    with pytest.raises(ArtattackError, match="not a painter's network for the 1 styles x 1 balls of its card"):
         Painter(PainterFile(alone))
 
 

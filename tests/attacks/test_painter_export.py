@@ -30,7 +30,12 @@ def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     for layer in network.layers:
         layer.set_weights([values + rng.normal(0, 0.2, values.shape) for values in layer.get_weights()])
     save_network(network, path)
-    given: dict[str, Any] = {"backbone": "quicknet_tiny", "budget": Bound("psnr", 20.0), "decay": 1.5, "lowest": 1 / 32}
+    given: dict[str, Any] = {
+        "backbone": "quicknet_tiny",
+        "balls": (Bound("psnr", 20.0),),
+        "decay": 1.5,
+        "lowest": 1 / 32,
+    }
     given |= {"init": request.param, "reach": 0.7 if request.param == "style" else None}
     card = PainterCard(title="two", styles=(PainterStyle(name="one"), PainterStyle(name="two")), **given)
     write_painter_card(card, path)
@@ -64,7 +69,7 @@ def test_the_file_of_a_smaller_ball_paints_as_the_painter_does(file: PainterFile
     """A painter of two balls, in between."""
     painter, budget = tmp_path / "both.keras", Bound("psnr", 24.0)
     save_network(with_rows(Painter(file).network, RNG(2).uniform(0, 1, (4, 2)).astype(np.float32)), painter)
-    write_painter_card(file.card.model_copy(update={"smaller": (Bound("psnr", 26.0),)}), painter)
+    write_painter_card(file.card.model_copy(update={"balls": (Bound("psnr", 20.0), Bound("psnr", 26.0))}), painter)
     painter.with_suffix(".png").write_bytes(file.path.with_suffix(".png").read_bytes())
     both = PainterFile(painter)
     x = RNG(1).uniform(0.2, 0.8, (1, 32, 48, 3)).astype(np.float32)

@@ -67,7 +67,7 @@ class Case:
             title="two styles",
             styles=(PainterStyle(name="more"), PainterStyle(name="less")),
             backbone="quicknet_tiny",
-            budget=Bound("psnr", 20.0),
+            balls=(Bound("psnr", 20.0),),
             decay=1.0,
             lowest=1 / 32,
         )

@@ -80,7 +80,7 @@ def test_examples_are_the_attacks_images_in_the_order_of_the_styles(photos: Path
 
 
 def test_each_ball_has_the_images_of_its_attack(photos: Path, tmp_path: Path) -> None:
-    """Turns go through the balls of a style, then through the styles."""
+    """Turns go through the balls of a style, then through the styles. An attack's own ball counts before its images."""
     small = ATTACK | {"name": "small", "budget": "psnr=26"}
     both = run(photos, tmp_path / "both", small, ATTACK)
     examples = read_examples(both, STYLES, [BALL, Bound("psnr", 26.0)], SIZE, weights())
@@ -92,8 +92,8 @@ def test_each_ball_has_the_images_of_its_attack(photos: Path, tmp_path: Path) ->
     (*_, turns, _), *_ = examples.crops_of_epoch(32, 5, 1, 7, 1)
     assert turns.tolist() == [1, 2, 3, 0, 1]
     for balls, message in (
-        ([Bound("psnr", 10.0), BALL], "no attack's images all lie inside psnr=10 but not inside psnr=20; run one"),
-        ([BALL], "several attacks have it: small through quicknet_tiny, style through"),
+        ([BALL, Bound("psnr", 40.0)], "no attack's images all lie inside psnr=40; run one .* with `budget: psnr=40`"),
+        ([Bound("psnr", 19.0)], "several attacks' images lie inside psnr=19: small through quicknet_tiny, style thr"),
     ):
         with pytest.raises(ArtattackError, match=message):
             read_examples(both, STYLES, balls, SIZE, weights())
@@ -134,7 +134,7 @@ def test_a_painter_that_changes_nothing_differs_from_examples_by_their_change(in
         styles=tuple(PainterStyle(name=name, sha256=("",)) for name in STYLES),
         backbone="quicknet_tiny",
         guides=(),
-        budget=BALL,
+        balls=(BALL,),
         init=init,
         reach=None,
         binary=False,
@@ -209,7 +209,7 @@ def test_bands_are_compared_by_their_shares_of_the_energy() -> None:
 
 def test_what_does_not_fit_is_refused(photos: Path, painted: str, tmp_path: Path) -> None:
     for given, message in (
-        ((painted, ["marble", "woodcut"], [BALL], SIZE), "style 'woodcut': the run has no images in it"),
+        ((painted, ["marble", "woodcut"], [BALL], SIZE), "style 'woodcut': the run has no images in it; run"),
         ((painted, STYLES, [BALL], SIZE + 4), "its images have 40 x 40 px, and crops have 44: lower --size"),
         ((painted, STYLES, [Bound("psnr", 30.0)], SIZE), "no attack's images all lie inside psnr=30; run one"),
         ((painted, STYLES, [Bound("l2", 3.0)], SIZE), "give --budget in psnr or linf"),
@@ -218,7 +218,9 @@ def test_what_does_not_fit_is_refused(photos: Path, painted: str, tmp_path: Path
         with pytest.raises(ArtattackError, match=message):
             read_examples(*given, weights())
     both = run(photos, tmp_path / "both", ATTACK, ATTACK | {"name": "longer", "steps": 3})
-    with pytest.raises(ArtattackError, match="several attacks have it: style through quicknet_tiny, longer through"):
+    with pytest.raises(
+        ArtattackError, match="several attacks' images lie inside psnr=20: style through quicknet_tiny, longer th"
+    ):
         read_examples(both, STYLES, [BALL], SIZE, weights())
     samples = run("samples", tmp_path / "samples", ATTACK)
     with pytest.raises(ArtattackError, match="the bundled samples measure painters; attack other photos"):

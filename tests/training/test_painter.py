@@ -120,8 +120,11 @@ def test_a_training_for_several_balls_continues_from_one(photos: Path, trained: 
     balls = ("psnr=26", "psnr=20")
     both = settings(photos, start=str(trained / "painter.keras"), budget=balls, learning_rate=1e-9, size=40)
     card = train_painter(both, tmp_path / "both")
-    assert (str(card.budget), [*map(str, card.smaller)]) == ("psnr=20", ["psnr=26"])
-    assert "| ball | psnr=20 and psnr=26 |" in (tmp_path / "both" / "painter.md").read_text()
+    assert [*map(str, card.balls)] == ["psnr=20", "psnr=26"]
+    assert set(card.facts["style_distance"]) == {
+        f"{style} inside psnr={level}" for style in ("marble", "waves") for level in (20, 26)
+    }
+    assert "| balls | psnr=20, psnr=26 |" in (tmp_path / "both" / "painter.md").read_text()
     one, two = (Painter(PainterFile(folder / "painter.keras")) for folder in (trained, tmp_path / "both"))
     for layer in style_layers(one.network):
         rows, more = (made.get_layer(layer.name).get_weights()[0] for made in (one.network, two.network))
@@ -129,10 +132,8 @@ def test_a_training_for_several_balls_continues_from_one(photos: Path, trained: 
     x = np.random.default_rng(3).uniform(0, 1, (2, 32, 36, 3)).astype(np.float32)
     np.testing.assert_allclose(one.paint(x, np.array([0, 1])), two.paint(x, np.array([0, 1])), atol=1e-4)
     start = str(tmp_path / "both" / "painter.keras")
-    card = train_painter(
-        settings(photos, start=start, add_style=True, style=("woodcut",), budget=balls), tmp_path / "more"
-    )
-    assert card.rows == 6
+    card = train_painter(settings(photos, start=start, add_style=True, style=("woodcut",)), tmp_path / "more")
+    assert card.rows == 6  # the balls are those of the start
     three = Painter(PainterFile(tmp_path / "more" / "painter.keras"))
     for layer in style_layers(two.network):
         rows, more = (made.get_layer(layer.name).get_weights()[0] for made in (two.network, three.network))
@@ -334,7 +335,8 @@ def test_the_time_is_measured_once(photos: Path, tmp_path: Path, monkeypatch: py
         (["--style", "wavs"], "unknown style 'wavs'; did you mean 'waves'"),
         (["--style", "waves", "--add-style"], "--add-style: give the painter to add styles to, with --start"),
         (["--budget", "none"], "--budget: 'none' is no distance"),
-        (["--budget", "psnr=20", "--budget", "l2=5"], "--budget: several balls have to be in psnr"),
+        (["--budget", "ssim=0.8"], "--budget: ssim=0.8: no ball; give one in linf, l2, psnr"),
+        (["--budget", "psnr=20", "--budget", "l2=5"], "--budget: psnr=20, l2=5: several balls have to be in psnr"),
         (["--budget", "psnr=20", "--budget", "psnr=20.0"], "--budget: psnr=20, psnr=20: one is there twice"),
         (["--budget", "psnr"], "--budget: 'psnr' is no distance"),
         (["--budget", "l2=22.17"], "psnr=20 is l2=22.17 at 128 px; or give --init content"),
@@ -349,3 +351,13 @@ def test_mistakes_are_one_line(arguments: list[str], message: str, photos: Path,
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_every_style_counts_in_the_validation_loss_in_every_ball(photos: Path) -> None:
+    """Also if fewer crops are held out than there are styles in balls."""
+    given = settings(photos, style=("marble", "waves", "woodcut"), budget=["psnr=26", ("psnr", 20)])
+    assert given.budget == (Bound("psnr", 20.0), Bound("psnr", 26.0))
+    assert settings(photos, budget=Bound("l2", 3.0)).budget == (Bound("l2", 3.0),)
+    card, _ = painters._begun(given)
+    material = painters._read(given, None, card, sorted(photos.iterdir()), lambda *_: None)
+    assert (len(material.held), material.validated) == (1, 6)
