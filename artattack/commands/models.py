@@ -209,7 +209,7 @@ def agree(
 ) -> None:
     """Check that a converted model file agrees with its original on the same images.
 
-    Exit codes: 0 they do; 1 they do not; 2 bad input; 130 interrupted.
+    Exit codes: 0 the models agree; 1 they differ; 2 bad input; 130 interrupted.
     """
     from artattack.networks.agreement import check_agreement
 

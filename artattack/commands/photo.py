@@ -35,8 +35,8 @@ def attack(
     painter: Annotated[
         str | None,
         typer.Option(
-            help="Paint in one pass by a trained painter: its file (artattack train-painter), or `bundled`. It needs "
-            "no --backbone and takes no options of style but --budget."
+            help="Paint in one pass with a trained painter: its file (artattack train-painter), or `bundled`. Of the "
+            "style options, only --budget applies; --backbone, --guide and --tile are refused."
         ),
     ] = None,
     classifier: Annotated[

@@ -153,7 +153,7 @@ def extend(
 
     Columns newer than the run are measured on its files.
 
-    Exit codes: as of `artattack run`.
+    Exit codes: those of `artattack run`.
     """
     from artattack.evaluation.extending import extend_run
 
@@ -215,7 +215,7 @@ def study(
 ) -> None:
     """Run a study: a benchmark that answers one question with a table, a figure and a sentence.
 
-    Exit codes: as of artattack run.
+    Exit codes: those of artattack run.
     """
     from artattack.studies import Settings, find_study, run_study, studies
 

@@ -139,9 +139,9 @@ def distil(
     resume: Resume = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Distil a classifier into a binarized network, from features and logits or from answers alone.
+    """Distil a classifier into a binarized network, from features and logits or, with --logits-only, logits alone.
 
-    The path of the written file, student.keras with a card beside it, works as backbone and source.
+    The path of the written file, student.keras with a card beside it, works as backbone, source and classifier.
     """
     given = {name: value for name, value in locals().items() if name in _DISTIL}
     settings = _checked(DistilSettings, given)

@@ -49,7 +49,9 @@ class TrainSettings(Section):
     patience: PositiveInt = Field(20, description="epochs without a better validation loss before training stops")
     batch: PositiveInt = Field(64, description="images per step")
     with_art: str | None = Field(
-        None, description="painter's file, or bundled: half of each batch, drawn at random, is painted in its styles"
+        None,
+        description="painter's file, or bundled: half of each batch, drawn at random, is painted in all its styles but "
+        "the last, which measures",
     )
     augment: bool = Field(True, description="mirror images and shift them by up to an eighth")
     held_out: Share = Field(0.2, description="share held out for measuring, if the data define no test images")
