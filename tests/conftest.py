@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache, lru_cache
 from pkgutil import resolve_name
 from typing import Any
@@ -53,11 +54,28 @@ def _once() -> dict[str, Any]:
     return {path: lru_cache(8)(resolve_name(path)) for path in _COMPILED}
 
 
-@cache
+_models: dict[str, Any] = {}  # loaded by name
+
+
 def _loaded(spec: str) -> Any:
     from artattack.models.registry import load_model
 
-    return load_model(spec)
+    if spec not in _models:
+        _models[spec] = load_model(spec)
+    return _models[spec]
+
+
+def _forget_programs() -> None:
+    """Drop what was compiled from loaded models. Networks stay: they are small, and building one takes long."""
+    from artattack.models.model import Model
+
+    for made_once in _once().values():
+        made_once.cache_clear()
+    for spec, model in list(_models.items()):
+        if isinstance(model, Model):
+            _models[spec] = replace(model)  # a copy has no compiled functions
+        else:
+            del _models[spec]
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +139,7 @@ def _gradients_are_forgotten() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _memory_is_bounded() -> Iterator[None]:
-    """After a test, free graphs if memory has grown and, if that is not enough, shared models and their programs.
+    """After a test, free graphs if memory has grown and, if that is not enough, programs of shared models.
 
     Garbage collection alone comes too late: the objects are few, and their memory is TensorFlow's. A collection of all
     objects takes seconds, so the first one leaves out those that have outlived another.
@@ -132,8 +150,7 @@ def _memory_is_bounded() -> Iterator[None]:
         return
     _free()
     if _resident() > _ENOUGH:
-        for made_once in (_loaded, *_once().values()):
-            made_once.cache_clear()
+        _forget_programs()
         gc.unfreeze()
         _free()
     gc.freeze()

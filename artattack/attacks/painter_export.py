@@ -82,14 +82,14 @@ def export_painter(
 
 
 def _converted(concrete: Any, network: Any, to: str) -> bytes:
+    module = tf.Module()
+    module.variables_read = network.variables  # alone: saving the network would trace each of its layers
     if to == "tflite":
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], network)
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         return bytes(converter.convert())
     import larq_compute_engine
 
-    module = tf.Module()
-    module.network = network  # holds the weights that the function reads
     with TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, signatures=concrete)
         return bytes(larq_compute_engine.convert_saved_model(folder))

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from artattack import cli
 from artattack.attacks.painter_card import PainterCard, PainterFile, PainterStyle
 from artattack.attacks.painter_export import export_painter
-from artattack.attacks.painter_network import Painter, build_network, with_rows
+from artattack.attacks.painter_network import Painter, build_network
 from artattack.bound import Bound
 from artattack.errors import ArtattackError
 from artattack.inputs.images import save_png
@@ -23,20 +23,24 @@ pytestmark = pytest.mark.slow
 RNG = np.random.default_rng
 
 
-@pytest.fixture(scope="module", params=["content", "style"])
-def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> PainterFile:
-    path = tmp_path_factory.mktemp("painter") / "painter.keras"
-    network, rng = build_network(2, filters=(4, 8), blocks=1), RNG(0)
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> PainterFile:
+    return painter("style", tmp_path_factory.mktemp("painter") / "painter.keras")
+
+
+def painter(init: str, path: Path) -> PainterFile:
+    """Return a painter of two styles in two balls, with lively random parameters."""
+    network, rng = build_network(4, filters=(4, 8), blocks=1), RNG(0)
     for layer in network.layers:
         layer.set_weights([values + rng.normal(0, 0.2, values.shape) for values in layer.get_weights()])
     save_network(network, path)
     given: dict[str, Any] = {
         "backbone": "quicknet_tiny",
-        "balls": (Bound("psnr", 20.0),),
+        "balls": (Bound("psnr", 20.0), Bound("psnr", 26.0)),
         "decay": 1.5,
         "lowest": 1 / 32,
     }
-    given |= {"init": request.param, "reach": 0.7 if request.param == "style" else None}
+    given |= {"init": init, "reach": 0.7 if init == "style" else None}
     card = PainterCard(title="two", styles=(PainterStyle(name="one"), PainterStyle(name="two")), **given)
     write_painter_card(card, path)
     save_png(path.with_suffix(".png"), RNG(5).integers(0, 256, (224, 448, 3), np.uint8))
@@ -52,36 +56,28 @@ def run(path: Path, image: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
-@pytest.mark.parametrize(("style", "size"), [("one", (32, 48)), ("two", (20, 36)), ("one+two", (32, 32))])
+@pytest.mark.parametrize(
+    ("init", "style", "size", "psnr"),
+    [("content", "one", (32, 48), None), ("style", "two", (20, 36), 24), ("style", "one+two", (32, 32), 26)],
+)
 def test_the_file_paints_as_the_painter_does(
-    style: str, size: tuple[int, int], file: PainterFile, tmp_path: Path
+    init: str, style: str, size: tuple[int, int], psnr: float | None, tmp_path: Path
 ) -> None:
+    file = painter(init, tmp_path / "painter.keras")
     x = RNG(1).uniform(0.2, 0.8, (1, *size, 3)).astype(np.float32)
-    expected = Painter(file).paint(x, file.mix(style))
-    assert np.sqrt(np.mean((expected - x) ** 2)) == pytest.approx(0.1, rel=1e-3)  # 20 dB: paint that can be compared
-    size_of_file = export_painter(file, style, size, tmp_path / "painter.tflite")
+    budget = None if psnr is None else Bound("psnr", psnr)
+    expected = Painter(file).paint(x, file.mix(style), budget)
+    edge = 10 ** (-(psnr or 20) / 20)  # paint that can be compared
+    assert np.sqrt(np.mean((expected - x) ** 2)) == pytest.approx(edge, rel=1e-3)
+    size_of_file = export_painter(file, style, size, tmp_path / "painter.tflite", budget)
     assert size_of_file == (tmp_path / "painter.tflite").stat().st_size
-    np.testing.assert_allclose(run(tmp_path / "painter.tflite", x[0]), expected[0], atol=2e-4)
-
-
-@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
-def test_the_file_of_a_smaller_ball_paints_as_the_painter_does(file: PainterFile, tmp_path: Path) -> None:
-    """A painter of two balls, in between."""
-    painter, budget = tmp_path / "both.keras", Bound("psnr", 24.0)
-    save_network(with_rows(Painter(file).network, RNG(2).uniform(0, 1, (4, 2)).astype(np.float32)), painter)
-    write_painter_card(file.card.model_copy(update={"balls": (Bound("psnr", 20.0), Bound("psnr", 26.0))}), painter)
-    painter.with_suffix(".png").write_bytes(file.path.with_suffix(".png").read_bytes())
-    both = PainterFile(painter)
-    x = RNG(1).uniform(0.2, 0.8, (1, 32, 48, 3)).astype(np.float32)
-    expected = Painter(both).paint(x, both.mix("two"), budget)
-    assert -20 * np.log10(np.sqrt(np.mean((expected - x) ** 2))) == pytest.approx(24, abs=0.01)
-    export_painter(both, "two", (32, 48), tmp_path / "painter.tflite", budget)
     np.testing.assert_allclose(run(tmp_path / "painter.tflite", x[0]), expected[0], atol=2e-4)
 
 
 def test_the_command_writes_it_and_bad_input_is_one_line(file: PainterFile, tmp_path: Path) -> None:
     out = tmp_path / "one.tflite"
     words = ["export-model", str(file.path), str(out), "--to", "tflite", "--style", "one", "--size", "32x48"]
+    words += ["--budget", "psnr=26"]
     done = CliRunner().invoke(cli.app, words)
     assert done.exit_code == 0, done.output
     assert f"({out.stat().st_size} bytes)" in done.stdout
@@ -90,6 +86,7 @@ def test_the_command_writes_it_and_bad_input_is_one_line(file: PainterFile, tmp_
         ({"--size": "33x48"}, "multiples of 4"),
         ({"--size": "big"}, "--size: a number of pixels from 32 on"),
         ({"--to": "onnx"}, "unknown format 'onnx'"),
+        ({"--budget": "ssim=0.8"}, "budget ssim=0.8: one of linf, l2, psnr"),
     ):
         wrong = list(words)
         for option, value in changed.items():

@@ -58,8 +58,9 @@ def run(photos: Path | str, out: Path, *attacks: dict[str, Any]) -> str:
 
 @pytest.fixture(scope="module")
 def painted(photos: Path, tmp_path_factory: pytest.TempPathFactory, models_load_once: None) -> str:
-    """The folder of a run of the style attack in two styles."""
-    return run(photos, tmp_path_factory.mktemp("runs") / "run", ATTACK, {"attack": "noise", "like": "style"})
+    """The folder of a run of the style attack in two styles and two balls."""
+    small = ATTACK | {"name": "small", "budget": "psnr=26"}
+    return run(photos, tmp_path_factory.mktemp("runs") / "run", small, ATTACK, {"attack": "noise", "like": "style"})
 
 
 def test_examples_are_the_attacks_images_in_the_order_of_the_styles(photos: Path, painted: str) -> None:
@@ -79,11 +80,9 @@ def test_examples_are_the_attacks_images_in_the_order_of_the_styles(photos: Path
     assert {*trained.files, *held.files} == {*examples.files}
 
 
-def test_each_ball_has_the_images_of_its_attack(photos: Path, tmp_path: Path) -> None:
+def test_each_ball_has_the_images_of_its_attack(painted: str) -> None:
     """Turns go through the balls of a style, then through the styles. An attack's own ball counts before its images."""
-    small = ATTACK | {"name": "small", "budget": "psnr=26"}
-    both = run(photos, tmp_path / "both", small, ATTACK)
-    examples = read_examples(both, STYLES, [BALL, Bound("psnr", 26.0)], SIZE, weights())
+    examples = read_examples(painted, STYLES, [BALL, Bound("psnr", 26.0)], SIZE, weights())
     for files in examples.files:
         assert [path.parent.name for path in files[1:]] == [
             "style--marble--quicknet_tiny", "small--marble--quicknet_tiny",
@@ -96,7 +95,7 @@ def test_each_ball_has_the_images_of_its_attack(photos: Path, tmp_path: Path) ->
         ([Bound("psnr", 19.0)], "several attacks' images lie inside psnr=19: small through quicknet_tiny, style thr"),
     ):
         with pytest.raises(ArtattackError, match=message):
-            read_examples(both, STYLES, balls, SIZE, weights())
+            read_examples(painted, STYLES, balls, SIZE, weights())
 
 
 def test_crops_are_of_one_place_and_follow_from_the_seed_and_the_epoch(painted: str) -> None:
