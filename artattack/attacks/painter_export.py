@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from artattack.attacks.projection import check_budget
 from artattack.bound import Bound
 from artattack.errors import ArtattackError
 from artattack.files import write_file
-from artattack.models.export import check_format
+from artattack.models.export import check_format, convert_function
 from artattack.models.network import reason
 from artattack.runtime import quietly
 from artattack.tracing import compiled
@@ -74,25 +73,11 @@ def export_painter(
         with quietly(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             concrete = compiled(paint, input_signature=signature).get_concrete_function()
-            content = _converted(concrete, painter.network, to)
+            content = convert_function(concrete, painter.network.variables, to)
     except Exception as error:  # the converters may raise anything
         raise ArtattackError(f"painter '{file.path}' cannot be converted to {to}: {reason(error)}") from error
     write_file(path, content)
     return len(content)
-
-
-def _converted(concrete: Any, network: Any, to: str) -> bytes:
-    module = tf.Module()
-    module.variables_read = network.variables  # alone: saving the network would trace each of its layers
-    if to == "tflite":
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        return bytes(converter.convert())
-    import larq_compute_engine
-
-    with TemporaryDirectory() as folder:
-        tf.saved_model.save(module, folder, signatures=concrete)
-        return bytes(larq_compute_engine.convert_saved_model(folder))
 
 
 def _by_matrices(size: tuple[int, int], smoothing: Smoothing) -> Any:

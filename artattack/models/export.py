@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, get_args
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, get_args
 
 from artattack.errors import ArtattackError, unknown
 from artattack.files import write_file
@@ -14,6 +16,7 @@ from artattack.models.model import Model
 from artattack.models.network import keras_of, reason
 from artattack.models.notes import packed
 from artattack.runtime import load_tensorflow, quietly
+from artattack.tracing import compiled
 
 Format = Literal["tflite", "lce"]
 
@@ -89,12 +92,36 @@ def check_format(to: str) -> None:
 
 
 def _convert(model: Model, to: str) -> bytes:
-    if to == "lce":
-        import larq_compute_engine
-
-        return bytes(larq_compute_engine.convert_keras_model(model.network))
     import tensorflow as tf
 
-    converter = tf.lite.TFLiteConverter.from_keras_model(model.network)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]  # artattack refuses files with others
-    return bytes(converter.convert())
+    network = model.network
+    inputs, outputs = network.input_names[0], network.output_names[0]
+    run = compiled(
+        lambda image: {outputs: network(image, training=False)},
+        input_signature=[tf.TensorSpec(network.input_shape, tf.float32, name=inputs)],
+    )
+    return convert_function(run.get_concrete_function(), network.variables, to)
+
+
+def convert_function(function: Any, variables: Sequence[Any], to: str) -> bytes:
+    """Return a function in an export format.
+
+    Args:
+        function: a concrete function of TensorFlow.
+        variables: the variables that it reads. Given a network instead, the converters trace each of its layers again,
+            which takes four times as long.
+        to: `tflite` or `lce`.
+    """
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.variables_read = list(variables)
+    if to == "tflite":
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]  # artattack refuses files with others
+        return bytes(converter.convert())
+    import larq_compute_engine
+
+    with TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder, signatures=function)
+        return bytes(larq_compute_engine.convert_saved_model(folder))
