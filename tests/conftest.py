@@ -32,6 +32,7 @@ _SKIPPED = "artattack/skipped"  # in pytest's cache
 _WORKER = 2.8e9  # bytes of memory that a worker takes at most in the whole suite, with some to spare
 _ENOUGH = 1.9e9  # bytes of memory above which a worker frees graphs and models; below, tests share what is compiled
 _GROWTH = 0.3e9  # bytes of memory after which it does so again
+_KEPT = ("quicknet_tiny", "quicknet_distilled", "efficientnet_lite0")  # building one takes half a second to two
 _COMPILED = (  # made from a loaded model and options alone, so that one instance serves several runs
     "artattack.models.estimator.to_estimator",
     "artattack.attacks.features.Features",
@@ -66,16 +67,13 @@ def _loaded(spec: str) -> Any:
 
 
 def _forget_programs() -> None:
-    """Drop what was compiled from loaded models. Networks stay: they are small, and building one takes long."""
-    from artattack.models.model import Model
-
+    """Drop loaded models with what was compiled from them, but keep the networks that most tests use."""
     for made_once in _once().values():
         made_once.cache_clear()
-    for spec, model in list(_models.items()):
-        if isinstance(model, Model):
+    for spec in list(_models):
+        model = _models.pop(spec)
+        if spec in _KEPT:
             _models[spec] = replace(model)  # a copy has no compiled functions
-        else:
-            del _models[spec]
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +137,7 @@ def _gradients_are_forgotten() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _memory_is_bounded() -> Iterator[None]:
-    """After a test, free graphs if memory has grown and, if that is not enough, programs of shared models.
+    """After a test, free graphs if memory has grown and, if that is not enough, shared models and their programs.
 
     Garbage collection alone comes too late: the objects are few, and their memory is TensorFlow's. A collection of all
     objects takes seconds, so the first one leaves out those that have outlived another.

@@ -222,6 +222,13 @@ def fresh_batches(
     return shown.map(lambda x: (tf.cast(x, tf.float32) / 127.5 - 1,)).prefetch(2)
 
 
+def blank_batches(batch: int, side: int) -> tf.data.Dataset:
+    """Return endless batches in the form of `fresh_batches`, of zeros, for a loss that reads no crops."""
+    import tensorflow as tf
+
+    return tf.data.Dataset.from_tensors((tf.zeros((batch, side, side, 3)),)).repeat()
+
+
 def crops_of_epoch(files: Sequence[Path], drawing: Drawing, epoch: int, images: int | None = None) -> Iterator[Array]:
     """Yield the crops of an epoch, uint8 (H, W, 3), in random order; seed and epoch alone determine them.
 

@@ -27,7 +27,16 @@ from artattack.errors import ArtattackError
 from artattack.files import sha256_file, write_file
 from artattack.inputs.styles import load_styles, style_files, style_names
 from artattack.progress import Progress
-from artattack.training.crops import Drawing, check_images, cut, find_images, fresh_batches, held_out, readable
+from artattack.training.crops import (
+    Drawing,
+    blank_batches,
+    check_images,
+    cut,
+    find_images,
+    fresh_batches,
+    held_out,
+    readable,
+)
 from artattack.training.data import Array
 from artattack.training.examples import Examples, read_examples
 from artattack.training.train import Share, begin, in_time
@@ -241,7 +250,10 @@ def train_painter(
     validation = (material.held[shown % len(material.held)], turns, *material.held_examples)
 
     def batches(start: int) -> Any:
-        shown = fresh_batches(material.trained, drawing, course, start, _CROPS_PER_EPOCH)
+        if training.reads_crops:
+            shown = fresh_batches(material.trained, drawing, course, start, _CROPS_PER_EPOCH)
+        else:
+            shown = blank_batches(settings.batch, settings.size)  # reading photos would take longer than a step
         if material.examples:
             shown = material.examples.beside(shown, settings.size, course, per_epoch, start)
         return shown.map(lambda *tensors: (tensors,))  # Keras gives a step a single tuple

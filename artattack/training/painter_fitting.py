@@ -88,6 +88,11 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         """The means of an epoch, which Keras resets: loss, style loss, and differences from examples."""
         return list(self._means.values())
 
+    @property
+    def reads_crops(self) -> bool:
+        """Whether the loss reads crops of training images, and not only examples."""
+        return bool(self._options.style_weight or self._options.tv_weight or self._fooled[1])
+
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Take one step on crops and, if there are any, examples; crop i of step t shows turn (t B + i) mod T.
 
