@@ -38,7 +38,7 @@ class PainterAttack(SettableAttack):
         painter: the painter's file, with its card and any picture of its styles beside it, or `bundled`.
         style: a style that the painter has learnt, by name or image file, or a blend `a+b` of such styles.
         budget: ball of the paintings, `linf`, `l2` or `psnr`; None for the largest of the painter's training.
-        batch_size: images painted at once; by default as many as have the pixels of 8 images of 224 px.
+        batch_size: images painted at once; by default equal parts, see `Painter.paint`.
 
     Raises:
         ArtattackError: the painter cannot be read, has not learnt the style, or an option is invalid.

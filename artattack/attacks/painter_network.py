@@ -20,7 +20,9 @@ that keeps real values (Bi-Real Net: Liu et al., ECCV 2018).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,7 @@ from artattack.attacks.projection import project, shortened
 from artattack.bound import Bound
 from artattack.errors import ArtattackError
 from artattack.models.local import read_network
+from artattack.runtime import usable_cores
 from artattack.tracing import compiled
 
 FILTERS = (16, 48)  # channels at a half and at a quarter of the resolution
@@ -45,7 +48,7 @@ STRIDE = 4  # the network takes sides that are multiples of it
 LEAST = 16  # px; smaller images are padded to it, because reflection needs a map larger than the padding
 _EPSILON = 1e-5  # of normalization
 _FIRST_CHANGE = 0.003  # standard deviation of the last kernel's initial values
-_PIXELS = 8 * 224 * 224  # pixels painted at once
+_PIXELS = 8 * 224 * 224  # pixels that a core paints at once
 _SIZES_KEPT = 8  # image sizes whose smoothing is kept
 
 
@@ -297,7 +300,8 @@ class Painter:
             x: images (N, H, W, 3) float32 in [0, 1].
             mix: weights of the styles, (S,) or (N, S).
             budget: ball of the paintings; by default the largest of training.
-            batch_size: images at once; by default as many as have the pixels of 8 images of 224 px, at least 1.
+            batch_size: images that a core paints at once; by default equal parts for an even number of cores, with at
+                most the pixels of 8 images of 224 px. Larger images are painted one after another.
 
         Returns:
             (N, H, W, 3) float32 in [0, 1].
@@ -305,19 +309,27 @@ class Painter:
         if not len(x):
             return np.asarray(x, np.float32)
         height, width = x.shape[1:3]
-        at_once = batch_size or max(1, _PIXELS // (height * width))
+        most = max(1, _PIXELS // (height * width))
+        at_once = batch_size or math.ceil(len(x) / (2 * math.ceil(len(x) / (2 * most))))
         mixes = np.broadcast_to(np.asarray(mix, np.float32), (len(x), len(self.card.styles)))
         ball, weights = self.card.ball_for(budget, x[0].size)
         distance, value = budget or ball
         painting = self._painting(height, width, distance)
-        parts = []
-        for start in range(0, len(x), at_once):
+
+        def part(start: int) -> np.ndarray:
             few, own = np.asarray(x[start : start + at_once], np.float32), mixes[start : start + at_once]
             styles = few
             if self.styles is not None:
                 styles = self.mixed(own[:1] if (own == own[0]).all() else own, height, width)
             rows = rows_of(own, weights)
-            parts.append(painting(few, styles, rows, np.float32(ball.value), np.float32(value)).numpy())
+            return np.asarray(painting(few, styles, rows, np.float32(ball.value), np.float32(value)).numpy())
+
+        starts = range(0, len(x), at_once)
+        if len(starts) == 1 or height * width > _PIXELS:  # several large images would take too much memory
+            parts = [part(start) for start in starts]
+        else:  # a core for each part uses cores better than all cores for one part
+            with ThreadPoolExecutor(usable_cores()) as pool:
+                parts = list(pool.map(part, starts))
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
     def _make_painting(self, height: int, width: int, distance: str) -> Any:
