@@ -219,11 +219,10 @@ def test_guides_are_fooled_along_with_painting(photos: Path, tmp_path: Path) -> 
     assert card.decay == 0
 
 
-def test_paintings_of_a_run_are_imitated(
-    photos: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reading, read = painters.fresh_batches, []
-    monkeypatch.setattr(painters, "fresh_batches", lambda *given: read.append(1) or reading(*given))
+@pytest.fixture(scope="module")
+def painted_photos(photos: Path, tmp_path_factory: pytest.TempPathFactory, models_load_once: None, eager: None) -> Path:
+    """The folder of a run of the style attack in three styles."""
+    out = tmp_path_factory.mktemp("painted") / "run"
     benchmark: dict[str, Any] = {
         "images": {"set": str(photos), "size": 40},
         "classifiers": "quicknet_tiny",
@@ -232,15 +231,36 @@ def test_paintings_of_a_run_are_imitated(
             {"attack": "style", "backbone": "quicknet_tiny", "style": ["marble", "waves", "woodcut"], "steps": 2}
         ],
     }
-    run_benchmark(benchmark, out=tmp_path / "run", cache=False)
-    given = settings(photos, imitate=str(tmp_path / "run"), imitate_weight=1000, learning_rate=0.01)
+    run_benchmark(benchmark, out=out, cache=False)
+    return out
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """An entry for each training that reads crops of its photos."""
+    reading, read = painters.fresh_batches, []
+    monkeypatch.setattr(painters, "fresh_batches", lambda *given: read.append(1) or reading(*given))
+    return read
+
+
+def imitating(photos: Path, run: Path, **options: Any) -> PainterSettings:
+    return settings(photos, imitate=str(run), imitate_weight=1000, learning_rate=0.01, **options)
+
+
+def test_paintings_of_a_run_are_imitated(
+    photos: Path, trained: Path, painted_photos: Path, read: list[int], tmp_path: Path
+) -> None:
+    given = imitating(photos, painted_photos)
     assert "1000 imitating 6 images" in "\n".join(plan_painter(given))
     card = train_painter(given, tmp_path / "out")
     assert card.facts["images_imitated"] == 5  # without the one that is held out
     assert card.facts["settings"]["imitate"] == "run"
+    assert (card.decay, card.reach) == (0.5, None)  # examples show fine strokes, and whole changes
     history = pd.read_csv(tmp_path / "out" / "painter.csv")
     differences = [f"{split}{name}" for split in ("", "val_") for name in ("unlike", "unlike_bands", "unlike_features")]
     assert history[differences].gt(0).all(None)
+    assert "style" not in history
+    assert history["val_style"].gt(0).all()  # measured all the same
 
     def stop(what: str, done: int, total: int) -> None:
         if what.startswith("painting") and done == 2:
@@ -258,29 +278,37 @@ def test_paintings_of_a_run_are_imitated(
     assert all(map(np.array_equal, whole, resumed))
     assert not any(map(np.allclose, whole[:1], alone[:1]))
 
-    beside = train_painter(given.model_copy(update={"style_weight": 10.0}), tmp_path / "beside")
-    assert len(read) == 1
-    assert beside.facts["settings"]["style_weight"] == 10
-    assert pd.read_csv(tmp_path / "beside" / "painter.csv")["style"].gt(0).all()
-    assert (card.decay, card.reach) == (0.5, None)  # examples show fine strokes, and whole changes
-    assert "style" not in history
-    assert history["val_style"].gt(0).all()  # measured all the same
-    crops = [{style: d["before"] for style, d in one.facts["style_distance"].items()} for one in (card, beside)]
-    assert crops[0] == crops[1]
-    assert min(crops[0].values()) > 0
-    with pytest.raises(ArtattackError, match="--style-weight: 0 leaves nothing to learn; give a weight above 0"):
-        plan_painter(settings(photos, style_weight=0.0))
 
+def test_guides_and_added_styles_learn_from_examples(
+    photos: Path, trained: Path, painted_photos: Path, tmp_path: Path
+) -> None:
     guided = train_painter(
-        given.model_copy(update={"guide": ("quicknet_tiny",), "feature_weight": 0.0}), tmp_path / "guided"
+        imitating(photos, painted_photos, guide=("quicknet_tiny",), feature_weight=0.0), tmp_path / "guided"
     )
     assert guided.guides == ("quicknet_tiny",)
     history = pd.read_csv(tmp_path / "guided" / "painter.csv")
     assert history["unlike"].gt(0).all()
     assert "unlike_features" not in history
-    start = str(tmp_path / "out" / "painter.keras")
-    more = given.model_copy(update={"start": start, "add_style": True, "style": ("woodcut",)})
+    start = str(trained / "painter.keras")
+    more = imitating(photos, painted_photos, start=start, add_style=True, style=("woodcut",))
     assert train_painter(more, tmp_path / "more").names == ("marble", "waves", "woodcut")
+
+
+def test_the_style_loss_counts_beside_examples(
+    photos: Path, trained: Path, painted_photos: Path, read: list[int], tmp_path: Path
+) -> None:
+    card = train_painter(imitating(photos, painted_photos, style_weight=10.0), tmp_path / "beside")
+    assert len(read) == 1
+    assert card.facts["settings"]["style_weight"] == 10
+    assert pd.read_csv(tmp_path / "beside" / "painter.csv")["style"].gt(0).all()
+    held = [
+        {style: far["before"] for style, far in facts["style_distance"].items()}
+        for facts in (card.facts, PainterFile(trained / "painter.keras").card.facts)
+    ]
+    assert held[0] == held[1]  # the same held-out crops
+    assert min(held[0].values()) > 0
+    with pytest.raises(ArtattackError, match="--style-weight: 0 leaves nothing to learn; give a weight above 0"):
+        plan_painter(settings(photos, style_weight=0.0))
 
 
 def test_gradients_are_shortened_and_infinite_ones_are_dropped() -> None:
