@@ -229,47 +229,49 @@ def train_painter(
         done = PainterFile(path).card
         if done.facts:
             return done
+    from artattack.tracing import forgetting_gradients
     from artattack.training import fitting
     from artattack.training.painter_fitting import Pictures
 
-    backbone = _backbone(settings)
-    material = _read(settings, backbone, card, files, on_progress)
-    crops, per_epoch = _epoch(settings, len(material.trained))
-    work = out / ".painter"
+    with forgetting_gradients():  # frees the functions of this training
+        backbone = _backbone(settings)
+        material = _read(settings, backbone, card, files, on_progress)
+        crops, per_epoch = _epoch(settings, len(material.trained))
+        work = out / ".painter"
 
-    def timed() -> float:
-        on_progress("timing a few steps", 0, 1)
-        return _seconds_of_a_step(settings, _compiled(settings, backbone, card, begun, 1), material.examples)
+        def timed() -> float:
+            on_progress("timing a few steps", 0, 1)
+            return _seconds_of_a_step(settings, _compiled(settings, backbone, card, begun, 1), material.examples)
 
-    epochs = _chosen_epochs(settings, per_epoch, work, timed)
-    training = _compiled(settings, backbone, card, begun, epochs * per_epoch)
-    course = fitting.Course(epochs, settings.batch, epochs, settings.seed)
-    drawing = Drawing((settings.size, settings.size), settings.size, crops, 0.0, settings.seed)
-    shown = np.arange(material.validated)
-    turns = (shown % _turns(settings, card)).astype(np.int32)
-    validation = (material.held[shown % len(material.held)], turns, *material.held_examples)
+        epochs = _chosen_epochs(settings, per_epoch, work, timed)
+        training = _compiled(settings, backbone, card, begun, epochs * per_epoch)
+        course = fitting.Course(epochs, settings.batch, epochs, settings.seed)
+        drawing = Drawing((settings.size, settings.size), settings.size, crops, 0.0, settings.seed)
+        shown = np.arange(material.validated)
+        turns = (shown % _turns(settings, card)).astype(np.int32)
+        validation = (material.held[shown % len(material.held)], turns, *material.held_examples)
 
-    def batches(start: int) -> Any:
-        if training.reads_crops:
-            shown = fresh_batches(material.trained, drawing, course, start, _CROPS_PER_EPOCH)
-        else:
-            shown = blank_batches(settings.batch, settings.size)  # reading photos would take longer than a step
-        if material.examples:
-            shown = material.examples.beside(shown, settings.size, course, per_epoch, start)
-        return shown.map(lambda *tensors: (tensors,))  # Keras gives a step a single tuple
+        def batches(start: int) -> Any:
+            if training.reads_crops:
+                shown = fresh_batches(material.trained, drawing, course, start, _CROPS_PER_EPOCH)
+            else:
+                shown = blank_batches(settings.batch, settings.size)  # reading photos would take longer than a step
+            if material.examples:
+                shown = material.examples.beside(shown, settings.size, course, per_epoch, start)
+            return shown.map(lambda *tensors: (tensors,))  # Keras gives a step a single tuple
 
-    history = fitting.fit(
-        training,
-        batches,
-        per_epoch,
-        fitting.whole(validation, settings.batch),
-        course,
-        work,
-        "painting",
-        _with_time_left(on_progress),
-        [Pictures(training, material.held[:_SHOWN], card.names, out / "samples")],
-    )
-    return _written(settings, training, history, material, path, work)
+        history = fitting.fit(
+            training,
+            batches,
+            per_epoch,
+            fitting.whole(validation, settings.batch),
+            course,
+            work,
+            "painting",
+            _with_time_left(on_progress),
+            [Pictures(training, material.held[:_SHOWN], card.names, out / "samples")],
+        )
+        return _written(settings, training, history, material, path, work)
 
 
 def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
