@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -87,6 +88,11 @@ class Bound(NamedTuple):
         Distances are measured on the images that `as_measured` returns.
         """
         return meets(as_measured(x), as_measured(moved), self.value, self.distance)
+
+
+def in_words(bounds: Iterable[Bound]) -> str:
+    """Return bounds as text, such as `psnr=20, psnr=26`."""
+    return ", ".join(map(str, bounds))
 
 
 def meets(x: np.ndarray, moved: np.ndarray, target: Any, distance: str) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from artattack.bound import Bound, parse_number
+from artattack.bound import Bound, in_words, parse_number
 from artattack.distances import BALLS, default_budgets
 from artattack.errors import ArtattackError, nearest, unknown
 
@@ -53,9 +53,9 @@ def _in_order(balls: tuple[Bound, ...]) -> tuple[Bound, ...]:
         if ball.distance not in BALLS:
             raise ArtattackError(f"{ball}: no ball; give one in {', '.join(BALLS)}")
     if len(balls) > 1 and any(ball.distance != "psnr" for ball in balls):
-        raise ArtattackError(f"{', '.join(map(str, balls))}: several balls have to be in psnr")
+        raise ArtattackError(f"{in_words(balls)}: several balls have to be in psnr")
     if len({ball.value for ball in balls}) < len(balls):
-        raise ArtattackError(f"{', '.join(map(str, balls))}: one is there twice")
+        raise ArtattackError(f"{in_words(balls)}: one is there twice")
     return tuple(sorted(balls, key=lambda ball: ball.value))
 
 

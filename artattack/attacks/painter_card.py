@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -188,11 +187,6 @@ class PainterFile:
         if files and all(file.is_file() for file in files):
             return self._by_hash.get(tuple(sha256_file(file) for file in files))
         return self.card.names.index(style) if style in self.card.names else None
-
-
-def balls_in_words(balls: Sequence[Bound]) -> str:
-    """Return balls as text."""
-    return ", ".join(map(str, balls))
 
 
 def styles_path(painter: Path) -> Path:

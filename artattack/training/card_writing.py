@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from artattack.attacks.painter_card import PainterCard, balls_in_words, styles_path
+from artattack import bound
+from artattack.attacks.painter_card import PainterCard, styles_path
 from artattack.files import write_file
 from artattack.inputs.labels import names_of
 from artattack.models.card import Card, card_path
@@ -97,7 +98,7 @@ def write_painter_card(card: PainterCard, painter: Path) -> None:
         "styles": ", ".join(card.names),
         "backbone": card.backbone,
         **({"guides": ", ".join(card.guides)} if card.guides else {}),
-        "balls" if len(card.balls) > 1 else "ball": balls_in_words(card.balls),
+        "balls" if len(card.balls) > 1 else "ball": bound.in_words(card.balls),
         "initial image": card.init_in_words,
         **({"residual blocks": "1-bit weights and activations"} if card.binary else {}),
         "spectrum": f"1 / max(f, {card.lowest:g})^{card.decay:g}, f in cycles per pixel",

@@ -19,10 +19,9 @@ from artattack.attacks.painter_card import (
     PainterCard,
     PainterFile,
     PainterStyle,
-    balls_in_words,
     styles_path,
 )
-from artattack.bound import Bound
+from artattack.bound import Bound, in_words
 from artattack.errors import ArtattackError
 from artattack.files import sha256_file, write_file
 from artattack.inputs.styles import load_styles, style_files, style_names
@@ -187,7 +186,7 @@ def plan_painter(settings: PainterSettings) -> list[str]:
         f"images     {len(files)}, {crops} crops of {settings.size} px each in an epoch, none of `samples`",
         f"painter    {training.network.count_params():,} parameters, {_trained(training):,} of them trained",
         f"initial    {card.init_in_words}",
-        f"loss       {', '.join(filter(None, terms))}, inside {balls_in_words(card.balls)}",
+        f"loss       {', '.join(filter(None, terms))}, inside {in_words(card.balls)}",
         f"training   {epochs} epochs of {per_epoch} steps of {settings.batch} crops, {step:.2f} s each: "
         f"{in_time(step * per_epoch * epochs)}",
     ]
@@ -229,49 +228,47 @@ def train_painter(
         done = PainterFile(path).card
         if done.facts:
             return done
-    from artattack.tracing import forgetting_gradients
     from artattack.training import fitting
     from artattack.training.painter_fitting import Pictures
 
-    with forgetting_gradients():  # frees the functions of this training
-        backbone = _backbone(settings)
-        material = _read(settings, backbone, card, files, on_progress)
-        crops, per_epoch = _epoch(settings, len(material.trained))
-        work = out / ".painter"
+    backbone = _backbone(settings)
+    material = _read(settings, backbone, card, files, on_progress)
+    crops, per_epoch = _epoch(settings, len(material.trained))
+    work = out / ".painter"
 
-        def timed() -> float:
-            on_progress("timing a few steps", 0, 1)
-            return _seconds_of_a_step(settings, _compiled(settings, backbone, card, begun, 1), material.examples)
+    def timed() -> float:
+        on_progress("timing a few steps", 0, 1)
+        return _seconds_of_a_step(settings, _compiled(settings, backbone, card, begun, 1), material.examples)
 
-        epochs = _chosen_epochs(settings, per_epoch, work, timed)
-        training = _compiled(settings, backbone, card, begun, epochs * per_epoch)
-        course = fitting.Course(epochs, settings.batch, epochs, settings.seed)
-        drawing = Drawing((settings.size, settings.size), settings.size, crops, 0.0, settings.seed)
-        shown = np.arange(material.validated)
-        turns = (shown % _turns(settings, card)).astype(np.int32)
-        validation = (material.held[shown % len(material.held)], turns, *material.held_examples)
+    epochs = _chosen_epochs(settings, per_epoch, work, timed)
+    training = _compiled(settings, backbone, card, begun, epochs * per_epoch)
+    course = fitting.Course(epochs, settings.batch, epochs, settings.seed)
+    drawing = Drawing((settings.size, settings.size), settings.size, crops, 0.0, settings.seed)
+    shown = np.arange(material.validated)
+    turns = (shown % _turns(settings, card)).astype(np.int32)
+    validation = (material.held[shown % len(material.held)], turns, *material.held_examples)
 
-        def batches(start: int) -> Any:
-            if training.reads_crops:
-                shown = fresh_batches(material.trained, drawing, course, start, _CROPS_PER_EPOCH)
-            else:
-                shown = blank_batches(settings.batch, settings.size)  # reading photos would take longer than a step
-            if material.examples:
-                shown = material.examples.beside(shown, settings.size, course, per_epoch, start)
-            return shown.map(lambda *tensors: (tensors,))  # Keras gives a step a single tuple
+    def batches(start: int) -> Any:
+        if training.reads_crops:
+            shown = fresh_batches(material.trained, drawing, course, start, _CROPS_PER_EPOCH)
+        else:
+            shown = blank_batches(settings.batch, settings.size)  # reading photos would take longer than a step
+        if material.examples:
+            shown = material.examples.beside(shown, settings.size, course, per_epoch, start)
+        return shown.map(lambda *tensors: (tensors,))  # Keras gives a step a single tuple
 
-        history = fitting.fit(
-            training,
-            batches,
-            per_epoch,
-            fitting.whole(validation, settings.batch),
-            course,
-            work,
-            "painting",
-            _with_time_left(on_progress),
-            [Pictures(training, material.held[:_SHOWN], card.names, out / "samples")],
-        )
-        return _written(settings, training, history, material, path, work)
+    history = fitting.fit(
+        training,
+        batches,
+        per_epoch,
+        fitting.whole(validation, settings.batch),
+        course,
+        work,
+        "painting",
+        _with_time_left(on_progress),
+        [Pictures(training, material.held[:_SHOWN], card.names, out / "samples")],
+    )
+    return _written(settings, training, history, material, path, work)
 
 
 def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
@@ -305,7 +302,7 @@ def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
         for name, given, own in (
             ("init", init, begun.card.init),
             ("reach", reach, begun.card.reach),
-            ("budget", balls_in_words(balls), balls_in_words(begun.card.balls)),
+            ("budget", in_words(balls), in_words(begun.card.balls)),
         ):
             if given != own:
                 raise ArtattackError(f"--{name}: '{settings.start}' has {own}; give the same with --add-style")
@@ -313,7 +310,7 @@ def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
         kind, say = ("binarized", "give") if begun.card.binary else ("float", "leave out")
         raise ArtattackError(f"--start: '{settings.start}' has {kind} blocks; {say} --binary")
     kind = "1-bit painter" if settings.binary else "Painter"
-    title = f"{kind} of {len(styles)} styles through {Path(settings.backbone).name}, inside {balls_in_words(balls)}"
+    title = f"{kind} of {len(styles)} styles through {Path(settings.backbone).name}, inside {in_words(balls)}"
     card = PainterCard(
         title=title,
         styles=styles,
@@ -588,10 +585,9 @@ def _measured(painter: Any, training: PainterTraining, held: Array) -> dict[str,
     for number, place in enumerate(training.learnt):
         targets = [layer[number : number + 1] for layer in training.targets]
         mix = np.eye(len(painter.card.styles), dtype=np.float32)[place]
+        before = float(training.objective.style_distance(x, targets).mean())
         for ball in painter.card.balls:
-            made = painter.paint(x, mix, ball)
-            pair = (training.objective.style_distance(images, targets).mean() for images in (x, made))
-            before, after = (round(float(value), 3) for value in pair)
+            after = float(training.objective.style_distance(painter.paint(x, mix, ball), targets).mean())
             inside = f" inside {ball}" if len(painter.card.balls) > 1 else ""
-            found[painter.card.names[place] + inside] = {"before": before, "after": after}
+            found[painter.card.names[place] + inside] = {"before": round(before, 3), "after": round(after, 3)}
     return found

@@ -244,7 +244,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def imitating(photos: Path, run: Path, **options: Any) -> PainterSettings:
-    return settings(photos, imitate=str(run), imitate_weight=1000, learning_rate=0.01, **options)
+    return settings(photos, imitate=str(run), imitate_weight=1000, **options)
 
 
 def test_paintings_of_a_run_are_imitated(
