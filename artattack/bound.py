@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from artattack.distances import DISTANCES
+from artattack.distances import BALLS, DISTANCES
 from artattack.errors import ArtattackError, unknown
 from artattack.inputs.images import as_measured
 
@@ -65,6 +65,16 @@ class Bound(NamedTuple):
                 f"apart{_of_levels(target)}"
             )
         return self
+
+    def as_ball(self) -> Self:
+        """Return the bound after checking that attacks can project images into it at every step.
+
+        Raises:
+            ArtattackError: its distance has no balls, or as in `checked`.
+        """
+        if self.distance not in BALLS:
+            raise ArtattackError(f"{self}: no ball; give one in {', '.join(BALLS)}")
+        return self.checked()
 
     def equals(self, other: Bound | None) -> bool:
         """Return whether another bound is equal up to rounding."""

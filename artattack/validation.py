@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from artattack.bound import Bound, in_words, parse_number
-from artattack.distances import BALLS, default_budgets
+from artattack.distances import default_budgets
 from artattack.errors import ArtattackError, nearest, unknown
 
 _MISTAKES_SHOWN = 3
@@ -50,8 +50,7 @@ def _as_bounds(value: Any) -> Any:
 
 def _in_order(balls: tuple[Bound, ...]) -> tuple[Bound, ...]:
     for ball in balls:
-        if ball.distance not in BALLS:
-            raise ArtattackError(f"{ball}: no ball; give one in {', '.join(BALLS)}")
+        ball.as_ball()
     if len(balls) > 1 and any(ball.distance != "psnr" for ball in balls):
         raise ArtattackError(f"{in_words(balls)}: several balls have to be in psnr")
     if len({ball.value for ball in balls}) < len(balls):

@@ -33,6 +33,14 @@ def test_a_bound_that_no_image_can_keep_is_refused(bound: Bound, message: str) -
         bound.checked((8, 8))
 
 
+def test_images_are_projected_into_some_distances_alone() -> None:
+    assert Bound("psnr", 20.0).as_ball() == ("psnr", 20.0)
+    with pytest.raises(ArtattackError, match=r"^ssim=0\.8: no ball; give one in linf, l2, psnr$"):
+        Bound("ssim", 0.8).as_ball()
+    with pytest.raises(ArtattackError, match="a finite number above 0"):
+        Bound("linf", 0.0).as_ball()
+
+
 def test_images_within_a_ball() -> None:
     x = np.full((3, 12, 12, 3), 100 / 255, np.float32)
     moved = x.copy()

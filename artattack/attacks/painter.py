@@ -16,7 +16,6 @@ from artattack.attacks.objective import Objective
 from artattack.attacks.options import StyleOptions
 from artattack.attacks.painter_card import BUNDLED, PainterFile
 from artattack.attacks.painter_network import Painter
-from artattack.attacks.projection import check_budget
 from artattack.attacks.settable import SettableAttack
 from artattack.attacks.style import clip_values, unit_images
 from artattack.bound import Bound
@@ -78,7 +77,8 @@ class PainterAttack(SettableAttack):
             file = PainterFile(self.painter)
             self._loaded = str(self.painter), file, Painter(file)
         self._file.mix(self.style)
-        check_budget(self._ball)
+        if self._ball:
+            self._ball.as_ball()
 
     @property
     def _file(self) -> PainterFile:

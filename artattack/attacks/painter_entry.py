@@ -89,8 +89,8 @@ class PainterEntry(Entry):
                 load_styles(style, (8, 8))
             except ArtattackError as error:
                 raise ArtattackError(f"{error}; judges of style need the style's image: name its file") from error
-        if self.budget and self.budget.distance not in BALLS:
-            raise ArtattackError(f"budget {self.budget}: one of {', '.join(BALLS)}")
+        if self.budget:
+            self.budget.as_ball()
 
     def variants(self, attacks: Sequence[Variant]) -> Iterator[Variant]:
         """Yield a variant for each style; the source is the painter's backbone."""

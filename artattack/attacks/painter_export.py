@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,10 @@ import tensorflow as tf
 from artattack.attacks.painter_card import PainterFile
 from artattack.attacks.painter_network import LEAST, STRIDE, Painter, blended, painted, rows_of
 from artattack.attacks.parametrization import Smoothing
-from artattack.attacks.projection import check_budget
 from artattack.bound import Bound
 from artattack.errors import ArtattackError
 from artattack.files import write_file
 from artattack.models.export import check_format, convert_function
-from artattack.models.network import reason
-from artattack.runtime import quietly
 from artattack.tracing import compiled
 
 
@@ -53,7 +49,8 @@ def export_painter(
             learnt the style, the size does not fit, or the file cannot be written.
     """
     check_format(to)
-    check_budget(budget)
+    if budget:
+        budget.as_ball()
     if min(size) < LEAST or any(side % STRIDE for side in size):
         raise ArtattackError(f"size {size[0]}x{size[1]}: a painter's file takes sides from {LEAST} on, multiples of 4")
     mix = file.mix(style)
@@ -69,13 +66,8 @@ def export_painter(
         return painted(image, first, smooth(change), file.card.reach, ball, budget)
 
     signature = [tf.TensorSpec((1, *size, 3), tf.float32, name="image")]
-    try:
-        with quietly(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            concrete = compiled(paint, input_signature=signature).get_concrete_function()
-            content = convert_function(concrete, painter.network.variables, to)
-    except Exception as error:  # the converters may raise anything
-        raise ArtattackError(f"painter '{file.path}' cannot be converted to {to}: {reason(error)}") from error
+    run = compiled(paint, input_signature=signature)
+    content = convert_function(run, painter.network.variables, to, f"painter '{file.path}'")
     write_file(path, content)
     return len(content)
 

@@ -6,8 +6,6 @@ import tensorflow as tf
 
 from artattack.attacks.gradients import clip_to_unit
 from artattack.bound import Bound
-from artattack.distances import BALLS
-from artattack.errors import ArtattackError
 
 
 def project(x: tf.Tensor, original: tf.Tensor, budget: Bound | None) -> tf.Tensor:
@@ -45,9 +43,3 @@ def shortened(change: tf.Tensor, budget: Bound, share: float = 1.0) -> tf.Tensor
         radius = 10.0 ** (-radius / 20.0) * tf.sqrt(values)
     length = tf.sqrt(tf.reduce_sum(tf.square(change), (1, 2, 3), keepdims=True) + 1e-12)
     return change * tf.minimum(1.0, share * radius / length)
-
-
-def check_budget(budget: Bound | None) -> None:
-    """Raise ArtattackError unless `project` supports the budget."""
-    if budget is not None and (budget.distance not in BALLS or not budget.value > 0):
-        raise ArtattackError(f"budget {budget}: one of {', '.join(BALLS)}, above 0; match meets others")

@@ -18,7 +18,6 @@ from artattack.attacks.failing import ImagesFailedError
 from artattack.attacks.guidance import Guidance
 from artattack.attacks.objective import Objective
 from artattack.attacks.options import StyleOptions, parse_options
-from artattack.attacks.projection import check_budget
 from artattack.attacks.settable import SettableAttack
 from artattack.distances import DISTANCES
 from artattack.errors import ArtattackError, nearest, unknown
@@ -323,7 +322,8 @@ def unit_images(x: np.ndarray, low: np.float32, high: np.float32) -> np.ndarray:
 
 def _check_together(options: StyleOptions, guides: Sequence[Any]) -> None:
     """Reject incompatible options."""
-    check_budget(options.budget)
+    if options.budget:
+        options.budget.as_ball()
     if options.match and options.match.distance not in DISTANCES:
         raise unknown("distance in match", options.match.distance, DISTANCES)
     if options.statistics == "histogram" and (options.mask or options.style_mask):

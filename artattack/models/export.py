@@ -73,14 +73,17 @@ def export_registered(name: str, to: str, path: Path, weights: str | None = None
 def convert(model: Model, to: str) -> bytes:
     """Return a network in an export format, without notes; arguments and errors as in `export_model`."""
     check_format(to)
-    if keras_of(model.network).__name__ != "tf_keras":
+    network = model.network
+    if keras_of(network).__name__ != "tf_keras":
         raise ArtattackError(f"model '{model.name}' is a Keras 3 model, which these converters do not support")
-    try:
-        with quietly(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _convert(model, to)
-    except Exception as error:  # converters may raise anything on unsupported networks
-        raise ArtattackError(f"model '{model.name}' cannot be converted to {to}: {reason(error)}") from error
+    import tensorflow as tf
+
+    inputs, outputs = network.input_names[0], network.output_names[0]
+    run = compiled(
+        lambda image: {outputs: network(image, training=False)},
+        input_signature=[tf.TensorSpec(network.input_shape, tf.float32, name=inputs)],
+    )
+    return convert_function(run, network.variables, to, f"model '{model.name}'")
 
 
 def check_format(to: str) -> None:
@@ -91,27 +94,28 @@ def check_format(to: str) -> None:
         raise ArtattackError("the format lce needs the package larq-compute-engine: pip install 'artattack[lce]'")
 
 
-def _convert(model: Model, to: str) -> bytes:
-    import tensorflow as tf
-
-    network = model.network
-    inputs, outputs = network.input_names[0], network.output_names[0]
-    run = compiled(
-        lambda image: {outputs: network(image, training=False)},
-        input_signature=[tf.TensorSpec(network.input_shape, tf.float32, name=inputs)],
-    )
-    return convert_function(run.get_concrete_function(), network.variables, to)
-
-
-def convert_function(function: Any, variables: Sequence[Any], to: str) -> bytes:
+def convert_function(run: Any, variables: Sequence[Any], to: str, title: str) -> bytes:
     """Return a function in an export format.
 
     Args:
-        function: a concrete function of TensorFlow.
+        run: a `compiled` function with an input signature.
         variables: the variables that it reads. Given a network instead, the converters trace each of its layers again,
             which takes four times as long.
         to: `tflite` or `lce`.
+        title: name of the function's network for an error.
+
+    Raises:
+        ArtattackError: the function cannot be traced, or the converter rejects it.
     """
+    try:
+        with quietly(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _converted(run.get_concrete_function(), variables, to)
+    except Exception as error:  # converters may raise anything on unsupported networks
+        raise ArtattackError(f"{title} cannot be converted to {to}: {reason(error)}") from error
+
+
+def _converted(function: Any, variables: Sequence[Any], to: str) -> bytes:
     import tensorflow as tf
 
     module = tf.Module()

@@ -9,7 +9,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from artattack.attacks.budget import bring_to, match, within
 from artattack.attacks.controls import perturb as control
-from artattack.attacks.projection import check_budget, project
+from artattack.attacks.projection import project
 from artattack.bound import Bound
 from artattack.distances import DISTANCES, l2
 from artattack.errors import ArtattackError
@@ -197,9 +197,3 @@ def test_psnr_projection_by_hand() -> None:
 def test_without_a_budget_images_are_clipped() -> None:
     x = tf.constant([[[[-0.5, 0.5, 1.5]]]])
     np.testing.assert_array_equal(project(x, tf.fill((1, 1, 1, 3), 0.9), None)[0, 0, 0], [0.0, 0.5, 1.0])
-
-
-@pytest.mark.parametrize("budget", [Bound("ssim", 0.8), Bound("linf", 0.0)])
-def test_budgets_that_no_projection_keeps_are_refused(budget: Bound) -> None:
-    with pytest.raises(ArtattackError, match="one of linf, l2, psnr"):
-        check_budget(budget)

@@ -86,7 +86,7 @@ def test_the_command_writes_it_and_bad_input_is_one_line(file: PainterFile, tmp_
         ({"--size": "33x48"}, "multiples of 4"),
         ({"--size": "big"}, "--size: a number of pixels from 32 on"),
         ({"--to": "onnx"}, "unknown format 'onnx'"),
-        ({"--budget": "ssim=0.8"}, "budget ssim=0.8: one of linf, l2, psnr"),
+        ({"--budget": "ssim=0.8"}, "ssim=0.8: no ball; give one in linf, l2, psnr"),
     ):
         wrong = list(words)
         for option, value in changed.items():
