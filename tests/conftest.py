@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache, lru_cache
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
@@ -32,7 +33,12 @@ _SKIPPED = "artattack/skipped"  # in pytest's cache
 _WORKER = 2.8e9  # bytes of memory that a worker takes at most in the whole suite, with some to spare
 _ENOUGH = 1.9e9  # bytes of memory above which a worker frees graphs and models; below, tests share what is compiled
 _GROWTH = 0.3e9  # bytes of memory after which it does so again
-_KEPT = ("quicknet_tiny", "quicknet_distilled", "efficientnet_lite0")  # building one takes half a second to two
+_KEPT = (
+    "quicknet_tiny",
+    "quicknet_distilled",
+    "efficientnet_lite0",
+    "efficientnet_lite2",
+)  # building one takes half a second to two
 _COMPILED = (  # made from a loaded model and options alone, so that one instance serves several runs
     "artattack.models.estimator.to_estimator",
     "artattack.attacks.features.Features",
@@ -66,10 +72,24 @@ def _loaded(spec: str) -> Any:
     return _models[spec]
 
 
+_painters: dict[str, Any] = {}  # networks of painters by the hash of their file
+
+
+def _read_painter(path: Path) -> Any:
+    from artattack.files import sha256_file
+    from artattack.models.local import read_network
+
+    key = sha256_file(path)
+    if key not in _painters:
+        _painters[key] = read_network(path)
+    return _painters[key]
+
+
 def _forget_programs() -> None:
     """Drop loaded models with what was compiled from them, but keep the networks that most tests use."""
     for made_once in _once().values():
         made_once.cache_clear()
+    _painters.clear()
     for spec in list(_models):
         model = _models.pop(spec)
         if spec in _KEPT:
@@ -90,6 +110,7 @@ def models_load_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(artattack.models, "load_model", load_model)
+        patch.setattr("artattack.attacks.painter_network.read_network", _read_painter)
         for path, made_once in _once().items():
             patch.setattr(path, made_once)
         yield
