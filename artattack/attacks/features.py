@@ -29,8 +29,8 @@ _KERNELS = {
     "depthwise_quantizer": "depthwise_kernel",
     "pointwise_quantizer": "pointwise_kernel",
 }
-# Frozen copies in use, by network; then by its weights, layers, surrogate and pooling. Attacks of a run often read the
-# same features, and copying a network takes a second.
+# Frozen copies in use, by network; then by its weights, surrogate and pooling, and by layers. Attacks of a run often
+# read the same features, and copying a network takes a second.
 _copies: WeakKeyDictionary[Network, WeakValueDictionary[tuple[Any, ...], Network]] = WeakKeyDictionary()
 
 
@@ -70,7 +70,7 @@ class InferenceBatchNormalization(tf_keras.layers.Layer):  # type: ignore[misc]
 class Features:
     """A frozen copy of a backbone, from images of any size to the outputs of some layers.
 
-    Equal arguments share a copy while it is in use and the backbone's weights stay the same.
+    A copy in use that holds all layers is shared, if the backbone's weights and the other arguments are the same.
 
     Args:
         model: the backbone, which stays unchanged.
@@ -92,11 +92,11 @@ class Features:
     ) -> None:
         names = tuple(layer_names(model.network, layers))
         copies = _copies.setdefault(model.network, WeakValueDictionary())
-        key = weights_sha256(model.network), names, gradient, average_pooling
-        network = copies.get(key)
+        kind = weights_sha256(model.network), gradient, average_pooling
+        network = copies.get((kind, names)) or _part_of_a_copy(copies, kind, names)
         if network is None:
-            network = copies[key] = _frozen_copy(model.network, names, gradient, average_pooling)
-        self.network = network
+            network = _frozen_copy(model.network, names, gradient, average_pooling)
+        self.network = copies[kind, names] = network
         self._preprocessing = model.preprocessing
 
     def only(self, places: Iterable[int]) -> Features:
@@ -116,6 +116,16 @@ class Features:
         """Return the layers' outputs, each (N, h, w, C), for images (N, H, W, 3) float32 in [0, 1]."""
         outputs = self.network(self._preprocessing(x), training=False)
         return outputs if isinstance(outputs, list) else [outputs]
+
+
+def _part_of_a_copy(
+    copies: WeakValueDictionary[tuple[Any, ...], Network], kind: tuple[Any, ...], names: Sequence[str]
+) -> Network | None:
+    """Return the layers' outputs from a copy in use of the same kind that holds these layers, or None."""
+    for (other, _), network in list(copies.items()):
+        if other == kind and {layer.name for layer in network.layers}.issuperset(names):
+            return keras_of(network).Model(network.input, [network.get_layer(name).output for name in names])
+    return None
 
 
 def _frozen_copy(network: Network, names: Sequence[str], gradient: str | None, average_pooling: bool) -> Network:

@@ -97,6 +97,22 @@ def test_cut_at_the_deepest_layer_used(model: Model) -> None:
     assert [layer.name for layer in Features(model, ["pool", "stem"]).network.layers][-1] == "pool"
 
 
+def test_features_that_a_copy_in_use_holds_are_read_through_it(model: Model) -> None:
+    deep = Features(model, ["norm2"])
+    part = Features(model, ["binary:0", "stem"])
+    for name in ("stem", "binary"):
+        assert part.network.get_layer(name) is deep.network.get_layer(name)
+    own = rebuild(model.network, ["binary", "stem"], input_shape=(None, None, 3))
+    for a, b in zip(part(X), own(X), strict=True):
+        np.testing.assert_array_equal(a, b)
+    del deep
+    gc.collect()
+    assert Features(model, ["stem"]).network.get_layer("stem") is part.network.get_layer("stem")
+    assert Features(model, ["norm2"]).network.get_layer("stem") is not part.network.get_layer("stem")
+    smooth = Features(model, ["stem"], average_pooling=True).network
+    assert smooth.get_layer("stem") is not part.network.get_layer("stem")
+
+
 def test_some_of_the_layers_are_read_through_the_same_copy(model: Model) -> None:
     every = Features(model, ["stem", "binary:0", "norm2"])
     for places in ([2], [0, 1]):
