@@ -278,6 +278,12 @@ def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
         raise ArtattackError("--add-style: give the painter to add styles to, with --start")
     if not (settings.loss.style_weight or settings.imitate or (settings.guide and settings.guide_weight)):
         raise ArtattackError("--style-weight: 0 leaves nothing to learn; give a weight above 0, --imitate or --guide")
+    imitated = begun is not None and begun.card.facts.get("images_imitated", 0) > 0 and not settings.add_style
+    if imitated and settings.imitate is None and settings.style_weight is None:
+        raise ArtattackError(
+            f"--start: '{settings.start}' has learnt from examples; give --imitate, to learn from examples again, "
+            "or --style-weight, to change it by the style loss"
+        )
     balls = _balls(settings, begun)
     learnt = tuple(_style(word) for word in settings.style)
     styles = (*begun.card.styles, *learnt) if begun and settings.add_style else learnt

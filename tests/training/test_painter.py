@@ -270,6 +270,8 @@ def test_paintings_of_a_run_are_imitated(
         train_painter(given, tmp_path / "again", on_progress=stop)
     train_painter(given, tmp_path / "again", resume=True)
     assert not read  # no crops of photos, which the loss would not see
+    with pytest.raises(ArtattackError, match=r"has learnt from examples; give --imitate, .*, or --style-weight, "):
+        plan_painter(settings(photos, start=str(tmp_path / "out" / "painter.keras")))
     assert PainterFile(trained / "painter.keras").card.facts["images_imitated"] == 0
     whole, resumed, alone = (
         Painter(PainterFile(folder / "painter.keras")).network.get_weights()
