@@ -32,7 +32,7 @@ absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__  # ART's 
 _SKIPPED = "artattack/skipped"  # in pytest's cache
 _WORKER = 2.8e9  # bytes of memory that a worker takes at most in the whole suite, with some to spare
 _ENOUGH = 1.9e9  # bytes of memory above which a worker frees graphs and models; below, tests share what is compiled
-_GROWTH = 0.3e9  # bytes of memory after which it does so again
+_GROWTH = 0.2e9  # bytes of memory after which it does so again
 _KEPT = (
     "quicknet_tiny",
     "quicknet_distilled",
