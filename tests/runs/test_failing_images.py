@@ -10,13 +10,13 @@ import pytest
 import tensorflow as tf
 from pandas.testing import assert_frame_equal
 
+import artattack.models
 from artattack.attacks.descent import Descent
 from artattack.attacks.failing import ImagesFailedError
 from artattack.attacks.momentum import MomentumAttack
 from artattack.attacks.style import StyleTransferAttack
 from artattack.evaluation.run import run_benchmark
 from artattack.inputs.images import read_image, to_float
-from artattack.models import load_model
 from artattack.models.estimator import to_estimator
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once")]
@@ -53,7 +53,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, Any]]
 
 
 def model(answer: Callable[[np.ndarray], np.ndarray]) -> Any:
-    return load_model(answer, input_size=SIZE, name="mine", label_space=["tench", "goldfish", "hen"])
+    return artattack.models.load_model(answer, input_size=SIZE, name="mine", label_space=["tench", "goldfish", "hen"])
 
 
 def blind_to(*images: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
@@ -194,7 +194,7 @@ def failing(call: Callable[[], Any], number: int, total: int) -> np.ndarray:
 def test_failing_style_attacks_return_the_other_images(
     options: dict[str, Any], images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    estimator = to_estimator(load_model("quicknet_tiny"), input_shape=(SIZE, SIZE, 3))
+    estimator = to_estimator(artattack.models.load_model("quicknet_tiny"), input_shape=(SIZE, SIZE, 3))
     options = {"styles": "waves", "steps": 2, **options}
     expected = StyleTransferAttack(estimator, **options).generate(images)
     third = losing(lambda work: tf.reduce_all(work.original == images[2], (1, 2, 3)))
@@ -205,7 +205,7 @@ def test_failing_style_attacks_return_the_other_images(
 
 
 def test_failing_momentum_attacks_return_the_other_images(images: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    estimator = to_estimator(load_model("quicknet_tiny"), input_shape=(SIZE, SIZE, 3))
+    estimator = to_estimator(artattack.models.load_model("quicknet_tiny"), input_shape=(SIZE, SIZE, 3))
     own, breaks = estimator.loss_gradient, tf.Variable(False)  # a variable, so that one compiled program does both
 
     def broken(x: tf.Tensor, y: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:

@@ -553,10 +553,10 @@ def test_precision_scores_its_networks_and_makes_those_of_few_bits() -> None:
     assert Path(study_benchmark(find_study("precision"), settings).models[few].model) == file
     assert file.stat().st_mtime_ns == made  # once
     model = load_model(str(file))
-    assert model.style_layers == load_model("efficientnet_lite0").style_layers
+    assert model.style_layers == artattack.models.load_model("efficientnet_lite0").style_layers
     samples = spread(open_image_set("samples").samples, 4)
     x = to_float(np.stack([read_sample(sample, 224, 0.875) for sample in samples]))
-    whole = load_model("efficientnet_lite0").predict(x).argmax(1)
+    whole = artattack.models.load_model("efficientnet_lite0").predict(x).argmax(1)
     assert (model.predict(x).argmax(1) == whole).sum() >= 3  # by chance, one in a thousand
     own = [name for name in find_study("precision").backbones if not quantized.is_quantized(name)]
     assert own == ["efficientnet_lite0", "quicknet_tiny"]

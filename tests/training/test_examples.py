@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
+import artattack.models
 from artattack.attacks.features import Features
 from artattack.attacks.objective import Objective
 from artattack.attacks.options import StyleOptions
@@ -20,7 +21,6 @@ from artattack.evaluation.run import run_benchmark
 from artattack.files import sha256_file
 from artattack.inputs.images import read_image, save_png
 from artattack.inputs.styles import load_styles
-from artattack.models import load_model
 from artattack.training.examples import Examples, read_examples
 from artattack.training.painter_fitting import PainterTraining, band_distance
 
@@ -42,7 +42,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @cache
 def weights(model: str = "quicknet_tiny") -> str:
-    return load_model(model).weights_sha256
+    return artattack.models.load_model(model).weights_sha256
 
 
 def run(photos: Path | str, out: Path, *attacks: dict[str, Any]) -> str:
@@ -122,7 +122,7 @@ def test_crops_are_of_one_place_and_follow_from_the_seed_and_the_epoch(painted: 
 @pytest.mark.parametrize("init", ["content", "style"])
 def test_a_painter_that_changes_nothing_differs_from_examples_by_their_change(init: Any) -> None:
     """Without a change of the network, a painting is the initial image: the photo, or its blend with the style."""
-    backbone: Any = load_model("quicknet_tiny")
+    backbone: Any = artattack.models.load_model("quicknet_tiny")
     objective, layers = Objective(backbone, StyleOptions()), tuple(backbone.style_layers)
     styles = np.concatenate([load_styles(name, 224) for name in STYLES])
     network = build_network(2, filters=(4, 8), blocks=0)

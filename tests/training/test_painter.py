@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from typer.testing import CliRunner
 
+import artattack.models
 from artattack import cli
 from artattack.attacks import painter_network
 from artattack.attacks.painter_card import PainterFile
@@ -21,7 +22,6 @@ from artattack.evaluation.run import run_benchmark
 from artattack.inputs.image_sets import open_image_set
 from artattack.inputs.images import read_image, save_png, to_uint8
 from artattack.inputs.styles import load_styles
-from artattack.models import load_model
 from artattack.models.network import is_binary_convolution
 from artattack.training import painter as painters
 from artattack.training.painter import PainterSettings, plan_painter, train_painter
@@ -146,7 +146,7 @@ def test_each_turn_teaches_its_row_alone(photos: Path) -> None:
     """Turn s B + b is style s in ball b: the gradient of a crop reaches that row, and paints inside that ball."""
     given = settings(photos, budget=("psnr=20", "psnr=26"))
     card, _ = painters._begun(given)
-    training = painters._compiled(given, load_model("quicknet_tiny"), card, None, 1)
+    training = painters._compiled(given, artattack.models.load_model("quicknet_tiny"), card, None, 1)
     x = tf.constant(np.random.default_rng(0).uniform(-1, 1, (1, 32, 32, 3)), tf.float32)
     for turn, psnr in enumerate((20, 26, 20, 26)):
         with tf.GradientTape() as tape:
