@@ -33,12 +33,8 @@ _SKIPPED = "artattack/skipped"  # in pytest's cache
 _WORKER = 2.8e9  # bytes of memory that a worker takes at most in the whole suite, with some to spare
 _ENOUGH = 1.9e9  # bytes of memory above which a worker frees graphs and models; below, tests share what is compiled
 _GROWTH = 0.2e9  # bytes of memory after which it does so again
-_KEPT = (
-    "quicknet_tiny",
-    "quicknet_distilled",
-    "efficientnet_lite0",
-    "efficientnet_lite2",
-)  # building one takes half a second to two
+# Models that stay when programs are freed: building one takes half a second to two.
+_KEPT = ("quicknet_tiny", "quicknet_distilled", "efficientnet_lite0", "efficientnet_lite2")
 _COMPILED = (  # made from a loaded model and options alone, so that one instance serves several runs
     "artattack.models.estimator.to_estimator",
     "artattack.attacks.features.Features",

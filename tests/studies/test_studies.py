@@ -28,7 +28,6 @@ from artattack.evaluation.run import run_plan
 from artattack.inputs.image_sets import open_image_set, read_sample, spread
 from artattack.inputs.images import save_png, to_float
 from artattack.inputs.styles import style_names
-from artattack.models import load_model
 from artattack.models.network import layer_names
 from artattack.networks.memory import attack_memory
 from artattack.report import write_report
@@ -552,7 +551,7 @@ def test_precision_scores_its_networks_and_makes_those_of_few_bits() -> None:
     made = file.stat().st_mtime_ns
     assert Path(study_benchmark(find_study("precision"), settings).models[few].model) == file
     assert file.stat().st_mtime_ns == made  # once
-    model = load_model(str(file))
+    model = artattack.models.load_model(str(file))
     assert model.style_layers == artattack.models.load_model("efficientnet_lite0").style_layers
     samples = spread(open_image_set("samples").samples, 4)
     x = to_float(np.stack([read_sample(sample, 224, 0.875) for sample in samples]))
