@@ -23,7 +23,7 @@ from artattack.results.records import (
     untouched_of,
     variant_labels,
 )
-from artattack.results.statistics import Pooled, cluster_bootstrap, cohens_kappa, wilson
+from artattack.results.statistics import Pooled, cluster_bootstrap, cohens_kappa, draw_clusters, wilson
 from artattack.results.tables import make_table
 
 WHO = "people"
@@ -268,9 +268,7 @@ def _majorities(answers: pd.DataFrame, seed: int) -> tuple[int, Pooled]:
     majority = right.sum(1) > total.sum(1) / 2
     n, found = shape[0], int(majority.sum())
     rate = found / n
-    rng = np.random.default_rng(seed)
-    photos = rng.multinomial(n, np.full(n, 1 / n), _RESAMPLES)
-    people = rng.multinomial(shape[1], np.full(shape[1], 1 / shape[1]), _RESAMPLES)
+    photos, people = draw_clusters(seed, _RESAMPLES, *shape)
     seen = people @ total.T
     weights = photos * (seen > 0)
     sums = weights.sum(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -137,5 +138,10 @@ def _rejects(right: Floats, asked: Sequence[npt.NDArray[np.bool_]]) -> bool:
     variance = max(by_person + by_photo - alone * max(groups), alone)
     if variance == 0:
         return means[0] != means[1]
-    quantile = float(student.ppf(1 - _LEVEL / 2, min(right.shape) - 1))
-    return abs(means[0] - means[1]) > quantile * float(np.sqrt(variance))
+    return abs(means[0] - means[1]) > _quantile(min(right.shape) - 1) * float(np.sqrt(variance))
+
+
+@cache
+def _quantile(freedom: int) -> float:
+    """Return the quantile of the two-sided test, which all simulations of a size share."""
+    return float(student.ppf(1 - _LEVEL / 2, freedom))

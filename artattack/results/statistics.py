@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -285,13 +286,8 @@ def cluster_bootstrap(
     shape = sizes[0], int(columns.max()) + 1
     sums = np.bincount(cells, x - mean, shape[0] * shape[1]).reshape(shape)  # centred, to lose no digits
     counts = np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
-    rng = np.random.default_rng(seed)
-    rows = rng.multinomial(sizes[0], np.full(sizes[0], 1 / sizes[0]), resamples).astype(np.float64)
-    second = (
-        np.ones((resamples, 1))
-        if crossed is None
-        else rng.multinomial(sizes[1], np.full(sizes[1], 1 / sizes[1]), resamples).astype(np.float64)
-    )
+    rows, *further = draw_clusters(seed, resamples, *sizes)
+    second = further[0] if further else np.ones((resamples, 1))
     weights = ((rows @ counts) * second).sum(1)
     drawn = ((rows @ sums) * second).sum(1)[weights > 0] / weights[weights > 0]
     wider = fewest / (fewest - 1)
@@ -302,6 +298,33 @@ def cluster_bootstrap(
     else:
         low, high = (float(mean + end) for end in _percentiles(drawn, fewest, confidence))
     return Pooled(mean, min(low, mean), max(high, mean), n, sizes[0], effect)
+
+
+def draw_clusters(seed: int, resamples: int, *sizes: int) -> tuple[Floats, ...]:
+    """Draw clusters with replacement, as many as there are, for a bootstrap.
+
+    Args:
+        seed: seed of the draws.
+        resamples: number of resamples.
+        sizes: number of clusters, for each sort of clusters.
+
+    Returns:
+        For each sort, (resamples, size) float64: how often a resample has drawn each cluster. Read-only, because draws
+        of few clusters are cached: most rows of a table have equal numbers of photos.
+    """
+    few = resamples * sum(sizes) <= _BATCH
+    return (_drawn_before if few else _drawn)(seed, resamples, *sizes)
+
+
+def _drawn(seed: int, resamples: int, *sizes: int) -> tuple[Floats, ...]:
+    rng = np.random.default_rng(seed)
+    draws = tuple(rng.multinomial(size, np.full(size, 1 / size), resamples).astype(np.float64) for size in sizes)
+    for draw in draws:
+        draw.flags.writeable = False
+    return draws
+
+
+_drawn_before = lru_cache(4)(_drawn)
 
 
 def _student(clusters: int, confidence: float) -> float:
@@ -410,20 +433,18 @@ def cohens_kappa(
     low = high = math.nan
     fewest = min(len(names) for names, _ in ways)
     if fewest > 1 and found == found:
-        rng = np.random.default_rng(seed)
-        draws = rng.multinomial(photos, np.full(photos, 1 / photos), resamples)
+        draws, *further = draw_clusters(seed, resamples, *(len(names) for names, _ in ways))
         photo = ways[0][1]
         if crossed is None:
             each = np.bincount(photo * size**2 + cells, minlength=photos * size**2).reshape(photos, size**2)
             counts = draws @ each
         else:
             others, other = len(ways[1][0]), ways[1][1]
-            second = rng.multinomial(others, np.full(others, 1 / others), resamples).astype(np.float64)
             counts = np.empty((resamples, size**2))
             for cell in range(size**2):
                 own = cells == cell
                 table = np.bincount(photo[own] * others + other[own], minlength=photos * others)
-                counts[:, cell] = ((draws @ table.reshape(photos, others).astype(np.float64)) * second).sum(1)
+                counts[:, cell] = ((draws @ table.reshape(photos, others).astype(np.float64)) * further[0]).sum(1)
             counts = counts[counts.sum(1) > 0]
         drawn = _kappa(counts, size)
         known = drawn[~np.isnan(drawn)]

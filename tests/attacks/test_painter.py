@@ -575,6 +575,7 @@ def test_other_weights_of_the_backbone_stop_a_run(file: Path, tmp_path: Path) ->
         "images": {"size": 32, "limit": 1},
         "classifiers": "quicknet_tiny",
         "feature_model": "quicknet_tiny",
+        "style_judges": "quicknet_tiny",
         "attacks": [{"attack": "painter", "painter": str(other), "style": "waves"}],
     }
     with pytest.raises(ArtattackError, match="with other weights than this run's"):

@@ -387,6 +387,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "images": {"size": 64, "limit": 6},
         "classifiers": "mine",
         "models": {"mine": {"model": "quicknet_tiny"}},
+        "feature_model": "mine",
         "attacks": [{"attack": "fgsm", "source": "mine", "eps": "8/255"}],
     }
     artattack.run_benchmark(benchmark, out=path)

@@ -65,6 +65,7 @@ def benchmark(photos: Path, wide: Path, **keys: Any) -> dict[str, Any]:
         "images": {"set": str(photos), "crop": 1.0},
         "models": {"wide": {"model": str(wide), "preprocessing": "unit", "classes": ["red", "green", "blue"]}},
         "classifiers": ["wide"],
+        "feature_model": "quicknet_tiny",
         "attacks": [],
         **keys,
     }

@@ -227,6 +227,7 @@ def painted_photos(photos: Path, tmp_path_factory: pytest.TempPathFactory, model
         "images": {"set": str(photos), "size": 40},
         "classifiers": "quicknet_tiny",
         "feature_model": "quicknet_tiny",
+        "style_judges": "quicknet_tiny",
         "attacks": [
             {"attack": "style", "backbone": "quicknet_tiny", "style": ["marble", "waves", "woodcut"], "steps": 2}
         ],
