@@ -37,6 +37,7 @@ QUICK = {
     "images": {"size": 64, "limit": 2},
     "batch_size": 1,
     "classifiers": "quicknet_tiny",
+    "feature_model": "quicknet_tiny",
     "attacks": [{"attack": "fgsm", "source": "quicknet_tiny", "eps": "8/255"}, {"attack": "noise", "like": "fgsm"}],
 }
 

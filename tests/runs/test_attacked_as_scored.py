@@ -50,12 +50,12 @@ def test_a_smaller_label_space_is_attacked_as_it_is_scored(run: Runs) -> None:
     assert model.label_space is not None
     classes = model.label_space[40:45]
     records, folder = run(
-        {"attack": "pgd", "source": NAME, "eps": "4/255", "eps_step": "1/255", "max_iter": 5},
+        {"attack": "pgd", "source": NAME, "eps": "4/255", "eps_step": "2/255", "max_iter": 3},
         images={"label_space": list(classes)},
     )
     x = load_images("samples", size=SIZE, limit=3).x
     found = levels(folder, records, "pgd")
-    parameters = {"eps": 4 / 255, "eps_step": 1 / 255, "max_iter": 5}
+    parameters = {"eps": 4 / 255, "eps_step": 2 / 255, "max_iter": 3}
     for of, same in ((model.restricted_to(classes), True), (model, False)):
         made = make_baseline("pgd", to_estimator(of, input_shape=(SIZE, SIZE, 3)), parameters).generate(x)
         assert np.array_equal(found, as_levels(made)) == same
@@ -93,8 +93,8 @@ def test_the_label_is_the_class_seen(run: Runs, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "attack",
     [
-        {"attack": "deepfool", "max_iter": 20, "nb_grads": 3},
-        {"attack": "hopskipjump", "max_iter": 3, "max_eval": 50, "init_eval": 10},
+        {"attack": "deepfool", "max_iter": 10, "nb_grads": 3},
+        {"attack": "hopskipjump", "max_iter": 2, "max_eval": 30, "init_eval": 10},
     ],
 )
 def test_a_minimum_norm_attack_is_not_erased_by_rounding(run: Runs, attack: dict[str, Any]) -> None:
@@ -123,9 +123,9 @@ def test_outcomes_of_the_unrounded_image_are_recorded(run: Runs) -> None:
 @pytest.mark.parametrize(
     ("attack", "norm", "eps"),
     [
-        (STYLE | {"budget": "linf=2.5/255", "steps": 5}, "linf", 2.5 / 255),
-        (STYLE | {"budget": "l2=2", "steps": 15}, "l2", 2.0),
-        (STYLE | {"match": "l2=1", "steps": 5}, "l2", 1.0),
+        (STYLE | {"budget": "linf=2.5/255", "steps": 3}, "linf", 2.5 / 255),
+        (STYLE | {"budget": "l2=2", "steps": 6}, "l2", 2.0),
+        (STYLE | {"match": "l2=1", "steps": 3}, "l2", 1.0),
         ({"attack": "fgsm", "source": NAME, "eps": "2.5/255"}, "linf", 2.5 / 255),
         ({"attack": "fgsm", "source": NAME, "eps": 1.5, "norm": 2}, "l2", 1.5),
         ({"attack": "pgd", "source": NAME, "max_iter": 2}, "linf", 0.3),  # ART's own eps
@@ -146,7 +146,7 @@ def test_files_keep_the_ball_they_are_told_to(run: Runs, attack: dict[str, Any],
 def test_an_image_does_not_depend_on_which_others_there_are(run: Runs, tmp_path: Path) -> None:
     """Another limit and another batch size give the same images, also with random draws."""
     attacks = [
-        {"attack": "square", "source": NAME, "eps": "8/255", "max_iter": 10},
+        {"attack": "square", "source": NAME, "eps": "8/255", "max_iter": 4},
         {"attack": "pgd", "source": NAME, "eps": "8/255", "max_iter": 2, "num_random_init": 1},
         STYLE | {"steps": 2, "jitter": 4, "init": "noise"},
         {"attack": "noise", "like": "square"},

@@ -55,6 +55,7 @@ def benchmark(photos: Path, *classifiers: str, **keys: Any) -> dict[str, Any]:
         "classifiers": list(classifiers),
         "attacks": [{"attack": "square", "source": classifiers[0], "eps": "8/255", "max_iter": 2}],
         "feature_model": "quicknet_tiny",
+        "style_judges": "quicknet_tiny",
         "name": "own",
         **keys,
     }
@@ -105,7 +106,7 @@ def test_attacks_lead_to_own_classes_by_name(photos: Path, tmp_path: Path) -> No
     network = tf_keras.Sequential([tf_keras.Input((32, 32, 3)), tf_keras.layers.GlobalAveragePooling2D()])
     network.save(tmp_path / "mine.keras")
     spec = {"model": str(tmp_path / "mine.keras"), "preprocessing": "unit", "classes": ["Red", "green", "blue"]}
-    pgd = {"attack": "pgd", "source": "mine", "eps": "128/255", "max_iter": 20, "target": "Green"}
+    pgd = {"attack": "pgd", "source": "mine", "eps": "128/255", "max_iter": 8, "target": "Green"}
     attacks: list[dict[str, Any]] = [
         pgd,
         pgd | {"attack": "mi-fgsm"},

@@ -21,8 +21,8 @@ from artattack.results.run_folder import load_run
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once", "eager")]
 
 SIZE, NAME = 64, "quicknet_tiny"
-PGD = {"attack": "pgd", "source": NAME, "eps": "48/255", "max_iter": 20, "targeted": True}
-MI = {"attack": "mi-fgsm", "source": NAME, "eps": "48/255", "max_iter": 20, "targeted": True}
+PGD = {"attack": "pgd", "source": NAME, "eps": "48/255", "max_iter": 8, "targeted": True}
+MI = {"attack": "mi-fgsm", "source": NAME, "eps": "48/255", "max_iter": 8, "targeted": True}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_targets_of_a_manifest_are_aimed_at_and_recorded(tmp_path: Path, space: 
     offset = np.random.default_rng(int(own["seed"].iloc[2])).integers(1, 200)
     assert own["target_class"].iloc[2] == space[(estimator.predict(x[None]).argmax() + offset) % 200]
     hits = own["top1_class_after"] == own["target_class"]
-    assert hits.all()  # 20 steps within 48/255 lead anywhere
+    assert hits.all()  # 8 steps within 48/255 lead anywhere
     assert own["target_hit"].all()
     summary = load_run(tmp_path / "run").summary
     row = summary[(summary["attack"] == attack["attack"]) & summary["budget"].isna()].iloc[0]
@@ -84,7 +84,7 @@ def test_one_target_for_all(tmp_path: Path, space: Any, attack: dict[str, Any]) 
     assert set(rows["top1_class_after"]) == {space[7]}
     parameters = json.loads(rows["parameters"].iloc[0])
     assert (parameters["target"], parameters["targeted"]) == (name, True)
-    assert parameters["eps_step"] == pytest.approx(48 / 255 / 20 * (2.5 if attack is PGD else 1))
+    assert parameters["eps_step"] == pytest.approx(48 / 255 / 8 * (2.5 if attack is PGD else 1))
 
 
 def test_a_target_that_the_source_has_no_class_of_ends_the_run_before_it_starts(tmp_path: Path, space: Any) -> None:

@@ -50,6 +50,7 @@ def run(photos: Path | str, out: Path, *attacks: dict[str, Any]) -> str:
         "images": {"set": str(photos), "size": SIZE, "limit": 3},
         "classifiers": "quicknet_tiny",
         "feature_model": "quicknet_tiny",
+        "style_judges": "quicknet_tiny",
         "attacks": list(attacks),
     }
     run_benchmark(benchmark, out=out, cache=False)
