@@ -16,6 +16,7 @@ from artattack.results.statistics import (
     bootstrap_median,
     calibration_error,
     cluster_bootstrap,
+    draw_clusters,
     holm,
     mcnemar,
     mcnemar_one_sided,
@@ -248,6 +249,17 @@ def test_one_sided_mcnemar_by_hand() -> None:
 
 
 # ---- rows that repeat photos
+
+
+def test_draws_of_clusters_are_those_of_the_seed_whether_drawn_before_or_not() -> None:
+    for resamples in (50, 2**20):  # few enough to be kept, and too many
+        rng = np.random.default_rng(3)
+        expected = [rng.multinomial(n, [1 / n] * n, resamples) for n in (4, 2)]  # one stream
+        for _ in range(2):
+            found = draw_clusters(3, resamples, 4, 2)
+            assert all(map(np.array_equal, found, expected))
+        with pytest.raises(ValueError, match="read-only"):
+            found[0][0, 0] = 9
 
 
 def test_cluster_bootstrap_by_hand() -> None:

@@ -124,7 +124,8 @@ def test_ni_fgsm_is_mi_fgsm_that_looks_ahead(run: Runs) -> None:
 @pytest.mark.parametrize("free", [{}, {"norm": 2, "eps": 2.0, "eps_step": 1.0}], ids=["linf", "l2"])
 def test_budgets_that_are_balls_are_the_attack_s_eps(run: Runs, estimator: ArtEstimator, free: dict[str, Any]) -> None:
     """It attacks anew in each, with steps of the same share; in any other distance images move back along a line."""
-    records, folder = run(MI | {"max_iter": 3} | free, budgets={"linf": ["4/255", "2.5/255"], "l2": [1], "ssim": [0.95]})
+    given = MI | {"max_iter": 3} | free
+    records, folder = run(given, budgets={"linf": ["4/255", "2.5/255"], "l2": [1], "ssim": [0.95]})
     x = load_images("samples", size=SIZE, limit=2).x
     found = records[records["attack"] == "mi-fgsm"]
     for distance, budget in (("linf", 4 / 255), ("linf", 2.5 / 255), ("l2", 1.0)):
