@@ -122,7 +122,6 @@ def test_a_run_opens_no_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     benchmark = {
         "images": {"size": 32, "limit": 1},
         "classifiers": ["quicknet_tiny", "efficientnet_lite0"],
-        "style_judges": "efficientnet_lite0",
         "attacks": attacks,
     }
     records = run_benchmark(benchmark, out=tmp_path / "run")

@@ -21,7 +21,7 @@ EPS, STEP, STEPS = 1 / 255, 0.25 / 255, 6  # small enough that some images withs
 def attacked() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """For each library, adversarial images (N, H, W, 3) of two calls and which images were flipped (2, N)."""
     model = artattack.load_model("quicknet_tiny")
-    x = artattack.load_images("samples", size=SIZE, limit=12).x
+    x = artattack.load_images("samples", size=SIZE).x
     seen = model.predict(x).argmax(1)
     parameters = {"eps": EPS, "eps_step": STEP, "max_iter": STEPS, "num_random_init": 0}
     art = make_baseline("pgd", to_estimator(model), parameters, seed=0)

@@ -101,7 +101,6 @@ def test_the_installed_command_runs_a_benchmark_quietly(installed: Path, tmp_pat
     benchmark = {
         "images": {"size": 64, "limit": 1},
         "classifiers": "quicknet_tiny",
-        "style_judges": "efficientnet_lite0",
         "attacks": [{"attack": "style", "style": "waves", "steps": 2, "precision": "bfloat16"}],
     }
     (tmp_path / "tiny.yaml").write_text(json.dumps(benchmark))

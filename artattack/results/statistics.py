@@ -426,20 +426,20 @@ def cohens_kappa(
     if not n:
         return Kappa(math.nan, math.nan, math.nan, 0, 0, 0)
     ways = [np.unique(side, return_inverse=True) for side in sides[2:]]
-    photos = len(ways[0][0])
+    sizes = [len(names) for names, _ in ways]
+    photos, fewest = sizes[0], min(sizes)
     size = len(words)
     cells = np.searchsorted(words, sides[0]) * size + np.searchsorted(words, sides[1])
     found = float(_kappa(np.bincount(cells, minlength=size**2)[None], size)[0])
     low = high = math.nan
-    fewest = min(len(names) for names, _ in ways)
     if fewest > 1 and found == found:
-        draws, *further = draw_clusters(seed, resamples, *(len(names) for names, _ in ways))
+        draws, *further = draw_clusters(seed, resamples, *sizes)
         photo = ways[0][1]
         if crossed is None:
             each = np.bincount(photo * size**2 + cells, minlength=photos * size**2).reshape(photos, size**2)
             counts = draws @ each
         else:
-            others, other = len(ways[1][0]), ways[1][1]
+            others, other = sizes[1], ways[1][1]
             counts = np.empty((resamples, size**2))
             for cell in range(size**2):
                 own = cells == cell

@@ -40,8 +40,6 @@ BENCHMARK: dict[str, Any] = {
     "images": {"size": SIZE, "limit": 3},
     "models": {"twin": {"model": "quicknet_tiny"}},
     "classifiers": ["quicknet_tiny", "twin"],
-    "feature_model": "quicknet_tiny",  # no other network is loaded
-    "style_judges": "quicknet_tiny",
     "attacks": [
         {"attack": "noise", "like": "style"},
         TINY | {"style": ["stained-glass", "waves+art.png"], "steps": 2, "jitter": 3},
@@ -238,7 +236,10 @@ def test_run_json_records_the_settings_and_the_versions(benchmark: Benchmark, ru
     assert info["config"]["files"] == {str(art): hashlib.sha256(art.read_bytes()).hexdigest()}
     model = artattack.models.load_model("quicknet_tiny")
     said = {"weights": "bundled", "sha256": model.weights_sha256, "binary": True, "classes": 200}
-    assert info["config"]["models"] == {"quicknet_tiny": said, "twin": said}
+    models = info["config"]["models"]
+    for helper in ("efficientnet_lite0", "efficientnet_lite2"):  # in whose features images and styles are compared
+        assert models.pop(helper)["classes"] == 1000
+    assert models == {"quicknet_tiny": said, "twin": said}
     machine = info["machine"]
     assert machine["cores"] >= 1
     assert machine["processor"]
@@ -345,6 +346,7 @@ def test_mistakes_that_fail_every_cell_are_found_before_any_work(
 def test_progress_counts_the_cells(told: list[tuple[str, int, int]]) -> None:
     assert told == [
         ("loading quicknet_tiny", 0, 6),
+        ("loading efficientnet_lite0", 0, 6),
         ("clean", 0, 6),
         ("clean", 1, 6),
         ("fgsm/quicknet_tiny", 2, 6),
@@ -412,6 +414,8 @@ def test_a_run_is_not_resumed_with_another_picture_in_the_file_of_a_style(benchm
 WAVES: dict[str, Any] = TINY | {"style": "waves", "steps": 3, "content_weight": 0, "tv_weight": 0}
 COMPARED: dict[str, Any] = QUICK | {
     "images": {"size": SIZE, "limit": 2},
+    "feature_model": "quicknet_tiny",  # no other network is loaded
+    "style_judges": "quicknet_tiny",
     "budgets": {"l2": [0.5, 1], "ssim": 0.9},
     "attacks": [
         WAVES,

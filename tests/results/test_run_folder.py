@@ -45,7 +45,7 @@ ROWS = st.lists(
     st.fixed_dictionaries({}, optional={c: st.none() | values for c, values in WRITTEN.items()}),
     max_size=4,
 )
-QUICK = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def record(**values: Any) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def test_its_own_images_are_made_only_where_a_budget_starts_from_them() -> None:
 
 
 def test_targeted_leads_to_another_class(run: Runs, estimator: ArtEstimator) -> None:
-    records, folder = run(MI | {"targeted": True, "eps": "48/255", "max_iter": 8})
+    records, folder = run(MI | {"targeted": True, "eps": "32/255", "max_iter": 20})
     rows = records[records["attack"] == "mi-fgsm"]
     x = load_images("samples", size=SIZE, limit=2).x
     seen = estimator.predict(x).argmax(1)
