@@ -261,7 +261,7 @@ class Descent:
             loss += numbers.tv_weight * total_variation(x)
         if self._guidance is None:
             return loss, tf.zeros_like(loss, tf.bool)
-        guide_loss, fooled = self._guidance.loss(x, work.references, tf.bitwise.invert(seed))
+        guide_loss, fooled = self._guidance.loss(x, work.original, work.references, tf.bitwise.invert(seed))
         loss += numbers.guide_weight * guide_loss
         return loss, tf.logical_and(fooled, tf.math.is_finite(loss))
 

@@ -68,8 +68,19 @@ def _norm(value: Any) -> Any:
     return "inf" if value == math.inf else 2 if value == 2 else value
 
 
+GuideLoss = Literal["margin", "cross-entropy", "relativistic", "features"]
+GUIDE_LOSS = (
+    "loss that fools guides: margin or cross-entropy of the logits; relativistic, the cross-entropy of their "
+    "difference from the original's; features, the cosine similarity with the original in a middle layer"
+)
 Transforms = Annotated[Names, AfterValidator(_known_transforms)]
 Norm = Annotated[Literal["inf", 2], BeforeValidator(_norm)]
+
+
+def check_guide_layers(loss: str, layers: tuple[str, ...] | None) -> None:
+    """Raise ValueError for layers of guides beside a loss that reads none."""
+    if layers and loss != "features":
+        raise ValueError(f"guide_layers: applies to guide_loss features, but guide_loss is {loss}")
 
 
 class StyleOptions(Section):
@@ -120,7 +131,10 @@ class StyleOptions(Section):
     mask: Path | None = Field(None, description="image file, white where pixels may change")
     style_mask: Path | None = Field(None, description="image file, white where the style image counts")
     guide_weight: NonNegativeFloat = Field(10.0, description="weight of the loss that fools guides")
-    guide_loss: Literal["margin", "cross-entropy"] = Field("margin", description="loss that fools guides")
+    guide_loss: GuideLoss = Field("margin", description=GUIDE_LOSS)
+    guide_layers: Names | None = Field(
+        None, description="layers of the guides for the loss features; default: their content layers"
+    )
     confidence: NonNegativeFloat | None = Field(
         None, description="logit margin at which the margin loss is 0; default: 30, or 1 with early_stop"
     )
@@ -143,6 +157,16 @@ class StyleOptions(Section):
     def _with_views(self) -> Self:
         if self.transforms and not self.copies:
             raise ValueError("transforms: applies to views, but `views` is 0")
+        return self
+
+    @model_validator(mode="after")
+    def _with_layers(self) -> Self:
+        if self.guide_loss == "features":
+            if self.target:
+                raise ValueError("target: the loss features leads away from the original, not to a class")
+            if "styless" in (self.transforms or ()):
+                raise ValueError("transforms: styless needs a loss of logits, but guide_loss is features")
+        check_guide_layers(self.guide_loss, self.guide_layers)
         return self
 
     @property

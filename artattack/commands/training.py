@@ -11,6 +11,7 @@ import typer
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
 
+from artattack.attacks.options import GuideLoss
 from artattack.commands.options import examples
 from artattack.commands.printing import complain, say, show_progress
 from artattack.errors import ArtattackError
@@ -203,7 +204,9 @@ def train_painter(
     feature_weight: Annotated[float, _of(_PAINTER, "feature_weight")] = _PAINTER["feature_weight"].default,
     style_weight: Annotated[float | None, _of(_PAINTER, "style_weight")] = None,
     tv_weight: Annotated[float | None, _of(_PAINTER, "tv_weight")] = None,
-    guide_weight: Annotated[float, _of(_PAINTER, "guide_weight")] = _PAINTER["guide_weight"].default,
+    guide_weight: Annotated[float | None, _of(_PAINTER, "guide_weight")] = None,
+    guide_loss: Annotated[GuideLoss, _of(_PAINTER, "guide_loss")] = _PAINTER["guide_loss"].default,
+    guide_layers: Annotated[list[str], _of(_PAINTER, "guide_layers")] = [],  # noqa: B006
     jitter: Annotated[int, _of(_PAINTER, "jitter")] = _PAINTER["jitter"].default,
     decay: Annotated[float | None, _of(_PAINTER, "decay")] = None,
     held_out: Annotated[float, _of(_PAINTER, "held_out")] = _PAINTER["held_out"].default,

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from artattack.attacks.options import StyleOptions
+from artattack.attacks.options import GUIDE_LOSS, GuideLoss, StyleOptions, check_guide_layers
 from artattack.attacks.painter_card import (
     STYLE_SIZE,
     PainterCard,
@@ -52,6 +52,7 @@ _CROPS_PER_EPOCH = 1000  # approximate, for a checkpoint about every minute
 _MOST_HELD_OUT = 24  # images for the validation loss
 _SHOWN = 2  # held-out crops in the sample pictures
 _STEPS = 5000
+_FEATURES = 30.0  # weight of the guide loss `features`, whose whole range is 2; margins have one of some 60
 _BALL = Bound("psnr", 20.0)
 
 
@@ -118,7 +119,15 @@ class PainterSettings(Section):
         None,
         description=f"weight of the anisotropic total variation; default: {_STYLE.tv_weight:g} or, with --imitate, 0",
     )
-    guide_weight: NonNegativeFloat = Field(1.0, description="weight of the loss that fools guides")
+    guide_weight: NonNegativeFloat | None = Field(
+        None,
+        description="weight of the loss that fools guides; default: 1 or, with the guide loss features, "
+        f"{_FEATURES:g}: a cosine similarity changes less than logits",
+    )
+    guide_loss: GuideLoss = Field("margin", description=GUIDE_LOSS)
+    guide_layers: Annotated[tuple[str, ...], BeforeValidator(as_list)] = Field(
+        (), description="layers of the guides for the guide loss features; default: their content layers"
+    )
     jitter: int = Field(
         _STYLE.jitter, ge=0, le=64, description="maximum random shift of the backbone's input at each step, in pixels"
     )
@@ -130,13 +139,22 @@ class PainterSettings(Section):
     held_out: Share = Field(0.05, description="share of the images held out for the validation loss, at most 24 images")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of every random choice")
 
+    @model_validator(mode="after")
+    def _with_layers(self) -> Self:
+        check_guide_layers(self.guide_loss, self.guide_layers)
+        return self
+
     @property
     def loss(self) -> StyleOptions:
         """The style attack's options with the weights of the loss."""
         given = {"style_weight": self.style_weight, "tv_weight": self.tv_weight}
         usual = {"style_weight": 0.0, "tv_weight": 0.0} if self.imitate else {}
         chosen = usual | {name: weight for name, weight in given.items() if weight is not None}
-        return _STYLE.model_copy(update={**chosen, "guide_weight": self.guide_weight, "jitter": self.jitter})
+        weight = self.guide_weight
+        if weight is None:
+            weight = _FEATURES if self.guide_loss == "features" else 1.0
+        guided = {"guide_weight": weight, "guide_loss": self.guide_loss, "guide_layers": self.guide_layers or None}
+        return _STYLE.model_copy(update=chosen | guided | {"jitter": self.jitter})
 
 
 @dataclass(frozen=True)
@@ -177,7 +195,7 @@ def plan_painter(settings: PainterSettings) -> list[str]:
     weights = settings.loss
     terms = [
         f"{weights.style_weight:g} style through {card.backbone}" * (weights.style_weight > 0),
-        f"{weights.guide_weight:g} fooling {', '.join(card.guides)}" * bool(card.guides),
+        f"{weights.guide_weight:g} fooling {', '.join(card.guides)} ({weights.guide_loss})" * bool(card.guides),
         f"{settings.imitate_weight:g} imitating {len(examples.files)} images" if examples else "",
         f"{settings.feature_weight:g} their features" * bool(examples and settings.feature_weight),
     ]
@@ -276,7 +294,7 @@ def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
     begun = PainterFile(settings.start) if settings.start else None
     if settings.add_style and begun is None:
         raise ArtattackError("--add-style: give the painter to add styles to, with --start")
-    if not (settings.loss.style_weight or settings.imitate or (settings.guide and settings.guide_weight)):
+    if not (settings.loss.style_weight or settings.imitate or (settings.guide and settings.loss.guide_weight)):
         raise ArtattackError("--style-weight: 0 leaves nothing to learn; give a weight above 0, --imitate or --guide")
     imitated = begun is not None and begun.card.facts.get("images_imitated", 0) > 0 and not settings.add_style
     if imitated and settings.imitate is None and settings.style_weight is None:

@@ -151,7 +151,7 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         if guidance is not None:
             own = [tf.stop_gradient(tf.argmax(guide.logits(x), 1, tf.int32)) for guide in guides]
             views = tf.bitwise.invert(tf.zeros((2,), tf.int32) if seed is None else seed)
-            loss += options.guide_weight * guidance.loss(made, own, views)[0]
+            loss += options.guide_weight * guidance.loss(made, x, own, views)[0]
         return told | {"loss": loss}
 
     def _differences(

@@ -39,7 +39,8 @@ ORIGINALS = plain((0.8, 0.0, 0.0), (0.8, 0.0, 0.0))
 def loss(*models: Model, x: np.ndarray = IMAGES, **options: Any) -> tuple[np.ndarray, np.ndarray]:
     """By default of the images themselves, and with a margin of 1."""
     subject = Guidance(models or [guide()], StyleOptions(**{"views": 0, "confidence": 1.0} | options))
-    values, fooled = subject.loss(tf.constant(x), subject.references(ORIGINALS[: len(x)]), SEED)
+    originals = ORIGINALS[: len(x)]
+    values, fooled = subject.loss(tf.constant(x), tf.constant(originals), subject.references(originals), SEED)
     return values.numpy(), fooled.numpy()
 
 
@@ -75,8 +76,82 @@ def test_cross_entropy_loss_against_numpy(target: str | None, output: int, sign:
     np.testing.assert_allclose(values, sign * cross_entropy(logits, output), rtol=1e-4)
 
 
+@pytest.mark.parametrize(("target", "output", "sign"), [(None, 0, -1), ("440", 2, 1)])
+@pytest.mark.parametrize("temperature", [1.0, 5.0])
+def test_relativistic_loss_against_numpy(target: str | None, output: int, sign: int, temperature: float) -> None:
+    moved = np.array([[-2.0, 4.0, 2.0], [-6.0, 6.0, 4.0]]) / temperature  # less the originals' logits, (8, 0, 0)
+    values, _ = loss(guide_loss="relativistic", target=target, temperature=temperature)
+    np.testing.assert_allclose(values, sign * cross_entropy(moved, output), rtol=1e-4)
+
+
+def test_relativistic_loss_sees_originals_through_the_same_views() -> None:
+    moved, over = np.array([[-2.0, 4.0, 2.0], [-6.0, 6.0, 4.0]]), 2.0 ** np.arange(5)  # of `si`
+    values, _ = loss(guide_loss="relativistic", views=5, transforms=("si",))
+    np.testing.assert_allclose(values, np.mean([-cross_entropy(moved / by, 0) for by in over], 0), rtol=1e-4)
+
+
+def test_relativistic_gradient_does_not_vanish_where_the_guide_is_sure() -> None:
+    # Of cross-entropy, the gradient is the slope times the other classes' share, here exp(-80).
+    sure = tf.constant(plain((0.8, 0.0, 0.0)))
+    for guide_loss, expected in (("cross-entropy", 0.0), ("relativistic", 100 * 2 / 3 / 16)):
+        subject = Guidance([guide(100.0)], StyleOptions(guide_loss=guide_loss, views=0))
+        with tf.GradientTape() as tape:
+            tape.watch(sure)
+            values, _ = subject.loss(sure, sure, [tf.constant([0])], SEED)
+        np.testing.assert_allclose(tape.gradient(values, sure)[0, 0, 0, 0], expected, rtol=1e-4, atol=1e-8)
+
+
+def looking(colours: np.ndarray) -> Model:
+    """A classifier whose layer `middle` mixes the colours of each pixel, (3, 2), before the mean over pixels."""
+    image = tf_keras.Input((4, 4, 3))
+    middle = tf_keras.layers.Conv2D(2, 1, use_bias=False, name="middle")
+    logits = tf_keras.layers.Dense(3, use_bias=False)(tf_keras.layers.GlobalAveragePooling2D()(middle(image)))
+    middle.set_weights([colours[None, None].astype(np.float32)])
+    network = tf_keras.Model(image, logits)
+    return Model("mix", "file", "", False, network, (4, 4), Preprocessing(), (0, 207, 440), (), ("middle",))
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    a, b = (y.reshape(len(y), -1) for y in (a, b))
+    return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)  # type: ignore[no-any-return]
+
+
+def test_feature_loss_is_the_cosine_similarity_with_the_original_and_its_gradient_that_of_the_formula() -> None:
+    x, originals = (quantize(RNG.random((2, 4, 4, 3)).astype(np.float32)) for _ in range(2))
+    mix = RNG.normal(size=(3, 2))
+    subject = Guidance([looking(mix)], StyleOptions(guide_loss="features", views=0))
+    with tf.GradientTape() as tape:
+        tape.watch(images := tf.constant(x))
+        values, fooled = subject.loss(images, tf.constant(originals), [tf.constant([0, 0])], SEED)
+    ours, theirs = x @ mix, originals @ mix
+    np.testing.assert_allclose(values, cosine(ours, theirs), rtol=1e-5)
+    assert fooled.dtype == tf.bool
+    norms = [np.linalg.norm(f.reshape(2, -1), axis=1)[:, None, None, None] for f in (ours, theirs)]
+    slope = theirs / norms[0] / norms[1] - values.numpy()[:, None, None, None] * ours / norms[0] ** 2
+    np.testing.assert_allclose(tape.gradient(values, images), slope @ mix.T, rtol=1e-3, atol=1e-6)
+
+
+def test_feature_loss_reads_named_layers_of_each_guide_through_the_same_views() -> None:
+    x, originals = (quantize(RNG.random((2, 4, 4, 3)).astype(np.float32)) for _ in range(2))
+    guides = [looking(mix) for mix in (np.eye(3, 2), RNG.normal(size=(3, 2)))]
+    options = StyleOptions(guide_loss="features", guide_layers=("conv:0",), views=2, transforms=("ssm",))
+    values, _ = Guidance(guides, options).loss(tf.constant(x), tf.constant(originals), [tf.constant([0, 0])] * 2, SEED)
+    expected = []
+    for view in range(2):
+        seen = [ssm(tf.constant(y), SEED + tf.constant([view, 0])).numpy() for y in (x, originals)]
+        for model in guides:
+            (mix,) = (layer.get_weights()[0][0, 0] for layer in model.network.layers if layer.name == "middle")
+            expected.append(cosine(*(y @ mix for y in seen)))
+    np.testing.assert_allclose(values, np.mean(expected, 0), rtol=1e-5)
+
+
+def test_feature_loss_of_a_guide_without_layers_is_refused() -> None:
+    with pytest.raises(ArtattackError, match="guide_loss features: 'mean' is no TensorFlow network with known layers"):
+        Guidance([guide()], StyleOptions(guide_loss="features"))
+
+
 @pytest.mark.parametrize("temperature", [0.1, 1.0, 10.0])
-@pytest.mark.parametrize("guide_loss", ["margin", "cross-entropy"])
+@pytest.mark.parametrize("guide_loss", ["margin", "cross-entropy", "relativistic"])
 def test_decisions_are_those_of_the_logits_for_every_loss(temperature: float, guide_loss: str) -> None:
     options = {"temperature": temperature, "guide_loss": guide_loss}
     np.testing.assert_array_equal(loss(**options)[1], [False, True])  # away from class 0
@@ -90,7 +165,7 @@ def test_gradients_go_through_the_temperature_and_the_rounding(temperature: floa
     x = tf.constant(IMAGES + np.float32(0.001))
     with tf.GradientTape() as tape:
         tape.watch(x)
-        values, _ = subject.loss(x, subject.references(ORIGINALS), SEED)
+        values, _ = subject.loss(x, tf.constant(ORIGINALS), subject.references(ORIGINALS), SEED)
     # Red less green, each a mean of 16 pixels; the second image is content.
     expected = np.array([[10.0, -10.0, 0.0], [0.0, 0.0, 0.0]]) / 16 / temperature
     np.testing.assert_allclose(tape.gradient(values, x), expected[:, None, None] * np.ones((1, 4, 4, 1)), rtol=1e-5)
@@ -181,8 +256,9 @@ def test_target_that_a_guide_does_not_know() -> None:
 
 def test_transferring_attacks_use_di_and_a_margin_of_30_and_early_stopping_ones_do_not() -> None:
     x = quantize(RNG.random((2, 4, 4, 3)).astype(np.float32))
-    by_default = Guidance([guide()], StyleOptions()).loss(tf.constant(x), [tf.constant([0, 0])], SEED)[0]
+    given = tf.constant(x), tf.constant(ORIGINALS), [tf.constant([0, 0])], SEED
+    by_default = Guidance([guide()], StyleOptions()).loss(*given)[0]
     explicit = {"views": 1, "transforms": ("di",), "confidence": 30.0}
     np.testing.assert_array_equal(by_default, loss(x=x, **explicit)[0])
-    stopping = Guidance([guide()], StyleOptions(early_stop=True)).loss(tf.constant(x), [tf.constant([0, 0])], SEED)[0]
+    stopping = Guidance([guide()], StyleOptions(early_stop=True)).loss(*given)[0]
     np.testing.assert_array_equal(stopping, loss(x=x, views=0, confidence=1.0)[0])

@@ -298,7 +298,15 @@ def test_guides_alone_need_no_style_and_no_content(
 
 
 @pytest.mark.parametrize(
-    "options", [{"guide_loss": "cross-entropy"}, {"confidence": 0.0}, {"temperature": 3.0}, {"views": 2}]
+    "options",
+    [
+        {"guide_loss": "cross-entropy"},
+        {"guide_loss": "relativistic"},
+        {"guide_loss": "features"},
+        {"confidence": 0.0},
+        {"temperature": 3.0},
+        {"views": 2},
+    ],
 )
 def test_guide_option_counts(estimator: ArtEstimator, paint: Paint, options: dict[str, Any]) -> None:
     guided = {"guides": (estimator,), "guide_weight": 10.0, **STYLE_ONLY}
@@ -328,6 +336,9 @@ def test_lbfgs_fools_guides(model: Model, estimator: ArtEstimator, images: np.nd
     ("options", "message"),
     [
         ({"steps": 0}, "steps"),
+        ({"guide_layers": "conv:1"}, "guide_layers: applies to guide_loss features, but guide_loss is margin"),
+        ({"guide_loss": "features", "target": "goldfish"}, "target: the loss features leads away from the original"),
+        ({"guide_loss": "features", "transforms": "styless"}, "transforms: styless needs a loss of logits"),
         ({"learning_rate": -1.0}, "learning_rate"),
         ({"tv_weight": "much"}, "tv_weight"),
         ({"stepz": 3}, "did you mean 'steps'"),

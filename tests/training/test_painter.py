@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 import artattack.models
@@ -217,6 +218,27 @@ def test_guides_are_fooled_along_with_painting(photos: Path, tmp_path: Path) -> 
     card = train_painter(settings(photos, guide=("quicknet_tiny",), steps=1), tmp_path / "out")
     assert card.guides == ("quicknet_tiny",)
     assert card.decay == 0
+
+
+@pytest.mark.parametrize(("guide_loss", "weight"), [("margin", 1), ("relativistic", 1), ("features", 30)])
+def test_the_loss_of_guides_can_be_chosen_and_has_a_weight_of_its_own(
+    photos: Path, guide_loss: str, weight: float
+) -> None:
+    chosen = settings(photos, guide=("quicknet_tiny",), guide_loss=guide_loss)
+    assert (chosen.loss.guide_loss, chosen.loss.guide_weight) == (guide_loss, weight)
+    assert settings(photos, guide_loss=guide_loss, guide_weight=3).loss.guide_weight == 3
+
+
+def test_features_of_a_guide_move_away_from_those_of_the_photo(photos: Path, tmp_path: Path) -> None:
+    options = {"guide": ("quicknet_tiny",), "guide_loss": "features", "style_weight": 0.0, "tv_weight": 0.0}
+    train_painter(settings(photos, **options, steps=6, batch=4), tmp_path / "out")
+    losses = pd.read_csv(tmp_path / "out" / "painter.csv")["val_loss"]
+    assert losses.iloc[-1] < losses.iloc[0] <= 30  # 30 times a cosine similarity
+
+
+def test_layers_of_guides_need_a_loss_that_reads_them(photos: Path) -> None:
+    with pytest.raises(ValidationError, match="guide_layers: applies to guide_loss features, but guide_loss is margin"):
+        settings(photos, guide=("quicknet_tiny",), guide_layers=("conv:1",))
 
 
 @pytest.fixture(scope="module")
