@@ -66,14 +66,17 @@ class Bound(NamedTuple):
             )
         return self
 
-    def as_ball(self) -> Self:
+    def as_ball(self, otherwise: str = "") -> Self:
         """Return the bound after checking that attacks can project images into it at every step.
+
+        Args:
+            otherwise: what else serves a distance without balls, for the error's end.
 
         Raises:
             ArtattackError: its distance has no balls, or as in `checked`.
         """
         if self.distance not in BALLS:
-            raise ArtattackError(f"{self}: no ball; give one in {', '.join(BALLS)}")
+            raise ArtattackError(f"{self}: no ball; give one in {', '.join(BALLS)}{otherwise}")
         return self.checked()
 
     def equals(self, other: Bound | None) -> bool:

@@ -69,7 +69,11 @@ class PainterCard(Section):
     @property
     def rows(self) -> int:
         """The number of rows of normalization parameters: row s B + b belongs to style s and ball b of B balls."""
-        return len(self.styles) * len(self.balls)
+        return self.rows_of(len(self.styles))
+
+    def rows_of(self, styles: int) -> int:
+        """Return the number of rows of so many styles, each in every ball."""
+        return styles * len(self.balls)
 
     def ball_for(self, budget: Bound | None, values: int) -> tuple[Bound, np.ndarray]:
         """Return the ball for which the network paints, and the weights (B,) float32 of the balls of training.

@@ -323,7 +323,7 @@ def unit_images(x: np.ndarray, low: np.float32, high: np.float32) -> np.ndarray:
 def _check_together(options: StyleOptions, guides: Sequence[Any]) -> None:
     """Reject incompatible options."""
     if options.budget:
-        options.budget.as_ball()
+        options.budget.as_ball(f", or `match: {options.budget}`, where the attack then ends")
     if options.match and options.match.distance not in DISTANCES:
         raise unknown("distance in match", options.match.distance, DISTANCES)
     if options.statistics == "histogram" and (options.mask or options.style_mask):

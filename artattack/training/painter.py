@@ -263,7 +263,7 @@ def train_painter(
     course = fitting.Course(epochs, settings.batch, epochs, settings.seed)
     drawing = Drawing((settings.size, settings.size), settings.size, crops, 0.0, settings.seed)
     shown = np.arange(material.validated)
-    turns = (shown % _turns(settings, card)).astype(np.int32)
+    turns = (shown % card.rows_of(len(settings.style))).astype(np.int32)
     validation = (material.held[shown % len(material.held)], turns, *material.held_examples)
 
     def batches(start: int) -> Any:
@@ -334,7 +334,8 @@ def _begun(settings: PainterSettings) -> tuple[PainterCard, PainterFile | None]:
         kind, say = ("binarized", "give") if begun.card.binary else ("float", "leave out")
         raise ArtattackError(f"--start: '{settings.start}' has {kind} blocks; {say} --binary")
     kind = "1-bit painter" if settings.binary else "Painter"
-    title = f"{kind} of {len(styles)} styles through {Path(settings.backbone).name}, inside {in_words(balls)}"
+    count = f"{len(styles)} style{'s' * (len(styles) != 1)}"
+    title = f"{kind} of {count} through {Path(settings.backbone).name}, inside {in_words(balls)}"
     card = PainterCard(
         title=title,
         styles=styles,
@@ -523,7 +524,7 @@ def _read(
     ]
     trained = [path for number, path in enumerate(good) if number not in held]
     unreadable = len(files) - len(good)
-    validated = max(len(crops), _turns(settings, card))
+    validated = max(len(crops), card.rows_of(len(settings.style)))
     examples = _examples(settings, backbone, card)
     if examples is None:
         return _Material(trained, np.stack(crops), None, (), validated, unreadable)
@@ -531,11 +532,6 @@ def _read(
     trained_on, validating = examples.parted(hashes, settings.held_out, settings.seed)
     shown = next(validating.crops_of_epoch(settings.size, validated, 1, settings.seed, 0))
     return _Material(trained, np.stack(crops), trained_on, shown, validated, unreadable)
-
-
-def _turns(settings: PainterSettings, card: PainterCard) -> int:
-    """Return the number of turns: the styles to learn, each in every ball."""
-    return len(settings.style) * len(card.balls)
 
 
 def _examples(settings: PainterSettings, backbone: Any, card: PainterCard) -> Examples | None:

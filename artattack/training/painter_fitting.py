@@ -101,7 +101,7 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
         ((x, *example),) = data
         step = tf.cast(self.optimizer.iterations, tf.int32)
         count = tf.shape(x)[0]
-        turns = (step * count + tf.range(count)) % (len(self.learnt) * len(self.card.balls))
+        turns = (step * count + tf.range(count)) % self.card.rows_of(len(self.learnt))
         with tf.GradientTape() as tape:
             losses = self._all_losses(x, turns, example, tf.stack([self._seed, step]))
             mean = tf.reduce_mean(losses["loss"])
@@ -212,7 +212,7 @@ class PainterTraining(tf_keras.Model):  # type: ignore[misc]
             begins = tf.concat([places[:, None], corners % _PERIOD, tf.zeros_like(places)[:, None]], 1)
             parts = tf.map_fn(lambda begin: tf.slice(self._patterns, begin, size)[0], begins, tf.float32)
             first = blended(x, parts, ball)
-        rows = tf.one_hot(turns + self.learnt[0] * len(balls), self.card.rows)
+        rows = tf.one_hot(turns + self.card.rows_of(self.learnt[0]), self.card.rows)
         change = self.network([first, rows], training=True)
         return painted(x, first, self._smoothing(change), self.card.reach, ball)
 

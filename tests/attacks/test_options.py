@@ -359,7 +359,10 @@ def test_lbfgs_fools_guides(model: Model, estimator: ArtEstimator, images: np.nd
         ({"style_weight": 0.0, "content_weight": 0.0}, "nothing to do"),
         ({"optimizer": "lbfgs", "jitter": 3}, "line search"),
         ({"optimizer": "lbfgs", "budget": "l2=1"}, "budget l2"),
-        ({"budget": "ssim=0.9"}, "ssim=0.9: no ball; give one in linf, l2, psnr"),
+        (
+            {"budget": "ssim=0.9"},
+            "ssim=0.9: no ball; give one in linf, l2, psnr, or `match: ssim=0.9`, where the attack then ends",
+        ),
         ({"budget": "linf=0"}, "a finite number above 0"),
         ({"budget": "0.1"}, "is no distance"),
         ({"match": "sim=0.9"}, "did you mean 'ssim'"),
