@@ -19,6 +19,7 @@ artattack run docs/with-art.yaml --out results/with-art      the same
 artattack run docs/painter.yaml --out results/painter        docs/painter.md
 artattack run docs/painter-unseen.yaml --out results/painter-unseen  the same
 artattack run docs/painter-guided.yaml --out results/painter-guided  the same
+artattack run docs/painter-losses.yaml --out results/painter-losses  the same
 
 What is no run is named itself, `python docs/make_docs.py results results/efficiency.csv nets results/poster.png`:
 
@@ -564,7 +565,8 @@ def committed_texts() -> Iterator[tuple[Path, str, str]]:
     yield HERE / "painter.md", "table", f"{one_pass}\n\n{origin(painted)}\n\nThe rows of `style`. {origin(six)}"
     unseen = with_origin(painter_tables, load_run(kept / "painter-unseen"))
     yield HERE / "painter.md", "table of other photos", unseen
-    yield HERE / "painter.md", "table of guides", with_origin(guided_tables, load_run(kept / "painter-guided"))
+    for table, folder in (("guides", "painter-guided"), ("guide losses", "painter-losses")):
+        yield HERE / "painter.md", f"table of {table}", with_origin(guided_tables, load_run(kept / folder))
     costs = read_table(kept / "painter" / "efficiency.csv", EFFICIENCY)
     yield HERE / "painter.md", "table of bits", efficiency_tables(costs)
     families = read_table(kept / "networks" / "efficiency.csv", EFFICIENCY)
@@ -701,9 +703,12 @@ def painter_tables(run: RunFolder, descent: RunFolder | None = None) -> str:
     return f"{recipe_table(inside)}\n\n{recipe_differences(run, 'painter', names)}"
 
 
-GUIDED = {  # a painter of docs/painter-guided.yaml, and what it stands beside
+GUIDED = {  # painters of docs/painter-guided.yaml and docs/painter-losses.yaml, and the attacks that they stand beside
     "painter-bnn": ("style-bnn", "di-mi/bmx1.h5", "painter", "noise", "jpeg"),
     "painter-lite0": ("style-lite0", "di-mi/efficientnet_lite0", "painter", "noise", "jpeg"),
+    "painter-margin": ("di-mi/efficientnet_lite0", "noise", "jpeg"),
+    "painter-relativistic": ("painter-margin", "di-mi/efficientnet_lite0", "noise", "jpeg"),
+    "painter-features": ("painter-margin", "di-mi/efficientnet_lite0", "noise", "jpeg"),
 }
 
 
@@ -737,6 +742,7 @@ def guided_tables(run: RunFolder) -> str:
         )
         for budget in sorted({budget for budget, _ in groups})
         for ours, others in GUIDED.items()
+        if (budget, ours) in groups
         for other in others
     }
     leading = [
