@@ -119,7 +119,7 @@ def test_guides_see_it_in_their_views() -> None:
     options = {"guide_loss": "cross-entropy", "views": 2}
     losses = [
         Guidance([model], StyleOptions(**options, transforms=names)).loss(  # type: ignore[arg-type]
-            tf.constant(X), [tf.constant([0, 1, 2])], tf.constant([7, 8])
+            tf.constant(X), tf.constant(X), [tf.constant([0, 1, 2])], tf.constant([7, 8])
         )[0]
         for names in ("styless", "si")
     ]
