@@ -142,7 +142,9 @@ class _Layers:
     def __init__(self, model: Any, layers: Sequence[str] | None) -> None:
         chosen = layers or (model.content_layers if isinstance(model, Model) else ())
         if not isinstance(model, Model) or not chosen:
-            raise ArtattackError(f"guide_loss features: '{model.name}' is no TensorFlow network with known layers")
+            raise ArtattackError(
+                f"guide_loss features: '{model.name}' is no TensorFlow network with known layers; give another guide_loss"
+            )
         self._size = model.input_size
         self._features = Features(model, chosen)
 
