@@ -143,7 +143,7 @@ class _Layers:
         chosen = layers or (model.content_layers if isinstance(model, Model) else ())
         if not isinstance(model, Model) or not chosen:
             raise ArtattackError(
-                f"guide_loss features: '{model.name}' is no TensorFlow network with known layers; give another guide_loss"
+                f"guide_loss features: '{model.name}' is no TensorFlow network with known layers; choose another loss"
             )
         self._size = model.input_size
         self._features = Features(model, chosen)
