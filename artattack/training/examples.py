@@ -1,4 +1,4 @@
-"""Examples for a painter to imitate: the images of a run's style attack, beside their originals."""
+"""Examples for a painter to imitate: the images of a run's style attack or painter, beside their originals."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from artattack.attacks.painter_card import PainterFile
 from artattack.bound import ROUNDING, Bound
 from artattack.errors import ArtattackError
 from artattack.inputs.image_sets import hashes_of
@@ -113,7 +114,7 @@ class Examples:
 
 
 def read_examples(run: str, styles: Sequence[str], balls: Sequence[Bound], side: int, backbone_sha256: str) -> Examples:
-    """Return the style attack's images in a finished run's folder, as examples for a painter.
+    """Return the images of a style attack or a painter in a finished run's folder, as examples for a painter.
 
     A ball's examples are the images of the attack that has the ball as its budget or, without one, of the only attack
     whose images all lie inside it.
@@ -128,7 +129,7 @@ def read_examples(run: str, styles: Sequence[str], balls: Sequence[Bound], side:
     Raises:
         ArtattackError: the folder holds no finished run, a style has no images inside a ball or those of several
             attacks, fewer than two images have every style, they are smaller than the crops, their originals are
-            bundled samples, or the attack read another model than the backbone.
+            bundled samples, the attack read another model than the backbone, or its painter's file is gone.
     """
     from artattack.results.records import at_own_distance, attacks_of
     from artattack.results.run_folder import load_run
@@ -194,8 +195,22 @@ def _check_reading(
         raise ArtattackError(
             f"--imitate: {run}: its attack '{row['attack']}' reads {source}; give that model as --backbone"
         )
-    if entries[row["attack"]].get("guide"):
+    if _guides_of(entries[row["attack"]], run):
         raise ArtattackError(f"--imitate: {run}: its attack '{row['attack']}' has guides; imitate one without")
+
+
+def _guides_of(entry: Mapping[str, Any], run: str) -> Sequence[str]:
+    """Return the guides of a style attack, or those of a painter's training.
+
+    Raises:
+        ArtattackError: the painter's file is gone.
+    """
+    if "painter" not in entry:
+        return entry.get("guide") or ()
+    try:
+        return PainterFile(entry["painter"]).card.guides
+    except ArtattackError as error:
+        raise ArtattackError(f"--imitate: {run}: {error}") from error
 
 
 def _inside(rows: pd.DataFrame, ball: Bound) -> Array:

@@ -99,8 +99,8 @@ class PainterSettings(Section):
     )
     imitate: str | None = Field(
         None,
-        description="folder of a finished run whose style attack has painted photos in each style: images that the "
-        "painter learns to match",
+        description="folder of a finished run whose style attack, or another painter, has painted photos in each "
+        "style: images that the painter learns to match",
     )
     imitate_weight: PositiveFloat = Field(
         10.0,

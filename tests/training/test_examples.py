@@ -20,8 +20,10 @@ from artattack.errors import ArtattackError
 from artattack.evaluation.run import run_benchmark
 from artattack.files import sha256_file
 from artattack.inputs.images import read_image, save_png
-from artattack.inputs.styles import load_styles
+from artattack.inputs.styles import load_styles, style_files
+from artattack.training.card_writing import write_painter_card
 from artattack.training.examples import Examples, read_examples
+from artattack.training.networks import save_network
 from artattack.training.painter_fitting import PainterTraining, band_distance
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_load_once", "eager")]
@@ -235,6 +237,28 @@ def test_an_attack_that_read_other_models_than_the_painter_names_is_refused(
     guided = run(photos, tmp_path / "guided", ATTACK | {"guide": "quicknet_tiny"})
     with pytest.raises(ArtattackError, match="its attack 'style' has guides; imitate one without"):
         read_examples(guided, STYLES, [BALL], SIZE, weights())
+
+
+def test_a_painter_teaches_another_unless_it_read_guides(photos: Path, tmp_path: Path) -> None:
+    file = tmp_path / "teacher.keras"
+    save_network(build_network(2, filters=(4, 8), blocks=0), file)
+    styles = tuple(PainterStyle(name=name, sha256=(sha256_file(style_files(name)[0]),)) for name in STYLES)
+    card = PainterCard(
+        title="", styles=styles, backbone="quicknet_tiny", balls=(BALL,), init="content", decay=1.5, lowest=1 / 32
+    )
+    write_painter_card(card, file)
+    attack = {"attack": "painter", "painter": str(file), "style": STYLES, "budget": "psnr=20"}
+    taught = run(photos, tmp_path / "run", attack, attack | {"name": "small", "budget": "psnr=26"})
+    examples = read_examples(taught, STYLES, [BALL], SIZE, weights())
+    assert [path.parent.name for path in examples.files[0][1:]] == [
+        "painter--marble--quicknet_tiny", "painter--waves--quicknet_tiny"
+    ]  # fmt: skip
+    write_painter_card(card.model_copy(update={"guides": ("quicknet_distilled",)}), file)
+    with pytest.raises(ArtattackError, match="its attack 'painter' has guides; imitate one without"):
+        read_examples(taught, STYLES, [BALL], SIZE, weights())
+    file.unlink()
+    with pytest.raises(ArtattackError, match=r"--imitate: .*: painter '.*teacher\.keras': no such file"):
+        read_examples(taught, STYLES, [BALL], SIZE, weights())
 
 
 def test_crops_beside_training_images_go_on_where_a_training_resumes() -> None:
