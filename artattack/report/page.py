@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,7 +27,7 @@ from artattack.results.records import at_own_distance, kind_in_words, labelled, 
 from artattack.results.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    from jinja2 import Environment, Template
 
 _OF_SURVEYS = ("answers.csv", "people.csv")
 _HASHES = 1000  # maximum number of image hashes on the page
@@ -70,16 +71,21 @@ def write_report(run: RunFolder, path: Path | None = None) -> Path:
 
 def template(name: str) -> Template:
     """Return a template of this package, in which everything is escaped."""
+    return _environment().get_template(name)
+
+
+@cache
+def _environment() -> Environment:
+    """Return the environment, which keeps compiled templates."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    return Environment(
         loader=PackageLoader("artattack.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(name)
 
 
 def render(run: RunFolder) -> str:

@@ -15,7 +15,7 @@ from artattack.cli import app
 from artattack.config import parse_benchmark
 from artattack.errors import ArtattackError
 from artattack.evaluation.cells import CellWorker
-from artattack.evaluation.extending import extended
+from artattack.evaluation.extending import extend_run, extended
 from artattack.evaluation.run import run_benchmark
 from artattack.results.judgements import from_json
 from artattack.results.plain_data import seal, unseal
@@ -59,6 +59,7 @@ def copy(small: RunFolder, tmp_path: Path) -> Path:
 
 
 def extend(*arguments: str | Path) -> None:
+    """Extend a run by the command, which also writes a report."""
     found = CliRunner().invoke(app, ["extend", *map(str, arguments)])
     assert found.exit_code == 0, found.output + found.stderr
 
@@ -89,7 +90,7 @@ def test_nothing_that_is_there_is_made_again(copy: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(
         CellWorker, "__call__", lambda self, cell, read: (done.append(cell.key), do(self, cell, read))[1]
     )
-    extend(copy, "--budgets", "l2=2")
+    extend_run(copy, budgets={"l2": [2]})
     assert [key.rpartition(".")[0] for key in done] == ["fgsm--quicknet_tiny--at--l2-2-0"] * 2 + [
         "noise--at--l2-2-0"
     ] * 2
@@ -113,7 +114,7 @@ def test_an_extension_that_was_interrupted_goes_on(
     told = CliRunner().invoke(app, ["status", str(copy)])
     assert told.exit_code == 1
     assert f"To go on: artattack extend {copy}" in told.stdout.replace("\n", "") + told.stderr.replace("\n", "")
-    extend(copy)
+    extend_run(copy)
     found = load_run(copy).records.drop(columns=["seconds", "flip_float"])
     wanted = large[large["budget"].isna() & (large["attack"] != "blur")].drop(columns=["seconds", "flip_float"])
     pd.testing.assert_frame_equal(found, wanted.reset_index(drop=True), check_exact=True)
@@ -187,7 +188,7 @@ def test_columns_younger_than_the_run_are_measured_on_its_files(small: RunFolder
         for row in cell["rows"]:
             del row["ssim"], row["feature_distance"], row["kl_divergence"]
         file.write_bytes(seal({key: cell[key] for key in ("key", "files", "rows")}))
-    extend(copy)
+    extend_run(copy)
     found = load_run(copy).records
     assert found["kl_divergence"].notna().all()
     pd.testing.assert_frame_equal(found, small.records)
@@ -230,7 +231,7 @@ def test_extending_a_run_of_an_earlier_version_adds_relations_and_judgements(tmp
             for name in ("classifier_relation", "style_judgements"):
                 row.pop(name, None)
         file.write_bytes(seal({key: cell[key] for key in ("key", "files", "rows")}))
-    extend(tmp_path / "run", "--budgets", "l2=3")
+    extend_run(tmp_path / "run", budgets={"l2": [3]})
     found = load_run(tmp_path / "run").records
     pd.testing.assert_frame_equal(found[found["budget"].isna()], wanted)
     attacked = found["kind"] == "style"
