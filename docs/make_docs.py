@@ -368,8 +368,8 @@ def recipe_differences(
     adjusted for all differences of the table (Holm).
     """
     records = run.records[run.records["budget"].notna()]
-    judge = next(iter(records["style_judge"].dropna().unique()))
-    columns = [("recognised", "style_identified", judge), *((short(name), "flip", name) for name in classifiers)]
+    of_images = ("recognised", "style_identified", classifiers[0])  # the same in the rows of each classifier
+    columns = [of_images, *((short(name), "flip", name) for name in classifiers)]
     found: dict[tuple[str, str], PooledDifference] = {}
     for budget, rows in records.groupby("budget"):
         for control in dict.fromkeys(rows.loc[rows["kind"] == "control", "attack"]):
